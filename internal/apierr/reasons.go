@@ -1,0 +1,116 @@
+package apierr
+
+import (
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/protoadapt"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+// retryUnavailable is how long a caller is asked to wait for a part of Gatehouse that cannot be reached: about as long
+// as a connection attempt and its back-off take.
+const retryUnavailable = time.Second
+
+// Internal is a fault of Gatehouse itself. The cause goes to the log only.
+func Internal(cause error) *Error {
+	return newError(codes.Internal, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL,
+		"an internal error happened; the log tells more under the request id", cause)
+}
+
+// Unavailable is a service, database or cache that cannot be reached.
+func Unavailable(cause error) *Error {
+	return newError(codes.Unavailable, gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE,
+		"a part of the service cannot be reached now", cause).withRetry(retryUnavailable)
+}
+
+// DeadlineExceeded is a call that was not answered in time.
+func DeadlineExceeded(cause error) *Error {
+	return newError(codes.DeadlineExceeded, gatehousev1.ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED,
+		"the call was not answered within its deadline", cause)
+}
+
+// Cancelled is a call whose caller went away.
+func Cancelled(cause error) *Error {
+	return newError(codes.Canceled, gatehousev1.ErrorReason_ERROR_REASON_CANCELLED, "the call was cancelled", cause)
+}
+
+// Overloaded is work that is not taken on now. The caller is asked to come back after the time given.
+func Overloaded(retryAfter time.Duration) *Error {
+	return newError(codes.ResourceExhausted, gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED,
+		"too much of this work is under way", nil).withRetry(retryAfter)
+}
+
+// MalformedRequest is a request that cannot be read. The message must say what is wrong without quoting the request,
+// which may hold a password.
+func MalformedRequest(message string, cause error) *Error {
+	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, message, cause)
+}
+
+// InvalidFields is a request that breaks rules of the contract.
+func InvalidFields(violations []*errdetails.BadRequest_FieldViolation) *Error {
+	e := newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_INVALID_FIELDS,
+		"the request breaks rules of the contract; the details name the fields", nil)
+	e.details = append(e.details, protoadapt.MessageV1Of(&errdetails.BadRequest{FieldViolations: violations}))
+	return e
+}
+
+// RequestTooLarge is a request over the limit of 1 MiB.
+func RequestTooLarge(cause error) *Error {
+	return newError(codes.ResourceExhausted, gatehousev1.ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE,
+		"the request is over the limit of 1 MiB", cause)
+}
+
+// UnsupportedMediaType is a REST body that is not JSON.
+func UnsupportedMediaType() *Error {
+	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_UNSUPPORTED_MEDIA_TYPE,
+		"the body must be JSON: send Content-Type: application/json", nil)
+}
+
+// RouteNotFound is an RPC or a REST route that does not exist.
+func RouteNotFound(message string) *Error {
+	return newError(codes.Unimplemented, gatehousev1.ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND, message, nil)
+}
+
+// MethodNotAllowed is a REST route that exists for other HTTP methods.
+func MethodNotAllowed(message string) *Error {
+	return newError(codes.Unimplemented, gatehousev1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED, message, nil)
+}
+
+// AccessTokenMissing is a call without a token to a method that wants one.
+func AccessTokenMissing() *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING,
+		"an access token is wanted: send authorization: Bearer …", nil)
+}
+
+// AccessTokenInvalid is a token that this system did not issue, or not for this use. The cause goes to the log only: a
+// forger is not told what to mend.
+func AccessTokenInvalid(cause error) *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID,
+		"the access token is not valid", cause)
+}
+
+// AccessTokenExpired is a token that was good.
+func AccessTokenExpired() *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_EXPIRED,
+		"the access token has expired", nil)
+}
+
+// InvalidCredentials is an unknown address or a wrong password, and does not tell which.
+func InvalidCredentials() *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS,
+		"the e-mail address or the password is wrong", nil)
+}
+
+// EmailTaken is a sign-up with the address of an account that exists.
+func EmailTaken() *Error {
+	return newError(codes.AlreadyExists, gatehousev1.ErrorReason_ERROR_REASON_EMAIL_TAKEN,
+		"an account with this e-mail address exists already", nil)
+}
+
+// UserNotFound is a user who does not exist, or not for this caller.
+func UserNotFound() *Error {
+	return newError(codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND, "there is no such user", nil)
+}

@@ -1,0 +1,80 @@
+package authn
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+// AuthorizationKey is the metadata key under which a caller's token travels from hop to hop.
+const AuthorizationKey = "authorization"
+
+// Authenticator enforces the policies: it admits a call or says why not.
+type Authenticator struct {
+	policies Policies
+	verifier *Verifier
+}
+
+// NewAuthenticator makes an authenticator of the methods that the policies name. It refuses every other.
+func NewAuthenticator(policies Policies, verifier *Verifier) *Authenticator {
+	return &Authenticator{policies: policies, verifier: verifier}
+}
+
+// Admit checks a call by the policy of its method, with the token in the incoming metadata. The context it gives
+// carries the caller where the policy asks for one.
+func (a *Authenticator) Admit(ctx context.Context, method string) (context.Context, error) {
+	switch a.policies[method] {
+	case gatehousev1.Policy_POLICY_PUBLIC:
+		return ctx, nil
+	case gatehousev1.Policy_POLICY_AUTHENTICATED:
+		token, err := bearer(ctx)
+		if err != nil {
+			return ctx, err
+		}
+		caller, err := a.verifier.Verify(ctx, token)
+		if err != nil {
+			return ctx, err
+		}
+		return WithCaller(ctx, caller), nil
+	default:
+		return ctx, apierr.RouteNotFound("there is no such method")
+	}
+}
+
+// Interceptor applies Admit to every unary call of a server but those of the exempt services.
+func (a *Authenticator) Interceptor(exempt ...string) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+		for _, service := range exempt {
+			if strings.HasPrefix(info.FullMethod, "/"+service+"/") {
+				return handler(ctx, req)
+			}
+		}
+		ctx, err := a.Admit(ctx, info.FullMethod)
+		if err != nil {
+			return nil, err
+		}
+		return handler(ctx, req)
+	}
+}
+
+// bearer reads the token of RFC 6750, section 2.1. The scheme's case does not matter (RFC 9110, section 11.1). Two
+// headers are refused: two readers could each believe another one.
+func bearer(ctx context.Context) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, AuthorizationKey)
+	if len(values) == 0 {
+		return "", apierr.AccessTokenMissing()
+	}
+	scheme, token, _ := strings.Cut(values[0], " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return "", apierr.AccessTokenMissing()
+	}
+	if len(values) > 1 || token == "" {
+		return "", apierr.AccessTokenInvalid(nil)
+	}
+	return token, nil
+}

@@ -1,0 +1,127 @@
+package authn
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+)
+
+const (
+	// minRefreshInterval bounds how often tokens with invented key ids can make a service ask for the keys.
+	minRefreshInterval = 5 * time.Second
+	// maxKeyAge is how long a key is believed without asking again, so that a key which left the set is forgotten. It
+	// is also the max-age under which the key set is published.
+	maxKeyAge = 5 * time.Minute
+	// fetchTimeout bounds one fetch, which outlives the call that started it because others wait for it too.
+	fetchTimeout = 5 * time.Second
+)
+
+// errUnknownKey is a key id that is not in the current key set.
+var errUnknownKey = errors.New("no key has this id")
+
+// FetchKeys asks for the current public keys.
+type FetchKeys func(context.Context) (*gatehousev1.ListKeysResponse, error)
+
+// KeySet holds the public keys that tokens are verified with. It fetches them when a token names a key that it does not
+// know, at most once in 5 s, and when they are older than 5 min. It is safe for concurrent use.
+type KeySet struct {
+	fetch  FetchKeys
+	now    func() time.Time
+	flight singleflight.Group
+
+	mu      sync.RWMutex
+	keys    map[string]publicKey
+	fetched time.Time // of the last success
+	tried   time.Time // of the last attempt
+}
+
+type publicKey struct {
+	algorithm string
+	public    crypto.PublicKey
+}
+
+// NewKeySet makes an empty set. It fetches at the first token.
+func NewKeySet(fetch FetchKeys, now func() time.Time) *KeySet {
+	return &KeySet{fetch: fetch, now: now}
+}
+
+// find gives the key with this id. The error is errUnknownKey if there is none, and any other if the keys could not be
+// fetched: then nothing is known of the token.
+func (s *KeySet) find(ctx context.Context, id string) (publicKey, error) {
+	key, known, fresh, mayRefresh := s.lookUp(id)
+	if known && fresh {
+		return key, nil
+	}
+	if !mayRefresh {
+		return s.settle(key, known)
+	}
+	if err := s.refresh(ctx); err != nil {
+		if known {
+			return key, nil // Old keys verify better than none while the store cannot be reached.
+		}
+		return publicKey{}, fmt.Errorf("fetch the public keys: %w", err)
+	}
+	key, known, _, _ = s.lookUp(id)
+	return s.settle(key, known)
+}
+
+func (s *KeySet) settle(key publicKey, known bool) (publicKey, error) {
+	if !known {
+		return publicKey{}, errUnknownKey
+	}
+	return key, nil
+}
+
+func (s *KeySet) lookUp(id string) (key publicKey, known, fresh, mayRefresh bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	now := s.now()
+	key, known = s.keys[id]
+	fresh = now.Sub(s.fetched) < maxKeyAge
+	// A set that was never filled is asked for without a limit: nothing can be verified before.
+	mayRefresh = s.keys == nil || now.Sub(s.tried) >= minRefreshInterval
+	return key, known, fresh, mayRefresh
+}
+
+func (s *KeySet) refresh(ctx context.Context) error {
+	done := s.flight.DoChan("", func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+		defer cancel()
+		return nil, s.load(ctx)
+	})
+	select {
+	case result := <-done:
+		return result.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *KeySet) load(ctx context.Context) error {
+	began := s.now()
+	response, err := s.fetch(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tried = began
+	if err != nil {
+		return err
+	}
+	keys := make(map[string]publicKey, len(response.GetKeys()))
+	for _, key := range response.GetKeys() {
+		public, err := jwk.Public(key)
+		if err != nil {
+			return fmt.Errorf("read a public key: %w", err)
+		}
+		keys[key.GetKid()] = publicKey{algorithm: key.GetAlg(), public: public}
+	}
+	s.keys, s.fetched = keys, began
+	return nil
+}

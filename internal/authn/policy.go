@@ -1,0 +1,51 @@
+package authn
+
+import (
+	"errors"
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+// Policies tells who may call each method, by its full name ("/gatehouse.v1.UserService/ReadUser").
+type Policies map[string]gatehousev1.Policy
+
+// LoadPolicies reads the policies of the named services from the contract. It fails, naming every culprit, if a
+// service is not linked in or a method has no policy: default deny begins at start-up.
+func LoadPolicies(services ...string) (Policies, error) {
+	policies := Policies{}
+	var faults []error
+	for _, service := range services {
+		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
+		if err != nil {
+			faults = append(faults, fmt.Errorf("find service %s: %w", service, err))
+			continue
+		}
+		descriptor, ok := found.(protoreflect.ServiceDescriptor)
+		if !ok {
+			faults = append(faults, fmt.Errorf("%s is not a service", service))
+			continue
+		}
+		faults = append(faults, policies.add(descriptor))
+	}
+	return policies, errors.Join(faults...)
+}
+
+func (p Policies) add(service protoreflect.ServiceDescriptor) error {
+	var faults []error
+	methods := service.Methods()
+	for i := range methods.Len() {
+		method := methods.Get(i)
+		policy, _ := proto.GetExtension(method.Options(), gatehousev1.E_Policy).(gatehousev1.Policy)
+		if policy == gatehousev1.Policy_POLICY_UNSPECIFIED {
+			faults = append(faults, fmt.Errorf("method %s has no policy in the contract", method.FullName()))
+			continue
+		}
+		p[fmt.Sprintf("/%s/%s", service.FullName(), method.Name())] = policy
+	}
+	return errors.Join(faults...)
+}

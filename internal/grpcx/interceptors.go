@@ -1,0 +1,113 @@
+package grpcx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+)
+
+func withRequestID(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	return next(requestid.FromIncoming(ctx), req)
+}
+
+func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		began := time.Now()
+		response, err := next(ctx, req)
+		LogCall(ctx, log, info.FullMethod, time.Since(began), err)
+		return response, apierr.Status(err).Err()
+	}
+}
+
+// LogCall writes one line on a call that has ended: metadata only, never what was sent or answered. Health probes are
+// written at debug level, faults of ours at error level.
+func LogCall(ctx context.Context, log *slog.Logger, method string, took time.Duration, err error) {
+	st := apierr.Status(err)
+	level := slog.LevelInfo
+	switch {
+	case st.Code() == codes.Internal:
+		level = slog.LevelError
+	case st.Code() == codes.Unavailable, st.Code() == codes.DeadlineExceeded:
+		level = slog.LevelWarn
+	case method == healthpb.Health_Check_FullMethodName:
+		level = slog.LevelDebug
+	}
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attributes := []slog.Attr{
+		slog.String("method", method),
+		slog.String("code", st.Code().String()),
+		slog.Duration("took", took),
+		slog.String("request_id", requestid.FromContext(ctx)),
+	}
+	if err != nil {
+		attributes = append(attributes,
+			slog.String("reason", apierr.ReasonName(apierr.ReasonOf(st))), slog.String("error", err.Error()))
+	}
+	log.LogAttrs(ctx, level, "call", attributes...)
+}
+
+func recovery(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
+	defer Recover(&err)
+	return next(ctx, req)
+}
+
+// Recover, deferred, turns a panic into an INTERNAL error whose cause holds the stack.
+func Recover(err *error) {
+	if panicked := recover(); panicked != nil {
+		*err = apierr.Internal(fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))
+	}
+}
+
+func validation(validator protovalidate.Validator) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		if message, ok := req.(proto.Message); ok {
+			if err := Validate(validator, message); err != nil {
+				return nil, err
+			}
+		}
+		return next(ctx, req)
+	}
+}
+
+// Validate checks a request by the rules of the contract. Its error names each field that breaks one, and says which
+// rule, but never repeats the value.
+func Validate(validator protovalidate.Validator, message proto.Message) error {
+	err := validator.Validate(message)
+	if err == nil {
+		return nil
+	}
+	var invalid *protovalidate.ValidationError
+	if !errors.As(err, &invalid) {
+		return apierr.Internal(fmt.Errorf("validate %s: %w", message.ProtoReflect().Descriptor().FullName(), err))
+	}
+	fields := make([]*errdetails.BadRequest_FieldViolation, 0, len(invalid.Violations))
+	for _, violation := range invalid.Violations {
+		fields = append(fields, &errdetails.BadRequest_FieldViolation{
+			Field:       protovalidate.FieldPathString(violation.Proto.GetField()),
+			Description: violation.Proto.GetMessage(),
+			Reason:      fieldReason(violation.Proto.GetRuleId()),
+		})
+	}
+	return apierr.InvalidFields(fields)
+}
+
+// fieldReason writes a rule's id ("string.min_bytes") as google.rpc.BadRequest wants it ("STRING_MIN_BYTES").
+func fieldReason(ruleID string) string {
+	return strings.ToUpper(strings.ReplaceAll(ruleID, ".", "_"))
+}

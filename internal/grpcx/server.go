@@ -1,0 +1,114 @@
+// Package grpcx makes the gRPC servers and connections of every service alike: the same interceptors in the same
+// order, the same limits, the same way to stop.
+package grpcx
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+)
+
+const (
+	// MaxMessageSize bounds a request and an answer on every hop, in bytes.
+	MaxMessageSize = 1 << 20
+
+	// maxHeaderSize bounds the metadata of a call, in bytes. It leaves room for a token of 8 KiB.
+	maxHeaderSize = 16 << 10
+
+	// maxStreams bounds the calls that one connection may have under way.
+	maxStreams = 1000
+
+	// connectionTimeout bounds the handshake of a new connection.
+	connectionTimeout = 5 * time.Second
+
+	// DrainTimeout is how long calls under way may take to end once a service was told to stop.
+	DrainTimeout = 10 * time.Second
+)
+
+// Limits are the options that every gRPC server has, the gateway's included.
+func Limits() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.MaxRecvMsgSize(MaxMessageSize),
+		grpc.MaxSendMsgSize(MaxMessageSize),
+		grpc.MaxHeaderListSize(maxHeaderSize),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ConnectionTimeout(connectionTimeout),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+	}
+}
+
+// Server is the gRPC server of a service behind the gateway, with grpc.health.v1 on it.
+type Server struct {
+	grpc   *grpc.Server
+	health *health.Server
+	log    *slog.Logger
+}
+
+// NewServer makes a server whose calls pass, in this order:
+//
+//  1. request id: everything after can name the request
+//  2. access log: sees every outcome, refusals and panics included, and is where errors become statuses
+//  3. recovery: a panic in anything below is an INTERNAL error, not a dead process
+//  4. authentication and policy: nothing below runs for a caller who may not call
+//  5. validation: after 4, so that strangers learn nothing of the rules from a method they may not call
+//  6. the handler
+func NewServer(log *slog.Logger, authenticator *authn.Authenticator) (*Server, error) {
+	validator, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("make the validator: %w", err)
+	}
+	options := append(Limits(), grpc.ChainUnaryInterceptor(
+		withRequestID,
+		accessLog(log),
+		recovery,
+		authenticator.Interceptor(healthpb.Health_ServiceDesc.ServiceName),
+		validation(validator),
+	))
+	server := &Server{grpc: grpc.NewServer(options...), health: health.NewServer(), log: log}
+	healthpb.RegisterHealthServer(server.grpc, server.health)
+	return server, nil
+}
+
+// RegisterService implements grpc.ServiceRegistrar.
+func (s *Server) RegisterService(desc *grpc.ServiceDesc, implementation any) {
+	s.grpc.RegisterService(desc, implementation)
+	s.health.SetServingStatus(desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+}
+
+// Serve answers calls until ctx is done. Then health turns NOT_SERVING, calls under way get DrainTimeout to end, and
+// what is left is cut. It closes the listener.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	s.log.InfoContext(ctx, "serving gRPC", "address", listener.Addr().String())
+	return ServeUntil(ctx, s.grpc, listener, s.health.Shutdown)
+}
+
+// ServeUntil runs a gRPC server until ctx is done, calls drain, and then stops as Server.Serve says.
+func ServeUntil(ctx context.Context, server *grpc.Server, listener net.Listener, drain func()) error {
+	failed := make(chan error, 1)
+	go func() { failed <- server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve gRPC on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	drain()
+	cut := time.AfterFunc(DrainTimeout, server.Stop)
+	defer cut.Stop()
+	server.GracefulStop()
+	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("serve gRPC on %s: %w", listener.Addr(), err)
+	}
+	return nil
+}
