@@ -49,6 +49,15 @@ func MalformedRequest(message string, cause error) *Error {
 	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, message, cause)
 }
 
+// MalformedFields is a request that cannot be read because of the fields named, if any could be found.
+func MalformedFields(violations []*errdetails.BadRequest_FieldViolation) *Error {
+	e := MalformedRequest("the body is not what the contract says", nil)
+	if len(violations) > 0 {
+		e.details = append(e.details, protoadapt.MessageV1Of(&errdetails.BadRequest{FieldViolations: violations}))
+	}
+	return e
+}
+
 // InvalidFields is a request that breaks rules of the contract.
 func InvalidFields(violations []*errdetails.BadRequest_FieldViolation) *Error {
 	e := newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_INVALID_FIELDS,

@@ -148,3 +148,15 @@ func (v *Verifier) keyFor(ctx context.Context, token *jwt.Token) (any, error) {
 	}
 	return key.public, nil
 }
+
+// ValidateNames checks the issuer and the audience that a service is configured with.
+func ValidateNames(issuer, audience string) error {
+	var faults []error
+	if issuer == "" {
+		faults = append(faults, errors.New("the issuer is empty"))
+	}
+	if audience == "" {
+		faults = append(faults, errors.New("the audience is empty"))
+	}
+	return errors.Join(faults...)
+}

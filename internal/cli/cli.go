@@ -1,0 +1,121 @@
+// Package cli is the command line of gatehouse: what can be set, and which service each command runs.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes: 1 for a command that failed, 2 for a command line or configuration that is wrong.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// envPrefix begins the name of every environment variable that is read.
+const envPrefix = "GATEHOUSE"
+
+// commands are the commands of gatehouse.
+type commands struct {
+	Up      up      `cmd:"" help:"Run everything in this process, on a SQLite file and a memory cache."`
+	Gateway gateway `cmd:"" help:"Run the gateway: the service that clients talk to, over REST and gRPC."`
+	Cache   cache   `cmd:"" help:"Run the entry cache, on Redis."`
+	Store   store   `cmd:"" help:"Run the entry store, on MySQL or MariaDB."`
+	Migrate migrate `cmd:"" help:"Bring the schema of the store's database to what this version needs, and end."`
+	Health  health  `cmd:"" help:"Ask a running service for its health, and end: 0 if it is serving, 1 if not."`
+}
+
+// command is what each command does with its settings.
+type command interface {
+	// faults reports everything that is wrong with the settings, at once.
+	faults() error
+	// run does the work until it is done or ctx is. The log is made by logger.
+	run(ctx context.Context, log *slog.Logger, stdout io.Writer) error
+	// logger makes the log, to be written to stderr.
+	logger(stderr io.Writer) *slog.Logger
+}
+
+// Main runs gatehouse with these arguments and this environment ("NAME=value"), and gives its exit code. SIGINT and
+// SIGTERM end a service gracefully; a second one ends it at once.
+func Main(args, environment []string, stdout, stderr io.Writer) int {
+	chosen, err := parse(args, environment, stdout)
+	switch {
+	case errors.Is(err, errHelp):
+		return exitOK
+	case err != nil:
+		report(stderr, err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	if err := chosen.run(ctx, chosen.logger(stderr), stdout); err != nil {
+		report(stderr, err)
+		return exitFailed
+	}
+	return exitOK
+}
+
+// report writes an error that may join several: one line each.
+func report(w io.Writer, err error) {
+	for line := range strings.Lines(err.Error() + "\n") {
+		_, _ = fmt.Fprint(w, "gatehouse: "+line) // There is nowhere else to say it.
+	}
+}
+
+// errHelp tells that help was asked for and has been printed.
+var errHelp = errors.New("help was printed")
+
+// parse finds the command and its settings, or reports everything that is wrong with them.
+func parse(args, environment []string, stdout io.Writer) (_ command, err error) {
+	var all commands
+	late := &lateFaults{}
+	parser, err := newParser(&all, late, stdout)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if asked := recover(); asked == errHelp { //nolint:errorlint // it is the very value
+			err = errHelp
+		} else if asked != nil {
+			panic(asked)
+		}
+	}()
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	parsed, err := parser.Parse(args)
+	if err != nil {
+		return nil, fmt.Errorf("%w (see gatehouse --help)", err)
+	}
+	chosen, ok := parsed.Selected().Target.Addr().Interface().(command)
+	if !ok {
+		return nil, fmt.Errorf("command %s cannot be run", parsed.Command())
+	}
+	return chosen, errors.Join(append(late.faults, unknownVariables(parser.Model, environment), chosen.faults())...)
+}
+
+func newParser(all *commands, late *lateFaults, stdout io.Writer) (*kong.Kong, error) {
+	options := []kong.Option{
+		kong.Name("gatehouse"),
+		kong.Description("Accounts for a product: sign up, log in, read a profile, over REST and gRPC."),
+		kong.DefaultEnvars(envPrefix),
+		kong.Writers(stdout, stdout),
+		kong.Exit(func(int) { panic(errHelp) }), // kong exits for --help only.
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	}
+	parser, err := kong.New(all, append(options, late.mappers()...)...)
+	if err != nil {
+		return nil, fmt.Errorf("set up the command line: %w", err)
+	}
+	return parser, nil
+}

@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+)
+
+// lateFaults collects values that cannot be read. kong alone would stop at the first.
+type lateFaults struct{ faults []error }
+
+// mappers read every kind of value that settings have other than text, and keep what is wrong for later.
+func (f *lateFaults) mappers() []kong.Option {
+	registry := kong.NewRegistry().RegisterDefaults()
+	options := []kong.Option{}
+	for _, example := range []any{time.Duration(0), int(0), uint32(0)} {
+		kind := reflect.TypeOf(example)
+		options = append(options, kong.TypeMapper(kind, f.late(registry.ForType(kind))))
+	}
+	return options
+}
+
+func (f *lateFaults) late(mapper kong.Mapper) kong.MapperFunc {
+	return func(ctx *kong.DecodeContext, target reflect.Value) error {
+		if err := mapper.Decode(ctx, target); err != nil {
+			f.faults = append(f.faults, fmt.Errorf("%s: %w", ctx.Value.ShortSummary(), err))
+		}
+		return nil
+	}
+}
+
+// unknownVariables refuses environment variables that look like ours and are read by no command: a setting that was
+// misspelled would silently keep its default.
+func unknownVariables(model *kong.Application, environment []string) error {
+	known := map[string]bool{}
+	for _, command := range model.Children {
+		for _, flag := range command.Flags {
+			for _, name := range flag.Envs {
+				known[name] = true
+			}
+		}
+	}
+	var faults []error
+	for _, variable := range environment {
+		name, _, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, envPrefix+"_") && !known[name] {
+			faults = append(faults, fmt.Errorf("%s is not a setting of any command", name))
+		}
+	}
+	slices.SortFunc(faults, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
+	return errors.Join(faults...)
+}

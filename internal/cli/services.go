@@ -1,0 +1,213 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+
+	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
+	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
+	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+)
+
+// gateway runs the gateway.
+type gateway struct {
+	HTTP         string `name:"http" default:":8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on."`
+	GRPC         string `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
+	CacheAddress string `default:"localhost:9091" help:"Address of the cache service: HOST:PORT, all addresses of HOST are used."`
+	StoreAddress string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used."`
+	tokenSettings
+	logSettings
+}
+
+func (c *gateway) faults() error {
+	return errors.Join(c.logSettings.faults(), authn.ValidateNames(c.Issuer, c.Audience))
+}
+
+func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
+	var listeners listeners
+	http, native := listeners.open(c.HTTP, "--http"), listeners.open(c.GRPC, "--grpc")
+	toCache, err := grpcx.Dial(target(c.CacheAddress))
+	if err != nil {
+		return err
+	}
+	defer closeConn(toCache)
+	toStore, err := grpcx.Dial(target(c.StoreAddress))
+	if err != nil {
+		return err
+	}
+	defer closeConn(toStore)
+	if listeners.err != nil {
+		return listeners.err
+	}
+	service, err := gatewayservice.New(gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
+		gatewayservice.Upstreams{Cache: toCache, Store: toStore}, log.With("service", "gateway"))
+	if err != nil {
+		return err
+	}
+	return service.Run(ctx, http, native)
+}
+
+// cache runs the cache service on Redis.
+type cache struct {
+	Listen       string `default:":9091" help:"Address to serve gRPC on."`
+	StoreAddress string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used."`
+	redisSettings
+	tokenSettings
+	logSettings
+}
+
+func (c *cache) faults() error {
+	config, err := c.config(c.tokenSettings)
+	return errors.Join(c.logSettings.faults(), err, config.Validate())
+}
+
+func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
+	config, err := c.config(c.tokenSettings)
+	if err != nil {
+		return err
+	}
+	toStore, err := grpcx.Dial(target(c.StoreAddress))
+	if err != nil {
+		return err
+	}
+	defer closeConn(toStore)
+	var listeners listeners
+	listener := listeners.open(c.Listen, "--listen")
+	if listeners.err != nil {
+		return listeners.err
+	}
+	service, err := cacheservice.New(config, toStore, log.With("service", "cache"))
+	if err != nil {
+		return err
+	}
+	return service.Run(ctx, listener)
+}
+
+// store runs the store service on MySQL or MariaDB.
+type store struct {
+	Listen string `default:":9092" help:"Address to serve gRPC on."`
+	databaseSettings
+	masterKeySettings
+	signingSettings
+	tokenSettings
+	logSettings
+}
+
+func (c *store) config() (storeservice.Config, error) {
+	database, databaseErr := c.database()
+	masterKey, masterKeyErr := c.masterKey()
+	return storeservice.Config{
+		Database: database, MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
+		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Password: c.password(),
+	}, errors.Join(databaseErr, masterKeyErr)
+}
+
+func (c *store) faults() error {
+	config, err := c.config()
+	if err != nil {
+		// What is missing is named already; a stand-in keeps Validate from naming it again.
+		config.MasterKey = make([]byte, storeservice.MasterKeySize)
+		if config.Database.URL == "" {
+			config.Database.URL = "sqlite:missing"
+		}
+	}
+	return errors.Join(c.logSettings.faults(), err, config.Validate())
+}
+
+func (c *store) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
+	config, err := c.config()
+	if err != nil {
+		return err
+	}
+	var listeners listeners
+	listener := listeners.open(c.Listen, "--listen")
+	if listeners.err != nil {
+		return listeners.err
+	}
+	service, err := storeservice.New(ctx, config, log.With("service", "store"))
+	if err != nil {
+		return err
+	}
+	return service.Run(ctx, listener)
+}
+
+// migrate brings the schema up to date.
+type migrate struct {
+	databaseSettings
+	logSettings
+}
+
+func (c *migrate) faults() error {
+	database, err := c.database()
+	if database.URL != "" {
+		err = errors.Join(err, database.Validate())
+	}
+	return errors.Join(c.logSettings.faults(), err)
+}
+
+func (c *migrate) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
+	database, err := c.database()
+	if err != nil {
+		return err
+	}
+	return storeservice.Migrate(ctx, database, log)
+}
+
+// health asks a service for its health over grpc.health.v1: for container health checks where there is no shell.
+type health struct {
+	Address string `default:"localhost:9090" help:"Address of the gRPC port of the service: HOST:PORT."`
+	logSettings
+}
+
+func (c *health) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) error {
+	conn, err := grpcx.Dial(target(c.Address))
+	if err != nil {
+		return err
+	}
+	defer closeConn(conn)
+	response, err := healthpb.NewHealthClient(conn).Check(ctx, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		return fmt.Errorf("ask %s for its health: %w", c.Address, err)
+	}
+	if response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		return fmt.Errorf("%s is %s", c.Address, response.GetStatus())
+	}
+	_, err = fmt.Fprintln(stdout, response.GetStatus())
+	return err
+}
+
+// listeners opens several and keeps what failed.
+type listeners struct {
+	err error
+}
+
+func (l *listeners) open(address, flag string) net.Listener {
+	listener, err := net.Listen("tcp", address)
+	if err != nil {
+		l.err = errors.Join(l.err, fmt.Errorf("%s: %w", flag, err))
+		return nil
+	}
+	return listener
+}
+
+// target turns HOST:PORT into a gRPC target that uses all addresses of HOST.
+func target(address string) string {
+	if strings.Contains(address, "://") {
+		return address
+	}
+	return "dns:///" + address
+}
+
+func closeConn(conn *grpc.ClientConn) {
+	_ = conn.Close() // It fails only where it was closed before.
+}

@@ -1,0 +1,162 @@
+package cli
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/mattn/go-isatty"
+
+	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
+	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+)
+
+// secretFileLimit bounds a file that a secret is read from, in bytes.
+const secretFileLimit = 4 << 10
+
+// logSettings say what is logged, and how. The log goes to stderr.
+type logSettings struct {
+	LogLevel  string `default:"info" help:"Least severe level that is logged: debug, info, warn or error."`
+	LogFormat string `default:"auto" help:"Form of the log: text, json, or auto (text on a terminal, json elsewhere)."`
+}
+
+func (s *logSettings) faults() error {
+	var level slog.Level
+	var faults []error
+	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		faults = append(faults, fmt.Errorf("--log-level is %q, not debug, info, warn or error", s.LogLevel))
+	}
+	if s.LogFormat != "auto" && s.LogFormat != "text" && s.LogFormat != "json" {
+		faults = append(faults, fmt.Errorf("--log-format is %q, not auto, text or json", s.LogFormat))
+	}
+	return errors.Join(faults...)
+}
+
+func (s *logSettings) logger(stderr io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(s.LogLevel)) // faults has checked it.
+	options := &slog.HandlerOptions{Level: level}
+	file, isFile := stderr.(*os.File)
+	if s.LogFormat == "text" || s.LogFormat == "auto" && isFile && isatty.IsTerminal(file.Fd()) {
+		return slog.New(slog.NewTextHandler(stderr, options))
+	}
+	return slog.New(slog.NewJSONHandler(stderr, options))
+}
+
+// tokenSettings are what everybody who verifies a token must agree on.
+type tokenSettings struct {
+	Issuer   string `default:"http://localhost:8080" help:"Issuer of the access tokens (claim iss): the public URL of the gateway. The same for all services."`
+	Audience string `default:"gatehouse" help:"Audience of the access tokens (claim aud). The same for all services."`
+}
+
+// signingSettings say how the store makes tokens and password hashes.
+type signingSettings struct {
+	SigningAlgorithm    string        `default:"EdDSA" help:"Algorithm of the signing key: EdDSA or ES256. Another one than that of the newest key makes a new key."`
+	AccessTokenLifetime time.Duration `default:"15m" help:"How long an access token is good: 1s to 24h."`
+	Argon2Memory        uint32        `default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576."`
+	Argon2Iterations    int           `default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
+	Argon2Parallelism   int           `default:"1" help:"Lanes of one password hash: 1 to 16."`
+}
+
+func (s *signingSettings) password() storeservice.PasswordParams {
+	return storeservice.PasswordParams{
+		MemoryKiB: s.Argon2Memory, Iterations: s.Argon2Iterations, Parallelism: s.Argon2Parallelism,
+	}
+}
+
+// databaseSettings say where the store's database is.
+type databaseSettings struct {
+	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS) or sqlite:PATH. Without a password: see below."`
+	DatabasePassword     secret `placeholder:"SECRET" help:"Password of the database user. Others can read flags in the process list: prefer the variable or the file."`
+	DatabasePasswordFile string `placeholder:"PATH" help:"File that holds the password of the database user."`
+}
+
+func (s *databaseSettings) database() (storeservice.Database, error) {
+	password, err := s.DatabasePassword.orFile(s.DatabasePasswordFile, "--database-password")
+	if s.DatabaseURL == "" {
+		err = errors.Join(err, errors.New("--database-url is missing: for example mysql://gatehouse@localhost:3306/gatehouse"))
+	}
+	return storeservice.Database{URL: s.DatabaseURL, Password: password}, err
+}
+
+// masterKeySettings say where the master key is.
+type masterKeySettings struct {
+	MasterKey     secret `placeholder:"SECRET" help:"Key that seals the signing keys in the database: 32 random bytes in base64 (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
+	MasterKeyFile string `placeholder:"PATH" help:"File that holds the master key."`
+}
+
+func (s *masterKeySettings) masterKey() ([]byte, error) {
+	encoded, err := s.MasterKey.orFile(s.MasterKeyFile, "--master-key")
+	if err != nil {
+		return nil, err
+	}
+	if encoded == "" {
+		return nil, errors.New("the master key is missing: make one with \"openssl rand -base64 32\", keep it safe, and " +
+			"give it as GATEHOUSE_MASTER_KEY or in a file named by GATEHOUSE_MASTER_KEY_FILE")
+	}
+	return decodeMasterKey(encoded)
+}
+
+func decodeMasterKey(encoded string) ([]byte, error) {
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || len(key) != storeservice.MasterKeySize {
+		return nil, fmt.Errorf("the master key is not %d bytes in base64: make one with \"openssl rand -base64 32\"",
+			storeservice.MasterKeySize)
+	}
+	return key, nil
+}
+
+// redisSettings say where Redis is.
+type redisSettings struct {
+	RedisURL          string        `default:"redis://localhost:6379/0" help:"Redis: redis://[USER@]HOST:PORT/DATABASE, or rediss:// for TLS. Without a password: see below."`
+	RedisPassword     secret        `placeholder:"SECRET" help:"Password of Redis. Others can read flags in the process list: prefer the variable or the file."`
+	RedisPasswordFile string        `placeholder:"PATH" help:"File that holds the password of Redis."`
+	CacheTTL          time.Duration `name:"cache-ttl" default:"10m" help:"How long an entry stays in the cache, give or take a tenth."`
+}
+
+func (s *redisSettings) config(tokens tokenSettings) (cacheservice.Config, error) {
+	password, err := s.RedisPassword.orFile(s.RedisPasswordFile, "--redis-password")
+	return cacheservice.Config{
+		Backend: cacheservice.BackendRedis, RedisURL: s.RedisURL, RedisPassword: password, TTL: s.CacheTTL,
+		Issuer: tokens.Issuer, Audience: tokens.Audience,
+	}, err
+}
+
+// secret is a setting that must not be printed.
+type secret string
+
+// String hides the secret from whoever prints the settings.
+func (s secret) String() string { return "(secret)" }
+
+// LogValue hides the secret from the log.
+func (s secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// orFile gives the secret, or what the file holds without the white space around it. Both at once are refused: one of
+// them would be ignored.
+func (s secret) orFile(path, flag string) (string, error) {
+	switch {
+	case path == "":
+		return string(s), nil
+	case s != "":
+		return "", fmt.Errorf("%s and %s-file are both given: leave one out", flag, flag)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("%s-file: %w", flag, err)
+	}
+	defer func() { _ = file.Close() }() // It was only read.
+	content, err := io.ReadAll(io.LimitReader(file, secretFileLimit))
+	if err != nil {
+		return "", fmt.Errorf("%s-file: %w", flag, err)
+	}
+	value := strings.TrimSpace(string(content))
+	if value == "" {
+		return "", fmt.Errorf("%s-file: %s is empty", flag, path)
+	}
+	return value, nil
+}

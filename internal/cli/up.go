@@ -1,0 +1,191 @@
+package cli
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
+	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
+	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+)
+
+// inProcessBuffer is how much may be on its way between two services in one process, in bytes.
+const inProcessBuffer = 256 << 10
+
+// up runs all three services in this process.
+type up struct {
+	HTTP string `name:"http" default:":8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on."`
+	GRPC string `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
+	Data string `default:"./gatehouse-data" help:"Folder for the database and the master key. It is made if it is not there."`
+	signingSettings
+	tokenSettings
+	logSettings
+}
+
+func (c *up) storeConfig(masterKey []byte) storeservice.Config {
+	return storeservice.Config{
+		Database:  storeservice.Database{URL: "sqlite:" + filepath.Join(c.Data, "gatehouse.db")},
+		MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
+		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Password: c.password(),
+	}
+}
+
+func (c *up) cacheConfig() cacheservice.Config {
+	return cacheservice.Config{
+		Backend: cacheservice.BackendMemory, TTL: cacheservice.DefaultTTL, Issuer: c.Issuer, Audience: c.Audience,
+	}
+}
+
+func (c *up) faults() error {
+	standIn := make([]byte, storeservice.MasterKeySize)
+	return errors.Join(c.logSettings.faults(), c.storeConfig(standIn).Validate())
+}
+
+func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
+	var listeners listeners
+	http, native := listeners.open(c.HTTP, "--http"), listeners.open(c.GRPC, "--grpc")
+	if listeners.err != nil {
+		return listeners.err
+	}
+	store, err := c.openStore(ctx, log)
+	if err != nil {
+		return err
+	}
+	storeLink, cacheLink := bufconn.Listen(inProcessBuffer), bufconn.Listen(inProcessBuffer)
+	toStore, err := dialInProcess(storeLink)
+	if err != nil {
+		return err
+	}
+	defer closeConn(toStore)
+	toCache, err := dialInProcess(cacheLink)
+	if err != nil {
+		return err
+	}
+	defer closeConn(toCache)
+	cache, err := cacheservice.New(c.cacheConfig(), toStore, log.With("service", "cache"))
+	if err != nil {
+		return err
+	}
+	gateway, err := gatewayservice.New(gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
+		gatewayservice.Upstreams{Cache: toCache, Store: toStore}, log.With("service", "gateway"))
+	if err != nil {
+		return err
+	}
+	if err := welcome(stdout, http.Addr(), native.Addr(), c.Data); err != nil {
+		return err
+	}
+	return runStacked(ctx,
+		func(ctx context.Context) error { return gateway.Run(ctx, http, native) },
+		func(ctx context.Context) error { return cache.Run(ctx, cacheLink) },
+		func(ctx context.Context) error { return store.Run(ctx, storeLink) },
+	)
+}
+
+func (c *up) openStore(ctx context.Context, log *slog.Logger) (*storeservice.Service, error) {
+	if err := os.MkdirAll(c.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	masterKey, err := loadMasterKey(filepath.Join(c.Data, "master.key"))
+	if err != nil {
+		return nil, err
+	}
+	config := c.storeConfig(masterKey)
+	if err := storeservice.Migrate(ctx, config.Database, log); err != nil {
+		return nil, err
+	}
+	return storeservice.New(ctx, config, log.With("service", "store"))
+}
+
+func dialInProcess(listener *bufconn.Listener) (*grpc.ClientConn, error) {
+	return grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+}
+
+// runStacked runs services of which each uses those after it, until ctx is done or one of them ends. Then it stops
+// them in that order, so that a service is there until the last call to it has ended.
+func runStacked(ctx context.Context, services ...func(context.Context) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	previous := ctx // done when the service before has ended
+	for _, run := range services {
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		context.AfterFunc(previous, stop)
+		ended, end := context.WithCancel(context.WithoutCancel(ctx))
+		group.Go(func() error {
+			defer end()
+			return run(serving)
+		})
+		previous = ended
+	}
+	return group.Wait()
+}
+
+// welcome tells a newcomer what is where, and a first thing to try.
+func welcome(w io.Writer, http, native net.Addr, data string) error {
+	base := "http://" + dialable(http)
+	_, err := fmt.Fprintf(w, `Gatehouse is up. Data is in %s; Ctrl-C stops it.
+
+  Swagger UI   %s/docs/
+  REST         %s/v1/…
+  gRPC         %s
+
+Sign up:
+  curl %s/v1/users -H 'Content-Type: application/json' \
+    -d '{"email":"ada@example.com","fullName":"Ada Lovelace","password":"correct horse battery staple"}'
+
+`, data, base, base, dialable(native), base)
+	return err
+}
+
+// dialable gives the address that a client on this machine uses.
+func dialable(address net.Addr) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if ip := net.ParseIP(host); err != nil || (ip != nil && ip.IsUnspecified()) {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}
+
+// loadMasterKey reads the master key of `up`, and makes it at the first start. A file that others can read is refused:
+// who has the key and the database can make tokens.
+func loadMasterKey(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return makeMasterKey(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the master key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("the master key %s can be read by others: run chmod 600 %s", path, path)
+	}
+	encoded, err := secret("").orFile(path, "the master key")
+	if err != nil {
+		return nil, err
+	}
+	return decodeMasterKey(encoded)
+}
+
+func makeMasterKey(path string) ([]byte, error) {
+	key := storeservice.NewMasterKey()
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make the master key: %w", err)
+	}
+	_, err = file.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return nil, fmt.Errorf("write the master key: %w", err)
+	}
+	return key, nil
+}

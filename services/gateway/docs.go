@@ -1,0 +1,90 @@
+package gateway
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/swaggest/swgui/v5emb"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+// docsPath is where Swagger UI is.
+const docsPath = "/docs/"
+
+// newDocs serves Swagger UI from assets that are part of the binary. The page is made once, because its inline scripts
+// must be named by their hashes in the Content-Security-Policy: nothing else may run, and nothing is loaded from
+// outside.
+func newDocs() http.Handler {
+	ui := v5emb.New("Gatehouse", "/openapi.json", docsPath)
+	var page pageWriter
+	ui.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: docsPath}})
+	policy := contentSecurityPolicy(page.body.Bytes())
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("Referrer-Policy", "no-referrer")
+		switch r.URL.Path {
+		case strings.TrimSuffix(docsPath, "/"):
+			http.Redirect(w, r, docsPath, http.StatusFound)
+		case docsPath:
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = w.Write(page.body.Bytes()) // The client went away; there is nobody to tell.
+		default:
+			ui.ServeHTTP(&assetWriter{ResponseWriter: w}, r)
+		}
+	})
+}
+
+var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+
+func contentSecurityPolicy(page []byte) string {
+	scripts := []string{"'self'"}
+	for _, script := range inlineScript.FindAllSubmatch(page, -1) {
+		sum := sha256.Sum256(script[1])
+		scripts = append(scripts, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'")
+	}
+	return strings.Join([]string{
+		"default-src 'none'",
+		"script-src " + strings.Join(scripts, " "),
+		"style-src 'self' 'unsafe-inline'", // Swagger UI sets style attributes.
+		"img-src 'self' data:",
+		"connect-src 'self'",
+		"base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'",
+	}, "; ")
+}
+
+// pageWriter keeps what is written to it.
+type pageWriter struct{ body bytes.Buffer }
+
+func (*pageWriter) Header() http.Header              { return http.Header{} }
+func (w *pageWriter) Write(part []byte) (int, error) { return w.body.Write(part) }
+func (*pageWriter) WriteHeader(int)                  {}
+
+// assetWriter answers for an asset that does not exist as every other path does. The file server's answer is text.
+type assetWriter struct {
+	http.ResponseWriter
+
+	refused bool
+}
+
+func (w *assetWriter) WriteHeader(status int) {
+	if status < http.StatusBadRequest {
+		w.Header().Set("Cache-Control", "public, max-age=3600")
+		w.ResponseWriter.WriteHeader(status)
+		return
+	}
+	w.refused = true
+	writeError(w.ResponseWriter, apierr.RouteNotFound("Swagger UI has no such file"))
+}
+
+func (w *assetWriter) Write(part []byte) (int, error) {
+	if w.refused {
+		return len(part), nil
+	}
+	return w.ResponseWriter.Write(part)
+}

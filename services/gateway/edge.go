@@ -1,0 +1,55 @@
+package gateway
+
+import (
+	"context"
+	"strings"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+)
+
+// edge is where REST and native gRPC become one: both hand their calls to Invoke, which admits them by the policy of
+// the contract and passes them on. Whatever holds for one transport therefore holds for the other.
+type edge struct {
+	routes        routes
+	authenticator *authn.Authenticator
+}
+
+// Invoke implements grpc.ClientConnInterface, so that the generated REST handlers can use an edge as their connection.
+// The caller's token is read from the incoming metadata of ctx.
+func (e *edge) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
+	route, ok := e.routes.of(method)
+	if !ok {
+		return apierr.RouteNotFound("there is no such method")
+	}
+	ctx, err := e.authenticator.Admit(ctx, method)
+	if err != nil {
+		return err
+	}
+	if err := route.conn.Invoke(ctx, method, args, reply, options...); err != nil {
+		return upstreamError(err)
+	}
+	return nil
+}
+
+// NewStream implements grpc.ClientConnInterface. The public contract has no streams.
+func (e *edge) NewStream(
+	context.Context, *grpc.StreamDesc, string, ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	return nil, apierr.RouteNotFound("there is no such stream")
+}
+
+// undecodable begins the status that grpc-go makes, before any interceptor, for bytes which are not the message of the
+// method. The gateway passes frames on unread, so it is the upstream that finds out; to the client it is bad input.
+const undecodable = "grpc: error unmarshalling request"
+
+func upstreamError(err error) error {
+	if st, ok := status.FromError(err); ok && st.Code() == codes.Internal && strings.HasPrefix(st.Message(), undecodable) {
+		return apierr.MalformedRequest("the request is not the protobuf message of the method", nil)
+	}
+	return err
+}

@@ -1,0 +1,94 @@
+// Package gateway is the front controller: the one service that clients talk to. It terminates HTTP and gRPC,
+// authenticates with public keys only, and passes every call on to the service that answers it. It has no private key,
+// no database, and no code that knows one RPC from another.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+)
+
+// Config is what the gateway has to know.
+type Config struct {
+	Issuer   string // `iss` that tokens must have
+	Audience string // `aud` that tokens must have
+}
+
+// Upstreams are the connections to the services behind the gateway.
+type Upstreams struct {
+	Cache grpc.ClientConnInterface
+	Store grpc.ClientConnInterface
+}
+
+// Service is a gateway that is ready to run.
+type Service struct {
+	rest     *restServer
+	grpc     *grpcServer
+	draining *atomic.Bool
+}
+
+// New makes a gateway. It fails if a method of the contract has no policy.
+func New(config Config, upstreams Upstreams, log *slog.Logger) (*Service, error) {
+	if err := authn.ValidateNames(config.Issuer, config.Audience); err != nil {
+		return nil, err
+	}
+	routes := newRoutes(upstreams)
+	policies, err := authn.LoadPolicies(routes.services()...)
+	if err != nil {
+		return nil, err
+	}
+	keyService := gatehousev1.NewKeyServiceClient(upstreams.Store)
+	keys := authn.NewKeySet(func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
+		return keyService.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
+	}, time.Now)
+	edge := &edge{
+		routes: routes,
+		authenticator: authn.NewAuthenticator(policies,
+			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now)),
+	}
+	draining := &atomic.Bool{}
+	health := &health{routes: routes, draining: draining}
+	rest, err := newRESTServer(edge, health, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{rest: rest, grpc: newGRPCServer(edge, health, log), draining: draining}, nil
+}
+
+// Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING and calls under way get
+// grpcx.DrainTimeout to end. It closes both listeners.
+func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		<-ctx.Done()
+		s.draining.Store(true)
+		return nil
+	})
+	group.Go(func() error { return stopped(s.rest.run(ctx, http)) })
+	group.Go(func() error { return stopped(s.grpc.run(ctx, native)) })
+	if err := group.Wait(); !errors.Is(err, errStopped) {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	return nil
+}
+
+// errStopped makes the group end the other server also where one ended without a fault.
+var errStopped = errors.New("stopped")
+
+func stopped(err error) error {
+	if err == nil {
+		return errStopped
+	}
+	return err
+}

@@ -1,0 +1,97 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/grpc/encoding/proto"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+)
+
+// grpcServer serves native gRPC clients. It passes frames on without decoding them.
+type grpcServer struct {
+	edge *edge
+	log  *slog.Logger
+	grpc *grpc.Server
+}
+
+func newGRPCServer(edge *edge, health *health, log *slog.Logger) *grpcServer {
+	s := &grpcServer{edge: edge, log: log}
+	s.grpc = grpc.NewServer(append(grpcx.Limits(),
+		grpc.ForceServerCodecV2(frameCodec{encoding.GetCodecV2(proto.Name)}),
+		grpc.UnknownServiceHandler(s.handle),
+	)...)
+	healthpb.RegisterHealthServer(s.grpc, health)
+	reflectionpb.RegisterServerReflectionServer(s.grpc,
+		reflection.NewServerV1(reflection.ServerOptions{Services: edge.routes}))
+	return s
+}
+
+func (s *grpcServer) run(ctx context.Context, listener net.Listener) error {
+	s.log.InfoContext(ctx, "serving gRPC", "address", listener.Addr().String())
+	return grpcx.ServeUntil(ctx, s.grpc, listener, func() {})
+}
+
+// handle serves one call of any method.
+func (s *grpcServer) handle(_ any, stream grpc.ServerStream) error {
+	ctx := requestid.FromIncoming(stream.Context())
+	method, _ := grpc.MethodFromServerStream(stream)
+	began := time.Now()
+	err := s.forward(ctx, method, stream)
+	grpcx.LogCall(ctx, s.log, method, time.Since(began), err)
+	return apierr.Status(err).Err()
+}
+
+func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.ServerStream) (err error) {
+	defer grpcx.Recover(&err)
+	if err := stream.SetHeader(metadata.Pairs(requestid.Header, requestid.FromContext(ctx))); err != nil {
+		return err
+	}
+	var request, response frame
+	if err := stream.RecvMsg(&request); err != nil {
+		return err
+	}
+	err = s.edge.Invoke(ctx, method, &request, &response, grpc.ForceCodecV2(frameCodec{}))
+	if err != nil {
+		return err
+	}
+	return stream.SendMsg(&response)
+}
+
+// frame is a message as its bytes.
+type frame []byte
+
+// frameCodec leaves frames as they are, and everything else (health, reflection) to the codec that it wraps.
+type frameCodec struct{ encoding.CodecV2 }
+
+// Marshal implements encoding.CodecV2.
+func (c frameCodec) Marshal(message any) (mem.BufferSlice, error) {
+	if f, ok := message.(*frame); ok {
+		return mem.BufferSlice{mem.SliceBuffer(*f)}, nil
+	}
+	return c.CodecV2.Marshal(message)
+}
+
+// Unmarshal implements encoding.CodecV2.
+func (c frameCodec) Unmarshal(data mem.BufferSlice, message any) error {
+	if f, ok := message.(*frame); ok {
+		*f = data.Materialize() // A copy: the buffers go back to their pool when this returns.
+		return nil
+	}
+	return c.CodecV2.Unmarshal(data, message)
+}
+
+// Name implements encoding.CodecV2.
+func (c frameCodec) Name() string { return proto.Name }

@@ -1,0 +1,170 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/openapi"
+)
+
+// Bounds against clients that are slow on purpose. A request has at most 1 MiB, an answer less.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 16 << 10
+)
+
+// publishedMaxAge lets verifiers keep the public keys for as long as Gatehouse's own services do.
+const publishedMaxAge = "public, max-age=300"
+
+// restServer serves REST, Swagger UI, the OpenAPI document and health over HTTP.
+type restServer struct {
+	log    *slog.Logger
+	health *health
+	api    http.Handler
+	docs   http.Handler
+	server *http.Server
+}
+
+func newRESTServer(edge *edge, health *health, log *slog.Logger) (*restServer, error) {
+	api, err := newAPI(edge)
+	if err != nil {
+		return nil, err
+	}
+	s := &restServer{log: log, health: health, api: api, docs: newDocs()}
+	s.server = &http.Server{
+		Handler:           observed(log, http.HandlerFunc(s.serve)),
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		Protocols:         protocols(),
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return s, nil
+}
+
+func protocols() *http.Protocols {
+	var p http.Protocols
+	p.SetHTTP1(true)
+	p.SetUnencryptedHTTP2(true)
+	return &p
+}
+
+// newAPI registers the generated handlers of all public services.
+func newAPI(edge *edge) (http.Handler, error) {
+	mux := runtime.NewServeMux(
+		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
+		runtime.WithMiddlewares(endProbe, readBody),
+		runtime.WithErrorHandler(writeCallError),
+		runtime.WithRoutingErrorHandler(writeRoutingError),
+		// A form must not be taken for a GET, nor a header for the method: neither is in the contract.
+		runtime.WithDisablePathLengthFallback(),
+		runtime.WithDisableHTTPMethodOverride(),
+		// What upstreams say in headers is for the gateway.
+		runtime.WithOutgoingHeaderMatcher(noHeader),
+		runtime.WithOutgoingTrailerMatcher(noHeader),
+	)
+	for name, route := range edge.routes {
+		if err := route.rest(context.Background(), mux, edge); err != nil {
+			return nil, fmt.Errorf("register the REST routes of %s: %w", name, err)
+		}
+	}
+	return headAsGet(mux), nil
+}
+
+func noHeader(string) (string, bool) { return "", false }
+
+// run serves until ctx is done, then lets requests under way end.
+func (s *restServer) run(ctx context.Context, listener net.Listener) error {
+	s.log.InfoContext(ctx, "serving HTTP", "address", listener.Addr().String())
+	failed := make(chan error, 1)
+	go func() { failed <- s.server.Serve(listener) }()
+	select {
+	case err := <-failed:
+		return fmt.Errorf("serve HTTP on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grpcx.DrainTimeout)
+	defer cancel()
+	if err := s.server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("stop HTTP on %s: %w", listener.Addr(), err)
+	}
+	_ = s.server.Close() // Cuts what has not ended within the time; nothing is left to do about its error.
+	return nil
+}
+
+// serve picks the handler of a path. It is not an http.ServeMux, whose redirects and refusals are plain text.
+func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	// Answers hold tokens and personal data (RFC 6749, section 5.1). Handlers whose answers may be kept say so.
+	w.Header().Set("Cache-Control", "no-store")
+	switch path := r.URL.Path; {
+	case path == "/":
+		static(w, r, func() { http.Redirect(w, r, "/docs/", http.StatusFound) })
+	case path == "/openapi.json":
+		static(w, r, func() { writeJSON(w, http.StatusOK, openapi.Document()) })
+	case path == "/docs" || strings.HasPrefix(path, "/docs/"):
+		static(w, r, func() { s.docs.ServeHTTP(w, r) })
+	case path == "/healthz":
+		static(w, r, func() { writeJSON(w, http.StatusOK, []byte(`{"status":"SERVING"}`)) })
+	case path == "/readyz":
+		static(w, r, func() { s.ready(w, r) })
+	case strings.HasPrefix(path, "/.well-known/"):
+		// What is published there is for verifiers to keep; an error resets this.
+		w.Header().Set("Cache-Control", publishedMaxAge)
+		s.api.ServeHTTP(w, r)
+	default:
+		s.api.ServeHTTP(w, r)
+	}
+}
+
+// static serves what can only be read.
+func static(w http.ResponseWriter, r *http.Request, serve func()) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		writeError(w, apierr.MethodNotAllowed("this path can only be read"))
+		return
+	}
+	serve()
+}
+
+// ready tells of each public service whether it can be used: 200 if all can, 503 else.
+func (s *restServer) ready(w http.ResponseWriter, r *http.Request) {
+	services := map[string]string{}
+	overall, code := healthpb.HealthCheckResponse_SERVING, http.StatusOK
+	for _, name := range s.health.routes.services() {
+		serving := s.health.probe(r.Context(), name)
+		services[name] = serving.String()
+		if serving != healthpb.HealthCheckResponse_SERVING {
+			overall, code = healthpb.HealthCheckResponse_NOT_SERVING, http.StatusServiceUnavailable
+		}
+	}
+	body, err := json.Marshal(map[string]any{"status": overall.String(), "services": services})
+	if err != nil {
+		writeError(w, apierr.Internal(err))
+		return
+	}
+	writeJSON(w, code, body)
+}
+
+func writeJSON(w http.ResponseWriter, code int, body []byte) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(body) // The client went away; there is nobody to tell.
+}

@@ -1,0 +1,107 @@
+package gateway
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+)
+
+// jsonBody is a request's body, read as a whole and known to be JSON. The decoder leaves here what it has to say, as
+// the generated handlers keep of its error only the text.
+type jsonBody struct {
+	*bytes.Reader
+
+	raw   []byte
+	fault *apierr.Error
+}
+
+// Close implements io.Closer.
+func (b *jsonBody) Close() error { return nil }
+
+// readBody replaces the body of a request that a route was found for by a jsonBody.
+func readBody(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+		raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, grpcx.MaxMessageSize))
+		if err == nil {
+			err = checkBody(r.Header, raw)
+		} else {
+			err = readFault(err)
+		}
+		if err != nil {
+			writeError(w, err)
+			return
+		}
+		r.Body = &jsonBody{Reader: bytes.NewReader(raw), raw: raw}
+		next(w, r, params)
+	}
+}
+
+func readFault(err error) error {
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return apierr.RequestTooLarge(err)
+	}
+	return apierr.MalformedRequest("the body ended before it was complete", err)
+}
+
+// checkBody makes sure that a body, if there is one, is one JSON value and says so.
+func checkBody(header http.Header, raw []byte) error {
+	if len(raw) == 0 {
+		return nil
+	}
+	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	charset, hasCharset := params["charset"]
+	encoding := header.Get("Content-Encoding")
+	if err != nil || mediaType != "application/json" || hasCharset && !strings.EqualFold(charset, "utf-8") ||
+		encoding != "" && encoding != "identity" {
+		return apierr.UnsupportedMediaType()
+	}
+	var any json.RawMessage
+	var syntax *json.SyntaxError
+	switch err := json.Unmarshal(raw, &any); {
+	case errors.As(err, &syntax):
+		return apierr.MalformedRequest(fmt.Sprintf("the body is not JSON: see byte %d", syntax.Offset), nil)
+	case err != nil:
+		return apierr.MalformedRequest("the body is not JSON", nil)
+	}
+	return nil
+}
+
+// marshaler speaks ProtoJSON. Fields that are not set are written with their defaults, so that an answer always has
+// the same members; fields that the contract does not have are refused.
+type marshaler struct{ runtime.JSONPb }
+
+func newMarshaler() *marshaler {
+	return &marshaler{runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
+}
+
+// NewDecoder implements runtime.Marshaler.
+func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(target any) error {
+		body, isBody := r.(*jsonBody)
+		message, isMessage := target.(proto.Message)
+		if !isBody || !isMessage {
+			return fmt.Errorf("cannot decode %T into %T", r, target)
+		}
+		if len(body.raw) == 0 {
+			return io.EOF // An empty body is an empty message, to the generated handlers too.
+		}
+		if err := protojson.Unmarshal(body.raw, message); err != nil {
+			body.fault = explain(body.raw, message.ProtoReflect().Descriptor())
+			return body.fault
+		}
+		return nil
+	})
+}

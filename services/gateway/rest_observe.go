@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+)
+
+// observed gives each request its id, hands the caller's token to the edge, writes one line of log when it has ended,
+// and answers a panic.
+func observed(log *slog.Logger, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx := requestid.WithID(r.Context(), r.Header.Get(requestid.Header))
+		ctx = withToken(ctx, r.Header)
+		w.Header().Set(requestid.Header, requestid.FromContext(ctx))
+		observer := &observedWriter{ResponseWriter: w, status: http.StatusOK}
+		began := time.Now()
+		defer func() {
+			if panicked := recover(); panicked != nil {
+				writeError(observer, apierr.Internal(fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())))
+			}
+			logRequest(ctx, log, r, observer, time.Since(began))
+		}()
+		next.ServeHTTP(observer, r.WithContext(ctx))
+	})
+}
+
+// withToken puts the Authorization headers where a gRPC call has them: in the incoming metadata.
+func withToken(ctx context.Context, header http.Header) context.Context {
+	tokens := header.Values("Authorization")
+	return metadata.NewIncomingContext(ctx, metadata.MD{authn.AuthorizationKey: tokens})
+}
+
+func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *observedWriter, took time.Duration) {
+	level := slog.LevelInfo
+	switch {
+	case w.status == http.StatusInternalServerError:
+		level = slog.LevelError
+	case w.status >= http.StatusInternalServerError:
+		level = slog.LevelWarn
+	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
+		level = slog.LevelDebug
+	}
+	if !log.Enabled(ctx, level) {
+		return
+	}
+	attributes := []slog.Attr{
+		slog.String("method", r.Method),
+		slog.String("path", r.URL.Path),
+		slog.Int("status", w.status),
+		slog.Duration("took", took),
+		slog.String("request_id", requestid.FromContext(ctx)),
+	}
+	if w.err != nil {
+		attributes = append(attributes, slog.String("error", w.err.Error()))
+	}
+	log.LogAttrs(ctx, level, "request", attributes...)
+}
+
+// observedWriter remembers what was answered, for the log.
+type observedWriter struct {
+	http.ResponseWriter
+
+	status int
+	err    error
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *observedWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the writer beneath.
+func (w *observedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }

@@ -1,0 +1,140 @@
+// Package password hashes and verifies passwords, and bounds how much of that work is under way.
+package password
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/go-crypt/crypt/algorithm/argon2"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+const (
+	// queuePerCore bounds how many calls may wait for each core. At the default parameters a hash takes some 20 ms, so
+	// the last in the queue waits about a second, which a person at a log-in form still bears.
+	queuePerCore = 50
+
+	// retryAfter is what a caller beyond the queue is told: about as long as a full queue takes to empty.
+	retryAfter = time.Second
+)
+
+// Params are the cost parameters of Argon2id (RFC 9106, section 3.1).
+type Params struct {
+	MemoryKiB   uint32 // m, from 8 × Parallelism KiB
+	Iterations  int    // t, from 1
+	Parallelism int    // p, from 1
+}
+
+// DefaultParams is the second of the equally strong configurations that the OWASP Password Storage Cheat Sheet lists.
+func DefaultParams() Params { return Params{MemoryKiB: 19456, Iterations: 2, Parallelism: 1} }
+
+// Validate refuses what is too weak to protect a password (the weakest configuration of the OWASP list has 7168 KiB),
+// and what would let one log-in take the machine: over 1 GiB, 64 passes or 16 lanes.
+func (p Params) Validate() error {
+	var faults []error
+	if p.MemoryKiB < 7168 || p.MemoryKiB > 1<<20 {
+		faults = append(faults, fmt.Errorf("argon2 memory is %d KiB, not 7168 to 1048576", p.MemoryKiB))
+	}
+	if p.Iterations < 1 || p.Iterations > 64 {
+		faults = append(faults, fmt.Errorf("argon2 iterations are %d, not 1 to 64", p.Iterations))
+	}
+	if p.Parallelism < 1 || p.Parallelism > 16 {
+		faults = append(faults, fmt.Errorf("argon2 parallelism is %d, not 1 to 16", p.Parallelism))
+	}
+	return errors.Join(faults...)
+}
+
+// Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, and
+// those beyond are refused with RESOURCE_EXHAUSTED / OVERLOADED. It is safe for concurrent use.
+type Hasher struct {
+	argon2  *argon2.Hasher
+	working chan struct{} // one slot per core
+	waiting chan struct{} // one slot per call that is working or waiting
+	decoy   string        // a hash of the current parameters that no password matches
+}
+
+// New makes a Hasher. It computes one hash.
+func New(params Params) (*Hasher, error) {
+	if err := params.Validate(); err != nil {
+		return nil, err
+	}
+	hasher, err := argon2.New(
+		argon2.WithVariant(argon2.VariantID),
+		argon2.WithM(params.MemoryKiB), argon2.WithT(params.Iterations), argon2.WithP(params.Parallelism),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("set up argon2: %w", err)
+	}
+	cores := runtime.GOMAXPROCS(0)
+	h := &Hasher{
+		argon2:  hasher,
+		working: make(chan struct{}, cores),
+		waiting: make(chan struct{}, cores*(1+queuePerCore)),
+	}
+	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
+	// matches does not matter: there is no account to open.
+	h.decoy, err = h.Hash(context.Background(), "decoy")
+	return h, err
+}
+
+// Hash gives the PHC string of a new random salt and the password. It waits for a free core as long as ctx lasts.
+func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	release, err := h.acquire(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer release()
+	digest, err := h.argon2.Hash(normalize(password))
+	if err != nil {
+		return "", fmt.Errorf("hash a password: %w", err)
+	}
+	return digest.Encode(), nil
+}
+
+// Verify tells whether the password is the one that was hashed. It waits for a free core as long as ctx lasts.
+func (h *Hasher) Verify(ctx context.Context, phc, password string) (bool, error) {
+	release, err := h.acquire(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	digest, err := argon2.Decode(phc)
+	if err != nil {
+		return false, fmt.Errorf("read a password hash: %w", err)
+	}
+	matches, err := digest.MatchAdvanced(normalize(password))
+	if err != nil {
+		return false, fmt.Errorf("verify a password: %w", err)
+	}
+	return matches, nil
+}
+
+// VerifyNothing costs what Verify costs, for an address that has no account.
+func (h *Hasher) VerifyNothing(ctx context.Context, password string) error {
+	_, err := h.Verify(ctx, h.decoy, password)
+	return err
+}
+
+func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
+	select {
+	case h.waiting <- struct{}{}:
+	default:
+		return nil, apierr.Overloaded(retryAfter)
+	}
+	select {
+	case h.working <- struct{}{}:
+		return func() { <-h.working; <-h.waiting }, nil
+	case <-ctx.Done():
+		<-h.waiting
+		return nil, ctx.Err()
+	}
+}
+
+// normalize gives the form that is hashed, so that a password typed on another keyboard is still the same password
+// (NIST SP 800-63B, section 3.1.1.2).
+func normalize(password string) string { return norm.NFKC.String(password) }

@@ -1,0 +1,125 @@
+// Package store is the entry store: the durable truth of Gatehouse. It alone has the database, hashes passwords and
+// signs tokens, and it owns every transaction.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+// MasterKeySize is the length of the master key in bytes.
+const MasterKeySize = signing.MasterKeySize
+
+// NewMasterKey makes a master key from the system's randomness.
+func NewMasterKey() []byte { return signing.NewMasterKey() }
+
+// Database says where the data is.
+type Database = storage.Config
+
+// PasswordParams are the cost parameters of Argon2id.
+type PasswordParams = password.Params
+
+// Config is what the store has to know.
+type Config struct {
+	Database            Database
+	MasterKey           []byte // MasterKeySize bytes that seal the signing keys
+	Issuer              string // `iss` of the tokens
+	Audience            string // `aud` of the tokens
+	SigningAlgorithm    string // EdDSA or ES256
+	AccessTokenLifetime time.Duration
+	Password            PasswordParams
+}
+
+// Validate reports every fault at once.
+func (c Config) Validate() error {
+	var faults []error
+	if len(c.MasterKey) != MasterKeySize {
+		faults = append(faults, fmt.Errorf("the master key has %d bytes, not %d", len(c.MasterKey), MasterKeySize))
+	}
+	if c.SigningAlgorithm != jwk.EdDSA && c.SigningAlgorithm != jwk.ES256 {
+		faults = append(faults, fmt.Errorf("signing algorithm %q is not %s or %s", c.SigningAlgorithm, jwk.EdDSA, jwk.ES256))
+	}
+	// expires_in is told in whole seconds. A day is the most that a token which cannot be called back should live.
+	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > 24*time.Hour {
+		faults = append(faults, fmt.Errorf("access token lifetime is %v, not 1s to 24h", c.AccessTokenLifetime))
+	}
+	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience), c.Password.Validate(),
+		c.Database.Validate())...)
+}
+
+// Service is a store that is ready to run.
+type Service struct {
+	server  *grpcx.Server
+	storage *storage.Storage
+}
+
+// New opens the database and the signing key. It fails if the database's schema is behind: Migrate mends that.
+func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error) {
+	if err := config.Validate(); err != nil {
+		return nil, err
+	}
+	db, err := storage.Open(ctx, config.Database, log)
+	if err != nil {
+		return nil, err
+	}
+	server, err := newServer(ctx, config, db, log)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Service{server: server, storage: db}, nil
+}
+
+// Migrate brings the database's schema to what this binary needs.
+func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
+	if err := database.Validate(); err != nil {
+		return err
+	}
+	return storage.Migrate(ctx, database, log)
+}
+
+func newServer(ctx context.Context, config Config, db *storage.Storage, log *slog.Logger) (*grpcx.Server, error) {
+	hasher, err := password.New(config.Password)
+	if err != nil {
+		return nil, err
+	}
+	keyring, err := signing.OpenKeyring(ctx, db, signing.Config{
+		MasterKey: config.MasterKey, Algorithm: config.SigningAlgorithm,
+		Issuer: config.Issuer, Audience: config.Audience, Lifetime: config.AccessTokenLifetime,
+	}, log)
+	if err != nil {
+		return nil, err
+	}
+	policies, err := authn.LoadPolicies(gatehousev1.UserService_ServiceDesc.ServiceName,
+		gatehousev1.SessionService_ServiceDesc.ServiceName, gatehousev1.KeyService_ServiceDesc.ServiceName)
+	if err != nil {
+		return nil, err
+	}
+	keys := authn.NewKeySet(keyring.PublicKeys, time.Now)
+	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now)
+	server, err := grpcx.NewServer(log, authn.NewAuthenticator(policies, verifier))
+	if err != nil {
+		return nil, err
+	}
+	gatehousev1.RegisterUserServiceServer(server, &userService{storage: db, hasher: hasher})
+	gatehousev1.RegisterSessionServiceServer(server, &sessionService{storage: db, hasher: hasher, keyring: keyring})
+	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring})
+	return server, nil
+}
+
+// Run serves until ctx is done, lets calls under way end, and closes the database.
+func (s *Service) Run(ctx context.Context, listener net.Listener) error {
+	return errors.Join(s.server.Serve(ctx, listener), s.storage.Close())
+}
