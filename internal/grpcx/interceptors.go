@@ -13,7 +13,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
@@ -28,23 +27,23 @@ func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		began := time.Now()
 		response, err := next(ctx, req)
-		LogCall(ctx, log, info.FullMethod, time.Since(began), err)
+		// The gateway has a line on every call already; of one that went well, here is for who looks closer.
+		LogCall(ctx, log, slog.LevelDebug, info.FullMethod, time.Since(began), err)
 		return response, apierr.Status(err).Err()
 	}
 }
 
-// LogCall writes one line on a call that has ended: metadata only, never what was sent or answered. Health probes are
-// written at debug level, faults of ours at error level.
-func LogCall(ctx context.Context, log *slog.Logger, method string, took time.Duration, err error) {
+// LogCall writes one line on a call that has ended: metadata only, never what was sent or answered. The level is that
+// of a call in which no fault of ours shows; those are written at warning or error level.
+func LogCall(
+	ctx context.Context, log *slog.Logger, level slog.Level, method string, took time.Duration, err error,
+) {
 	st := apierr.Status(err)
-	level := slog.LevelInfo
-	switch {
-	case st.Code() == codes.Internal:
+	switch st.Code() { //nolint:exhaustive // the rest are the caller's
+	case codes.Internal:
 		level = slog.LevelError
-	case st.Code() == codes.Unavailable, st.Code() == codes.DeadlineExceeded:
+	case codes.Unavailable, codes.DeadlineExceeded:
 		level = slog.LevelWarn
-	case method == healthpb.Health_Check_FullMethodName:
-		level = slog.LevelDebug
 	}
 	if !log.Enabled(ctx, level) {
 		return

@@ -50,7 +50,7 @@ func (s *grpcServer) handle(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	began := time.Now()
 	err := s.forward(ctx, method, stream)
-	grpcx.LogCall(ctx, s.log, method, time.Since(began), err)
+	grpcx.LogCall(ctx, s.log, slog.LevelInfo, method, time.Since(began), err)
 	return apierr.Status(err).Err()
 }
 

@@ -1,0 +1,188 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+)
+
+// document is what protoc-gen-openapiv3 emits of OpenAPI 3.1, and what is added to it. A member that is not here is
+// refused rather than lost.
+type document struct {
+	OpenAPI    string             `json:"openapi"`
+	Info       json.RawMessage    `json:"info"`
+	Servers    json.RawMessage    `json:"servers,omitempty"`
+	Tags       []tag              `json:"tags,omitempty"`
+	Paths      ordered[*pathItem] `json:"paths"`
+	Components components         `json:"components"`
+}
+
+type tag struct {
+	Name        string `json:"name"`
+	Description prose  `json:"description,omitempty"`
+}
+
+type components struct {
+	SecuritySchemes json.RawMessage    `json:"securitySchemes,omitempty"`
+	Responses       ordered[*response] `json:"responses,omitempty"`
+	Schemas         ordered[*schema]   `json:"schemas"`
+}
+
+type pathItem struct {
+	Get    *operation `json:"get,omitempty"`
+	Put    *operation `json:"put,omitempty"`
+	Post   *operation `json:"post,omitempty"`
+	Patch  *operation `json:"patch,omitempty"`
+	Delete *operation `json:"delete,omitempty"`
+}
+
+func (p *pathItem) operations() []*operation {
+	var present []*operation
+	for _, op := range []*operation{p.Get, p.Put, p.Post, p.Patch, p.Delete} {
+		if op != nil {
+			present = append(present, op)
+		}
+	}
+	return present
+}
+
+type operation struct {
+	OperationID string                `json:"operationId"`
+	Tags        []string              `json:"tags,omitempty"`
+	Summary     prose                 `json:"summary,omitempty"`
+	Description prose                 `json:"description,omitempty"`
+	Deprecated  bool                  `json:"deprecated,omitempty"`
+	Security    []map[string][]string `json:"security"` // Empty means public, absent would mean unsaid.
+	Parameters  []*parameter          `json:"parameters,omitempty"`
+	RequestBody *requestBody          `json:"requestBody,omitempty"`
+	Responses   ordered[*response]    `json:"responses"`
+}
+
+type parameter struct {
+	Name        string          `json:"name"`
+	In          string          `json:"in"`
+	Description prose           `json:"description,omitempty"`
+	Required    bool            `json:"required,omitempty"`
+	Deprecated  bool            `json:"deprecated,omitempty"`
+	Schema      *schema         `json:"schema,omitempty"`
+	Example     json.RawMessage `json:"example,omitempty"`
+}
+
+type requestBody struct {
+	Description prose               `json:"description,omitempty"`
+	Required    bool                `json:"required,omitempty"`
+	Content     ordered[*mediaType] `json:"content"`
+}
+
+type response struct {
+	Ref         string              `json:"$ref,omitempty"`
+	Description prose               `json:"description,omitempty"`
+	Headers     ordered[*header]    `json:"headers,omitempty"`
+	Content     ordered[*mediaType] `json:"content,omitempty"`
+}
+
+type header struct {
+	Description prose   `json:"description,omitempty"`
+	Schema      *schema `json:"schema"`
+}
+
+type mediaType struct {
+	Schema   *schema           `json:"schema,omitempty"`
+	Example  json.RawMessage   `json:"example,omitempty"`
+	Examples ordered[*example] `json:"examples,omitempty"`
+}
+
+type example struct {
+	Summary string          `json:"summary,omitempty"`
+	Value   json.RawMessage `json:"value"`
+}
+
+// schema is a JSON Schema of the dialect of OpenAPI 3.1.
+type schema struct {
+	Ref                  string            `json:"$ref,omitempty"`
+	Type                 json.RawMessage   `json:"type,omitempty"`
+	Format               string            `json:"format,omitempty"`
+	Title                string            `json:"title,omitempty"`
+	Description          prose             `json:"description,omitempty"`
+	Const                string            `json:"const,omitempty"`
+	Enum                 []json.RawMessage `json:"enum,omitempty"`
+	Default              json.RawMessage   `json:"default,omitempty"`
+	Pattern              string            `json:"pattern,omitempty"`
+	MinLength            uint64            `json:"minLength,omitempty"`
+	MaxLength            *uint64           `json:"maxLength,omitempty"`
+	Minimum              *int64            `json:"minimum,omitempty"`
+	Maximum              *int64            `json:"maximum,omitempty"`
+	MinItems             uint64            `json:"minItems,omitempty"`
+	MaxItems             *uint64           `json:"maxItems,omitempty"`
+	Properties           ordered[*schema]  `json:"properties,omitempty"`
+	Required             []string          `json:"required,omitempty"`
+	AdditionalProperties json.RawMessage   `json:"additionalProperties,omitempty"`
+	Items                *schema           `json:"items,omitempty"`
+	AllOf                []*schema         `json:"allOf,omitempty"`
+	AnyOf                []*schema         `json:"anyOf,omitempty"`
+	OneOf                []*schema         `json:"oneOf,omitempty"`
+	Not                  *schema           `json:"not,omitempty"`
+	ReadOnly             bool              `json:"readOnly,omitempty"`
+	WriteOnly            bool              `json:"writeOnly,omitempty"`
+	Deprecated           bool              `json:"deprecated,omitempty"`
+	Examples             []json.RawMessage `json:"examples,omitempty"`
+}
+
+// prose is Markdown whose paragraphs are one line each. A comment in a proto file is wrapped to fit the file, and
+// Swagger UI would show each of its line ends as one.
+type prose string
+
+// UnmarshalText joins the lines of each paragraph. Lists, code and headings keep their lines.
+func (p *prose) UnmarshalText(text []byte) error {
+	var joined []string
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimRight(line, "\r\n")
+		last := len(joined) - 1
+		if last >= 0 && plain(joined[last]) && plain(line) {
+			joined[last] += " " + line
+			continue
+		}
+		joined = append(joined, line)
+	}
+	*p = prose(strings.Join(joined, "\n"))
+	return nil
+}
+
+func plain(line string) bool {
+	return line != "" && !strings.ContainsAny(line[:1], " \t-*+#|>`0123456789")
+}
+
+func decodeDocument(raw []byte) (*document, error) {
+	doc := &document{}
+	return doc, decode(raw, doc)
+}
+
+// encodeDocument gives the same bytes for the same document, fit for a file.
+func encodeDocument(doc *document) ([]byte, error) {
+	raw, err := encode(doc)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, raw, "", "  "); err != nil {
+		return nil, fmt.Errorf("indent: %w", err)
+	}
+	return append(bytes.TrimSpace(out.Bytes()), '\n'), nil
+}
+
+func decode(raw []byte, into any) error {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	return decoder.Decode(into) //nolint:wrapcheck // the callers know what is decoded
+}
+
+func encode(value any) ([]byte, error) {
+	var out bytes.Buffer
+	encoder := json.NewEncoder(&out)
+	encoder.SetEscapeHTML(false) // The document is no part of an HTML page, and people read it.
+	if err := encoder.Encode(value); err != nil {
+		return nil, fmt.Errorf("encode JSON: %w", err)
+	}
+	return bytes.TrimSpace(out.Bytes()), nil
+}

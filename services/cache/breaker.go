@@ -1,0 +1,118 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/sony/gobreaker/v2"
+)
+
+const (
+	// tripAfter is how many failures in a row say that the backend is down. Each may have cost a read the backend's
+	// whole timeout.
+	tripAfter = 5
+
+	// minSample and maxFailing say when a backend that answers now and then is worse than none: of at least so many
+	// operations in the window, this part failed.
+	minSample  = 20
+	maxFailing = 0.5
+
+	window       = 10 * time.Second
+	windowBucket = time.Second
+
+	// probeInterval is how long a backend that is down is left alone before one operation tries it. It bounds both what
+	// an outage costs, one slow read per interval, and how long it takes to notice that the outage is over.
+	probeInterval = time.Second
+)
+
+// errOpen says that the backend was not asked, because it is down.
+var errOpen = errors.New("the cache backend is known to be down")
+
+// breaker is a backend that stops asking another one while that one is down.
+type breaker struct {
+	backend
+
+	circuit *gobreaker.CircuitBreaker[[]byte]
+	log     *slog.Logger
+	failure atomic.Pointer[error] // the last, for the log
+}
+
+func newBreaker(guarded backend, log *slog.Logger) *breaker {
+	b := &breaker{backend: guarded, log: log}
+	b.circuit = gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
+		MaxRequests:   1,
+		Interval:      window,
+		BucketPeriod:  windowBucket,
+		Timeout:       probeInterval,
+		ReadyToTrip:   failing,
+		OnStateChange: b.changed,
+	})
+	return b
+}
+
+func failing(counts gobreaker.Counts) bool {
+	if counts.ConsecutiveFailures >= tripAfter {
+		return true
+	}
+	ended := counts.TotalFailures + counts.TotalSuccesses
+	return ended >= minSample && float64(counts.TotalFailures) >= maxFailing*float64(ended)
+}
+
+// changed logs the beginning and the end of an outage, and nothing of the probes in between.
+func (b *breaker) changed(_ string, from, to gobreaker.State) {
+	switch {
+	case from == gobreaker.StateClosed && to == gobreaker.StateOpen:
+		var cause error
+		if last := b.failure.Load(); last != nil {
+			cause = *last
+		}
+		b.log.Warn("the cache backend is down; reads go to the store", "error", cause)
+	case to == gobreaker.StateClosed:
+		b.log.Info("the cache backend is back")
+	}
+}
+
+// run gives the operation a context that the caller cannot cancel. A caller who gives up says nothing about the
+// backend, so many of them must not open the circuit; and a write to the backend belongs to what the store has
+// committed, whoever still waits for it.
+func (b *breaker) run(ctx context.Context, operation func(context.Context) ([]byte, error)) ([]byte, error) {
+	entry, err := b.circuit.Execute(func() ([]byte, error) {
+		entry, err := operation(context.WithoutCancel(ctx))
+		if err != nil {
+			b.failure.Store(&err)
+		}
+		return entry, err
+	})
+	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
+		return nil, errOpen
+	}
+	return entry, err
+}
+
+// Get implements backend. Its error is errOpen if the guarded backend was not asked.
+func (b *breaker) Get(ctx context.Context, key string) (entry []byte, found bool, err error) {
+	entry, err = b.run(ctx, func(ctx context.Context) (entry []byte, err error) {
+		entry, found, err = b.backend.Get(ctx, key)
+		return entry, err
+	})
+	return entry, found, err
+}
+
+// SetIfNewer implements backend. Its error is errOpen if the guarded backend was not asked.
+func (b *breaker) SetIfNewer(ctx context.Context, key string, entry []byte, ttl time.Duration) error {
+	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
+		return nil, b.backend.SetIfNewer(ctx, key, entry, ttl)
+	})
+	return err
+}
+
+// Remove implements backend. Its error is errOpen if the guarded backend was not asked.
+func (b *breaker) Remove(ctx context.Context, key string, entry []byte) error {
+	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
+		return nil, b.backend.Remove(ctx, key, entry)
+	})
+	return err
+}

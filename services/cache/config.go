@@ -1,0 +1,72 @@
+package cache
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
+)
+
+// The backends that Config.Backend may name.
+const (
+	BackendRedis  = "redis"  // shared by all cache services
+	BackendMemory = "memory" // for a cache service that is alone
+)
+
+const (
+	// DefaultTTL is how long an entry is kept unless Config.TTL says otherwise. It bounds for how long memory is held by
+	// users who went away, and how long an entry could be wrong that nothing has corrected.
+	DefaultTTL = 10 * time.Minute
+
+	// minTTL keeps an entry for longer than it takes to fetch it.
+	minTTL = time.Second
+)
+
+// Config is what an operator decides about a cache service.
+type Config struct {
+	// Backend is where entries are kept: BackendRedis or BackendMemory.
+	Backend string
+	// RedisURL is where the Redis is: redis://host:port[/database], or rediss:// for TLS. It must not hold a password.
+	RedisURL string
+	// RedisPassword is the password of the Redis, or "" if it asks for none.
+	RedisPassword string
+	// TTL is for how long an entry is kept, give or take a tenth: at least a second. 0 is DefaultTTL.
+	TTL time.Duration
+	// Issuer is the `iss` that access tokens must have.
+	Issuer string
+	// Audience is the `aud` that access tokens must have.
+	Audience string
+}
+
+// Validate names everything that is wrong. It never quotes the URL or the password.
+func (c Config) Validate() error {
+	var faults []error
+	switch c.Backend {
+	case BackendRedis:
+		if _, err := redisbackend.ParseURL(c.RedisURL); err != nil {
+			faults = append(faults, err)
+		}
+	case BackendMemory:
+	default:
+		faults = append(faults, fmt.Errorf("the cache backend must be %s or %s, not %q",
+			BackendRedis, BackendMemory, c.Backend))
+	}
+	if c.TTL != 0 && c.TTL < minTTL {
+		faults = append(faults, fmt.Errorf("the cache TTL must be at least %s, not %s", minTTL, c.TTL))
+	}
+	if c.Issuer == "" {
+		faults = append(faults, errors.New("the issuer of access tokens is missing"))
+	}
+	if c.Audience == "" {
+		faults = append(faults, errors.New("the audience of access tokens is missing"))
+	}
+	return errors.Join(faults...)
+}
+
+func (c Config) ttl() time.Duration {
+	if c.TTL == 0 {
+		return DefaultTTL
+	}
+	return c.TTL
+}

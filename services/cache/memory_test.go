@@ -1,0 +1,64 @@
+package cache
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
+)
+
+// handClock is a clock that a test moves by hand. It implements otter.Clock.
+type handClock struct{ now atomic.Int64 }
+
+func (c *handClock) NowNano() int64                      { return c.now.Load() }
+func (c *handClock) Tick(time.Duration) <-chan time.Time { return nil }
+func (c *handClock) advance(by time.Duration)            { c.now.Add(int64(by)) }
+
+func openMemory(t *testing.T, maxBytes uint64) (backend, *handClock) {
+	t.Helper()
+	clock := new(handClock)
+	clock.advance(time.Hour)
+	b := memorybackend.New(maxBytes, clock)
+	t.Cleanup(func() {
+		if err := b.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b, clock
+}
+
+func TestMemoryConformance(t *testing.T) {
+	t.Parallel()
+	conformance(t, func(t *testing.T) (backend, func(time.Duration)) {
+		b, clock := openMemory(t, memoryBytes)
+		return b, clock.advance
+	})
+}
+
+// Eviction runs behind the writes, so the test waits for it to catch up.
+func TestMemoryIsBounded(t *testing.T) {
+	t.Parallel()
+	const maxBytes, entryBytes, written = 1 << 20, 1 << 10, 8 << 10
+	b, _ := openMemory(t, maxBytes)
+	content := strings.Repeat("x", entryBytes)
+	for i := range written {
+		set(t, b, fmt.Sprint("key", i), entryOf(1, content), time.Minute)
+	}
+	held := 0
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
+		held = 0
+		for i := range written {
+			if _, found, _ := b.Get(t.Context(), fmt.Sprint("key", i)); found {
+				held++
+			}
+		}
+		if held > 0 && held <= maxBytes/entryBytes {
+			return
+		}
+	}
+	t.Errorf("%d entries of %d bytes are held by a backend of %d", held, entryBytes, maxBytes)
+}

@@ -1,0 +1,72 @@
+// Package cache is the entry cache: the services of the store, with a cache before them. Reads are answered from the
+// cache if it has the answer, else from the store; writes pass through to the store and leave the cache correct. It
+// holds the only copy of nothing, so it can be taken away, and the backend it keeps entries in can be lost.
+package cache
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+)
+
+// Service is a cache service.
+type Service struct {
+	server  *grpcx.Server
+	backend backend
+}
+
+// New makes a cache service before the store that the connection leads to. It waits for neither the store nor the
+// backend. The connection remains the caller's, who closes it after Run has returned; the service closes what it has
+// opened itself when Run returns.
+func New(cfg Config, store grpc.ClientConnInterface, log *slog.Logger) (*Service, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	authenticator, err := newAuthenticator(cfg, store)
+	if err != nil {
+		return nil, err
+	}
+	server, err := grpcx.NewServer(log, authenticator)
+	if err != nil {
+		return nil, err
+	}
+	kept, err := openBackend(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	gatehousev1.RegisterUserServiceServer(server, &users{
+		store:   gatehousev1.NewUserServiceClient(store),
+		entries: newEntries(kept, cfg.ttl(), log),
+	})
+	gatehousev1.RegisterSessionServiceServer(server, &sessions{store: gatehousev1.NewSessionServiceClient(store)})
+	return &Service{server: server, backend: kept}, nil
+}
+
+// Run serves until ctx is done, lets calls under way end, and closes the backend and the listener. Health tells
+// SERVING whether or not the backend can be reached: without it the service is slower, not wrong.
+func (s *Service) Run(ctx context.Context, listener net.Listener) error {
+	return errors.Join(s.server.Serve(ctx, listener), s.backend.Close())
+}
+
+func newAuthenticator(cfg Config, store grpc.ClientConnInterface) (*authn.Authenticator, error) {
+	policies, err := authn.LoadPolicies(
+		gatehousev1.UserService_ServiceDesc.ServiceName, gatehousev1.SessionService_ServiceDesc.ServiceName)
+	if err != nil {
+		return nil, fmt.Errorf("load the policies: %w", err)
+	}
+	keys := gatehousev1.NewKeyServiceClient(store)
+	fetch := func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
+		return keys.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
+	}
+	verifier := authn.NewVerifier(authn.NewKeySet(fetch, time.Now), cfg.Issuer, cfg.Audience, time.Now)
+	return authn.NewAuthenticator(policies, verifier), nil
+}

@@ -1,0 +1,117 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// race starts n functions at once and gives their errors.
+func race(n int, run func(i int) error) []error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var wait sync.WaitGroup
+	for i := range n {
+		wait.Go(func() {
+			<-start
+			errs[i] = run(i)
+		})
+	}
+	close(start)
+	wait.Wait()
+	return errs
+}
+
+// wantOne wants one success, and the one error of all others.
+func wantOne(t *testing.T, errs []error, wanted error) {
+	t.Helper()
+	successes := 0
+	for _, err := range errs {
+		if err == nil {
+			successes++
+		} else {
+			want(t, err, wanted)
+		}
+	}
+	if successes != 1 {
+		t.Errorf("%d of %d succeeded", successes, len(errs))
+	}
+}
+
+func isError(err, wanted error) bool { return errors.Is(err, wanted) }
+
+func TestOfManySignUpsWithOneAddressOneSucceeds(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		stores := []*Storage{openNew(t, config), open(t, config)}
+		spellings := []string{"ada@example.com", "ADA@example.com", " Ada@Example.Com\u00a0"}
+		for round := range 5 {
+			users := make([]User, 50)
+			errs := race(len(users), func(i int) error {
+				users[i] = newUser(strings.Replace(spellings[i%3], "@", fmt.Sprintf("%d@", round), 1))
+				return stores[i%2].CreateUser(t.Context(), users[i], hash)
+			})
+			wantOne(t, errs, ErrEmailTaken)
+			for i, err := range errs {
+				_, readErr := stores[0].ReadUser(t.Context(), users[i].ID)
+				if (err == nil) != (readErr == nil) {
+					t.Errorf("the sign-up gave %v, reading the user %v", err, readErr)
+				}
+			}
+		}
+	})
+}
+
+func TestOfManyStoresOneMakesTheFirstKey(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		stores := []*Storage{openNew(t, config)}
+		for len(stores) < 20 {
+			stores = append(stores, open(t, config))
+		}
+		errs := race(len(stores), func(i int) error {
+			return stores[i].CreateSigningKey(t.Context(), newSigningKey(1))
+		})
+		wantOne(t, errs, ErrGenerationTaken)
+		for _, s := range stores {
+			if keys, err := s.ListSigningKeys(t.Context()); err != nil || len(keys) != 1 {
+				t.Errorf("the keys are %v, %v", keys, err)
+			}
+		}
+	})
+}
+
+func TestManyUsersSignUpAndLogInAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		for _, err := range race(50, func(i int) error {
+			user := newUser(fmt.Sprintf("user%d@example.com", i))
+			if err := s.CreateUser(t.Context(), user, hash); err != nil {
+				return err
+			}
+			id, _, err := s.ReadCredential(t.Context(), user.Email)
+			if err != nil {
+				return err
+			}
+			return s.CreateSession(t.Context(), Session{ID: newID(), UserID: id, CreateTime: user.CreateTime})
+		}) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+func TestManyProcessesMigrateAtOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		for _, err := range race(4, func(int) error {
+			return Migrate(t.Context(), config, slog.New(slog.DiscardHandler))
+		}) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		createUser(t, open(t, config), "ada@example.com")
+	})
+}

@@ -1,0 +1,310 @@
+package storage
+
+import (
+	"context"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+)
+
+// conformance is what every database must do. Each case has an empty one that is migrated.
+var conformance = []struct {
+	name string
+	test func(t *testing.T, s *Storage)
+}{
+	{"a user is read as written", userAsWritten},
+	{"there is no such user", noSuchUser},
+	{"text is kept whatever it holds", anyText},
+	{"times are kept to the microsecond", times},
+	{"one address is one account", oneAddress},
+	{"addresses that differ are different accounts", differentAddresses},
+	{"the longest addresses are not cut", longestAddresses},
+	{"a user without a credential is not made", bothOrNeither},
+	{"an id is used once", idUsedOnce},
+	{"a session is read as written", sessionAsWritten},
+	{"a session needs its user", sessionNeedsUser},
+	{"signing keys are listed newest first", signingKeysNewestFirst},
+	{"a generation is used once", generationUsedOnce},
+	{"the errors of a context stay", contextErrors},
+	{"errors do not quote what is stored", errorsQuoteNothing},
+}
+
+func TestConformance(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		for _, test := range conformance {
+			t.Run(test.name, func(t *testing.T) {
+				config := config
+				if strings.HasPrefix(config.URL, sqliteScheme) {
+					config = newSQLite(t)
+				} else {
+					config = newMariaDB(t)
+				}
+				test.test(t, openNew(t, config))
+			})
+		}
+	})
+}
+
+func userAsWritten(t *testing.T, s *Storage) {
+	user := newUser("Ada.Lovelace@Example.com")
+	user.Version = 7
+	user.UpdateTime = user.CreateTime.Add(time.Hour)
+	if err := s.CreateUser(t.Context(), user, hash); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.ReadUser(t.Context(), user.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != user {
+		t.Errorf("read %+v\nwrote %+v", got, user)
+	}
+	id, gotHash, err := s.ReadCredential(t.Context(), "ada.lovelace@example.COM")
+	if err != nil || id != user.ID || gotHash != hash {
+		t.Errorf("ReadCredential = %q, %q, %v", id, gotHash, err)
+	}
+}
+
+func noSuchUser(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	for _, id := range []string{newID(), "", "me", "é", strings.ToUpper(user.ID), user.ID[:35], "' OR '1'='1"} {
+		_, err := s.ReadUser(t.Context(), id)
+		want(t, err, ErrNotFound)
+	}
+	_, _, err := s.ReadCredential(t.Context(), "nobody@example.com")
+	want(t, err, ErrNotFound)
+	_, _, err = s.ReadCredential(t.Context(), "")
+	want(t, err, ErrNotFound)
+	_, err = s.ReadSession(t.Context(), newID())
+	want(t, err, ErrNotFound)
+}
+
+func anyText(t *testing.T, s *Storage) {
+	for _, name := range []string{
+		"", " padded ", "王小明", "Zoë 🧑🏽‍🚀", strings.Repeat("𝕬", 200),
+		`"; DROP TABLE users; --`, `'; DROP TABLE users; --`, `back\slash\0 %s ? :id @id`, "nul\x00nul", "\u202eevil",
+	} {
+		user := newUser(newID() + "@example.com")
+		user.FullName = name
+		if err := s.CreateUser(t.Context(), user, hash); err != nil {
+			t.Errorf("%q: %v", name, err)
+			continue
+		}
+		if got, err := s.ReadUser(t.Context(), user.ID); err != nil || got.FullName != name {
+			t.Errorf("wrote %q, read %q, %v", name, got.FullName, err)
+		}
+	}
+}
+
+func times(t *testing.T, s *Storage) {
+	zone := time.FixedZone("", -5*60*60)
+	for _, at := range []time.Time{
+		time.Date(2026, 12, 31, 23, 59, 59, 999_999_999, time.UTC), // Rounded, it would be next year.
+		time.Date(2026, 3, 29, 1, 30, 0, 1_000, time.UTC),          // There is no such local time in Berlin.
+		time.Date(2026, 7, 1, 12, 0, 0, 123_456_000, zone),
+		time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC),
+		time.Date(1970, 1, 1, 0, 0, 0, 0, time.UTC),
+		time.Date(2100, 1, 1, 0, 0, 0, 100_000, time.UTC),
+	} {
+		user := newUser(newID() + "@example.com")
+		user.CreateTime, user.UpdateTime = at, at.Add(time.Millisecond)
+		if err := s.CreateUser(t.Context(), user, hash); err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.ReadUser(t.Context(), user.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wanted := at.UTC().Truncate(time.Microsecond)
+		if got.CreateTime != wanted || got.UpdateTime != wanted.Add(time.Millisecond) {
+			t.Errorf("wrote %v, read %v and %v", at, got.CreateTime, got.UpdateTime)
+		}
+	}
+}
+
+func oneAddress(t *testing.T, s *Storage) {
+	for _, pair := range sameAddresses {
+		first := createUser(t, s, pair[0])
+		err := s.CreateUser(t.Context(), newUser(pair[1]), hash)
+		if want(t, err, ErrEmailTaken); err == nil {
+			t.Errorf("%+q and %+q are two accounts", pair[0], pair[1])
+		}
+		if id, _, err := s.ReadCredential(t.Context(), pair[1]); id != first.ID {
+			t.Errorf("%+q does not log in to the account of %+q: %v", pair[1], pair[0], err)
+		}
+	}
+}
+
+func differentAddresses(t *testing.T, s *Storage) {
+	for _, pair := range otherAddresses {
+		first, second := createUser(t, s, pair[0]), createUser(t, s, pair[1])
+		for _, user := range []User{first, second} {
+			if id, _, err := s.ReadCredential(t.Context(), user.Email); id != user.ID {
+				t.Errorf("of %+q, %+q logs in to the account of another: %v", pair, user.Email, err)
+			}
+		}
+	}
+}
+
+// longestAddresses become three times as long in bytes: U+1D160 has four bytes and is three code points of four in
+// normal form C.
+func longestAddresses(t *testing.T, s *Storage) {
+	address := strings.Repeat("\U0001D160", 59) + "@example.com"
+	first, second := createUser(t, s, address+".com.au"), createUser(t, s, address+".com.at")
+	for _, user := range []User{first, second} {
+		id, _, err := s.ReadCredential(t.Context(), user.Email)
+		if id != user.ID {
+			t.Errorf("logs in to another account: %v", err)
+		}
+		got, err := s.ReadUser(t.Context(), user.ID)
+		if got.Email != user.Email {
+			t.Errorf("wrote %q, read %q, %v", user.Email, got.Email, err)
+		}
+	}
+}
+
+func bothOrNeither(t *testing.T, s *Storage) {
+	exec(t, s, "DROP TABLE credentials")
+	user := newUser("ada@example.com")
+	if err := s.CreateUser(t.Context(), user, hash); err == nil {
+		t.Fatal("a user was made without a credential")
+	}
+	_, err := s.ReadUser(t.Context(), user.ID)
+	want(t, err, ErrNotFound)
+}
+
+func idUsedOnce(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	again := newUser("grace@example.com")
+	again.ID = user.ID
+	err := s.CreateUser(t.Context(), again, hash)
+	if err == nil {
+		t.Fatal("an id was given twice")
+	}
+	for _, other := range []error{ErrEmailTaken, ErrNotFound, ErrUnavailable} {
+		if isError(err, other) {
+			t.Errorf("error is %v", err)
+		}
+	}
+	if _, _, err := s.ReadCredential(t.Context(), again.Email); !isError(err, ErrNotFound) {
+		t.Errorf("the second user has a credential: %v", err)
+	}
+}
+
+func sessionAsWritten(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	for range 2 { // A user has any number of sessions.
+		session := Session{ID: newID(), UserID: user.ID, CreateTime: user.CreateTime}
+		if err := s.CreateSession(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.ReadSession(t.Context(), session.ID); err != nil || got != session {
+			t.Errorf("wrote %+v, read %+v, %v", session, got, err)
+		}
+	}
+}
+
+func sessionNeedsUser(t *testing.T, s *Storage) {
+	session := Session{ID: newID(), UserID: newID(), CreateTime: time.Now()}
+	want(t, s.CreateSession(t.Context(), session), ErrNotFound)
+	_, err := s.ReadSession(t.Context(), session.ID)
+	want(t, err, ErrNotFound)
+}
+
+func newSigningKey(generation int64) SigningKey {
+	return SigningKey{
+		Generation: generation, KeyID: newID(), Algorithm: "EdDSA",
+		PublicKey: []byte{0, 0xff, '\'', '\\', 0}, SealedPrivateKey: []byte(strings.Repeat("\x00sealed\xff", 100)),
+		CreateTime: time.Now().UTC().Truncate(time.Microsecond),
+	}
+}
+
+func signingKeysNewestFirst(t *testing.T, s *Storage) {
+	if keys, err := s.ListSigningKeys(t.Context()); err != nil || len(keys) != 0 {
+		t.Fatalf("an empty database has the keys %v, %v", keys, err)
+	}
+	wanted := []SigningKey{newSigningKey(10), newSigningKey(2), newSigningKey(1)}
+	for _, i := range []int{1, 2, 0} {
+		if err := s.CreateSigningKey(t.Context(), wanted[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	keys, err := s.ListSigningKeys(t.Context())
+	if err != nil || !reflect.DeepEqual(keys, wanted) {
+		t.Errorf("wrote %v\nread %v, %v", wanted, keys, err)
+	}
+}
+
+func generationUsedOnce(t *testing.T, s *Storage) {
+	first, second := newSigningKey(1), newSigningKey(1)
+	if err := s.CreateSigningKey(t.Context(), first); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s.CreateSigningKey(t.Context(), second), ErrGenerationTaken)
+	keys, err := s.ListSigningKeys(t.Context())
+	if err != nil || len(keys) != 1 || keys[0].KeyID != first.KeyID {
+		t.Errorf("the keys are %v, %v", keys, err)
+	}
+	second.Generation, second.KeyID = 2, first.KeyID
+	err = s.CreateSigningKey(t.Context(), second)
+	if err == nil || isError(err, ErrGenerationTaken) {
+		t.Errorf("a key id is used twice: %v", err)
+	}
+}
+
+func contextErrors(t *testing.T, s *Storage) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancelLate := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancelLate()
+	for ctx, wanted := range map[context.Context]error{cancelled: context.Canceled, late: context.DeadlineExceeded} {
+		for _, err := range everyOperation(ctx, s) {
+			want(t, err, wanted)
+			if isError(err, ErrUnavailable) {
+				t.Errorf("a caller who went away makes the database unavailable: %v", err)
+			}
+		}
+	}
+}
+
+func everyOperation(ctx context.Context, s *Storage) map[string]error {
+	_, readUser := s.ReadUser(ctx, newID())
+	_, _, readCredential := s.ReadCredential(ctx, "ada@example.com")
+	_, readSession := s.ReadSession(ctx, newID())
+	_, listSigningKeys := s.ListSigningKeys(ctx)
+	return map[string]error{
+		"Ping": s.Ping(ctx), "ReadUser": readUser, "ReadCredential": readCredential, "ReadSession": readSession,
+		"ListSigningKeys":  listSigningKeys,
+		"CreateUser":       s.CreateUser(ctx, newUser(newID()+"@example.com"), hash),
+		"CreateSession":    s.CreateSession(ctx, Session{ID: newID(), UserID: newID(), CreateTime: time.Now()}),
+		"CreateSigningKey": s.CreateSigningKey(ctx, newSigningKey(time.Now().UnixNano())),
+	}
+}
+
+func errorsQuoteNothing(t *testing.T, s *Storage) {
+	user := createUser(t, s, "secret-ada@example.com")
+	sameID := newUser("secret-grace@example.com")
+	sameID.ID = user.ID
+	key := newSigningKey(1)
+	_, _, notFound := s.ReadCredential(t.Context(), "secret-nobody@example.com")
+	errs := []error{
+		s.CreateUser(t.Context(), newUser(user.Email), hash),
+		s.CreateUser(t.Context(), sameID, hash),
+		notFound,
+		s.CreateSigningKey(t.Context(), key), // The only one that succeeds.
+		s.CreateSigningKey(t.Context(), key),
+	}
+	exec(t, s, "DROP TABLE credentials")
+	errs = append(errs, s.CreateUser(t.Context(), newUser("secret-alan@example.com"), hash))
+	for i, err := range errs {
+		if (err == nil) != (i == 3) {
+			t.Errorf("error %d is %v", i, err)
+		}
+		for _, secret := range []string{"secret-", "argon2id", "sealed"} {
+			if err != nil && strings.Contains(err.Error(), secret) {
+				t.Errorf("%q quotes %q", err, secret)
+			}
+		}
+	}
+}

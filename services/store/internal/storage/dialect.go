@@ -1,0 +1,30 @@
+package storage
+
+import (
+	"database/sql"
+	"io/fs"
+	"log/slog"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"gorm.io/gorm"
+)
+
+// dialect is all that differs between the databases.
+type dialect interface {
+	// open makes the pool that serves. It need not connect.
+	open(log *slog.Logger) (*sql.DB, error)
+	// openToMigrate makes a pool for migrations, which may take any time, and the database itself where that is a file.
+	openToMigrate(log *slog.Logger) (*sql.DB, error)
+	// gorm speaks this dialect on a pool.
+	gorm(pool *sql.DB) gorm.Dialector
+	// classify tells what an error of the driver means.
+	classify(err error) class
+	// hasTable is a query that counts the tables of the name given: 0 or 1.
+	hasTable() string
+	// migrations are the numbered SQL files, and what goose calls the dialect.
+	migrations() (fs.FS, goose.Dialect)
+	// migrationLock lets one process at a time migrate. It is nil where a migration is a transaction, of which the
+	// second fails and leaves nothing behind.
+	migrationLock(log *slog.Logger) (lock.Locker, error)
+}

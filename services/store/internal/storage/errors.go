@@ -1,0 +1,75 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gorm.io/gorm"
+)
+
+var (
+	// ErrNotFound is an entry that does not exist, or the user whom a new entry belongs to.
+	ErrNotFound = errors.New("not found")
+	// ErrEmailTaken is a user whose canonical e-mail address another user has.
+	ErrEmailTaken = errors.New("the e-mail address is taken")
+	// ErrGenerationTaken is a signing key of a generation that exists.
+	ErrGenerationTaken = errors.New("the generation is taken")
+	// ErrUnavailable is a database that cannot be reached or does not do its work now. Whether a write that failed with
+	// it happened is not known.
+	ErrUnavailable = errors.New("the database is unavailable")
+)
+
+// SchemaBehindError is a database that lacks migrations of this binary.
+type SchemaBehindError struct {
+	Version int64 // of the database
+	Needed  int64 // by this binary
+}
+
+// Error tells what to do.
+func (e *SchemaBehindError) Error() string {
+	return fmt.Sprintf(`the database schema is at version %d, this binary needs %d: run "gatehouse migrate"`,
+		e.Version, e.Needed)
+}
+
+// class is what a driver's error means, in the terms that both databases share.
+type class int
+
+const (
+	unclassified     class = iota
+	duplicateKey           // of the primary key
+	duplicateValue         // of another unique index
+	missingReference       // of a foreign key
+	conflict               // with another transaction, which went through: worth another attempt
+	unavailable            // cannot be reached, or does not do its work now
+)
+
+// outcomes names the errors that a driver's errors mean to one operation.
+type outcomes map[class]error
+
+// explain says what was being done and turns a driver's error into one of this package. The driver's error does not
+// stay in the chain, only its text: a dial that timed out, for one, passes for context.DeadlineExceeded although the
+// caller still has time. What violates a constraint loses the text too, because it quotes the value.
+func (s *Storage) explain(ctx context.Context, doing string, err error, known outcomes) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return fmt.Errorf("%s: %w", doing, ErrNotFound)
+	}
+	class := s.dialect.classify(err)
+	if outcome, ok := known[class]; ok {
+		return fmt.Errorf("%s: %w", doing, outcome)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%s: %w", doing, ctx.Err())
+	}
+	switch class {
+	case conflict, unavailable:
+		return fmt.Errorf("%s: %w: %v", doing, ErrUnavailable, err) //nolint:errorlint // not in the chain, as said above
+	case duplicateKey, duplicateValue, missingReference:
+		return fmt.Errorf("%s: the entry violates a constraint", doing)
+	case unclassified:
+	}
+	return fmt.Errorf("%s: %v", doing, err) //nolint:errorlint // not in the chain, as said above
+}

@@ -1,0 +1,123 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
+)
+
+//go:embed migrations
+var migrationFiles embed.FS
+
+// Migrate applies all migrations that the database lacks, and logs each. Any number of processes may migrate one
+// database at once: they take turns, and those who come late find nothing to do.
+func Migrate(ctx context.Context, config Config, log *slog.Logger) error {
+	dialect, err := config.dialect()
+	if err != nil {
+		return err
+	}
+	pool, err := dialect.openToMigrate(log)
+	if err != nil {
+		return fmt.Errorf("open the database: %w", err)
+	}
+	s := &Storage{dialect: dialect, pool: pool}
+	err = s.migrate(ctx, log)
+	return errors.Join(s.explain(ctx, "migrate the database", err, nil), pool.Close())
+}
+
+func (s *Storage) migrate(ctx context.Context, log *slog.Logger) (err error) {
+	locker, err := s.dialect.migrationLock(log)
+	if err != nil {
+		return err
+	}
+	if locker != nil {
+		if err := locker.Lock(ctx, s.pool); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, locker.Unlock(context.WithoutCancel(ctx), s.pool)) }()
+	}
+	for {
+		before, needed, err := schemaVersions(ctx, s.dialect, s.pool)
+		if err != nil {
+			return err
+		}
+		if before >= needed {
+			log.InfoContext(ctx, "the database schema is current", "version", before, "needed", needed)
+			return nil
+		}
+		if err := s.applyMigrations(ctx, log); err != nil {
+			// Without a lock another process may have been first with the same migration. Then the schema is further
+			// than it was, and the rest is tried; each round is a migration further, so the rounds end.
+			after, _, versionErr := schemaVersions(ctx, s.dialect, s.pool)
+			if versionErr != nil || after <= before {
+				return err
+			}
+		}
+	}
+}
+
+func (s *Storage) applyMigrations(ctx context.Context, log *slog.Logger) error {
+	provider, err := newProvider(s.dialect, s.pool)
+	if err != nil {
+		return err
+	}
+	applied, err := provider.Up(ctx)
+	var partial *goose.PartialError
+	if errors.As(err, &partial) {
+		applied = partial.Applied
+	}
+	for _, migration := range applied {
+		log.InfoContext(ctx, "applied a migration", "version", migration.Source.Version,
+			"file", path.Base(migration.Source.Path), "duration", migration.Duration)
+	}
+	return err
+}
+
+// schemaVersions tells the version of the database, 0 where it was never migrated, and the one that this binary needs.
+// It changes nothing.
+func schemaVersions(ctx context.Context, dialect dialect, pool *sql.DB) (version, needed int64, err error) {
+	provider, err := newProvider(dialect, pool)
+	if err != nil {
+		return 0, 0, err
+	}
+	sources := provider.ListSources()
+	needed = sources[len(sources)-1].Version
+
+	var tables int
+	err = pool.QueryRowContext(ctx, dialect.hasTable(), goose.DefaultTablename).Scan(&tables)
+	if err != nil || tables == 0 {
+		return 0, needed, err
+	}
+	_, gooseDialect := dialect.migrations()
+	store, err := database.NewStore(gooseDialect, goose.DefaultTablename)
+	if err != nil {
+		return 0, 0, err
+	}
+	version, err = store.GetLatestVersion(ctx, pool)
+	if errors.Is(err, database.ErrVersionNotFound) {
+		return 0, needed, nil // Another process has just made the table.
+	}
+	return version, needed, err
+}
+
+func newProvider(dialect dialect, pool *sql.DB) (*goose.Provider, error) {
+	files, gooseDialect := dialect.migrations()
+	return goose.NewProvider(gooseDialect, pool, files, goose.WithDisableGlobalRegistry(true))
+}
+
+// subdirectory gives a folder of the migrations, which is there: it is compiled in.
+func subdirectory(name string) fs.FS {
+	folder, err := fs.Sub(migrationFiles, name)
+	if err != nil {
+		panic(fmt.Sprintf("migrations: %v", err)) // Only for a name that is not a valid path.
+	}
+	return folder
+}

@@ -1,0 +1,138 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+const latestVersion = 3
+
+func TestMigrateLogsWhatItDoesAndDoesItOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		var written bytes.Buffer
+		log := slog.New(slog.NewTextHandler(&written, nil))
+		if err := Migrate(t.Context(), config, log); err != nil {
+			t.Fatal(err)
+		}
+		if lines := strings.Count(written.String(), `msg="applied a migration"`); lines != latestVersion {
+			t.Errorf("%d migrations are logged, not %d:\n%s", lines, latestVersion, &written)
+		}
+		user := createUser(t, open(t, config), "ada@example.com")
+
+		written.Reset()
+		if err := Migrate(t.Context(), config, log); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(written.String(), "applied") {
+			t.Errorf("the second time something was done:\n%s", &written)
+		}
+		if _, err := open(t, config).ReadUser(t.Context(), user.ID); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestDataSurvivesReopening(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		migrate(t, config)
+		s, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		user := createUser(t, s, "ada@example.com")
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := open(t, config).ReadUser(t.Context(), user.ID); err != nil || got != user {
+			t.Errorf("wrote %+v, read %+v, %v", user, got, err)
+		}
+	})
+}
+
+func TestASchemaThatIsBehindIsRefused(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", latestVersion)
+		_, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
+		var behind *SchemaBehindError
+		if !errors.As(err, &behind) || behind.Version != latestVersion-1 || behind.Needed != latestVersion {
+			t.Fatalf("error is %v", err)
+		}
+		wanted := `the database schema is at version 2, this binary needs 3: run "gatehouse migrate"`
+		if !strings.Contains(err.Error(), wanted) {
+			t.Errorf("error is %q, want %q", err, wanted)
+		}
+	})
+}
+
+func TestOpenDoesNotTouchADatabaseThatWasNeverMigrated(t *testing.T) {
+	config := newMariaDB(t)
+	_, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
+	var behind *SchemaBehindError
+	if !errors.As(err, &behind) || behind.Version != 0 {
+		t.Fatalf("error is %v", err)
+	}
+	var tables int
+	s := openNew(t, newMariaDB(t)) // Any connection to the server will do.
+	query := "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ?"
+	name := config.URL[strings.LastIndexByte(config.URL, '/')+1:]
+	if err := s.pool.QueryRowContext(t.Context(), query, name).Scan(&tables); err != nil || tables != 0 {
+		t.Errorf("Open made %d tables, %v", tables, err)
+	}
+}
+
+func TestASchemaThatIsAheadIsServed(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		exec(t, s, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
+		exec(t, s, "ALTER TABLE users ADD COLUMN shoe_size INTEGER")
+		s = open(t, config)
+		user := createUser(t, s, "ada@example.com")
+		if got, err := s.ReadUser(t.Context(), user.ID); err != nil || got != user {
+			t.Errorf("wrote %+v, read %+v, %v", user, got, err)
+		}
+		migrate(t, config) // An old binary has nothing to do.
+	})
+}
+
+// A process that dies between two statements of DDL, which commit each by itself, leaves a schema that is further than
+// its version.
+func TestAMigrationThatDiedIsRunAgain(t *testing.T) {
+	config := newMariaDB(t)
+	s := openNew(t, config)
+	user := createUser(t, s, "ada@example.com")
+	exec(t, s, "DELETE FROM goose_db_version WHERE version_id > 0")
+	exec(t, s, "DROP TABLE signing_keys")
+	migrate(t, config)
+	s = open(t, config)
+	if _, err := s.ReadUser(t.Context(), user.ID); err != nil {
+		t.Error(err)
+	}
+	if err := s.CreateSigningKey(t.Context(), newSigningKey(1)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEveryTableHasAPrimaryKey(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	rows, err := s.pool.QueryContext(t.Context(), `SELECT table_name FROM information_schema.tables t
+		WHERE table_schema = DATABASE() AND (engine <> 'InnoDB' OR NOT EXISTS (
+			SELECT 1 FROM information_schema.table_constraints c WHERE c.table_schema = t.table_schema
+				AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY'))`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			t.Fatal(err)
+		}
+		t.Errorf("table %s has no primary key, or is not in InnoDB", name)
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,12 @@
+-- +goose Up
+CREATE TABLE IF NOT EXISTS sessions (
+    id          CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    user_id     CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+    create_time DATETIME(6)                                    NOT NULL,
+    PRIMARY KEY (id),
+    KEY sessions_user_id (user_id),
+    CONSTRAINT sessions_user FOREIGN KEY (user_id) REFERENCES users (id)
+) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
+
+-- +goose Down
+DROP TABLE IF EXISTS sessions;

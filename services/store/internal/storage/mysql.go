@@ -1,0 +1,169 @@
+package storage
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	gormmysql "gorm.io/driver/mysql"
+	"gorm.io/gorm"
+)
+
+const (
+	// mysqlMaxConnections per store. MariaDB takes 151 in all unless it is told otherwise: enough for four stores. More
+	// would not make it faster; callers beyond it wait in line, within their deadline.
+	mysqlMaxConnections = 32
+	// mysqlMaxLifetime spreads connections anew over the nodes behind a proxy or a DNS name, and retires them long
+	// before a firewall or the server's wait_timeout (8 h) does.
+	mysqlMaxLifetime = 5 * time.Minute
+	// mysqlMaxIdleTime gives connections of a rush back after it.
+	mysqlMaxIdleTime = time.Minute
+
+	// mysqlDialTimeout bounds a connection attempt: SYN packets to a host that is gone are not answered at all.
+	mysqlDialTimeout = 5 * time.Second
+	// mysqlIOTimeout bounds one answer. A statement here takes milliseconds; only a server that hangs needs longer, and
+	// a caller without a deadline must not hang with it. It is longer than mysqlLockWait.
+	mysqlIOTimeout = 10 * time.Second
+	// mysqlLockWait, in seconds, bounds the wait for a row. The default of 50 s is longer than callers wait.
+	mysqlLockWait = "5"
+)
+
+// mysqlDialect speaks to MySQL 8.4, MariaDB 10.11 and later of both, and to what takes itself for one of them.
+type mysqlDialect struct {
+	user, password, address, database, tls string
+}
+
+func (d *mysqlDialect) open(log *slog.Logger) (*sql.DB, error) {
+	return d.connect(log, mysqlIOTimeout)
+}
+
+// openToMigrate does without a time limit: to alter a large table takes as long as it takes.
+func (d *mysqlDialect) openToMigrate(log *slog.Logger) (*sql.DB, error) {
+	return d.connect(log, 0)
+}
+
+func (d *mysqlDialect) connect(log *slog.Logger, ioTimeout time.Duration) (*sql.DB, error) {
+	config := mysql.NewConfig()
+	config.User, config.Passwd = d.user, d.password
+	config.Net, config.Addr, config.DBName, config.TLSConfig = "tcp", d.address, d.database, d.tls
+	config.Timeout, config.ReadTimeout, config.WriteTimeout = mysqlDialTimeout, ioTimeout, ioTimeout
+	config.ParseTime, config.Loc = true, time.UTC
+	config.ClientFoundRows = true // Counts the rows that an update found, not those whose values it altered.
+	config.RejectReadOnly = true  // Leaves a node that a fail-over made a replica.
+	config.Logger = driverLog{log}
+	config.Params = map[string]string{
+		"time_zone": "'+00:00'",
+		// Strict: a value that does not fit is refused, not cut.
+		"sql_mode":                 "'TRADITIONAL'",
+		"innodb_lock_wait_timeout": mysqlLockWait,
+	}
+	if err := config.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
+		return nil, err
+	}
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(mysqlMaxConnections)
+	pool.SetMaxIdleConns(mysqlMaxConnections)
+	pool.SetConnMaxLifetime(mysqlMaxLifetime)
+	pool.SetConnMaxIdleTime(mysqlMaxIdleTime)
+	return pool, nil
+}
+
+// gorm does not ask for the server's version: only gorm's own migrations and locking reads would need it.
+func (d *mysqlDialect) gorm(pool *sql.DB) gorm.Dialector {
+	return gormmysql.New(gormmysql.Config{Conn: pool, SkipInitializeWithVersion: true})
+}
+
+func (d *mysqlDialect) hasTable() string {
+	return "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
+}
+
+func (d *mysqlDialect) migrations() (fs.FS, goose.Dialect) {
+	return subdirectory("migrations/mysql"), goose.DialectMySQL
+}
+
+// migrationLock is a row with a lease, because GET_LOCK and LOCK TABLES lock one node of a cluster only. It is needed
+// because DDL commits by itself: half a migration would be seen by the second process. If the first dies, the second
+// takes over when the lease has run out.
+func (d *mysqlDialect) migrationLock(log *slog.Logger) (lock.Locker, error) {
+	const interval, attempts = 250 * time.Millisecond, 4 * 60 * 60 // an hour
+	return lock.NewMySQLTableLocker(
+		lock.WithTableName("migration_lock"),
+		lock.WithTableLockTimeout(interval, attempts),
+		lock.WithTableLogger(log),
+	)
+}
+
+// mysqlClasses are the errors that mean something here, by their numbers in the server's error reference.
+var mysqlClasses = map[uint16]class{
+	1062: duplicateValue, // duplicate entry
+	1452: missingReference,
+
+	1205: conflict, // lock wait timeout
+	1213: conflict, // deadlock, and in Galera a conflict that is found at commit
+
+	1021: unavailable, // the disk is full
+	1040: unavailable, // too many connections
+	1047: unavailable, // Galera: the node is not part of the cluster now
+	1053: unavailable, // shutting down
+	1077: unavailable, // shutting down, normally
+	1079: unavailable, // shut down
+	1152: unavailable, // connection aborted
+	1158: unavailable, // network: reading
+	1159: unavailable, // network: reading timed out
+	1160: unavailable, // network: writing
+	1161: unavailable, // network: writing timed out
+	1203: unavailable, // the user has too many connections
+	1290: unavailable, // read-only
+	1317: unavailable, // the statement was killed
+	1792: unavailable, // read-only transaction
+	1836: unavailable, // read-only mode
+	1927: unavailable, // MariaDB: the connection was killed
+	1969: unavailable, // MariaDB: the statement ran too long
+	3024: unavailable, // MySQL: the statement ran too long
+	3169: unavailable, // MySQL: the session was killed
+	4031: unavailable, // MySQL: disconnected for being idle
+}
+
+func (d *mysqlDialect) classify(err error) class {
+	var answer *mysql.MySQLError
+	if errors.As(err, &answer) {
+		// Both servers end the text with the name of the key, MySQL with the table before it.
+		if answer.Number == 1062 && strings.Contains(answer.Message, "PRIMARY'") {
+			return duplicateKey
+		}
+		return mysqlClasses[answer.Number]
+	}
+	for _, lost := range []error{
+		driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+	} {
+		if errors.Is(err, lost) {
+			return unavailable
+		}
+	}
+	var network net.Error
+	if errors.As(err, &network) {
+		return unavailable
+	}
+	return unclassified
+}
+
+// driverLog takes what the driver says of its connections.
+type driverLog struct{ log *slog.Logger }
+
+func (l driverLog) Print(words ...any) {
+	l.log.Warn("the database driver reports", "text", fmt.Sprint(words...))
+}

@@ -1,0 +1,254 @@
+package storage
+
+import (
+	"bytes"
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-sql-driver/mysql"
+	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
+	config := newMariaDB(t)
+	s := openNew(t, config)
+	var users []User
+	for i := range 20 { // Several connections, all of which will be dead.
+		users = append(users, createUser(t, s, fmt.Sprintf("user%d@example.com", i)))
+	}
+	mariaDB.Kill()
+	for name, err := range everyOperation(t.Context(), s) {
+		if !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+	_, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
+	want(t, err, ErrUnavailable)
+	want(t, Migrate(t.Context(), config, slog.New(slog.DiscardHandler)), ErrUnavailable)
+
+	if err := mariaDB.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range users {
+		if got, err := s.ReadUser(t.Context(), user.ID); err != nil || got != user {
+			t.Errorf("wrote %+v, read %+v, %v", user, got, err)
+		}
+	}
+	createUser(t, s, "after@example.com")
+}
+
+// A connection that looks alive and is dead must not cost a caller an error: the server closed it while it was idle.
+func TestConnectionsThatDiedWhileIdle(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	errs := race(10, func(int) error { return s.Ping(t.Context()) })
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	mariaDB.Kill()
+	if err := mariaDB.Start(); err != nil {
+		t.Fatal(err)
+	}
+	createUser(t, s, "ada@example.com")
+}
+
+func TestADatabaseThatHangs(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	if err := mariaDB.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	err := s.CreateUser(ctx, newUser("ada@example.com"), hash)
+	if err := mariaDB.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	want(t, err, context.DeadlineExceeded)
+	createUser(t, s, "grace@example.com")
+}
+
+// Sign-ups that wait for one that rolls back all lock the gap it leaves, and then wait for each other.
+func TestADeadlockIsTriedAgain(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	tx, err := s.pool.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = tx.ExecContext(t.Context(), `INSERT INTO users (id, email, canonical_email, full_name, create_time,
+		update_time, version) VALUES (?, 'ada@example.com', 'ada@example.com', '', NOW(), NOW(), 1)`, newID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const waiters = 10
+	done := make(chan []error)
+	go func() {
+		done <- race(waiters, func(int) error { return s.CreateUser(t.Context(), newUser("ada@example.com"), hash) })
+	}()
+	testkit.Eventually(t, func() error {
+		var waiting int
+		query := "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+		err := s.pool.QueryRowContext(t.Context(), query).Scan(&waiting)
+		if err == nil && waiting < waiters {
+			err = fmt.Errorf("%d wait", waiting)
+		}
+		return err
+	})
+	before := deadlocks(t, s)
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	wantOne(t, <-done, ErrEmailTaken)
+	if deadlocks(t, s) == before {
+		t.Error("there was no deadlock: this tests nothing")
+	}
+}
+
+func deadlocks(t *testing.T, s *Storage) int {
+	t.Helper()
+	var name string
+	var count int
+	row := s.pool.QueryRowContext(t.Context(), "SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'")
+	if err := row.Scan(&name, &count); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+func TestAttemptsAreBounded(t *testing.T) {
+	db := openNew(t, newSQLite(t)).db
+	s := &Storage{dialect: &mysqlDialect{}, db: db}
+	synctest.Test(t, func(t *testing.T) {
+		attempts := 0
+		deadlock := func(*gorm.DB) error {
+			attempts++
+			return &mysql.MySQLError{Number: 1213, Message: "Deadlock found"}
+		}
+		began := time.Now()
+		err := s.write(t.Context(), deadlock)
+		if attempts != maxAttempts || time.Since(began) > time.Second {
+			t.Errorf("%d attempts in %v", attempts, time.Since(began))
+		}
+		want(t, s.explain(t.Context(), "x", err, nil), ErrUnavailable)
+
+		attempts = 0
+		ctx, cancel := context.WithCancel(t.Context())
+		err = s.write(ctx, func(db *gorm.DB) error { cancel(); return deadlock(db) })
+		if attempts != 1 {
+			t.Errorf("%d attempts for a caller who went away", attempts)
+		}
+		want(t, s.explain(ctx, "x", err, nil), context.Canceled)
+	})
+}
+
+func TestClassify(t *testing.T) {
+	timeout := &net.OpError{Op: "dial", Err: context.DeadlineExceeded} // As net says it of its own dial timeout.
+	for _, test := range []struct {
+		err    error
+		wanted class
+	}{
+		{nil, unclassified},
+		{errors.New("other"), unclassified},
+		{&mysql.MySQLError{Number: 1064}, unclassified},
+		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry '1' for key 'PRIMARY'"}, duplicateKey},
+		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry '1' for key 'users.PRIMARY'"}, duplicateKey},
+		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'primary' for key 'users.users_canonical_email'"}, duplicateValue},
+		{&mysql.MySQLError{Number: 1205}, conflict},
+		{&mysql.MySQLError{Number: 1047}, unavailable},
+		{driver.ErrBadConn, unavailable},
+		{fmt.Errorf("commit: %w", mysql.ErrInvalidConn), unavailable},
+		{io.ErrUnexpectedEOF, unavailable},
+		{timeout, unavailable},
+	} {
+		if got := (&mysqlDialect{}).classify(test.err); got != test.wanted {
+			t.Errorf("%v is %v, not %v", test.err, got, test.wanted)
+		}
+	}
+	err := (&Storage{dialect: &mysqlDialect{}}).explain(t.Context(), "x", timeout, nil)
+	if want(t, err, ErrUnavailable); errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a caller with time is told that it is over: %v", err)
+	}
+}
+
+func TestSessionVariables(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	for variable, wanted := range map[string]string{
+		"time_zone": "+00:00", "innodb_lock_wait_timeout": "5", "character_set_client": "utf8mb4",
+		"collation_connection": "utf8mb4_bin",
+	} {
+		var got string
+		err := s.pool.QueryRowContext(t.Context(), "SELECT @@"+variable).Scan(&got)
+		if err != nil || got != wanted {
+			t.Errorf("%s is %s, not %s, %v", variable, got, wanted, err)
+		}
+	}
+	tooLong := newUser("ada@example.com")
+	tooLong.FullName = strings.Repeat("x", 201)
+	if err := s.CreateUser(t.Context(), tooLong, hash); err == nil {
+		t.Error("a name was cut")
+	}
+	if _, err := s.pool.ExecContext(t.Context(), "SELECT 1; SELECT 2"); err == nil {
+		t.Error("two statements in one are taken")
+	}
+}
+
+func TestLogInUsesTheIndex(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	for i := range 100 {
+		createUser(t, s, fmt.Sprintf("user%d@example.com", i))
+	}
+	var plan string
+	query := "EXPLAIN FORMAT=JSON SELECT id FROM users WHERE canonical_email = ?"
+	if err := s.pool.QueryRowContext(t.Context(), query, "user42@example.com").Scan(&plan); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(plan, `"access_type": "const"`) || !strings.Contains(plan, `"key": "users_canonical_email"`) {
+		t.Errorf("the plan is %s", plan)
+	}
+}
+
+func TestThePassword(t *testing.T) {
+	config := newMariaDB(t)
+	s := openNew(t, config)
+	exec(t, s, "CREATE OR REPLACE USER 'gate@house'@'127.0.0.1' IDENTIFIED BY 'p@ss:w/rd?#%'")
+	exec(t, s, "GRANT ALL ON *.* TO 'gate@house'@'127.0.0.1'")
+	config.URL = strings.Replace(config.URL, "root@", "gate%40house@", 1)
+	config.Password = "p@ss:w/rd?#%"
+	if err := open(t, config).Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+
+	config.Password = "hunter2"
+	var written bytes.Buffer
+	_, err := Open(t.Context(), config, slog.New(slog.NewTextHandler(&written, nil)))
+	if err == nil || errors.Is(err, ErrUnavailable) || !strings.Contains(err.Error(), "Access denied") {
+		t.Errorf("error is %v", err)
+	}
+	if strings.Contains(err.Error()+written.String(), "hunter2") {
+		t.Errorf("the password is in %q or %q", err, &written)
+	}
+}
+
+// TestTLS asks a server that has none.
+func TestTLS(t *testing.T) {
+	config := newMariaDB(t)
+	migrate(t, config)
+	plain := config.URL
+	config.URL = plain + "?tls=preferred"
+	if err := open(t, config).Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+	config.URL = plain + "?tls=true"
+	if _, err := Open(t.Context(), config, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("tls=true goes on in clear")
+	}
+}

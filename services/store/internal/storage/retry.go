@@ -1,0 +1,49 @@
+package storage
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+const (
+	// maxAttempts bounds how often a write is tried. A write here locks one row, so the loser of a conflict mostly gets
+	// through at the second attempt; eight last about half a second, which is still within a caller's patience.
+	maxAttempts = 8
+	// firstBackOff is the longest wait before the second attempt; it doubles with each further one up to maxBackOff.
+	firstBackOff = 5 * time.Millisecond
+	maxBackOff   = 250 * time.Millisecond
+)
+
+// write runs a change, and runs it again, from its beginning, as long as it loses against another transaction: a
+// deadlock or a lock that was not had in time, which leave nothing behind. In a Galera cluster, whose nodes find out at
+// commit that they changed the same row, this is everyday.
+//
+// A change must be one statement or one transaction, and must not touch anything outside of the database.
+func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) error {
+	backOff := firstBackOff
+	for attempt := 1; ; attempt++ {
+		err := change(s.db.WithContext(ctx))
+		if err == nil || attempt == maxAttempts || s.dialect.classify(err) != conflict {
+			return err
+		}
+		if !pause(ctx, rand.N(backOff)) { //nolint:gosec // spreads load; nothing to guess
+			return err
+		}
+		backOff = min(2*backOff, maxBackOff)
+	}
+}
+
+// pause waits, and tells whether the context still stands.
+func pause(ctx context.Context, wait time.Duration) bool {
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

@@ -1,0 +1,155 @@
+package storage
+
+import (
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+	"gorm.io/gorm"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+)
+
+// sqliteMaxConnections bounds the readers. Writers take turns anyway, and each connection has a cache of 2 MB.
+const sqliteMaxConnections = 8
+
+// sqliteDialect keeps the database in a file of this machine.
+type sqliteDialect struct{ path string }
+
+// open does not make the file: a path that is mistyped must not become an empty database.
+func (d *sqliteDialect) open(*slog.Logger) (*sql.DB, error) {
+	if err := d.checkFolder(); err != nil {
+		return nil, err
+	}
+	_, err := os.Stat(d.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf(`there is no file %s: run "gatehouse migrate" to make the database`, d.path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return d.connect()
+}
+
+func (d *sqliteDialect) openToMigrate(*slog.Logger) (*sql.DB, error) {
+	if err := d.checkFolder(); err != nil {
+		return nil, err
+	}
+	if err := createPrivate(d.path); err != nil {
+		return nil, err
+	}
+	return d.connect()
+}
+
+// checkFolder is for the message: SQLite says "unable to open database file" and no more.
+func (d *sqliteDialect) checkFolder() error {
+	folder := filepath.Dir(d.path)
+	info, err := os.Stat(folder)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the folder %s of the database does not exist", folder)
+	}
+	if err == nil && !info.IsDir() {
+		return fmt.Errorf("%s is not a folder: there can be no database in it", folder)
+	}
+	return err
+}
+
+// createPrivate makes an empty file that only its owner can read, unless there is a file. SQLite gives its -wal and -shm
+// files the same mode.
+//
+// The path itself is not opened: if another goroutine had the database open by then, closing the descriptor would drop
+// that one's POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+func createPrivate(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	draft, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*") // mode 0600
+	if err != nil {
+		return err
+	}
+	err = draft.Close()
+	if err == nil {
+		err = os.Link(draft.Name(), path)
+	}
+	if errors.Is(err, fs.ErrExist) {
+		err = nil
+	}
+	return errors.Join(err, os.Remove(draft.Name()))
+}
+
+func (d *sqliteDialect) connect() (*sql.DB, error) {
+	path, err := filepath.Abs(d.path)
+	if err != nil {
+		return nil, err
+	}
+	options := url.Values{
+		// Readers do not wait for the writer.
+		"_journal_mode": {"WAL"},
+		// A write is on disk, not only with the operating system, when it is acknowledged: it survives a power cut.
+		"_synchronous":  {"FULL"},
+		"_foreign_keys": {"on"},
+		// How long a writer waits for its turn, in ms: several times what a disk under load makes of one write.
+		"_busy_timeout": {"10000"},
+		// Transactions here write. One that began as a reader could not wait for its turn: it would fail at once.
+		"_txlock": {"immediate"},
+		// Times are whole microseconds: exact, and in order.
+		"_time_integer_format": {"unix_micro"},
+		"_inttotime":           {"true"},
+		// A misspelt column in double quotes is an error and not a string.
+		"_dqs": {"false"},
+		// The file exists by now.
+		"mode": {"rw"},
+	}
+	location := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: options.Encode()}
+	connector, err := sqlite.NewConnector(location.String())
+	if err != nil {
+		return nil, err
+	}
+	pool := sql.OpenDB(connector)
+	pool.SetMaxOpenConns(sqliteMaxConnections)
+	pool.SetMaxIdleConns(sqliteMaxConnections)
+	return pool, nil
+}
+
+func (d *sqliteDialect) gorm(pool *sql.DB) gorm.Dialector { return sqliteDialector{pool: pool} }
+
+func (d *sqliteDialect) hasTable() string {
+	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
+}
+
+func (d *sqliteDialect) migrations() (fs.FS, goose.Dialect) {
+	return subdirectory("migrations/sqlite"), goose.DialectSQLite3
+}
+
+func (d *sqliteDialect) migrationLock(*slog.Logger) (lock.Locker, error) { return nil, nil }
+
+func (d *sqliteDialect) classify(err error) class {
+	var answer *sqlite.Error
+	if !errors.As(err, &answer) {
+		return unclassified
+	}
+	switch answer.Code() {
+	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
+		return duplicateKey
+	case sqlite3.SQLITE_CONSTRAINT_UNIQUE:
+		return duplicateValue
+	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
+		return missingReference
+	}
+	const primary = 0xff // The low byte is the code without its extension.
+	switch answer.Code() & primary {
+	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
+		return unavailable // Not conflict: it has waited for its turn as long as it may.
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
+		return unavailable // The disk is full, gone or broken.
+	default:
+		return unclassified
+	}
+}

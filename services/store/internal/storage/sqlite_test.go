@@ -1,0 +1,145 @@
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
+	folder := t.TempDir()
+	path := filepath.Join(folder, "x.db")
+	createUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
+	for _, suffix := range []string{"", "-wal", "-shm"} {
+		info, err := os.Stat(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v", info.Name(), info.Mode())
+		}
+	}
+	if files, err := os.ReadDir(folder); err != nil || len(files) != 3 {
+		t.Errorf("the folder holds %v, %v", files, err)
+	}
+}
+
+func TestAnyPath(t *testing.T) {
+	for _, name := range []string{"with space.db", "100%41.db", "a#b.db", "a&b=c.db", "é.db", "file:x.db"} {
+		path := filepath.Join(t.TempDir(), name)
+		createUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
+		if _, err := os.Stat(path); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Chdir(t.TempDir())
+	createUser(t, openNew(t, Config{URL: "sqlite:relative.db"}), "ada@example.com")
+}
+
+func TestWhatIsWrongWithThePathIsSaid(t *testing.T) {
+	folder := t.TempDir()
+	file := filepath.Join(folder, "file")
+	if err := os.WriteFile(file, []byte("not a database, but as long as the header of one would be, at the least\n"+
+		strings.Repeat("x", 100)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.DiscardHandler)
+	for _, test := range []struct{ path, open, migrate string }{
+		{filepath.Join(folder, "missing", "x.db"), "missing of the database does not exist", "does not exist"},
+		{filepath.Join(file, "x.db"), "file is not a folder", "file is not a folder"},
+		{file, "not a database", "not a database"},
+		{folder, "unable to open", "unable to open"},
+		{filepath.Join(folder, "new.db"), `run "gatehouse migrate"`, ""},
+	} {
+		config := Config{URL: "sqlite:" + test.path}
+		if _, err := Open(t.Context(), config, log); err == nil || !strings.Contains(err.Error(), test.open) {
+			t.Errorf("Open %s: %v", test.path, err)
+		}
+		err := Migrate(t.Context(), config, log)
+		if test.migrate == "" && err == nil {
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), test.migrate) {
+			t.Errorf("Migrate %s: %v", test.path, err)
+		}
+	}
+}
+
+func TestPragmas(t *testing.T) {
+	s := openNew(t, newSQLite(t))
+	for range sqliteMaxConnections { // Each connection has its own.
+		conn, err := s.pool.Conn(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		for pragma, wanted := range map[string]string{
+			"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000",
+		} {
+			var got string
+			err := conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got)
+			if err != nil || got != wanted {
+				t.Errorf("%s is %s, not %s, %v", pragma, got, wanted, err)
+			}
+		}
+	}
+}
+
+// holdWriteLock is another process that writes.
+func holdWriteLock(t *testing.T, config Config) *sql.Tx {
+	t.Helper()
+	tx, err := open(t, config).pool.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return tx
+}
+
+func TestAWriterWaitsForItsTurn(t *testing.T) {
+	config := newSQLite(t)
+	s := openNew(t, config)
+	other := holdWriteLock(t, config)
+	if _, err := s.ReadUser(t.Context(), newID()); !isError(err, ErrNotFound) {
+		t.Errorf("a reader is disturbed: %v", err)
+	}
+	done := make(chan error)
+	go func() { done <- s.CreateUser(t.Context(), newUser("ada@example.com"), hash) }()
+	for s.pool.Stats().InUse == 0 { // It is about to begin, or waits already.
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+	}
+	if err := other.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAWriterGivesUp(t *testing.T) {
+	config := newSQLite(t)
+	s := openNew(t, config)
+	holdWriteLock(t, config)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	want(t, s.CreateUser(ctx, newUser("ada@example.com"), hash), context.DeadlineExceeded)
+
+	s.pool.SetMaxOpenConns(1) // So that this is set for the write that follows.
+	exec(t, s, "PRAGMA busy_timeout = 1")
+	want(t, s.CreateUser(t.Context(), newUser("ada@example.com"), hash), ErrUnavailable)
+}
+
+func TestGormMakesNoSchema(t *testing.T) {
+	s := openNew(t, newSQLite(t))
+	want(t, s.db.AutoMigrate(&userRow{}), errNoMigrator)
+	want(t, s.db.Migrator().CreateTable(&userRow{}), errNoMigrator)
+}

@@ -1,0 +1,80 @@
+// Package storage is the durable truth of the store service: users, credentials, sessions and signing keys.
+//
+// There is one implementation, on gorm, and two dialects: MySQL, which MariaDB speaks too, and SQLite. An operation is
+// one transaction; when it returns without an error its outcome is on disk. The database decides what is unique, so any
+// number of stores may share one. No password, hash or key is ever logged, nor part of an error.
+package storage
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+)
+
+// Storage is a pool of connections to the database. It is safe for concurrent use, and finds back by itself to a
+// database that was away.
+//
+// Every operation fails with the context's error when its context ends, and with ErrUnavailable when the database
+// cannot be reached; each names its other errors.
+type Storage struct {
+	dialect dialect
+	pool    *sql.DB
+	db      *gorm.DB
+}
+
+// Open connects to a database that is migrated. It fails with *SchemaBehindError if migrations of this binary are
+// missing. A schema that is ahead is taken: while a new version is rolled out, the old one serves on it.
+func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error) {
+	dialect, err := config.dialect()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := dialect.open(log)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
+	s := &Storage{dialect: dialect, pool: pool}
+	if err := s.start(ctx, log); err != nil {
+		return nil, errors.Join(err, pool.Close())
+	}
+	return s, nil
+}
+
+func (s *Storage) start(ctx context.Context, log *slog.Logger) error {
+	version, needed, err := schemaVersions(ctx, s.dialect, s.pool)
+	if err != nil {
+		return s.explain(ctx, "read the version of the database schema", err, nil)
+	}
+	if version < needed {
+		return &SchemaBehindError{Version: version, Needed: needed}
+	}
+	if version > needed {
+		log.InfoContext(ctx, "the database schema is newer than this binary", "version", version, "needed", needed)
+	}
+	s.db, err = gorm.Open(s.dialect.gorm(s.pool), &gorm.Config{
+		// gorm logs statements with their values, hashes among them. What fails is returned, and logged by the caller.
+		Logger: logger.Discard,
+		// Each write is one statement, or begins its transaction itself.
+		SkipDefaultTransaction: true,
+		// Names the columns, so that those of a newer schema are not asked for.
+		QueryFields: true,
+		// The version was just read.
+		DisableAutomaticPing: true,
+		// PrepareStmt stays off: while gorm prepares a statement for its cache, under the context of the first caller,
+		// every other caller of it waits, and all fail if that one goes away.
+	})
+	return err
+}
+
+// Close closes all connections. Operations under way end first.
+func (s *Storage) Close() error { return s.pool.Close() }
+
+// Ping tells whether the database answers.
+func (s *Storage) Ping(ctx context.Context) error {
+	return s.explain(ctx, "ping the database", s.pool.PingContext(ctx), nil)
+}

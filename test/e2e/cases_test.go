@@ -1,0 +1,257 @@
+package e2e
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+// corpus is every call whose outcome is promised. A new method, rule or reason gets its cases here.
+var corpus = slices.Concat(signUpCases, logInCases, readCases, tokenCases, keyCases)
+
+// signsUp is a sign-up; a change makes it the case's own.
+func signsUp(name string, change func(*residents, *gatehousev1.CreateUserRequest)) corpusCase {
+	return corpusCase{name: "sign up: " + name, method: "UserService/CreateUser", request: func(r *residents) proto.Message {
+		request := &gatehousev1.CreateUserRequest{
+			Email: r.address("new"), FullName: "Grace Hopper", Password: "a good password of Grace",
+		}
+		change(r, request)
+		return request
+	}}
+}
+
+func withEmail(name string, email func(*residents) string) corpusCase {
+	return signsUp(name, func(r *residents, request *gatehousev1.CreateUserRequest) { request.Email = email(r) })
+}
+
+func withName(name, fullName string) corpusCase {
+	return signsUp(name, func(_ *residents, request *gatehousev1.CreateUserRequest) { request.FullName = fullName })
+}
+
+func withPassword(name, password string) corpusCase {
+	return signsUp(name, func(_ *residents, request *gatehousev1.CreateUserRequest) { request.Password = password })
+}
+
+func taken(c corpusCase) corpusCase {
+	c.code, c.http, c.reason = codes.AlreadyExists, http.StatusConflict, "EMAIL_TAKEN"
+	return c
+}
+
+func fixed(value string) func(*residents) string { return func(*residents) string { return value } }
+
+func notAnAddress(name, email string) corpusCase {
+	return invalid(withEmail(name, fixed(email)), "email EMAIL_ADDRESS")
+}
+
+var signUpCases = []corpusCase{
+	ok(checked(signsUp("everything in order", func(*residents, *gatehousev1.CreateUserRequest) {}), newcomer)),
+	ok(withEmail("address with a tag", func(r *residents) string { return r.address("a+b") })),
+	ok(withEmail("address with white space around it", func(r *residents) string { return " \t" + r.address("spaced") + "\n" })),
+	ok(withEmail("address beyond ASCII", func(r *residents) string { return r.address("δοκιμή") })),
+	ok(withEmail("address that differs from another's in an accent", func(r *residents) string {
+		return "jose." + uuid.NewString()[:8] + r.tag + "@example.com"
+	})),
+	ok(withEmail("address of 254 bytes", func(r *residents) string {
+		address := r.address("long")
+		return strings.Repeat("l", 254-len(address)) + address
+	})),
+	taken(withEmail("address that is taken", func(r *residents) string { return r.ada.GetEmail() })),
+	taken(withEmail("address that is taken in another case", func(r *residents) string { return strings.ToUpper(r.ada.GetEmail()) })),
+	taken(withEmail("address that is taken, with spaces", func(r *residents) string { return "  " + r.ada.GetEmail() + " " })),
+	taken(withEmail("address that is taken in another normal form", func(r *residents) string {
+		return strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e\u0301")
+	})),
+	invalid(withEmail("no address", fixed("")), "email REQUIRED"),
+	invalid(withEmail("address of 255 bytes", func(r *residents) string {
+		address := r.address("long")
+		return strings.Repeat("l", 255-len(address)) + address
+	}), "email STRING_MAX_BYTES"),
+	notAnAddress("address without @", "ada.example.com"),
+	notAnAddress("address with two @", "ada@home@example.com"),
+	notAnAddress("address without a name", "@example.com"),
+	notAnAddress("address without a domain", "ada@"),
+	notAnAddress("address with a space inside", "ada lovelace@example.com"),
+	notAnAddress("address with two dots", "ada..lovelace@example.com"),
+	notAnAddress("address whose domain begins with a hyphen", "ada@-example.com"),
+	notAnAddress("address with a line break for a mail header", "ada@example.com\nBcc: eve@example.com"),
+	notAnAddress("address with an invisible character", "ada\u200b@example.com"),
+	notAnAddress("address with a NUL", "ada\x00@example.com"),
+	notAnAddress("address with a display name", "Ada <ada@example.com>"),
+	ok(withName("name of 200 characters", strings.Repeat("é", 199)+"😀")),
+	invalid(withName("no name", ""), "full_name REQUIRED"),
+	invalid(withName("name of 201 characters", strings.Repeat("n", 201)), "full_name STRING_MAX_LEN"),
+	invalid(withName("name of white space", " \u00a0 "), "full_name FULL_NAME_PRINTABLE"),
+	invalid(withName("name with a control character", "Ada\x1b[31m"), "full_name FULL_NAME_PRINTABLE"),
+	ok(withPassword("password of 8 bytes", "12345678")),
+	ok(withPassword("password of 1,024 bytes", strings.Repeat("p", 1024))),
+	ok(withPassword("password beyond ASCII", "пароль 🔑 пароль")),
+	invalid(withPassword("no password", ""), "password REQUIRED"),
+	invalid(withPassword("password of 7 bytes", "1234567"), "password STRING_MIN_BYTES"),
+	invalid(withPassword("password of 1,025 bytes", strings.Repeat("p", 1025)), "password STRING_MAX_BYTES"),
+	invalid(signsUp("nothing at all", func(_ *residents, request *gatehousev1.CreateUserRequest) { request.Reset() }),
+		"email REQUIRED", "full_name REQUIRED", "password REQUIRED"),
+}
+
+// logsIn is a log-in; a change makes it the case's own.
+func logsIn(name string, change func(*residents, *gatehousev1.CreateSessionRequest)) corpusCase {
+	return corpusCase{name: "log in: " + name, method: "SessionService/CreateSession", request: func(r *residents) proto.Message {
+		request := &gatehousev1.CreateSessionRequest{Email: r.ada.GetEmail(), Password: adasPassword}
+		change(r, request)
+		return request
+	}}
+}
+
+var logInCases = []corpusCase{
+	ok(checked(logsIn("everything in order", func(*residents, *gatehousev1.CreateSessionRequest) {}), tokenAnswer)),
+	ok(logsIn("address in another case", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Email = " " + strings.ToUpper(r.ada.GetEmail())
+	})),
+	ok(logsIn("address in another normal form", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Email = strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e\u0301")
+	})),
+	unauthenticated(logsIn("wrong password", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Password = "another password that stands nowhere"
+	}), "INVALID_CREDENTIALS"),
+	unauthenticated(logsIn("password with a space more", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Password += " "
+	}), "INVALID_CREDENTIALS"),
+	unauthenticated(logsIn("short password", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Password = "x"
+	}), "INVALID_CREDENTIALS"),
+	unauthenticated(logsIn("unknown address", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Email = r.address("unknown")
+	}), "INVALID_CREDENTIALS"),
+	unauthenticated(logsIn("address with another's accent", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Email = strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e")
+	}), "INVALID_CREDENTIALS"),
+	unauthenticated(logsIn("SQL in the address", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Email = "' OR '1'='1' -- "
+	}), "INVALID_CREDENTIALS"),
+	invalid(logsIn("nothing at all", func(_ *residents, request *gatehousev1.CreateSessionRequest) { request.Reset() }),
+		"email REQUIRED", "password REQUIRED"),
+	invalid(logsIn("address of 255 bytes", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Email = strings.Repeat("l", 255)
+	}), "email STRING_MAX_BYTES"),
+	invalid(logsIn("password of 1,025 bytes", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Password = strings.Repeat("p", 1025)
+	}), "password STRING_MAX_BYTES"),
+}
+
+func reads(name, caller string, id func(*residents) string) corpusCase {
+	return corpusCase{name: "read: " + name, caller: caller, method: "UserService/ReadUser", request: func(r *residents) proto.Message {
+		return &gatehousev1.ReadUserRequest{Id: id(r)}
+	}}
+}
+
+func notFound(c corpusCase) corpusCase {
+	c.code, c.http, c.reason = codes.NotFound, http.StatusNotFound, "USER_NOT_FOUND"
+	return c
+}
+
+var readCases = []corpusCase{
+	ok(checked(reads("me", "ada", fixed("me")), ada)),
+	ok(checked(reads("me again", "ada", fixed("me")), ada)),
+	ok(checked(reads("my own id", "ada", func(r *residents) string { return r.ada.GetId() }), ada)),
+	ok(checked(reads("my own id in capitals", "ada", func(r *residents) string { return strings.ToUpper(r.ada.GetId()) }), ada)),
+	notFound(reads("somebody else", "ada", func(r *residents) string { return r.bob.GetId() })),
+	notFound(reads("nobody", "ada", func(*residents) string { return uuid.NewString() })),
+	invalid(reads("an id that is no UUID", "ada", fixed("42")), "id USER_ID"),
+	invalid(reads("an id with something behind it", "ada", func(r *residents) string { return r.ada.GetId() + "0" }), "id USER_ID"),
+	invalid(reads("an id in braces", "ada", func(r *residents) string { return "{" + r.ada.GetId() + "}" }), "id USER_ID"),
+	invalid(reads("ME in capitals", "ada", fixed("ME")), "id USER_ID"),
+	unauthenticated(reads("an id that is no UUID, without a token", "nobody", fixed("42")), "ACCESS_TOKEN_MISSING"),
+}
+
+func refused(name, reason string) corpusCase {
+	return unauthenticated(reads("with "+name, name, fixed("me")), reason)
+}
+
+var tokenCases = []corpusCase{
+	unauthenticated(reads("without a token", "nobody", fixed("me")), "ACCESS_TOKEN_MISSING"),
+	refused("basic authentication", "ACCESS_TOKEN_MISSING"),
+	refused("the scheme alone", "ACCESS_TOKEN_INVALID"),
+	refused("garbage", "ACCESS_TOKEN_INVALID"),
+	refused("two tokens", "ACCESS_TOKEN_INVALID"),
+	refused("a flipped bit in the signature", "ACCESS_TOKEN_INVALID"),
+	refused("a flipped bit in the claims", "ACCESS_TOKEN_INVALID"),
+	refused("a truncated token", "ACCESS_TOKEN_INVALID"),
+	refused("padding behind the signature", "ACCESS_TOKEN_INVALID"),
+	refused("an oversized token", "ACCESS_TOKEN_INVALID"),
+	refused("algorithm none", "ACCESS_TOKEN_INVALID"),
+	refused("HMAC with the public key", "ACCESS_TOKEN_INVALID"),
+	refused("an unknown kid", "ACCESS_TOKEN_INVALID"),
+	refused("no kid", "ACCESS_TOKEN_INVALID"),
+	refused("another's signature", "ACCESS_TOKEN_INVALID"),
+	refused("another's key in the header", "ACCESS_TOKEN_INVALID"),
+	ok(checked(reads("with the scheme in small letters", "the scheme in small letters", fixed("me")), ada)),
+	ok(corpusCase{
+		name: "keys: with a token that is no good", caller: "garbage", method: "KeyService/ListKeys",
+		request: func(*residents) proto.Message { return &gatehousev1.ListKeysRequest{} },
+	}),
+}
+
+var keyCases = []corpusCase{
+	ok(checked(corpusCase{
+		name: "keys: without a token", method: "KeyService/ListKeys",
+		request: func(*residents) proto.Message { return &gatehousev1.ListKeysRequest{} },
+	}, func(t *testing.T, _ *residents, message proto.Message) {
+		keys := message.(*gatehousev1.ListKeysResponse).GetKeys()
+		if len(keys) != 1 || keys[0].GetKty() != "OKP" || keys[0].GetAlg() != "EdDSA" || keys[0].GetUse() != "sig" {
+			t.Errorf("keys are %v", keys)
+		}
+	})),
+}
+
+func checked(c corpusCase, check func(*testing.T, *residents, proto.Message)) corpusCase {
+	c.check = check
+	return c
+}
+
+func newcomer(t *testing.T, _ *residents, message proto.Message) {
+	user := message.(*gatehousev1.CreateUserResponse).GetUser()
+	id, err := uuid.Parse(user.GetId())
+	if err != nil || id.Version() != 7 || id.String() != user.GetId() {
+		t.Errorf("id is %q, not a UUIDv7 in lower case", user.GetId())
+	}
+	if user.GetVersion() != 1 || user.GetFullName() != "Grace Hopper" || user.GetCreateTime() == nil ||
+		!proto.Equal(user.GetCreateTime(), user.GetUpdateTime()) {
+		t.Errorf("user is %v", user)
+	}
+}
+
+func ada(t *testing.T, r *residents, message proto.Message) {
+	if got := message.(*gatehousev1.ReadUserResponse).GetUser(); !proto.Equal(got, r.ada) {
+		t.Errorf("user is %v, want %v", got, r.ada)
+	}
+}
+
+func tokenAnswer(t *testing.T, _ *residents, message proto.Message) {
+	session := message.(*gatehousev1.CreateSessionResponse)
+	if session.GetTokenType() != "Bearer" || session.GetExpiresIn() != 900 || session.GetAccessToken() == "" ||
+		session.GetSessionId() == "" {
+		t.Errorf("session is %v", session)
+	}
+}
+
+func methodsOf(t *testing.T, service string) []string {
+	t.Helper()
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName("gatehouse.v1." + service))
+	if err != nil {
+		t.Fatal(err)
+	}
+	methods := found.(protoreflect.ServiceDescriptor).Methods()
+	names := make([]string, 0, methods.Len())
+	for i := range methods.Len() {
+		names = append(names, service+"/"+string(methods.Get(i).Name()))
+	}
+	return names
+}

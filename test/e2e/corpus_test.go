@@ -1,0 +1,202 @@
+package e2e
+
+import (
+	stdcmp "cmp"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+// corpusCase is a call and what it must give over every transport, in every house.
+type corpusCase struct {
+	name    string
+	method  string // "UserService/ReadUser"
+	caller  string // key of residents.tokens
+	request func(*residents) proto.Message
+
+	code   codes.Code
+	http   int
+	reason string
+	fields []string // "field REASON" of each violation, sorted
+	check  func(*testing.T, *residents, proto.Message)
+}
+
+// residents are who lives in a house before the corpus is run, and the tokens that cases call with.
+type residents struct {
+	ada    *gatehousev1.User
+	bob    *gatehousev1.User
+	tokens map[string][]string // values of the authorization header
+	tag    string              // makes addresses of this run unique
+}
+
+const adasPassword = "a password that stands nowhere else"
+
+// address makes an e-mail address that no other case has.
+func (r *residents) address(local string) string {
+	return fmt.Sprintf("%s.%s@example.com", local, strings.ReplaceAll(uuid.NewString(), "-", ""))
+}
+
+func moveIn(t *testing.T, h *house) *residents {
+	t.Helper()
+	r := &residents{tag: uuid.NewString()[:8]}
+	r.ada = signUp(t, h, "ada."+r.tag+"@example.com")
+	r.bob = signUp(t, h, "jos\u00e9."+r.tag+"@example.com")
+	token := logIn(t, h, r.ada.GetEmail())
+	r.tokens = forgeries(t, h, token)
+	r.tokens["nobody"] = nil
+	r.tokens["ada"] = []string{"Bearer " + token}
+	return r
+}
+
+func signUp(t *testing.T, h *house, email string) *gatehousev1.User {
+	t.Helper()
+	response, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(callContext(t),
+		&gatehousev1.CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: adasPassword})
+	if err != nil {
+		t.Fatalf("sign up %s: %v", email, err)
+	}
+	return response.GetUser()
+}
+
+func logIn(t *testing.T, h *house, email string) string {
+	t.Helper()
+	response, err := gatehousev1.NewSessionServiceClient(h.conn).CreateSession(callContext(t),
+		&gatehousev1.CreateSessionRequest{Email: email, Password: adasPassword})
+	if err != nil {
+		t.Fatalf("log in %s: %v", email, err)
+	}
+	return response.GetAccessToken()
+}
+
+func TestCorpus(t *testing.T) {
+	t.Parallel()
+	for name, start := range houses {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t)
+			r := moveIn(t, h)
+			for _, test := range corpus {
+				t.Run(test.name, func(t *testing.T) { test.run(t, h, r) })
+			}
+			t.Run("nothing secret is kept or told", func(t *testing.T) { h.holdsNoSecret(t, r) })
+		})
+	}
+}
+
+// run makes the call over both transports, and compares the errors with what is wanted and with each other.
+func (c corpusCase) run(t *testing.T, h *house, r *residents) {
+	answers := map[string]*answer{}
+	for name, call := range transports {
+		tokens, known := r.tokens[stdcmp.Or(c.caller, "nobody")]
+		if !known {
+			t.Fatalf("no caller %q", c.caller)
+		}
+		got, err := call(callContext(t), h, c.method, c.request(r), tokens)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		answers[name] = got
+		c.compare(t, name, got)
+		if got.message != nil && c.check != nil {
+			c.check(t, r, got.message)
+		}
+	}
+	if got := answers["REST"].http; got != c.http {
+		t.Errorf("HTTP status is %d, want %d", got, c.http)
+	}
+	if diff := cmp.Diff(answers["gRPC"].status, answers["REST"].status, protocmp.Transform()); diff != "" {
+		t.Errorf("gRPC (-) and REST (+) answer differently:\n%s", diff)
+	}
+}
+
+func (c corpusCase) compare(t *testing.T, transport string, got *answer) {
+	t.Helper()
+	if code := codes.Code(got.status.GetCode()); code != c.code {
+		t.Errorf("%s: code is %v, want %v: %v", transport, code, c.code, got.status)
+	}
+	reason, fields := details(t, got)
+	if reason != c.reason {
+		t.Errorf("%s: reason is %q, want %q", transport, reason, c.reason)
+	}
+	if diff := cmp.Diff(c.fields, fields); diff != "" {
+		t.Errorf("%s: field violations (-want +got):\n%s", transport, diff)
+	}
+}
+
+// details reads the reason and the field violations of an answer.
+func details(t *testing.T, got *answer) (reason string, fields []string) {
+	t.Helper()
+	for _, detail := range got.status.GetDetails() {
+		message, err := detail.UnmarshalNew()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch detail := message.(type) {
+		case *errdetails.ErrorInfo:
+			if detail.GetDomain() != "gatehouse" {
+				t.Errorf("domain is %q", detail.GetDomain())
+			}
+			reason = detail.GetReason()
+		case *errdetails.BadRequest:
+			for _, violation := range detail.GetFieldViolations() {
+				fields = append(fields, strings.TrimSpace(violation.GetField()+" "+violation.GetReason()))
+			}
+		}
+	}
+	slices.Sort(fields)
+	return reason, fields
+}
+
+func TestCorpusHasEveryMethodAndEnoughCases(t *testing.T) {
+	t.Parallel()
+	if len(corpus) < 40 {
+		t.Errorf("the corpus has %d cases, not 40", len(corpus))
+	}
+	well, badly := map[string]bool{}, map[string]bool{}
+	for _, test := range corpus {
+		if test.code == codes.OK {
+			well[test.method] = true
+		} else {
+			badly[test.method] = true
+		}
+	}
+	for _, service := range []string{"UserService", "SessionService", "KeyService"} {
+		for _, method := range methodsOf(t, service) {
+			if !well[method] {
+				t.Errorf("%s has no case that succeeds", method)
+			}
+			if !badly[method] && method != "KeyService/ListKeys" { // It takes nothing and is open to all.
+				t.Errorf("%s has no case that fails", method)
+			}
+		}
+	}
+}
+
+// ok is what a case wants of a call that succeeds.
+func ok(c corpusCase) corpusCase {
+	c.code, c.http = codes.OK, http.StatusOK
+	return c
+}
+
+// invalid is what a case wants of a request that breaks rules of the contract.
+func invalid(c corpusCase, fields ...string) corpusCase {
+	c.code, c.http, c.reason, c.fields = codes.InvalidArgument, http.StatusBadRequest, "INVALID_FIELDS", fields
+	return c
+}
+
+// unauthenticated is what a case wants of a caller who is not believed.
+func unauthenticated(c corpusCase, reason string) corpusCase {
+	c.code, c.http, c.reason = codes.Unauthenticated, http.StatusUnauthorized, reason
+	return c
+}

@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// house is a running Gatehouse.
+type house struct {
+	rest string // base URL
+	conn *grpc.ClientConn
+
+	processes []*testkit.Process // in the order in which they were started
+	redis     *testkit.Redis     // nil on embedded parts
+	mariadb   *testkit.MariaDB   // nil on embedded parts
+}
+
+// houses are the ways to run Gatehouse that must answer alike.
+var houses = map[string]func(*testing.T) *house{
+	"one process":     func(t *testing.T) *house { return startUp(t, t.TempDir()) },
+	"three processes": startThree,
+}
+
+// startUp runs `gatehouse up` on a data folder.
+func startUp(t *testing.T, data string, args ...string) *house {
+	t.Helper()
+	h := &house{}
+	http, native := freeAddress(t), freeAddress(t)
+	h.start(t, "up", []string{}, append([]string{"--data", data, "--http", http, "--grpc", native}, args...)...)
+	h.connect(t, http, native)
+	return h
+}
+
+// startThree runs the three services on a new MariaDB and a new Redis.
+func startThree(t *testing.T) *house {
+	t.Helper()
+	h := &house{redis: testkit.StartRedis(t), mariadb: testkit.StartMariaDB(t)}
+	if err := h.mariadb.CreateDatabase("gatehouse"); err != nil {
+		t.Fatal(err)
+	}
+	database := "GATEHOUSE_DATABASE_URL=" + h.mariadb.URL("gatehouse")
+	masterKey := "GATEHOUSE_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+	migrate := &testkit.Process{
+		Path: binary, Args: []string{"migrate"}, Env: []string{database}, Log: filepath.Join(t.TempDir(), "migrate"),
+	}
+	if err := migrate.Start(func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := migrate.Wait(time.Minute); err != nil || code != 0 {
+		t.Fatalf("migrate ended with %d, %v\n%s", code, err, migrate.Output())
+	}
+	store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+	h.start(t, "store", []string{database, masterKey}, "--listen", store)
+	h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + h.redis.URL()}, "--listen", cache, "--store-address", store)
+	h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store)
+	h.connect(t, http, native)
+	return h
+}
+
+// start runs a command of gatehouse until the test ends.
+func (h *house) start(t *testing.T, command string, env []string, args ...string) {
+	t.Helper()
+	process := &testkit.Process{
+		Path: binary, Args: append([]string{command, "--log-level", "debug"}, args...), Env: env,
+		Log: filepath.Join(t.TempDir(), command),
+	}
+	if err := process.Start(func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	h.processes = append(h.processes, process)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%s:\n%s", command, process.Tail())
+		}
+		if strings.Contains(process.Output(), "DATA RACE") {
+			t.Errorf("the race detector reports, in %s:\n%s", command, process.Output())
+		}
+		process.Kill()
+	})
+}
+
+// connect waits until the house is ready.
+func (h *house) connect(t *testing.T, rest, native string) {
+	t.Helper()
+	h.rest = "http://" + rest
+	testkit.Eventually(t, func() error {
+		response, err := http.Get(h.rest + "/readyz")
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return errors.New(response.Status)
+		}
+		return nil
+	})
+	conn, err := grpc.NewClient(native, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	h.conn = conn
+}
+
+// stop ends all processes with SIGTERM, the last one first, and wants exit code 0 of each.
+func (h *house) stop(t *testing.T) {
+	t.Helper()
+	for i := len(h.processes) - 1; i >= 0; i-- {
+		if code, err := h.processes[i].Stop(); err != nil || code != 0 {
+			t.Errorf("%s ended with %d, %v\n%s", h.processes[i].Args[0], code, err, h.processes[i].Tail())
+		}
+	}
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	port, err := testkit.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// callContext bounds one call of a test.
+func callContext(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}

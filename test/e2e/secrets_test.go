@@ -1,0 +1,88 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+// holdsNoSecret looks for passwords, hashes and tokens where none may be: in Redis and in every log.
+func (h *house) holdsNoSecret(t *testing.T, r *residents) {
+	t.Helper()
+	secrets := append(passwordsOfCorpus(r), "$argon2", strings.TrimPrefix(r.tokens["ada"][0], "Bearer "))
+	for _, process := range h.processes {
+		output := process.Output()
+		if !strings.Contains(output, "UserService/CreateUser") && !strings.Contains(output, "/v1/users") {
+			t.Errorf("the log of %s does not tell of a single sign-up: the search below would find nothing", process.Args[0])
+		}
+		for _, secret := range secrets {
+			if strings.Contains(output, secret) {
+				t.Errorf("the log of %s holds %q", process.Args[0], secret)
+			}
+		}
+	}
+	if h.redis == nil {
+		return
+	}
+	entries := h.redisEntries(t)
+	if len(entries) == 0 {
+		t.Error("Redis is empty: the search below would find nothing")
+	}
+	for key, value := range entries {
+		for _, secret := range secrets {
+			if strings.Contains(key, secret) || strings.Contains(value, secret) {
+				t.Errorf("%s in Redis holds %q", key, secret)
+			}
+		}
+	}
+	h.hashesPasswords(t)
+}
+
+// passwordsOfCorpus are those that are long and odd enough not to stand in a log for another reason.
+func passwordsOfCorpus(r *residents) []string {
+	passwords := []string{adasPassword}
+	for _, test := range corpus {
+		if request, ok := test.request(r).(*gatehousev1.CreateUserRequest); ok && len(request.GetPassword()) >= 8 {
+			passwords = append(passwords, request.GetPassword())
+		}
+	}
+	return passwords
+}
+
+func (h *house) redisEntries(t *testing.T) map[string]string {
+	t.Helper()
+	client := h.redis.Client()
+	defer client.Close()
+	entries := map[string]string{}
+	keys := client.Scan(t.Context(), 0, "*", 1000).Iterator()
+	for keys.Next(t.Context()) {
+		value, err := client.Dump(t.Context(), keys.Val()).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		entries[keys.Val()] = value
+	}
+	if err := keys.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return entries
+}
+
+// hashesPasswords makes sure that what stands in the database for a password is a hash of the promised cost.
+func (h *house) hashesPasswords(t *testing.T) {
+	t.Helper()
+	db, err := h.mariadb.Open("gatehouse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	var all, hashed int
+	row := db.QueryRow("SELECT COUNT(*), COUNT(CASE WHEN password_hash LIKE '$argon2id$v=19$m=19456,t=2,p=1$%' THEN 1 END) FROM credentials")
+	if err := row.Scan(&all, &hashed); err != nil {
+		t.Fatal(err)
+	}
+	if all == 0 || all != hashed {
+		t.Errorf("%d of %d password hashes have the promised form", hashed, all)
+	}
+}
