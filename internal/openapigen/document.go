@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 )
 
@@ -149,9 +150,10 @@ func (p *prose) UnmarshalText(text []byte) error {
 	return nil
 }
 
-func plain(line string) bool {
-	return line != "" && !strings.ContainsAny(line[:1], " \t-*+#|>`0123456789")
-}
+// structural begins a line of Markdown that is not the running text of a paragraph.
+var structural = regexp.MustCompile("^(?:$|\\s|[-*+] |[0-9]+[.)] |#|>|\\||```)")
+
+func plain(line string) bool { return !structural.MatchString(line) }
 
 func decodeDocument(raw []byte) (*document, error) {
 	doc := &document{}

@@ -40,6 +40,7 @@ func completeErrors(doc *document) error {
 	for _, path := range doc.Paths {
 		for _, op := range path.value.operations() {
 			op.Responses.set("default", &response{Ref: "#/components/responses/Error"})
+			op.Responses.sortByName() // What is hoped for comes before what else may happen.
 		}
 	}
 	return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // ordered is a JSON object whose members keep their order: readers see a document from top to bottom.
@@ -32,6 +33,10 @@ func (o *ordered[V]) set(name string, value V) {
 		return
 	}
 	(*o)[at].value = value
+}
+
+func (o ordered[V]) sortByName() {
+	slices.SortFunc(o, func(a, b member[V]) int { return strings.Compare(a.name, b.name) })
 }
 
 // UnmarshalJSON implements json.Unmarshaler.

@@ -43,7 +43,7 @@ func (h *house) holdsNoSecret(t *testing.T, r *residents) {
 func passwordsOfCorpus(r *residents) []string {
 	passwords := []string{adasPassword}
 	for _, test := range corpus {
-		if request, ok := test.request(r).(*gatehousev1.CreateUserRequest); ok && len(request.GetPassword()) >= 8 {
+		if request, ok := test.request(r).(*gatehousev1.CreateUserRequest); ok && len(request.GetPassword()) >= 12 {
 			passwords = append(passwords, request.GetPassword())
 		}
 	}

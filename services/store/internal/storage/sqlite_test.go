@@ -108,7 +108,7 @@ func TestAWriterWaitsForItsTurn(t *testing.T) {
 	if _, err := s.ReadUser(t.Context(), newID()); !isError(err, ErrNotFound) {
 		t.Errorf("a reader is disturbed: %v", err)
 	}
-	done := make(chan error)
+	done := make(chan error, 1)
 	go func() { done <- s.CreateUser(t.Context(), newUser("ada@example.com"), hash) }()
 	for s.pool.Stats().InUse == 0 { // It is about to begin, or waits already.
 		select {

@@ -2,11 +2,11 @@
 -- MySQL and MariaDB commit each statement of DDL by itself. IF NOT EXISTS lets a migration that died half-way be run
 -- again.
 --
--- Ids are compared byte by byte (ascii_bin). canonical_email is bytes, not text: every text collation that MySQL and
--- MariaDB share takes some different addresses for one, at least those that differ in trailing spaces. 1,024 bytes hold
--- the canonical form of any address of 254 bytes, and are well under the 3,072 that an index takes.
+-- What is looked up is bytes, not text: every collation that MySQL and MariaDB share takes some different addresses for
+-- one, at least those that differ in trailing spaces, and an ASCII column fails when it is compared with other letters.
+-- 1,024 bytes hold the canonical form of any address of 254 bytes, and are well under the 3,072 that an index takes.
 CREATE TABLE IF NOT EXISTS users (
-    id              CHAR(36) CHARACTER SET ascii COLLATE ascii_bin         NOT NULL,
+    id              VARBINARY(36)                                           NOT NULL,
     email           VARCHAR(1024) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
     canonical_email VARBINARY(1024)                                         NOT NULL,
     full_name       VARCHAR(200) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin  NOT NULL,
@@ -18,7 +18,7 @@ CREATE TABLE IF NOT EXISTS users (
 ) ENGINE = InnoDB ROW_FORMAT = DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin;
 
 CREATE TABLE IF NOT EXISTS credentials (
-    user_id       CHAR(36) CHARACTER SET ascii COLLATE ascii_bin     NOT NULL,
+    user_id       VARBINARY(36)                                      NOT NULL,
     password_hash VARCHAR(512) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
     PRIMARY KEY (user_id),
     CONSTRAINT credentials_user FOREIGN KEY (user_id) REFERENCES users (id)

@@ -1,8 +1,8 @@
 -- +goose Up
 CREATE TABLE IF NOT EXISTS sessions (
-    id          CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    user_id     CHAR(36) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
-    create_time DATETIME(6)                                    NOT NULL,
+    id          VARBINARY(36) NOT NULL,
+    user_id     VARBINARY(36) NOT NULL,
+    create_time DATETIME(6)   NOT NULL,
     PRIMARY KEY (id),
     KEY sessions_user_id (user_id),
     CONSTRAINT sessions_user FOREIGN KEY (user_id) REFERENCES users (id)

@@ -1,0 +1,96 @@
+# What a developer and CI run. Everything but Go, git and a shell comes from the pinned modules of tools/.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+bin := build/bin
+generators := $(addprefix $(bin)/,buf openapiv3-merge protoc-gen-go protoc-gen-go-grpc protoc-gen-grpc-gateway \
+	protoc-gen-openapiv3)
+linters := $(addprefix $(bin)/,golangci-lint govulncheck)
+imports := build/protoimports/.written
+# Where generated files are made before they replace or are compared with those of the tree.
+fresh := build/generated
+
+.PHONY: help
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | while IFS="$$(printf '\t')" read -r name does; do \
+		printf '%-16s %s\n' "$$name" "$$does"; done
+
+.PHONY: build
+build: ## Build the program: build/gatehouse.
+	CGO_ENABLED=0 go build -trimpath -o build/gatehouse ./cmd/gatehouse
+
+.PHONY: generate
+generate: $(fresh) ## Make gen/ and openapi/ from api/.
+	cp -R $(fresh)/gen/. gen
+	@cd gen && find . -type f | while read -r file; do [ -e "../$(fresh)/gen/$$file" ] || rm -v "$$file"; done
+	@$(complete_openapi)
+	cp $(fresh)/openapi/openapi.json openapi/openapi.json
+
+# The document is completed by a program that links gen/: it can run once gen/ is known to be what api/ generates.
+.PHONY: check-generate
+check-generate: $(fresh) ## Fail if gen/ or openapi/ is not what `make generate` makes. Changes neither.
+	@diff -ru gen $(fresh)/gen >build/generate.diff || { sed -n 1,60p build/generate.diff; \
+		echo 'gen/ is not what api/ generates: run make generate' >&2; exit 1; }
+	@$(complete_openapi)
+	@diff -ru --exclude='*.go' openapi $(fresh)/openapi >build/generate.diff || { sed -n 1,60p build/generate.diff; \
+		echo 'openapi/ is not what api/ generates: run make generate' >&2; exit 1; }
+
+.PHONY: $(fresh)
+$(fresh): $(generators) $(imports)
+	rm -rf $(fresh)
+	$(bin)/buf generate --output $(fresh)
+
+# The head of the document is in user.proto, and the merge takes it from the first file; the order is that of the tags.
+openapi_parts = $(addprefix $(fresh)/build/openapi/gatehouse/v1/,user.openapi.json session.openapi.json)
+define complete_openapi
+set -e; mkdir -p $(fresh)/openapi; \
+$(bin)/openapiv3-merge $(openapi_parts) \
+	$$(ls $(fresh)/build/openapi/gatehouse/v1/*.json | grep -v $(addprefix -e ,$(openapi_parts))) >$(fresh)/merged.json; \
+go run ./internal/openapigen $(fresh)/merged.json $(fresh)/openapi/openapi.json
+endef
+
+.PHONY: lint
+lint: lint-api lint-go ## Lint the contract and the code; refuse what breaks the contract of main.
+
+.PHONY: lint-api
+lint-api: $(bin)/buf $(imports)
+	$(bin)/buf lint
+	$(bin)/buf format api --diff --exit-code
+	sh tools/breaking.sh $(bin)/buf
+
+.PHONY: lint-go
+lint-go: $(bin)/golangci-lint
+	go vet ./...
+	$(bin)/golangci-lint run ./...
+
+.PHONY: fix
+fix: $(bin)/buf $(bin)/golangci-lint $(imports) ## Format the contract and the code.
+	$(bin)/buf format api --write
+	$(bin)/golangci-lint fmt ./...
+
+.PHONY: test
+test: ## Run every test, with the race detector, after installing what the tests start.
+	sh tools/install-test-deps.sh
+	go test -race -timeout 20m ./...
+
+.PHONY: vuln
+vuln: $(bin)/govulncheck ## Look for known vulnerabilities in what the code calls. Needs the internet.
+	@$(bin)/govulncheck ./... || { \
+		echo 'govulncheck found a vulnerability, or did not reach its database: see above' >&2; exit 1; }
+
+# The imported protos are those of the modules in go.mod.
+$(imports): go.mod go.sum internal/protoimports/main.go
+	rm -rf $(@D)
+	go run ./internal/protoimports $(@D)
+	@touch $@
+
+# `go list tool` names the packages of a module's tool block; each binary is called like its package's folder.
+build_tool = go build -o $(CURDIR)/$@ "$$(go list tool | grep '/$(@F)$$')" && touch $(CURDIR)/$@
+
+$(generators): tools/go.mod tools/go.sum
+	cd tools && $(build_tool)
+
+$(linters): tools/lint/go.mod tools/lint/go.sum
+	cd tools/lint && $(build_tool)

@@ -1,0 +1,210 @@
+package openapi_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"buf.build/go/protovalidate"
+	"github.com/pb33f/libopenapi"
+	"github.com/pb33f/libopenapi-validator/schema_validation"
+	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
+	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/openapi"
+)
+
+const mediaType = "application/json"
+
+func readDocument(t *testing.T) (libopenapi.Document, *v3.Document) {
+	t.Helper()
+	doc, err := libopenapi.NewDocument(openapi.Document())
+	if err != nil {
+		t.Fatalf("read the document: %v", err)
+	}
+	model, err := doc.BuildV3Model()
+	if err != nil {
+		t.Fatalf("build the model: %v", err)
+	}
+	return doc, &model.Model
+}
+
+// endpoint is an operation and the method of the contract that it is made of.
+type endpoint struct {
+	op     *v3.Operation
+	path   string
+	method protoreflect.MethodDescriptor
+}
+
+// endpoints pairs every method of the contract that has a REST route with its operation, found by that route.
+func endpoints(t *testing.T, doc *v3.Document) map[string]endpoint {
+	t.Helper()
+	found := map[string]endpoint{}
+	for method := range methods() {
+		rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
+		verb, path := route(t, rule)
+		item, ok := doc.Paths.PathItems.Get(path)
+		if !ok {
+			t.Errorf("%s: the document has no path %s", method.FullName(), path)
+			continue
+		}
+		op, ok := item.GetOperations().Get(verb)
+		if !ok {
+			t.Errorf("%s: the document has no %s of %s", method.FullName(), verb, path)
+			continue
+		}
+		found[op.OperationId] = endpoint{op, path, method}
+	}
+	if len(found) == 0 {
+		t.Fatal("no endpoint was found")
+	}
+	return found
+}
+
+func methods() func(yield func(protoreflect.MethodDescriptor) bool) {
+	return func(yield func(protoreflect.MethodDescriptor) bool) {
+		protoregistry.GlobalFiles.RangeFilesByPackage("gatehouse.v1", func(file protoreflect.FileDescriptor) bool {
+			for i := range file.Services().Len() {
+				service := file.Services().Get(i)
+				for j := range service.Methods().Len() {
+					if !yield(service.Methods().Get(j)) {
+						return false
+					}
+				}
+			}
+			return true
+		})
+	}
+}
+
+func route(t *testing.T, rule *annotations.HttpRule) (verb, path string) {
+	t.Helper()
+	switch pattern := rule.GetPattern().(type) {
+	case *annotations.HttpRule_Get:
+		return strings.ToLower(http.MethodGet), pattern.Get
+	case *annotations.HttpRule_Put:
+		return strings.ToLower(http.MethodPut), pattern.Put
+	case *annotations.HttpRule_Post:
+		return strings.ToLower(http.MethodPost), pattern.Post
+	case *annotations.HttpRule_Patch:
+		return strings.ToLower(http.MethodPatch), pattern.Patch
+	case *annotations.HttpRule_Delete:
+		return strings.ToLower(http.MethodDelete), pattern.Delete
+	default:
+		t.Fatalf("unknown kind of route: %v", rule)
+		return "", ""
+	}
+}
+
+func TestDocumentIsOpenAPI31(t *testing.T) {
+	t.Parallel()
+	doc, _ := readDocument(t)
+	if version := doc.GetVersion(); !strings.HasPrefix(version, "3.1.") {
+		t.Errorf("the version is %s, want 3.1", version)
+	}
+	_, faults := schema_validation.ValidateOpenAPIDocument(doc)
+	for _, fault := range faults {
+		t.Error(fault)
+		for _, cause := range fault.SchemaValidationErrors {
+			t.Error(cause)
+		}
+	}
+}
+
+func TestDocumentHasTheContractAndNothingElse(t *testing.T) {
+	t.Parallel()
+	_, model := readDocument(t)
+	known := endpoints(t, model)
+	for path, item := range model.Paths.PathItems.FromOldest() {
+		for verb, op := range item.GetOperations().FromOldest() {
+			if _, ok := known[op.OperationId]; !ok {
+				t.Errorf("%s %s (%s) is not in the contract", verb, path, op.OperationId)
+			}
+		}
+	}
+	if strings.Contains(string(openapi.Document()), "gatehouse.internal") {
+		t.Error("the document speaks of an internal package")
+	}
+}
+
+func TestSecurityFollowsThePolicy(t *testing.T) {
+	t.Parallel()
+	_, model := readDocument(t)
+	scheme, ok := model.Components.SecuritySchemes.Get("bearer")
+	if !ok || scheme.Type != "http" || scheme.Scheme != "bearer" {
+		t.Errorf("the security scheme bearer is %+v, want HTTP bearer", scheme)
+	}
+	for id, endpoint := range endpoints(t, model) {
+		policy, _ := proto.GetExtension(endpoint.method.Options(), gatehousev1.E_Policy).(gatehousev1.Policy)
+		if endpoint.op.Security == nil {
+			t.Errorf("%s does not say who may call it", id)
+			continue
+		}
+		var schemes []string
+		for _, requirement := range endpoint.op.Security {
+			schemes = slices.AppendSeq(schemes, requirement.Requirements.KeysFromOldest())
+		}
+		want := map[gatehousev1.Policy][]string{
+			gatehousev1.Policy_POLICY_PUBLIC:        nil,
+			gatehousev1.Policy_POLICY_AUTHENTICATED: {"bearer"},
+		}
+		schemesOfPolicy, ok := want[policy]
+		if !ok || !slices.Equal(schemes, schemesOfPolicy) {
+			t.Errorf("%s wants %q, but its policy is %s", id, schemes, policy)
+		}
+	}
+}
+
+// TestRequestExamplesCanBeSent is what makes "Try it out" work: the example of the body and those of the parameters
+// make a request that no rule of the contract refuses.
+func TestRequestExamplesCanBeSent(t *testing.T) {
+	t.Parallel()
+	_, model := readDocument(t)
+	for id, endpoint := range endpoints(t, model) {
+		request, err := exampleRequest(endpoint)
+		if err != nil {
+			t.Errorf("%s: %v", id, err)
+			continue
+		}
+		if err := protovalidate.Validate(request); err != nil {
+			t.Errorf("%s: the example breaks the contract: %v", id, err)
+		}
+	}
+}
+
+func exampleRequest(endpoint endpoint) (proto.Message, error) {
+	members := map[string]json.RawMessage{}
+	if body := endpoint.op.RequestBody; body != nil {
+		media, ok := body.Content.Get(mediaType)
+		if !ok || media.Example == nil {
+			return nil, fmt.Errorf("the body has no example as %s", mediaType)
+		}
+		if err := media.Example.Decode(&jsonMembers{members}); err != nil {
+			return nil, fmt.Errorf("read the example of the body: %w", err)
+		}
+	}
+	for _, parameter := range endpoint.op.Parameters {
+		if parameter.Example == nil {
+			return nil, fmt.Errorf("the parameter %s has no example", parameter.Name)
+		}
+		if err := parameter.Example.Decode(&jsonMember{members, parameter.Name}); err != nil {
+			return nil, fmt.Errorf("read the example of %s: %w", parameter.Name, err)
+		}
+	}
+	raw, err := json.Marshal(members)
+	if err != nil {
+		return nil, fmt.Errorf("write the example: %w", err)
+	}
+	return parse(endpoint.method.Input(), raw)
+}

@@ -1,0 +1,300 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// bearer gives a context whose calls present the token.
+func bearer(ctx context.Context, token string) context.Context {
+	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
+}
+
+func readMe(t *testing.T, h *house, token string) (*gatehousev1.User, error) {
+	t.Helper()
+	response, err := gatehousev1.NewUserServiceClient(h.conn).ReadUser(
+		bearer(callContext(t), token), &gatehousev1.ReadUserRequest{Id: "me"})
+	return response.GetUser(), err
+}
+
+// The happy scenario, native and over REST, told step by step as a newcomer would take it. Each house, each transport.
+func TestSignUpLogInReadProfile(t *testing.T) {
+	t.Parallel()
+	for name, start := range houses {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t)
+			for transportName, call := range transports {
+				t.Run(transportName, func(t *testing.T) { happyScenario(t, h, call) })
+			}
+			t.Run("the other transport knows the account", func(t *testing.T) {
+				user := signUp(t, h, "both."+uuid.NewString()+"@example.com")
+				token := "Bearer " + logIn(t, h, user.GetEmail())
+				got, err := overREST(callContext(t), h, "UserService/ReadUser", &gatehousev1.ReadUserRequest{Id: "me"}, []string{token})
+				if err != nil || !proto.Equal(got.message.(*gatehousev1.ReadUserResponse).GetUser(), user) {
+					t.Errorf("REST reads %v, %v, want %v", got, err, user)
+				}
+			})
+			h.stop(t)
+		})
+	}
+}
+
+func happyScenario(t *testing.T, h *house, call transport) {
+	email := "Ada." + uuid.NewString() + "@Example.com"
+	made, err := call(callContext(t), h, "UserService/CreateUser",
+		&gatehousev1.CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: adasPassword}, nil)
+	if err != nil || made.message == nil {
+		t.Fatalf("sign up: %v, %v", made, err)
+	}
+	session, err := call(callContext(t), h, "SessionService/CreateSession",
+		&gatehousev1.CreateSessionRequest{Email: strings.ToLower(email), Password: adasPassword}, nil)
+	if err != nil || session.message == nil {
+		t.Fatalf("log in: %v, %v", session, err)
+	}
+	token := session.message.(*gatehousev1.CreateSessionResponse).GetAccessToken()
+	profile, err := call(callContext(t), h, "UserService/ReadUser",
+		&gatehousev1.ReadUserRequest{Id: "me"}, []string{"Bearer " + token})
+	if err != nil || profile.message == nil {
+		t.Fatalf("read the profile: %v, %v", profile, err)
+	}
+	got := profile.message.(*gatehousev1.ReadUserResponse).GetUser()
+	if want := made.message.(*gatehousev1.CreateUserResponse).GetUser(); !proto.Equal(got, want) || got.GetEmail() != email {
+		t.Errorf("the profile is %v, want %v", got, want)
+	}
+}
+
+func TestDataAndTokensSurviveARestart(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	before := startUp(t, data)
+	user := signUp(t, before, "ada@example.com")
+	token := logIn(t, before, "ada@example.com")
+	before.stop(t)
+
+	after := startUp(t, data)
+	got, err := readMe(t, after, token)
+	if err != nil || !proto.Equal(got, user) {
+		t.Errorf("after the restart the profile is %v, %v, want %v", got, err, user)
+	}
+	logIn(t, after, "ada@example.com")
+}
+
+func TestKilledWithoutWarningLosesNothing(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	before := startUp(t, data)
+	user := signUp(t, before, "ada@example.com")
+	token := logIn(t, before, "ada@example.com")
+	before.processes[0].Kill()
+
+	got, err := readMe(t, startUp(t, data), token)
+	if err != nil || !proto.Equal(got, user) {
+		t.Errorf("after the kill the profile is %v, %v, want %v", got, err, user)
+	}
+}
+
+func TestTokenForAnotherAudienceOrIssuerIsRefused(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	before := startUp(t, data)
+	signUp(t, before, "ada@example.com")
+	token := logIn(t, before, "ada@example.com")
+	before.stop(t)
+	for _, setting := range [][]string{{"--audience", "another"}, {"--issuer", "https://another.example"}} {
+		h := startUp(t, data, setting...)
+		wantReason(t, h, token, "ACCESS_TOKEN_INVALID")
+		h.stop(t)
+	}
+}
+
+func TestExpiredTokenIsRefused(t *testing.T) {
+	t.Parallel()
+	h := startUp(t, t.TempDir(), "--access-token-lifetime", "1s")
+	signUp(t, h, "ada@example.com")
+	token := logIn(t, h, "ada@example.com")
+	testkit.Eventually(t, func() error {
+		if _, err := readMe(t, h, token); err == nil {
+			return errors.New("the token is still good")
+		}
+		return nil
+	})
+	wantReason(t, h, token, "ACCESS_TOKEN_EXPIRED")
+}
+
+// A change of the algorithm makes a new key; tokens of the old one stay good.
+func TestSigningAlgorithmCanBeChanged(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	before := startUp(t, data)
+	signUp(t, before, "ada@example.com")
+	old := logIn(t, before, "ada@example.com")
+	before.stop(t)
+
+	h := startUp(t, data, "--signing-algorithm", "ES256")
+	for _, token := range []string{old, logIn(t, h, "ada@example.com")} {
+		if _, err := readMe(t, h, token); err != nil {
+			t.Error(err)
+		}
+	}
+	keys, err := gatehousev1.NewKeyServiceClient(h.conn).ListKeys(callContext(t), &gatehousev1.ListKeysRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var algorithms []string
+	for _, key := range keys.GetKeys() {
+		algorithms = append(algorithms, key.GetAlg())
+	}
+	if diff := cmp.Diff([]string{"ES256", "EdDSA"}, algorithms); diff != "" {
+		t.Errorf("algorithms (-want +got):\n%s", diff)
+	}
+}
+
+func wantReason(t *testing.T, h *house, token, want string) {
+	t.Helper()
+	for name, call := range transports {
+		got, err := call(callContext(t), h, "UserService/ReadUser",
+			&gatehousev1.ReadUserRequest{Id: "me"}, []string{"Bearer " + token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reason, _ := details(t, got); reason != want {
+			t.Errorf("%s: reason is %q, want %q", name, reason, want)
+		}
+	}
+}
+
+func TestOfFiftySignUpsWithOneAddressOneSucceeds(t *testing.T) {
+	t.Parallel()
+	for name, start := range houses {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t)
+			client := gatehousev1.NewUserServiceClient(h.conn)
+			var count sync.Map
+			var all sync.WaitGroup
+			for range 50 {
+				all.Go(func() {
+					_, err := client.CreateUser(callContext(t),
+						&gatehousev1.CreateUserRequest{Email: "one@example.com", FullName: "One", Password: adasPassword})
+					tries, _ := count.LoadOrStore(status.Code(err), new(sync.Map))
+					tries.(*sync.Map).Store(uuid.New(), nil)
+				})
+			}
+			all.Wait()
+			got := map[codes.Code]int{}
+			count.Range(func(code, tries any) bool {
+				tries.(*sync.Map).Range(func(any, any) bool { got[code.(codes.Code)]++; return true })
+				return true
+			})
+			if diff := cmp.Diff(map[codes.Code]int{codes.OK: 1, codes.AlreadyExists: 49}, got); diff != "" {
+				t.Errorf("outcomes (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestRedisDownAnswersStayRight(t *testing.T) {
+	t.Parallel()
+	h := startThree(t)
+	user := signUp(t, h, "ada@example.com")
+	token := logIn(t, h, "ada@example.com")
+	h.redis.Kill()
+	for range 50 {
+		if got, err := readMe(t, h, token); err != nil || !proto.Equal(got, user) {
+			t.Fatalf("without Redis the profile is %v, %v", got, err)
+		}
+	}
+	signUp(t, h, "bob@example.com")
+	if err := h.redis.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, func() error {
+		if _, err := readMe(t, h, token); err != nil {
+			t.Fatal(err)
+		}
+		if entries := h.redisEntries(t); entries["user:{"+user.GetId()+"}"] == "" {
+			return errors.New("the profile is not in Redis again")
+		}
+		return nil
+	})
+}
+
+func TestReflectionShowsThePublicServicesAndOnlyThese(t *testing.T) {
+	t.Parallel()
+	h := startUp(t, t.TempDir())
+	stream, err := reflectionpb.NewServerReflectionClient(h.conn).ServerReflectionInfo(callContext(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := &reflectionpb.ServerReflectionRequest{
+		MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{},
+	}
+	if err := stream.Send(request); err != nil {
+		t.Fatal(err)
+	}
+	response, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, service := range response.GetListServicesResponse().GetService() {
+		names = append(names, service.GetName())
+	}
+	want := []string{"gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService"}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Errorf("services (-want +got):\n%s", diff)
+	}
+}
+
+func TestHealthFollowsTheServicesBehind(t *testing.T) {
+	t.Parallel()
+	h := startThree(t)
+	client := healthpb.NewHealthClient(h.conn)
+	serving := func(service string) healthpb.HealthCheckResponse_ServingStatus {
+		response, err := client.Check(callContext(t), &healthpb.HealthCheckRequest{Service: service})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return response.GetStatus()
+	}
+	if got := serving(""); got != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("health is %v", got)
+	}
+	const cacheProcess = 1
+	h.processes[cacheProcess].Kill()
+	testkit.Eventually(t, func() error {
+		if got := serving(""); got != healthpb.HealthCheckResponse_NOT_SERVING {
+			return errors.New("the loss of the cache is not noticed")
+		}
+		return nil
+	})
+	if got := serving("gatehouse.v1.KeyService"); got != healthpb.HealthCheckResponse_SERVING {
+		t.Errorf("the health of the keys, which come from the store, is %v", got)
+	}
+	response, err := http.Get(h.rest + "/readyz")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("/readyz is %s", response.Status)
+	}
+}
+

@@ -1,0 +1,37 @@
+#!/bin/sh
+# Fails when api/ breaks what api/ on main promised. Usage: tools/breaking.sh BUF
+set -eu
+
+buf=$1
+against=build/against
+
+# Finds main in a clone, in a checkout of one commit, and in one that knows only the remote's main.
+find_main() {
+	for ref in refs/remotes/origin/main refs/heads/main; do
+		git rev-parse --quiet --verify "$ref^{commit}" && return
+	done
+	git fetch --quiet --depth=2 origin main && git rev-parse --verify 'FETCH_HEAD^{commit}'
+}
+
+base=$(find_main) || {
+	echo 'buf breaking: there is no branch main to compare with, neither here nor at the remote origin' >&2
+	exit 1
+}
+
+# On main itself there is nothing to compare: what it brought is the difference to the commit before.
+if git diff --quiet "$base" -- api; then
+	base=$(git rev-parse --quiet --verify "$base^{commit}^") || base=$base
+fi
+
+if ! git cat-file -e "$base:api" 2>/dev/null; then
+	echo "buf breaking: $base has no api/ yet, so nothing can break"
+	exit 0
+fi
+
+# The old contract, in today's workspace: the protos it imports are generated, and not in git.
+rm -rf "$against"
+mkdir -p "$against/build"
+git archive "$base" api | tar -x -C "$against"
+cp buf.yaml "$against/"
+cp -R build/protoimports "$against/build/"
+"$buf" breaking --against "$against"
