@@ -2,17 +2,20 @@ package openapi_test
 
 import (
 	"encoding/json"
-	"fmt"
-	"maps"
+	"iter"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"buf.build/go/protovalidate"
+	"github.com/pb33f/go-yaml"
 	"github.com/pb33f/libopenapi"
 	"github.com/pb33f/libopenapi-validator/schema_validation"
+	"github.com/pb33f/libopenapi/datamodel/high/base"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
+	"github.com/pb33f/libopenapi/orderedmap"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -24,8 +27,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/openapi"
 )
-
-const mediaType = "application/json"
 
 func readDocument(t *testing.T) (libopenapi.Document, *v3.Document) {
 	t.Helper()
@@ -72,7 +73,7 @@ func endpoints(t *testing.T, doc *v3.Document) map[string]endpoint {
 	return found
 }
 
-func methods() func(yield func(protoreflect.MethodDescriptor) bool) {
+func methods() iter.Seq[protoreflect.MethodDescriptor] {
 	return func(yield func(protoreflect.MethodDescriptor) bool) {
 		protoregistry.GlobalFiles.RangeFilesByPackage("gatehouse.v1", func(file protoreflect.FileDescriptor) bool {
 			for i := range file.Services().Len() {
@@ -172,39 +173,130 @@ func TestRequestExamplesCanBeSent(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	for id, endpoint := range endpoints(t, model) {
-		request, err := exampleRequest(endpoint)
-		if err != nil {
-			t.Errorf("%s: %v", id, err)
-			continue
+		members := map[string]any{}
+		if body := endpoint.op.RequestBody; body != nil {
+			media := jsonBody(t, id, body.Content)
+			accepts(t, id, media.Schema, exampleOf(t, id, media.Example))
+			if err := media.Example.Decode(&members); err != nil {
+				t.Errorf("%s: read the example of the body: %v", id, err)
+			}
 		}
-		if err := protovalidate.Validate(request); err != nil {
+		for _, parameter := range endpoint.op.Parameters {
+			var value any
+			if err := json.Unmarshal(exampleOf(t, id+" "+parameter.Name, parameter.Example), &value); err != nil {
+				t.Errorf("%s: read the example of %s: %v", id, parameter.Name, err)
+			}
+			members[parameter.Name] = value
+		}
+		raw, err := json.Marshal(members)
+		if err != nil {
+			t.Fatalf("%s: write the request: %v", id, err)
+		}
+		if err := protovalidate.Validate(parse(t, endpoint.method.Input(), raw)); err != nil {
 			t.Errorf("%s: the example breaks the contract: %v", id, err)
 		}
 	}
 }
 
-func exampleRequest(endpoint endpoint) (proto.Message, error) {
-	members := map[string]json.RawMessage{}
-	if body := endpoint.op.RequestBody; body != nil {
-		media, ok := body.Content.Get(mediaType)
-		if !ok || media.Example == nil {
-			return nil, fmt.Errorf("the body has no example as %s", mediaType)
+func TestAnswerExamplesAreAnswers(t *testing.T) {
+	t.Parallel()
+	_, model := readDocument(t)
+	for id, endpoint := range endpoints(t, model) {
+		success, ok := endpoint.op.Responses.Codes.Get("200")
+		if !ok {
+			t.Errorf("%s has no answer", id)
+			continue
 		}
-		if err := media.Example.Decode(&jsonMembers{members}); err != nil {
-			return nil, fmt.Errorf("read the example of the body: %w", err)
-		}
-	}
-	for _, parameter := range endpoint.op.Parameters {
-		if parameter.Example == nil {
-			return nil, fmt.Errorf("the parameter %s has no example", parameter.Name)
-		}
-		if err := parameter.Example.Decode(&jsonMember{members, parameter.Name}); err != nil {
-			return nil, fmt.Errorf("read the example of %s: %w", parameter.Name, err)
+		media := jsonBody(t, id, success.Content)
+		raw := exampleOf(t, id, media.Example)
+		accepts(t, id, media.Schema, raw)
+		if proto.Size(parse(t, endpoint.method.Output(), raw)) == 0 {
+			t.Errorf("%s: the example of the answer is empty", id)
 		}
 	}
-	raw, err := json.Marshal(members)
+}
+
+// TestErrorsAreAsDescribed sends what the funnel makes of errors through the schema of every operation's errors.
+func TestErrorsAreAsDescribed(t *testing.T) {
+	t.Parallel()
+	_, model := readDocument(t)
+	violations := []*errdetails.BadRequest_FieldViolation{{Field: "email", Description: "is wrong", Reason: "WRONG"}}
+	for id, endpoint := range endpoints(t, model) {
+		failure := endpoint.op.Responses.Default
+		if failure == nil {
+			t.Errorf("%s does not describe its errors", id)
+			continue
+		}
+		media := jsonBody(t, id, failure.Content)
+		for _, failed := range []*apierr.Error{
+			apierr.Unavailable(nil), apierr.InvalidFields(violations), apierr.EmailTaken(),
+			apierr.Overloaded(1500 * time.Millisecond),
+		} {
+			raw, err := protojson.Marshal(failed.GRPCStatus().Proto())
+			if err != nil {
+				t.Fatalf("write %v: %v", failed, err)
+			}
+			accepts(t, id, media.Schema, raw)
+		}
+		if media.Examples.Len() == 0 {
+			t.Errorf("%s has no example of an error", id)
+		}
+		unknown := []byte(`{"code": 5, "message": "no", "details": [
+			{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "UNHEARD_OF", "domain": "gatehouse"}]}`)
+		if ok, _ := validator().ValidateSchemaBytesWithVersion(media.Schema.Schema(), unknown, 3.1); ok {
+			t.Errorf("%s: the schema of errors takes a reason that the contract does not have", id)
+		}
+	}
+}
+
+func validator() schema_validation.SchemaValidator { return schema_validation.NewSchemaValidator() }
+
+func jsonBody(t *testing.T, what string, content *orderedmap.Map[string, *v3.MediaType]) *v3.MediaType {
+	t.Helper()
+	media, ok := content.Get("application/json")
+	if !ok {
+		t.Fatalf("%s: there is no JSON", what)
+	}
+	return media
+}
+
+func exampleOf(t *testing.T, what string, node *yaml.Node) []byte {
+	t.Helper()
+	var value any
+	if node == nil {
+		t.Fatalf("%s has no example", what)
+	}
+	if err := node.Decode(&value); err != nil {
+		t.Fatalf("%s: read the example: %v", what, err)
+	}
+	raw, err := json.Marshal(value)
 	if err != nil {
-		return nil, fmt.Errorf("write the example: %w", err)
+		t.Fatalf("%s: write the example: %v", what, err)
 	}
-	return parse(endpoint.method.Input(), raw)
+	return raw
+}
+
+func accepts(t *testing.T, what string, schema *base.SchemaProxy, raw []byte) {
+	t.Helper()
+	ok, faults := validator().ValidateSchemaBytesWithVersion(schema.Schema(), raw, 3.1)
+	if ok {
+		return
+	}
+	t.Errorf("%s: the schema refuses %s", what, raw)
+	for _, fault := range faults {
+		t.Error(fault)
+	}
+}
+
+func parse(t *testing.T, descriptor protoreflect.MessageDescriptor, raw []byte) proto.Message {
+	t.Helper()
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(descriptor.FullName())
+	if err != nil {
+		t.Fatalf("find %s: %v", descriptor.FullName(), err)
+	}
+	message := kind.New().Interface()
+	if err := protojson.Unmarshal(raw, message); err != nil {
+		t.Fatalf("%s is no %s: %v", raw, descriptor.FullName(), err)
+	}
+	return message
 }

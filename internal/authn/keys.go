@@ -39,13 +39,14 @@ type KeySet struct {
 
 	mu      sync.RWMutex
 	keys    map[string]publicKey
-	fetched time.Time // of the last success
-	tried   time.Time // of the last attempt
+	tried   time.Time // when the last attempt began
+	failure error     // of the last attempt
 }
 
 type publicKey struct {
 	algorithm string
 	public    crypto.PublicKey
+	fetched   time.Time
 }
 
 // NewKeySet makes an empty set. It fetches at the first token.
@@ -56,43 +57,45 @@ func NewKeySet(fetch FetchKeys, now func() time.Time) *KeySet {
 // find gives the key with this id. The error is errUnknownKey if there is none, and any other if the keys could not be
 // fetched: then nothing is known of the token.
 func (s *KeySet) find(ctx context.Context, id string) (publicKey, error) {
-	key, known, fresh, mayRefresh := s.lookUp(id)
-	if known && fresh {
+	if key, known := s.lookUp(id); known && s.now().Sub(key.fetched) < maxKeyAge {
 		return key, nil
 	}
-	if !mayRefresh {
-		return s.settle(key, known)
-	}
-	if err := s.refresh(ctx); err != nil {
-		if known {
-			return key, nil // Old keys verify better than none while the store cannot be reached.
-		}
+	err := s.refresh(ctx)
+	key, known := s.lookUp(id)
+	switch {
+	case known:
+		return key, nil // Old keys verify better than none while the store cannot be reached.
+	case err != nil:
 		return publicKey{}, fmt.Errorf("fetch the public keys: %w", err)
-	}
-	key, known, _, _ = s.lookUp(id)
-	return s.settle(key, known)
-}
-
-func (s *KeySet) settle(key publicKey, known bool) (publicKey, error) {
-	if !known {
+	default:
 		return publicKey{}, errUnknownKey
 	}
-	return key, nil
 }
 
-func (s *KeySet) lookUp(id string) (key publicKey, known, fresh, mayRefresh bool) {
+func (s *KeySet) lookUp(id string) (key publicKey, known bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	now := s.now()
 	key, known = s.keys[id]
-	fresh = now.Sub(s.fetched) < maxKeyAge
+	return key, known
+}
+
+// triedJustNow tells whether it is too soon for another fetch, and how the last one ended.
+func (s *KeySet) triedJustNow() (bool, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
 	// A set that was never filled is asked for without a limit: nothing can be verified before.
-	mayRefresh = s.keys == nil || now.Sub(s.tried) >= minRefreshInterval
-	return key, known, fresh, mayRefresh
+	return s.keys != nil && s.now().Sub(s.tried) < minRefreshInterval, s.failure
 }
 
 func (s *KeySet) refresh(ctx context.Context) error {
+	if tooSoon, err := s.triedJustNow(); tooSoon {
+		return err
+	}
 	done := s.flight.DoChan("", func() (any, error) {
+		// Another flight may have ended since the look above.
+		if tooSoon, err := s.triedJustNow(); tooSoon {
+			return nil, err
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
 		return nil, s.load(ctx)
@@ -107,21 +110,29 @@ func (s *KeySet) refresh(ctx context.Context) error {
 
 func (s *KeySet) load(ctx context.Context) error {
 	began := s.now()
-	response, err := s.fetch(ctx)
+	keys, err := s.fetchAll(ctx, began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tried = began
+	s.tried, s.failure = began, err
 	if err != nil {
 		return err
+	}
+	s.keys = keys
+	return nil
+}
+
+func (s *KeySet) fetchAll(ctx context.Context, began time.Time) (map[string]publicKey, error) {
+	response, err := s.fetch(ctx)
+	if err != nil {
+		return nil, err
 	}
 	keys := make(map[string]publicKey, len(response.GetKeys()))
 	for _, key := range response.GetKeys() {
 		public, err := jwk.Public(key)
 		if err != nil {
-			return fmt.Errorf("read a public key: %w", err)
+			return nil, fmt.Errorf("read a public key: %w", err)
 		}
-		keys[key.GetKid()] = publicKey{algorithm: key.GetAlg(), public: public}
+		keys[key.GetKid()] = publicKey{algorithm: key.GetAlg(), public: public, fetched: began}
 	}
-	s.keys, s.fetched = keys, began
-	return nil
+	return keys, nil
 }

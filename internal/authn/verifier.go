@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -46,7 +47,7 @@ type Verifier struct {
 type verifiedToken struct {
 	caller  Caller
 	expires time.Time
-	checked time.Time
+	vouched time.Time // when the key that vouches for it was fetched
 }
 
 // NewVerifier makes a verifier of tokens that issuer issued for audience.
@@ -72,50 +73,56 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	if len(token) > maxTokenLength {
 		return Caller{}, apierr.AccessTokenInvalid(fmt.Errorf("it has %d bytes", len(token)))
 	}
+	if strings.ContainsAny(token, "\r\n") { // encoding/base64 skips these: one token would have many spellings.
+		return Caller{}, apierr.AccessTokenInvalid(errors.New("it has line breaks"))
+	}
 	// Remembered by digest, so that a memory dump of this cache holds no token that could be used.
 	digest := sha256.Sum256([]byte(token))
 	now := v.now()
-	if known, ok := v.verified.GetIfPresent(digest); ok && now.Sub(known.checked) < maxKeyAge {
+	if known, ok := v.verified.GetIfPresent(digest); ok && now.Sub(known.vouched) < maxKeyAge {
 		if !now.Before(known.expires) {
 			return Caller{}, apierr.AccessTokenExpired()
 		}
 		return known.caller, nil
 	}
-	claims, err := v.parse(ctx, token)
+	claims, vouched, err := v.parse(ctx, token)
 	if err != nil {
 		return Caller{}, err
 	}
 	caller := Caller{UserID: claims.Subject, SessionID: claims.SessionID, Roles: claims.Roles}
-	v.verified.Set(digest, verifiedToken{caller: caller, expires: claims.ExpiresAt.Time, checked: now})
+	v.verified.Set(digest, verifiedToken{caller: caller, expires: claims.ExpiresAt.Time, vouched: vouched})
 	return caller, nil
 }
 
-func (v *Verifier) parse(ctx context.Context, token string) (*Claims, error) {
-	var claims Claims
+func (v *Verifier) parse(ctx context.Context, token string) (claims *Claims, vouched time.Time, err error) {
+	claims = &Claims{}
 	var unreachable error
-	_, err := v.parser.ParseWithClaims(token, &claims, func(token *jwt.Token) (any, error) {
+	_, err = v.parser.ParseWithClaims(token, claims, func(token *jwt.Token) (any, error) {
 		key, err := v.keyFor(ctx, token)
 		if err != nil && !errors.Is(err, errUnfit) {
 			unreachable = err
 		}
-		return key, err
+		vouched = key.fetched
+		return key.public, err
 	})
 	switch {
 	case unreachable != nil:
-		return nil, apierr.Unavailable(unreachable)
+		return nil, time.Time{}, apierr.Unavailable(unreachable)
 	case errors.Is(err, jwt.ErrTokenExpired) && onlyExpired(err):
-		return nil, apierr.AccessTokenExpired()
+		return nil, time.Time{}, apierr.AccessTokenExpired()
 	case err != nil:
-		return nil, apierr.AccessTokenInvalid(err)
+		return nil, time.Time{}, apierr.AccessTokenInvalid(err)
 	case claims.Subject == "" || claims.SessionID == "":
-		return nil, apierr.AccessTokenInvalid(errors.New("it has no sub or no sid"))
+		return nil, time.Time{}, apierr.AccessTokenInvalid(errors.New("it has no sub or no sid"))
 	}
-	return &claims, nil
+	return claims, vouched, nil
 }
 
 // onlyExpired tells whether expiry is all that is wrong. A token for another audience that has also expired is invalid.
 func onlyExpired(err error) bool {
-	for _, other := range []error{jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenNotValidYet} {
+	for _, other := range []error{
+		jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenNotValidYet, jwt.ErrTokenRequiredClaimMissing,
+	} {
 		if errors.Is(err, other) {
 			return false
 		}
@@ -128,25 +135,25 @@ var errUnfit = errors.New("unfit header")
 
 // keyFor picks the key that the token names and insists on the key's own algorithm. The token's word on the algorithm
 // is never taken: that is how `none` and "HMAC with the public key" get in (RFC 8725, section 3.1).
-func (v *Verifier) keyFor(ctx context.Context, token *jwt.Token) (any, error) {
+func (v *Verifier) keyFor(ctx context.Context, token *jwt.Token) (publicKey, error) {
 	if token.Header["typ"] != TokenType {
-		return nil, fmt.Errorf("%w: typ is not %s", errUnfit, TokenType)
+		return publicKey{}, fmt.Errorf("%w: typ is not %s", errUnfit, TokenType)
 	}
 	id, ok := token.Header["kid"].(string)
 	if !ok {
-		return nil, fmt.Errorf("%w: no kid", errUnfit)
+		return publicKey{}, fmt.Errorf("%w: no kid", errUnfit)
 	}
 	key, err := v.keys.find(ctx, id)
 	if errors.Is(err, errUnknownKey) {
-		return nil, fmt.Errorf("%w: %w", errUnfit, err)
+		return publicKey{}, fmt.Errorf("%w: %w", errUnfit, err)
 	}
 	if err != nil {
-		return nil, err
+		return publicKey{}, err
 	}
 	if token.Method.Alg() != key.algorithm {
-		return nil, fmt.Errorf("%w: alg is not that of the key", errUnfit)
+		return publicKey{}, fmt.Errorf("%w: alg is not that of the key", errUnfit)
 	}
-	return key.public, nil
+	return key, nil
 }
 
 // ValidateNames checks the issuer and the audience that a service is configured with.

@@ -58,9 +58,9 @@ type tokenSettings struct {
 type signingSettings struct {
 	SigningAlgorithm    string        `default:"EdDSA" help:"Algorithm of the signing key: EdDSA or ES256. Another one than that of the newest key makes a new key."`
 	AccessTokenLifetime time.Duration `default:"15m" help:"How long an access token is good: 1s to 24h."`
-	Argon2Memory        uint32        `default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576."`
-	Argon2Iterations    int           `default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
-	Argon2Parallelism   int           `default:"1" help:"Lanes of one password hash: 1 to 16."`
+	Argon2Memory        uint32        `name:"argon2-memory" env:"GATEHOUSE_ARGON2_MEMORY" default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576."`
+	Argon2Iterations    int           `name:"argon2-iterations" env:"GATEHOUSE_ARGON2_ITERATIONS" default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
+	Argon2Parallelism   int           `name:"argon2-parallelism" env:"GATEHOUSE_ARGON2_PARALLELISM" default:"1" help:"Lanes of one password hash: 1 to 16."`
 }
 
 func (s *signingSettings) password() storeservice.PasswordParams {

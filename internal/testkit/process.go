@@ -134,6 +134,16 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
+// Ended tells whether the process has ended.
+func (p *Process) Ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Freeze stops the process from running, as a machine that hangs would. Thaw lets it go on.
 func (p *Process) Freeze() error { return p.Signal(syscall.SIGSTOP) }
 

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
 func (h *house) signUp(t *testing.T, email string) string {
@@ -201,4 +202,18 @@ func wantNoSecret(t *testing.T, where, text string, secrets []string) {
 			t.Errorf("%s holds %q", where, secret)
 		}
 	}
+}
+
+func TestRunClosesTheBackend(t *testing.T) {
+	t.Parallel()
+	server := testkit.StartRedis(t)
+	t.Run("serve", func(t *testing.T) {
+		h := newHouse(t, config(server.URL()))
+		h.read(t, h.signUp(t, "ada@example.com"))
+	})
+	client := server.Client()
+	t.Cleanup(func() { _ = client.Close() })
+	eventually(t, "only the test's own connection is open", func() bool {
+		return strings.Count(client.ClientList(t.Context()).Val(), "\n") == 1
+	})
 }

@@ -27,11 +27,14 @@ type house struct {
 	mariadb   *testkit.MariaDB   // nil on embedded parts
 }
 
-// houses are the ways to run Gatehouse that must answer alike.
-var houses = map[string]func(*testing.T) *house{
-	"one process":     func(t *testing.T) *house { return startUp(t, t.TempDir()) },
+// houses are the ways to run Gatehouse that must answer alike. The arguments are for whoever hashes passwords.
+var houses = map[string]func(*testing.T, ...string) *house{
+	"one process":     func(t *testing.T, args ...string) *house { return startUp(t, t.TempDir(), args...) },
 	"three processes": startThree,
 }
+
+// cheapHashes keeps a test that makes many hashes, under the race detector and beside others, within its deadlines.
+var cheapHashes = []string{"--argon2-memory", "7168", "--argon2-iterations", "1"}
 
 // startUp runs `gatehouse up` on a data folder.
 func startUp(t *testing.T, data string, args ...string) *house {
@@ -44,7 +47,7 @@ func startUp(t *testing.T, data string, args ...string) *house {
 }
 
 // startThree runs the three services on a new MariaDB and a new Redis.
-func startThree(t *testing.T) *house {
+func startThree(t *testing.T, storeArgs ...string) *house {
 	t.Helper()
 	h := &house{redis: testkit.StartRedis(t), mariadb: testkit.StartMariaDB(t)}
 	if err := h.mariadb.CreateDatabase("gatehouse"); err != nil {
@@ -62,7 +65,7 @@ func startThree(t *testing.T) *house {
 		t.Fatalf("migrate ended with %d, %v\n%s", code, err, migrate.Output())
 	}
 	store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	h.start(t, "store", []string{database, masterKey}, "--listen", store)
+	h.start(t, "store", []string{database, masterKey}, append([]string{"--listen", store}, storeArgs...)...)
 	h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + h.redis.URL()}, "--listen", cache, "--store-address", store)
 	h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store)
 	h.connect(t, http, native)
@@ -96,6 +99,11 @@ func (h *house) connect(t *testing.T, rest, native string) {
 	t.Helper()
 	h.rest = "http://" + rest
 	testkit.Eventually(t, func() error {
+		for _, process := range h.processes {
+			if process.Ended() {
+				t.Fatalf("%s has ended:\n%s", process.Args[0], process.Tail())
+			}
+		}
 		response, err := http.Get(h.rest + "/readyz")
 		if err != nil {
 			return err

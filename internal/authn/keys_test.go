@@ -1,0 +1,187 @@
+package authn_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+var errStoreAway = errors.New("the store is away")
+
+func TestInventedKeyIDsCauseOneFetchInFiveSeconds(t *testing.T) {
+	h := newHouse(t)
+	stranger := newKeyPair(t, jwk.EdDSA)
+	const tokens = 50
+	forged := make([]string, tokens)
+	for i := range forged {
+		head := header(stranger)
+		head["kid"] = fmt.Sprintf("invented-%d", i)
+		forged[i] = sign(t, stranger.method, stranger.private, head, h.claims())
+	}
+	for round := range 5 {
+		var started, done sync.WaitGroup
+		start := make(chan struct{})
+		for _, token := range forged {
+			started.Add(1)
+			done.Go(func() {
+				started.Done()
+				<-start
+				_, err := h.Verify(context.Background(), token)
+				wantRefusal(t, err)
+			})
+		}
+		started.Wait()
+		close(start)
+		done.Wait()
+		if got := h.publisher.count(); got != round+1 {
+			t.Fatalf("after %d rounds there were %d fetches", round+1, got)
+		}
+		h.clock.pass(5*time.Second - time.Nanosecond)
+		_, err := h.Verify(t.Context(), forged[0])
+		wantReason(t, err, invalid)
+		if got := h.publisher.count(); got != round+1 {
+			t.Fatalf("just before 5 s there was another fetch")
+		}
+		h.clock.pass(time.Nanosecond)
+	}
+}
+
+// wantRefusal is wantReason for a goroutine, which must not end the test.
+func wantRefusal(t *testing.T, err error) {
+	t.Helper()
+	var refusal *apierr.Error
+	if !errors.As(err, &refusal) || refusal.Reason() != invalid {
+		t.Errorf("error is %v, want %v", err, invalid)
+	}
+}
+
+func TestKnownKeysAreNotFetchedAgain(t *testing.T) {
+	h := newHouse(t)
+	for i := range 20 {
+		pair := []keyPair{h.edDSA, h.es256}[i%2]
+		if _, err := h.Verify(t.Context(), pair.token(t, with(h.claims(), "jti", fmt.Sprint(i)))); err != nil {
+			t.Fatal(err)
+		}
+		h.clock.pass(10 * time.Second)
+	}
+	if got := h.publisher.count(); got != 1 {
+		t.Errorf("there were %d fetches, want 1", got)
+	}
+}
+
+func TestANewKeyIsFound(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
+		t.Fatal(err)
+	}
+	rotated := newKeyPair(t, jwk.EdDSA)
+	h.publisher.publish(rotated, h.edDSA)
+	h.clock.pass(5 * time.Second)
+	if _, err := h.Verify(t.Context(), rotated.token(t, h.claims())); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.Verify(t.Context(), h.edDSA.token(t, with(h.claims(), "jti", "another"))); err != nil {
+		t.Errorf("old key: %v", err)
+	}
+}
+
+func TestWithoutKeysNothingIsKnownOfAToken(t *testing.T) {
+	h := newHouse(t)
+	h.publisher.fail(errStoreAway)
+	token := h.edDSA.token(t, h.claims())
+	_, err := h.Verify(t.Context(), token)
+	wantReason(t, err, unavailable)
+	if !errors.Is(err, errStoreAway) {
+		t.Errorf("the log is not told why: %v", err)
+	}
+	// An empty set is asked for without a limit: the first answer serves at once.
+	h.publisher.publish(h.edDSA)
+	if _, err := h.Verify(t.Context(), token); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestOldKeysVerifyWhileTheStoreIsAway(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
+		t.Fatal(err)
+	}
+	h.publisher.fail(errStoreAway)
+	h.clock.pass(time.Hour)
+	for i := range 3 {
+		if _, err := h.Verify(t.Context(), h.edDSA.token(t, with(h.claims(), "jti", fmt.Sprint(i)))); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := h.publisher.count(); got != 2 {
+		t.Errorf("there were %d fetches, want 2: the first, and one in these 5 s", got)
+	}
+	unknown := newKeyPair(t, jwk.EdDSA)
+	h.clock.pass(5 * time.Second)
+	for range 3 { // The second and third are not told otherwise because no fetch is tried for them.
+		_, err := h.Verify(t.Context(), unknown.token(t, h.claims()))
+		wantReason(t, err, unavailable) // It may be a new key: nothing is known of it.
+	}
+}
+
+func TestAKeySetThatCannotBeReadReplacesNothing(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
+		t.Fatal(err)
+	}
+	broken := newKeyPair(t, jwk.EdDSA)
+	broken.public.Alg = "HS256"
+	h.publisher.publish(broken)
+	h.clock.pass(5 * time.Minute)
+	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestAFetchOutlivesTheCallThatStartedIt cancels the call that started a fetch, while another waits for the same.
+func TestAFetchOutlivesTheCallThatStartedIt(t *testing.T) {
+	clock := newClock()
+	pair := newKeyPair(t, jwk.EdDSA)
+	fetching, answer := make(chan struct{}), make(chan struct{})
+	keys := authn.NewKeySet(func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
+		close(fetching)
+		select {
+		case <-answer:
+			return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{pair.public}}, nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}, clock.Now)
+	verifier := authn.NewVerifier(keys, issuer, audience, clock.Now)
+	h := &house{clock: clock}
+	token := pair.token(t, h.claims())
+
+	ctx, cancel := context.WithCancel(t.Context())
+	first, second := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := verifier.Verify(ctx, token)
+		first <- err
+	}()
+	<-fetching
+	go func() {
+		_, err := verifier.Verify(t.Context(), token)
+		second <- err
+	}()
+	cancel()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("the cancelled call: %v", err)
+	}
+	close(answer)
+	if err := <-second; err != nil {
+		t.Errorf("the call that waited: %v", err)
+	}
+}
