@@ -9,8 +9,8 @@ generators := $(addprefix $(bin)/,buf openapiv3-merge protoc-gen-go protoc-gen-g
 	protoc-gen-openapiv3)
 linters := $(addprefix $(bin)/,golangci-lint govulncheck)
 imports := build/protoimports/.written
-# Where generated files are made before they replace or are compared with those of the tree.
-fresh := build/generated
+# Where generated files are made before they replace, or are compared with, those of the tree. Go skips a folder of this name.
+fresh := build/_generated
 
 .PHONY: help
 help: ## List the targets.

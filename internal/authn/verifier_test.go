@@ -151,6 +151,22 @@ func TestAForgeryIsRefused(t *testing.T) {
 	}
 }
 
+// TestTheAlgorithmIsPinnedByTheKey looks at the log's text, because the types of the keys would stop these as well, but
+// later and by luck.
+func TestTheAlgorithmIsPinnedByTheKey(t *testing.T) {
+	h := newHouse(t)
+	for _, token := range []string{
+		sign(t, jwt.SigningMethodES256, h.es256.private, header(h.edDSA), h.claims()),
+		sign(t, jwt.SigningMethodEdDSA, h.edDSA.private, header(h.es256), h.claims()),
+	} {
+		_, err := h.Verify(t.Context(), token)
+		wantReason(t, err, invalid)
+		if err != nil && !strings.Contains(err.Error(), "alg is not that of the key") {
+			t.Errorf("error is %v", err)
+		}
+	}
+}
+
 func encode(part string) string { return base64.RawURLEncoding.EncodeToString([]byte(part)) }
 
 func TestATokenOfEightKiBIsTaken(t *testing.T) {

@@ -71,7 +71,7 @@ func (s *signingSettings) password() storeservice.PasswordParams {
 
 // databaseSettings say where the store's database is.
 type databaseSettings struct {
-	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS) or sqlite:PATH. Without a password: see below."`
+	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS) or sqlite:PATH. The password is a setting of its own."`
 	DatabasePassword     secret `placeholder:"SECRET" help:"Password of the database user. Others can read flags in the process list: prefer the variable or the file."`
 	DatabasePasswordFile string `placeholder:"PATH" help:"File that holds the password of the database user."`
 }
@@ -113,7 +113,7 @@ func decodeMasterKey(encoded string) ([]byte, error) {
 
 // redisSettings say where Redis is.
 type redisSettings struct {
-	RedisURL          string        `default:"redis://localhost:6379/0" help:"Redis: redis://[USER@]HOST:PORT/DATABASE, or rediss:// for TLS. Without a password: see below."`
+	RedisURL          string        `default:"redis://localhost:6379/0" help:"Redis: redis://HOST:PORT/DATABASE, or rediss:// for TLS. The password is a setting of its own."`
 	RedisPassword     secret        `placeholder:"SECRET" help:"Password of Redis. Others can read flags in the process list: prefer the variable or the file."`
 	RedisPasswordFile string        `placeholder:"PATH" help:"File that holds the password of Redis."`
 	CacheTTL          time.Duration `name:"cache-ttl" default:"10m" help:"How long an entry stays in the cache, give or take a tenth."`

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -179,6 +180,7 @@ type house struct {
 	users    gatehousev1.UserServiceClient
 	sessions gatehousev1.SessionServiceClient
 	conn     *grpc.ClientConn
+	service  *cache.Service
 	logged   *logBuffer
 }
 
@@ -187,6 +189,25 @@ func config(redisURL string) cache.Config {
 }
 
 func newHouse(t *testing.T, cfg cache.Config) *house {
+	t.Helper()
+	return openHouse(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+		return cache.New(cfg, store, log)
+	})
+}
+
+// newCountingHouse gives a house on a memory backend, and how often that is asked for an entry. Nothing times out there
+// and no breaker opens, however busy the machine is.
+func newCountingHouse(t *testing.T) (*house, *atomic.Int64) {
+	t.Helper()
+	gets := new(atomic.Int64)
+	return openHouse(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+		return cache.NewCounting(config(""), store, log, gets)
+	}), gets
+}
+
+func openHouse(
+	t *testing.T, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
+) *house {
 	t.Helper()
 	h := &house{store: newFakeStore(t), logged: new(logBuffer)}
 	listener := bufconn.Listen(1 << 20)
@@ -204,12 +225,12 @@ func newHouse(t *testing.T, cfg cache.Config) *house {
 	t.Cleanup(func() { _ = storeConn.Close() })
 
 	log := slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	service, err := cache.New(cfg, storeConn, log)
+	h.service, err = open(storeConn, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	front := bufconn.Listen(1 << 20)
-	serve(t, func(ctx context.Context) error { return service.Run(ctx, front) })
+	serve(t, func(ctx context.Context) error { return h.service.Run(ctx, front) })
 	h.conn = dial(t, front)
 	h.users, h.sessions = gatehousev1.NewUserServiceClient(h.conn), gatehousev1.NewSessionServiceClient(h.conn)
 	return h

@@ -3,6 +3,7 @@ package cache_test
 import (
 	"context"
 	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -207,8 +208,9 @@ func wantNoSecret(t *testing.T, where, text string, secrets []string) {
 func TestRunClosesTheBackend(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
+	var h *house
 	t.Run("serve", func(t *testing.T) {
-		h := newHouse(t, config(server.URL()))
+		h = newHouse(t, config(server.URL()))
 		h.read(t, h.signUp(t, "ada@example.com"))
 	})
 	client := server.Client()
@@ -216,4 +218,5 @@ func TestRunClosesTheBackend(t *testing.T) {
 	eventually(t, "only the test's own connection is open", func() bool {
 		return strings.Count(client.ClientList(t.Context()).Val(), "\n") == 1
 	})
+	runtime.KeepAlive(h) // Or the collector would have closed them.
 }

@@ -31,15 +31,23 @@ func New(cfg Config, store grpc.ClientConnInterface, log *slog.Logger) (*Service
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	kept, err := openBackend(cfg, log)
+	if err != nil {
+		return nil, err
+	}
+	service, err := newService(cfg, kept, store, log)
+	if err != nil {
+		return nil, errors.Join(err, kept.Close())
+	}
+	return service, nil
+}
+
+func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *slog.Logger) (*Service, error) {
 	authenticator, err := newAuthenticator(cfg, store)
 	if err != nil {
 		return nil, err
 	}
 	server, err := grpcx.NewServer(log, authenticator)
-	if err != nil {
-		return nil, err
-	}
-	kept, err := openBackend(cfg, log)
 	if err != nil {
 		return nil, err
 	}

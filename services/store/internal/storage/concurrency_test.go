@@ -112,6 +112,12 @@ func TestManyProcessesMigrateAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		createUser(t, open(t, config), "ada@example.com")
+		s := open(t, config)
+		createUser(t, s, "ada@example.com")
+		var versions int
+		err := s.pool.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM goose_db_version").Scan(&versions)
+		if err != nil || versions != 1+latestVersion { // goose begins with 0.
+			t.Errorf("%d migrations were applied, %v", versions-1, err)
+		}
 	})
 }

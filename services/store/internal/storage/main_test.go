@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,34 +17,45 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// mariaDB serves all tests of the package; each has a database of its own.
-var mariaDB *testkit.MariaDB
+// server serves all tests of the package; each has a database of its own. It starts with the first that wants it.
+var server struct {
+	start   sync.Once
+	folder  string
+	mariaDB *testkit.MariaDB
+	err     error
+}
 
 func TestMain(m *testing.M) {
-	code, err := run(m)
-	if err != nil {
+	code := m.Run()
+	if err := stopServer(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
 
-func run(m *testing.M) (code int, err error) {
-	dir, err := os.MkdirTemp("", "gh")
-	if err != nil {
-		return 0, err
+func mariaDB(t *testing.T) *testkit.MariaDB {
+	t.Helper()
+	server.start.Do(func() {
+		if server.folder, server.err = os.MkdirTemp("", "gh"); server.err != nil {
+			return
+		}
+		if server.mariaDB, server.err = testkit.NewMariaDB(server.folder); server.err == nil {
+			server.err = server.mariaDB.Start()
+		}
+	})
+	if server.err != nil {
+		t.Fatal(server.err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	mariaDB, err = testkit.NewMariaDB(dir)
-	if err != nil {
-		return 0, err
+	return server.mariaDB
+}
+
+func stopServer() error {
+	if server.mariaDB == nil || server.err != nil {
+		return server.err
 	}
-	if err := mariaDB.Start(); err != nil {
-		return 0, err
-	}
-	code = m.Run()
-	mariaDB.Kill()
-	return code, goleak.Find()
+	server.mariaDB.Kill()
+	return errors.Join(os.RemoveAll(server.folder), goleak.Find())
 }
 
 // onEach runs a test on each kind of database, with the configuration of an empty one.
@@ -63,10 +75,10 @@ var databases atomic.Int64
 func newMariaDB(t *testing.T) Config {
 	t.Helper()
 	name := fmt.Sprintf("test%d", databases.Add(1))
-	if err := mariaDB.CreateDatabase(name); err != nil {
+	if err := mariaDB(t).CreateDatabase(name); err != nil {
 		t.Fatal(err)
 	}
-	return Config{URL: mariaDB.URL(name)}
+	return Config{URL: mariaDB(t).URL(name)}
 }
 
 func migrate(t *testing.T, config Config) {

@@ -42,7 +42,7 @@ func (d *sqliteDialect) openToMigrate(*slog.Logger) (*sql.DB, error) {
 	if err := d.checkFolder(); err != nil {
 		return nil, err
 	}
-	if err := createPrivate(d.path); err != nil {
+	if f, err := os.Create(d.path); err != nil || f == nil {
 		return nil, err
 	}
 	return d.connect()

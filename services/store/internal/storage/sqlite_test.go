@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"gorm.io/gorm/logger"
 )
 
 func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
@@ -142,4 +144,13 @@ func TestGormMakesNoSchema(t *testing.T) {
 	s := openNew(t, newSQLite(t))
 	want(t, s.db.AutoMigrate(&userRow{}), errNoMigrator)
 	want(t, s.db.Migrator().CreateTable(&userRow{}), errNoMigrator)
+}
+
+// gorm's own log holds the values of statements.
+func TestGormIsSilent(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		if s := openNew(t, config); s.db.Logger != logger.Discard {
+			t.Errorf("gorm logs to %v", s.db.Logger)
+		}
+	})
 }
