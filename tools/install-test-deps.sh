@@ -3,31 +3,58 @@
 # what to install otherwise. Does nothing, quickly, when nothing is missing.
 set -eu
 
-PATH="$PATH:/usr/sbin:/usr/local/sbin"
+# Where servers are, which is not in everybody's PATH. The test kit looks in the same folders.
+PATH="$PATH:/usr/sbin:/usr/local/sbin:/opt/homebrew/bin"
 
-packages=
-command -v mariadbd >/dev/null 2>&1 || packages="$packages mariadb-server"
-command -v redis-server >/dev/null 2>&1 || packages="$packages redis-server"
-command -v chromium >/dev/null 2>&1 || packages="$packages chromium fonts-dejavu-core"
+# Succeeds if one of the programs is here.
+have() {
+	for program in "$@"; do
+		command -v "$program" >/dev/null 2>&1 && return
+	done
+	return 1
+}
+
+# Sets packages to Debian's names of what is missing.
+look() {
+	packages=
+	{ have mariadbd && have mariadb-install-db; } || packages="$packages mariadb-server"
+	have redis-server || packages="$packages redis-server"
+	have chromium chromium-browser google-chrome || packages="$packages chromium fonts-dejavu-core"
+}
+
+look
+# The race detector needs cgo, and cgo a C compiler.
+command -v "${CC:-cc}" >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
 [ -n "$packages" ] || exit 0
 
-if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null 2>&1; then
-	echo "The tests start their own MariaDB, Redis and Chromium. Please install (Debian's names):$packages" >&2
+if [ "$(id -u)" != 0 ] || ! have apt-get; then
+	echo "The tests need these programs. Please install (Debian's names):$packages" >&2
 	exit 1
 fi
 
-# The tests start the servers themselves: keep the packages from starting them on their standard ports.
+# The tests start the servers themselves: keep the packages from starting them on their standard ports. A policy that the
+# machine has already is its owner's, and decides instead.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
 	trap 'rm -f "$policy"' EXIT
+	trap 'exit 129' HUP # A signal alone would end the shell without the line above.
+	trap 'exit 130' INT
+	trap 'exit 143' TERM
 	printf '#!/bin/sh\nexit 101\n' >"$policy"
 	chmod 755 "$policy"
 fi
 
-install() {
+install_packages() {
+	apt-get update -qq || return
 	# shellcheck disable=SC2086 # the packages are words
-	apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
 }
 
 echo "Installing for the tests:$packages" >&2
-install >&2 || install >&2
+install_packages >&2 || install_packages >&2
+
+look
+if [ -n "$packages" ]; then
+	echo "Installed, but still without the programs of:$packages" >&2
+	exit 1
+fi

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os/signal"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -97,7 +98,7 @@ func parse(args, environment []string, stdout io.Writer) (_ command, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("%w (see gatehouse --help)", err)
 	}
-	chosen, ok := parsed.Selected().Target.Addr().Interface().(command)
+	chosen, ok := reflect.TypeAssert[command](parsed.Selected().Target.Addr())
 	if !ok {
 		return nil, fmt.Errorf("command %s cannot be run", parsed.Command())
 	}

@@ -17,8 +17,9 @@ type lateFaults struct{ faults []error }
 // mappers read every kind of value that settings have other than text, and keep what is wrong for later.
 func (f *lateFaults) mappers() []kong.Option {
 	registry := kong.NewRegistry().RegisterDefaults()
-	options := []kong.Option{}
-	for _, example := range []any{time.Duration(0), int(0), uint32(0)} {
+	examples := []any{time.Duration(0), int(0), uint32(0)}
+	options := make([]kong.Option, 0, len(examples))
+	for _, example := range examples {
 		kind := reflect.TypeOf(example)
 		options = append(options, kong.TypeMapper(kind, f.late(registry.ForType(kind))))
 	}

@@ -35,7 +35,7 @@ func (c *gateway) faults() error {
 
 func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	var listeners listeners
-	http, native := listeners.open(c.HTTP, "--http"), listeners.open(c.GRPC, "--grpc")
+	http, native := listeners.open(ctx, c.HTTP, "--http"), listeners.open(ctx, c.GRPC, "--grpc")
 	toCache, err := grpcx.Dial(target(c.CacheAddress))
 	if err != nil {
 		return err
@@ -49,7 +49,7 @@ func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error 
 	if listeners.err != nil {
 		return listeners.err
 	}
-	service, err := gatewayservice.New(gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
+	service, err := gatewayservice.New(ctx, gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
 		gatewayservice.Upstreams{Cache: toCache, Store: toStore}, log.With("service", "gateway"))
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	}
 	defer closeConn(toStore)
 	var listeners listeners
-	listener := listeners.open(c.Listen, "--listen")
+	listener := listeners.open(ctx, c.Listen, "--listen")
 	if listeners.err != nil {
 		return listeners.err
 	}
@@ -130,7 +130,7 @@ func (c *store) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 		return err
 	}
 	var listeners listeners
-	listener := listeners.open(c.Listen, "--listen")
+	listener := listeners.open(ctx, c.Listen, "--listen")
 	if listeners.err != nil {
 		return listeners.err
 	}
@@ -191,8 +191,8 @@ type listeners struct {
 	err error
 }
 
-func (l *listeners) open(address, flag string) net.Listener {
-	listener, err := net.Listen("tcp", address)
+func (l *listeners) open(ctx context.Context, address, flag string) net.Listener {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
 	if err != nil {
 		l.err = errors.Join(l.err, fmt.Errorf("%s: %w", flag, err))
 		return nil

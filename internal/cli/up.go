@@ -56,7 +56,7 @@ func (c *up) faults() error {
 
 func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
 	var listeners listeners
-	http, native := listeners.open(c.HTTP, "--http"), listeners.open(c.GRPC, "--grpc")
+	http, native := listeners.open(ctx, c.HTTP, "--http"), listeners.open(ctx, c.GRPC, "--grpc")
 	if listeners.err != nil {
 		return listeners.err
 	}
@@ -79,7 +79,7 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	gateway, err := gatewayservice.New(gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
+	gateway, err := gatewayservice.New(ctx, gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
 		gatewayservice.Upstreams{Cache: toCache, Store: toStore}, log.With("service", "gateway"))
 	if err != nil {
 		return err
@@ -121,7 +121,7 @@ func runStacked(ctx context.Context, services ...func(context.Context) error) er
 	for _, run := range services {
 		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 		context.AfterFunc(previous, stop)
-		ended, end := context.WithCancel(context.WithoutCancel(ctx))
+		ended, end := context.WithCancel(context.WithoutCancel(ctx)) //nolint:fatcontext // each is a signal of its own
 		group.Go(func() error {
 			defer end()
 			return run(serving)

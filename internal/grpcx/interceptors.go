@@ -66,7 +66,7 @@ func recovery(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.U
 	return next(ctx, req)
 }
 
-// Recover, deferred, turns a panic into an INTERNAL error whose cause holds the stack.
+// Recover turns a panic, where it is deferred, into an INTERNAL error whose cause holds the stack.
 func Recover(err *error) {
 	if panicked := recover(); panicked != nil {
 		*err = apierr.Internal(fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))

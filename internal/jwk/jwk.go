@@ -11,8 +11,6 @@ import (
 	"errors"
 	"fmt"
 
-	"google.golang.org/protobuf/proto"
-
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
@@ -32,8 +30,8 @@ func FromPublic(public crypto.PublicKey) (*gatehousev1.Key, error) {
 	switch public := public.(type) {
 	case ed25519.PublicKey:
 		key := &gatehousev1.Key{
-			Kty: "OKP", Alg: EdDSA, Use: "sig", Crv: proto.String("Ed25519"),
-			X: proto.String(encoding.EncodeToString(public)),
+			Kty: "OKP", Alg: EdDSA, Use: "sig", Crv: new("Ed25519"),
+			X: new(encoding.EncodeToString(public)),
 		}
 		// RFC 7638: the required members in lexicographic order, without white space.
 		key.Kid = thumbprint(fmt.Sprintf(`{"crv":"Ed25519","kty":"OKP","x":"%s"}`, key.GetX()))
@@ -44,9 +42,9 @@ func FromPublic(public crypto.PublicKey) (*gatehousev1.Key, error) {
 			return nil, errors.New("an ECDSA key must be on P-256")
 		}
 		key := &gatehousev1.Key{
-			Kty: "EC", Alg: ES256, Use: "sig", Crv: proto.String("P-256"),
-			X: proto.String(encoding.EncodeToString(point[1 : 1+coordinateLength])),
-			Y: proto.String(encoding.EncodeToString(point[1+coordinateLength:])),
+			Kty: "EC", Alg: ES256, Use: "sig", Crv: new("P-256"),
+			X: new(encoding.EncodeToString(point[1 : 1+coordinateLength])),
+			Y: new(encoding.EncodeToString(point[1+coordinateLength:])),
 		}
 		key.Kid = thumbprint(fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, key.GetX(), key.GetY()))
 		return key, nil
@@ -77,6 +75,10 @@ func Public(key *gatehousev1.Key) (crypto.PublicKey, error) {
 		y, err := encoding.DecodeString(key.GetY())
 		if err != nil {
 			return nil, fmt.Errorf("y of key %s: %w", key.GetKid(), err)
+		}
+		if len(x) != coordinateLength || len(y) != coordinateLength {
+			return nil, fmt.Errorf("x and y of key %s have %d and %d bytes, not %d",
+				key.GetKid(), len(x), len(y), coordinateLength)
 		}
 		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
 		if err != nil {

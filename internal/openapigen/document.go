@@ -135,7 +135,7 @@ type schema struct {
 type prose string
 
 // UnmarshalText joins the lines of each paragraph. Lists, code and headings keep their lines.
-func (p *prose) UnmarshalText(text []byte) error {
+func (p *prose) UnmarshalText(text []byte) error { //nolint:unparam // encoding.TextUnmarshaler
 	var joined []string
 	for line := range strings.Lines(string(text)) {
 		line = strings.TrimRight(line, "\r\n")
@@ -176,7 +176,7 @@ func encodeDocument(doc *document) ([]byte, error) {
 func decode(raw []byte, into any) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
-	return decoder.Decode(into) //nolint:wrapcheck // the callers know what is decoded
+	return decoder.Decode(into)
 }
 
 func encode(value any) ([]byte, error) {

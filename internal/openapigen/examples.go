@@ -16,7 +16,9 @@ import (
 )
 
 // exampleTime stands for every time that has no example of its own.
-var exampleTime = timestamppb.New(time.Date(2026, time.January, 2, 15, 4, 5, 678901000, time.UTC))
+func exampleTime() protoreflect.Message {
+	return timestamppb.New(time.Date(2026, time.January, 2, 15, 4, 5, 678901000, time.UTC)).ProtoReflect()
+}
 
 // exampleRequest is a message as a client sends it, made of the examples of its fields.
 func exampleRequest(message protoreflect.MessageDescriptor) (json.RawMessage, error) {
@@ -102,8 +104,8 @@ func exampleValue(
 	if err != nil || value.IsValid() || field.Message() == nil {
 		return value, err
 	}
-	if field.Message().FullName() == exampleTime.ProtoReflect().Descriptor().FullName() {
-		return protoreflect.ValueOfMessage(proto.CloneOf(exampleTime).ProtoReflect()), nil
+	if moment := exampleTime(); field.Message().FullName() == moment.Descriptor().FullName() {
+		return protoreflect.ValueOfMessage(moment), nil
 	}
 	message, err := exampleMessage(field.Message(), without, outer)
 	if err != nil {
@@ -133,8 +135,8 @@ func ruleExample(field protoreflect.FieldDescriptor) (protoreflect.Value, error)
 		return none, nil
 	}
 	value := ofType.Get(examples).List().Get(0)
-	if field.Enum() != nil { // The rules of enums speak of numbers.
-		value = protoreflect.ValueOfEnum(protoreflect.EnumNumber(value.Int()))
+	if number, ok := value.Interface().(int32); ok && field.Enum() != nil { // The rules of enums speak of numbers.
+		value = protoreflect.ValueOfEnum(protoreflect.EnumNumber(number))
 	}
 	return value, nil
 }

@@ -53,7 +53,9 @@ func completeObject(s *schema, message protoreflect.MessageDescriptor) error {
 		}
 	}
 	position := func(name string) int { return message.Fields().ByJSONName(name).Index() }
-	slices.SortFunc(s.Properties, func(a, b member[*schema]) int { return cmp.Compare(position(a.name), position(b.name)) })
+	slices.SortFunc(s.Properties, func(a, b member[*schema]) int {
+		return cmp.Compare(position(a.name), position(b.name))
+	})
 	slices.SortFunc(s.Required, func(a, b string) int { return cmp.Compare(position(a), position(b)) })
 	return nil
 }
@@ -65,7 +67,8 @@ func completeField(s *schema, field protoreflect.FieldDescriptor, examples order
 		return fmt.Errorf("rules of %s: %w", field.FullName(), err)
 	}
 	applyBounds(s, rules, field)
-	if value, ok := examples.get(field.JSONName()); ok && s.Ref == "" && s.AllOf == nil && !field.IsList() && !field.IsMap() {
+	own := s.Ref == "" && s.AllOf == nil && !field.IsList() && !field.IsMap()
+	if value, ok := examples.get(field.JSONName()); ok && own {
 		s.Examples = []json.RawMessage{value}
 	}
 	return nil

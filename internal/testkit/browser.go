@@ -8,16 +8,23 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// NewBrowser starts a headless Chromium on a new profile and gives a context for chromedp. It ends with the test.
-func NewBrowser(t testing.TB) context.Context {
-	t.Helper()
+// ChromiumPath is the program that NewBrowser starts.
+func ChromiumPath(tb testing.TB) string {
+	tb.Helper()
 	path, err := find("chromium", "chromium-browser", "google-chrome")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
+	return path
+}
+
+// NewBrowser starts a headless Chromium on a new profile and gives a context for chromedp. It ends with the test.
+func NewBrowser(tb testing.TB) context.Context {
+	tb.Helper()
+	// chromedp's defaults are headless and have no first run, no background networking and no sync.
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(path),
-		chromedp.UserDataDir(shortDir(t)),
+		chromedp.ExecPath(ChromiumPath(tb)),
+		chromedp.UserDataDir(shortDir(tb)),
 		chromedp.WindowSize(1280, 1600),
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
@@ -26,17 +33,9 @@ func NewBrowser(t testing.TB) context.Context {
 	if os.Geteuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // Chromium's sandbox refuses to be run by root.
 	}
-	allocator, stopAllocator := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stopAllocator)
+	allocator, stopAllocator := chromedp.NewExecAllocator(tb.Context(), options...)
+	tb.Cleanup(stopAllocator)
 	browser, stop := chromedp.NewContext(allocator)
-	t.Cleanup(stop)
+	tb.Cleanup(stop)
 	return browser
-}
-
-// Eventually waits until condition gives no error, and fails the test if it still does after a minute.
-func Eventually(t testing.TB, condition func() error) {
-	t.Helper()
-	if err := eventually(condition); err != nil {
-		t.Fatal(err)
-	}
 }

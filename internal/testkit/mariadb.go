@@ -7,50 +7,73 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
 )
 
+// queryTimeout bounds each statement of the test kit itself.
+const queryTimeout = 30 * time.Second
+
 // MariaDB is a MariaDB server. Its data and port stay the same however often it is stopped, killed and started again.
 type MariaDB struct {
 	Process
 
-	port int
+	port    ownPort
+	pidFile string
 }
 
 // NewMariaDB makes the data folder of a server in dir, which must be empty and should have a short name: a socket's
-// path has at most 107 bytes. The server is not started.
+// path has at most 107 bytes (103 on macOS). The server is not started.
 func NewMariaDB(dir string) (*MariaDB, error) {
-	server, err := find("mariadbd", "mysqld")
+	program, err := find("mariadbd")
 	if err != nil {
 		return nil, err
 	}
-	install, err := find("mariadb-install-db", "mysql_install_db")
+	port, err := newOwnPort()
 	if err != nil {
 		return nil, err
 	}
-	port, err := FreePort()
-	if err != nil {
-		return nil, err
-	}
-	data := filepath.Join(dir, "data")
-	options := append([]string{"--no-defaults", "--datadir=" + data}, asRoot()...)
-	err = run(install, append(options, "--auth-root-authentication-method=normal", "--skip-test-db",
-		"--skip-name-resolve", "--innodb-log-file-size=16M")...)
-	if err != nil {
+	options := append([]string{
+		"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--skip-name-resolve",
+		"--innodb-log-file-size=16M",
+	}, asRoot()...)
+	if err := makeDataFolder(dir, options); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	return &MariaDB{port: port, Process: Process{
-		Path: server,
+	pidFile := filepath.Join(dir, "pid")
+	return &MariaDB{port: port, pidFile: pidFile, Process: Process{
+		Path: program,
 		Args: append(options,
-			"--bind-address=127.0.0.1", fmt.Sprintf("--port=%d", port), "--skip-name-resolve",
-			"--socket="+filepath.Join(dir, "sock"), "--pid-file="+filepath.Join(dir, "pid"),
-			"--innodb-buffer-pool-size=64M", "--innodb-log-file-size=16M", "--performance-schema=OFF",
-			"--max-connections=500", "--skip-log-bin"),
+			"--bind-address=127.0.0.1", "--socket="+filepath.Join(dir, "sock"), "--pid-file="+pidFile,
+			"--innodb-buffer-pool-size=64M", "--performance-schema=OFF", "--max-connections=500", "--skip-log-bin",
+			// A commit is written, not synced: it survives that the server is killed, which tests do, though not that
+			// the machine is, which they don't.
+			"--innodb-flush-log-at-trx-commit=2"),
 		Log: filepath.Join(dir, "log"),
 	}}, nil
+}
+
+func makeDataFolder(dir string, options []string) error {
+	program, err := find("mariadb-install-db")
+	if err != nil {
+		return err
+	}
+	install := Process{
+		Path: program,
+		Args: append(slices.Clip(options), "--auth-root-authentication-method=normal", "--skip-test-db"),
+		Log:  filepath.Join(dir, "install.log"),
+	}
+	if err := install.Start(func() error { return nil }); err != nil {
+		return err
+	}
+	code, err := install.Wait(startTimeout)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("%s ended with %d:\n%s", install.name(), code, install.Tail())
+	}
+	return err
 }
 
 // asRoot allows root, which a container often is, to run the server.
@@ -62,50 +85,59 @@ func asRoot() []string {
 }
 
 // StartMariaDB runs a new, empty server until the test ends.
-func StartMariaDB(t testing.TB) *MariaDB {
-	t.Helper()
-	server, err := NewMariaDB(shortDir(t))
+func StartMariaDB(tb testing.TB) *MariaDB {
+	tb.Helper()
+	server, err := NewMariaDB(shortDir(tb))
 	if err == nil {
 		err = server.Start()
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(server.Kill)
+	tb.Cleanup(server.Kill)
 	return server
 }
 
-// shortDir is t.TempDir with a name that is short enough for a socket in it.
-func shortDir(t testing.TB) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "gh")
+// shortDir is TempDir with a name that is short enough for a socket in it.
+func shortDir(tb testing.TB) string {
+	tb.Helper()
+	dir, err := os.MkdirTemp("", "gh") // The folders of TempDir are named after the test, at any length.
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) }) // What is left is in the system's temporary folder.
+	tb.Cleanup(func() { _ = os.RemoveAll(dir) }) // What is left is in the system's temporary folder.
 	return dir
 }
 
 // Start starts the server and waits until it answers.
 func (m *MariaDB) Start() error {
-	return m.Process.Start(func() error { return m.exec("SELECT 1") })
+	return m.port.use(func(port int) error {
+		return m.start([]string{fmt.Sprintf("--port=%d", port)}, m.answers)
+	})
 }
 
-// CreateDatabase makes an empty database.
+// CreateDatabase makes an empty database. It is an error if there is one with this name. The name is used as it is, and
+// must not hold a backquote.
 func (m *MariaDB) CreateDatabase(name string) error {
-	return m.exec("CREATE DATABASE `" + name + "` CHARACTER SET utf8mb4")
+	return m.with(func(ctx context.Context, db *sql.DB) error {
+		if _, err := db.ExecContext(ctx, "CREATE DATABASE `"+name+"` CHARACTER SET utf8mb4"); err != nil {
+			return fmt.Errorf("create the database %q: %w", name, err)
+		}
+		return nil
+	})
 }
 
-// URL is how Gatehouse's settings name a database of this server. The user is root, without a password.
+// URL is how Gatehouse's settings name a database of this server. The user is root, without a password. The port is
+// final once the server has started.
 func (m *MariaDB) URL(database string) string {
-	return fmt.Sprintf("mysql://root@127.0.0.1:%d/%s", m.port, database)
+	return fmt.Sprintf("mysql://root@%s/%s", loopback(m.port.number), database)
 }
 
-// Open connects to a database, for a test that looks behind Gatehouse's back.
+// Open connects to a database, for a test that looks behind Gatehouse's back. The test closes it.
 func (m *MariaDB) Open(database string) (*sql.DB, error) {
 	config := mysql.NewConfig()
-	config.User, config.Net, config.Addr = "root", "tcp", fmt.Sprintf("127.0.0.1:%d", m.port)
-	config.DBName, config.Timeout, config.ParseTime = database, time.Second, true
+	config.User, config.Net, config.Addr = "root", "tcp", loopback(m.port.number)
+	config.DBName, config.Timeout, config.ParseTime = database, dialTimeout, true
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
 		return nil, fmt.Errorf("connect to MariaDB: %w", err)
@@ -113,13 +145,27 @@ func (m *MariaDB) Open(database string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-func (m *MariaDB) exec(query string) error {
+// answers tells why the server does not answer yet. A server of another test, which was faster to take the port, is not
+// this one.
+func (m *MariaDB) answers() error {
+	return m.with(func(ctx context.Context, db *sql.DB) error {
+		var pidFile string
+		if err := db.QueryRowContext(ctx, "SELECT @@pid_file").Scan(&pidFile); err != nil {
+			return fmt.Errorf("ask MariaDB for its pid file: %w", err)
+		}
+		if pidFile != m.pidFile {
+			return fmt.Errorf("the port is of another server, with the pid file %s", pidFile)
+		}
+		return nil
+	})
+}
+
+func (m *MariaDB) with(use func(context.Context, *sql.DB) error) error {
 	db, err := m.Open("")
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), queryTimeout)
 	defer cancel()
-	_, err = db.ExecContext(ctx, query)
-	return errors.Join(err, db.Close())
+	return errors.Join(use(ctx, db), db.Close())
 }

@@ -1,8 +1,24 @@
 package testkit
 
-import "syscall"
+import (
+	"errors"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
 
 // ownGroup keeps Ctrl-C from reaching the child before the test has, and ends the child if the test binary is killed.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// awaitFrozen waits until all threads of a child that was sent SIGSTOP have stopped: one that runs on another processor
+// may still answer a request after the signal was sent. That the child ends is left for others to wait for.
+func awaitFrozen(pid int) error {
+	for {
+		err := unix.Waitid(unix.P_PID, pid, nil, unix.WSTOPPED|unix.WNOWAIT, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -15,60 +16,75 @@ import (
 type Redis struct {
 	Process
 
-	port int
+	port ownPort
 }
 
 // NewRedis makes a server whose files are in dir. It is not started.
 func NewRedis(dir string) (*Redis, error) {
-	server, err := find("redis-server")
+	program, err := find("redis-server")
 	if err != nil {
 		return nil, err
 	}
-	port, err := FreePort()
+	port, err := newOwnPort()
 	if err != nil {
 		return nil, err
 	}
 	return &Redis{port: port, Process: Process{
-		Path: server,
+		Path: program,
 		Args: []string{
-			"--bind", "127.0.0.1", "--port", fmt.Sprint(port), "--dir", dir,
-			"--save", "", "--appendonly", "no", "--protected-mode", "yes",
+			"--bind", "127.0.0.1", "--dir", dir, "--save", "", "--appendonly", "no", "--protected-mode", "yes",
 		},
 		Log: filepath.Join(dir, "log"),
 	}}, nil
 }
 
 // StartRedis runs a new, empty server until the test ends.
-func StartRedis(t testing.TB) *Redis {
-	t.Helper()
-	server, err := NewRedis(shortDir(t))
+func StartRedis(tb testing.TB) *Redis {
+	tb.Helper()
+	server, err := NewRedis(shortDir(tb))
 	if err == nil {
 		err = server.Start()
 	}
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(server.Kill)
+	tb.Cleanup(server.Kill)
 	return server
 }
 
 // Start starts the server and waits until it answers.
 func (r *Redis) Start() error {
-	return r.Process.Start(func() error {
-		client := r.Client()
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		defer cancel()
-		return errors.Join(client.Ping(ctx).Err(), client.Close())
+	return r.port.use(func(port int) error {
+		return r.start([]string{"--port", strconv.Itoa(port)}, r.answers)
 	})
 }
 
-// Addr is HOST:PORT.
-func (r *Redis) Addr() string { return fmt.Sprintf("127.0.0.1:%d", r.port) }
+// Addr is HOST:PORT. The port is final once the server has started.
+func (r *Redis) Addr() string { return loopback(r.port.number) }
 
 // URL is how Gatehouse's settings name the server.
 func (r *Redis) URL() string { return "redis://" + r.Addr() + "/0" }
 
-// Client connects to the server, for a test that looks behind Gatehouse's back. The test closes it.
+// Client connects to the server, for a test that looks behind Gatehouse's back. It tries everything once, and a
+// context's deadline ends it. The test closes it.
 func (r *Redis) Client() *redis.Client {
-	return redis.NewClient(&redis.Options{Addr: r.Addr(), MaxRetries: -1, DialTimeout: time.Second})
+	return redis.NewClient(&redis.Options{
+		Addr: r.Addr(), MaxRetries: -1, DialerRetries: 1, DialTimeout: dialTimeout, ContextTimeoutEnabled: true,
+	})
+}
+
+// answers tells why the server does not answer yet. A server of another test, which was faster to take the port, is not
+// this one.
+func (r *Redis) answers() error {
+	if err := Listening(r.Addr())(); err != nil {
+		return err // The client would log it, each time.
+	}
+	client := r.Client()
+	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+	defer cancel()
+	info, err := client.Info(ctx, "server").Result()
+	if err == nil && !strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", r.cmd.Process.Pid)) {
+		err = errors.New("the port is of another server")
+	}
+	return errors.Join(err, client.Close())
 }

@@ -61,6 +61,31 @@ func failing(counts gobreaker.Counts) bool {
 	return ended >= minSample && float64(counts.TotalFailures) >= maxFailing*float64(ended)
 }
 
+// Get implements backend. Its error is errOpen if the guarded backend was not asked.
+func (b *breaker) Get(ctx context.Context, key string) (entry []byte, found bool, err error) {
+	entry, err = b.run(ctx, func(ctx context.Context) (entry []byte, err error) {
+		entry, found, err = b.backend.Get(ctx, key)
+		return entry, err
+	})
+	return entry, found, err
+}
+
+// SetIfNewer implements backend. Its error is errOpen if the guarded backend was not asked.
+func (b *breaker) SetIfNewer(ctx context.Context, key string, entry []byte, ttl time.Duration) error {
+	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
+		return nil, b.backend.SetIfNewer(ctx, key, entry, ttl)
+	})
+	return err
+}
+
+// Remove implements backend. Its error is errOpen if the guarded backend was not asked.
+func (b *breaker) Remove(ctx context.Context, key string, entry []byte) error {
+	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
+		return nil, b.backend.Remove(ctx, key, entry)
+	})
+	return err
+}
+
 // changed logs the beginning and the end of an outage, and nothing of the probes in between.
 func (b *breaker) changed(_ string, from, to gobreaker.State) {
 	switch {
@@ -90,29 +115,4 @@ func (b *breaker) run(ctx context.Context, operation func(context.Context) ([]by
 		return nil, errOpen
 	}
 	return entry, err
-}
-
-// Get implements backend. Its error is errOpen if the guarded backend was not asked.
-func (b *breaker) Get(ctx context.Context, key string) (entry []byte, found bool, err error) {
-	entry, err = b.run(ctx, func(ctx context.Context) (entry []byte, err error) {
-		entry, found, err = b.backend.Get(ctx, key)
-		return entry, err
-	})
-	return entry, found, err
-}
-
-// SetIfNewer implements backend. Its error is errOpen if the guarded backend was not asked.
-func (b *breaker) SetIfNewer(ctx context.Context, key string, entry []byte, ttl time.Duration) error {
-	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
-		return nil, b.backend.SetIfNewer(ctx, key, entry, ttl)
-	})
-	return err
-}
-
-// Remove implements backend. Its error is errOpen if the guarded backend was not asked.
-func (b *breaker) Remove(ctx context.Context, key string, entry []byte) error {
-	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
-		return nil, b.backend.Remove(ctx, key, entry)
-	})
-	return err
 }

@@ -91,7 +91,7 @@ func encode(user *gatehousev1.User) ([]byte, error) {
 	if user.GetId() == "" || user.GetVersion() < 1 {
 		return nil, errors.New("a user without id or version is not kept")
 	}
-	entry := binary.BigEndian.AppendUint64(nil, uint64(user.GetVersion()))
+	entry := binary.BigEndian.AppendUint64(nil, uint64(user.GetVersion())) //nolint:gosec // it is not negative
 	entry, err := proto.MarshalOptions{}.MarshalAppend(entry, user)
 	if err != nil {
 		return nil, fmt.Errorf("marshal user %s: %w", user.GetId(), err)
@@ -109,11 +109,11 @@ func decode(entry []byte, id string) (*gatehousev1.User, error) {
 	if err := proto.Unmarshal(entry[versionLength:], user); err != nil {
 		return nil, errors.New("it holds no user") // without the parser's words, which could quote the entry
 	}
-	version := binary.BigEndian.Uint64(entry)
+	version := int64(binary.BigEndian.Uint64(entry)) //nolint:gosec // what is too large becomes negative and is refused
 	switch {
 	case user.GetId() != id:
 		return nil, errors.New("it holds another user")
-	case user.GetVersion() < 1, uint64(user.GetVersion()) != version:
+	case version < 1, user.GetVersion() != version:
 		return nil, errors.New("its versions differ")
 	}
 	return user, nil

@@ -46,7 +46,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	b, _ := openMemory(t, maxBytes)
 	content := strings.Repeat("x", entryBytes)
 	for i := range written {
-		set(t, b, fmt.Sprint("key", i), entryOf(1, content), time.Minute)
+		set(t, b, fmt.Sprint("key", i), entryOf(1, content))
 	}
 	held := 0
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {

@@ -86,7 +86,7 @@ func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 			if err := b.Remove(t.Context(), "key", entryOf(1, "a")); err != nil {
 				t.Errorf("remove: %v", err)
 			}
-			set(t, b, "key", entryOf(1, "a"), time.Minute)
+			set(t, b, "key", entryOf(1, "a"))
 			wantEntry(t, b, "key", entryOf(1, "a"))
 		})
 	}
@@ -96,11 +96,11 @@ func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 func TestRedisSurvivesAScriptFlush(t *testing.T) {
 	t.Parallel()
 	b, client := openRedis(t, testkit.StartRedis(t))
-	set(t, b, "key", entryOf(1, "a"), time.Minute)
+	set(t, b, "key", entryOf(1, "a"))
 	if err := client.ScriptFlush(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	set(t, b, "key", entryOf(2, "b"), time.Minute)
+	set(t, b, "key", entryOf(2, "b"))
 	wantEntry(t, b, "key", entryOf(2, "b"))
 }
 
@@ -109,7 +109,7 @@ func TestRedisThatHangsIsGivenUp(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
 	b, _ := openRedis(t, server)
-	set(t, b, "key", entryOf(1, "a"), time.Minute)
+	set(t, b, "key", entryOf(1, "a"))
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
@@ -129,7 +129,7 @@ func TestRedisAsksForItsPassword(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
 	client := server.Client()
-	defer client.Close()
+	t.Cleanup(func() { _ = client.Close() })
 	if err := client.ConfigSet(t.Context(), "requirepass", "hush").Err(); err != nil {
 		t.Fatal(err)
 	}

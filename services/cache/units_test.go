@@ -130,20 +130,22 @@ type deadBackend struct {
 	operations int
 }
 
+func (d *deadBackend) Get(context.Context, string) ([]byte, bool, error) {
+	return nil, false, d.answer()
+}
+func (d *deadBackend) Remove(context.Context, string, []byte) error { return d.answer() }
+func (d *deadBackend) Close() error                                 { return nil }
+
+func (d *deadBackend) SetIfNewer(context.Context, string, []byte, time.Duration) error {
+	return d.answer()
+}
+
 func (d *deadBackend) answer() error {
 	d.operations++
 	if d.dead {
 		return errors.New("it is dead")
 	}
 	return nil
-}
-func (d *deadBackend) Get(context.Context, string) ([]byte, bool, error) {
-	return nil, false, d.answer()
-}
-func (d *deadBackend) Remove(context.Context, string, []byte) error { return d.answer() }
-func (d *deadBackend) Close() error                                 { return nil }
-func (d *deadBackend) SetIfNewer(context.Context, string, []byte, time.Duration) error {
-	return d.answer()
 }
 
 func TestBreakerLeavesADeadBackendAlone(t *testing.T) {

@@ -69,10 +69,11 @@ func (*pageWriter) WriteHeader(int)                  {}
 type assetWriter struct {
 	http.ResponseWriter
 
-	refused bool
+	began, refused bool
 }
 
 func (w *assetWriter) WriteHeader(status int) {
+	w.began = true
 	if status < http.StatusBadRequest {
 		w.Header().Set("Cache-Control", "public, max-age=3600")
 		w.ResponseWriter.WriteHeader(status)
@@ -83,6 +84,9 @@ func (w *assetWriter) WriteHeader(status int) {
 }
 
 func (w *assetWriter) Write(part []byte) (int, error) {
+	if !w.began {
+		w.WriteHeader(http.StatusOK)
+	}
 	if w.refused {
 		return len(part), nil
 	}

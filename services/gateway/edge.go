@@ -31,7 +31,7 @@ func (e *edge) Invoke(ctx context.Context, method string, args, reply any, optio
 		return err
 	}
 	if err := route.conn.Invoke(ctx, method, args, reply, options...); err != nil {
-		return upstreamError(err)
+		return upstreamError(err, args)
 	}
 	return nil
 }
@@ -45,11 +45,23 @@ func (e *edge) NewStream(
 
 // undecodable begins the status that grpc-go makes, before any interceptor, for bytes which are not the message of the
 // method. The gateway passes frames on unread, so it is the upstream that finds out; to the client it is bad input.
-const undecodable = "grpc: error unmarshalling request"
+const undecodable = "grpc: failed to unmarshal the received message"
 
-func upstreamError(err error) error {
-	if st, ok := status.FromError(err); ok && st.Code() == codes.Internal && strings.HasPrefix(st.Message(), undecodable) {
+// unencodable begins the status that grpc-go makes for a message which it cannot send: one with a text from the path of
+// a REST request that is not UTF-8.
+const unencodable = "grpc: error while marshaling"
+
+func upstreamError(err error, request any) error {
+	st, ok := status.FromError(err)
+	_, unread := request.(*frame)
+	switch {
+	case !ok || st.Code() != codes.Internal:
+		return err
+	case unread && strings.HasPrefix(st.Message(), undecodable):
 		return apierr.MalformedRequest("the request is not the protobuf message of the method", nil)
+	case strings.HasPrefix(st.Message(), unencodable):
+		return apierr.MalformedRequest("a part of the path or the query is not UTF-8", nil)
+	default:
+		return err
 	}
-	return err
 }

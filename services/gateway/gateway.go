@@ -39,7 +39,7 @@ type Service struct {
 }
 
 // New makes a gateway. It fails if a method of the contract has no policy.
-func New(config Config, upstreams Upstreams, log *slog.Logger) (*Service, error) {
+func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logger) (*Service, error) {
 	if err := authn.ValidateNames(config.Issuer, config.Audience); err != nil {
 		return nil, err
 	}
@@ -59,7 +59,7 @@ func New(config Config, upstreams Upstreams, log *slog.Logger) (*Service, error)
 	}
 	draining := &atomic.Bool{}
 	health := &health{routes: routes, draining: draining}
-	rest, err := newRESTServer(edge, health, log)
+	rest, err := newRESTServer(ctx, edge, health, log)
 	if err != nil {
 		return nil, err
 	}

@@ -2,11 +2,14 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -14,11 +17,16 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/reflection"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
+
+// maxReadSize is how much of a request is read, in bytes: more than grpcx.MaxMessageSize, because beyond it grpc-go
+// refuses the call by itself, with a status that has no reason.
+const maxReadSize = 4 * grpcx.MaxMessageSize
 
 // grpcServer serves native gRPC clients. It passes frames on without decoding them.
 type grpcServer struct {
@@ -30,6 +38,7 @@ type grpcServer struct {
 func newGRPCServer(edge *edge, health *health, log *slog.Logger) *grpcServer {
 	s := &grpcServer{edge: edge, log: log}
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
+		grpc.MaxRecvMsgSize(maxReadSize),
 		grpc.ForceServerCodecV2(frameCodec{encoding.GetCodecV2(proto.Name)}),
 		grpc.UnknownServiceHandler(s.handle),
 	)...)
@@ -61,13 +70,24 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 	}
 	var request, response frame
 	if err := stream.RecvMsg(&request); err != nil {
-		return err
+		return receiveError(err)
+	}
+	if len(request) > grpcx.MaxMessageSize {
+		return apierr.RequestTooLarge(nil)
 	}
 	err = s.edge.Invoke(ctx, method, &request, &response, grpc.ForceCodecV2(frameCodec{}))
 	if err != nil {
 		return err
 	}
 	return stream.SendMsg(&response)
+}
+
+// receiveError says that a call without a readable message is the client's fault, not ours.
+func receiveError(err error) error {
+	if errors.Is(err, io.EOF) || status.Code(err) == codes.Internal {
+		return apierr.MalformedRequest("the call has no message that can be read", err)
+	}
+	return err
 }
 
 // frame is a message as its bytes.

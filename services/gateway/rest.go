@@ -40,8 +40,8 @@ type restServer struct {
 	server *http.Server
 }
 
-func newRESTServer(edge *edge, health *health, log *slog.Logger) (*restServer, error) {
-	api, err := newAPI(edge)
+func newRESTServer(ctx context.Context, edge *edge, health *health, log *slog.Logger) (*restServer, error) {
+	api, err := newAPI(ctx, edge)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +67,7 @@ func protocols() *http.Protocols {
 }
 
 // newAPI registers the generated handlers of all public services.
-func newAPI(edge *edge) (http.Handler, error) {
+func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
 		runtime.WithMiddlewares(endProbe, readBody),
@@ -81,7 +81,7 @@ func newAPI(edge *edge) (http.Handler, error) {
 		runtime.WithOutgoingTrailerMatcher(noHeader),
 	)
 	for name, route := range edge.routes {
-		if err := route.rest(context.Background(), mux, edge); err != nil {
+		if err := route.rest(ctx, mux, edge); err != nil {
 			return nil, fmt.Errorf("register the REST routes of %s: %w", name, err)
 		}
 	}

@@ -49,8 +49,7 @@ func readBody(next runtime.HandlerFunc) runtime.HandlerFunc {
 }
 
 func readFault(err error) error {
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return apierr.RequestTooLarge(err)
 	}
 	return apierr.MalformedRequest("the body ended before it was complete", err)
@@ -68,12 +67,12 @@ func checkBody(header http.Header, raw []byte) error {
 		encoding != "" && encoding != "identity" {
 		return apierr.UnsupportedMediaType()
 	}
-	var any json.RawMessage
-	var syntax *json.SyntaxError
-	switch err := json.Unmarshal(raw, &any); {
-	case errors.As(err, &syntax):
+	var value json.RawMessage
+	err = json.Unmarshal(raw, &value)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return apierr.MalformedRequest(fmt.Sprintf("the body is not JSON: see byte %d", syntax.Offset), nil)
-	case err != nil:
+	}
+	if err != nil {
 		return apierr.MalformedRequest("the body is not JSON", nil)
 	}
 	return nil

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -50,9 +51,10 @@ func faultOf(name string, value json.RawMessage, fields protoreflect.FieldDescri
 	return ""
 }
 
+// shown cuts a name between characters: half of one is no UTF-8, and an answer cannot hold it.
 func shown(name string) string {
 	if len(name) > maxNameShown {
-		return name[:maxNameShown] + "…"
+		return strings.ToValidUTF8(name[:maxNameShown], "") + "…"
 	}
 	return name
 }

@@ -91,7 +91,7 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 }
 
 func newServer(ctx context.Context, config Config, db *storage.Storage, log *slog.Logger) (*grpcx.Server, error) {
-	hasher, err := password.New(config.Password)
+	hasher, err := password.New(ctx, config.Password)
 	if err != nil {
 		return nil, err
 	}

@@ -85,10 +85,9 @@ func (rawBytes) Name() string                          { return "proto" }
 var _ encoding.Codec = rawBytes{}
 
 // grpcBytes calls a method by its full name with these bytes.
-func grpcBytes(ctx context.Context, h *house, method string, request []byte, options ...grpc.CallOption) *answer {
+func grpcBytes(ctx context.Context, h *house, method string, request []byte) *answer {
 	var response []byte
-	options = append(options, grpc.ForceCodec(rawBytes{}))
-	err := h.conn.Invoke(ctx, method, &request, &response, options...)
+	err := h.conn.Invoke(ctx, method, &request, &response, grpc.ForceCodec(rawBytes{}))
 	return &answer{status: status.Convert(err).Proto()}
 }
 

@@ -36,7 +36,7 @@ const (
 //
 // The versions are compared as numbers: Lua compares strings by the locale of the server. Its numbers are exact up to
 // 2^53, which a version that grows by one with each change of a user does not reach.
-var setIfNewer = redis.NewScript(`
+const setIfNewer = `
 local version = struct.unpack('>I8', ARGV[1])
 local held = redis.pcall('GET', KEYS[1])
 if type(held) == 'string' and #held >= 8 and struct.unpack('>I8', held) >= version then
@@ -44,19 +44,21 @@ if type(held) == 'string' and #held >= 8 and struct.unpack('>I8', held) >= versi
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return 1
-`)
+`
 
 // remove deletes the entry if it is still ARGV[1].
-var remove = redis.NewScript(`
+const remove = `
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
 end
 return 0
-`)
+`
 
 // Backend keeps entries in Redis. It is safe for concurrent use.
 type Backend struct {
-	client redis.UniversalClient
+	client     redis.UniversalClient
+	setIfNewer *redis.Script
+	remove     *redis.Script
 }
 
 // New makes a backend. It does not wait for the Redis: connections are made when they are needed. An empty password
@@ -87,7 +89,11 @@ func New(location Location, password string) *Backend {
 	if location.TLS {
 		options.TLSConfig = &tls.Config{ServerName: location.Host, MinVersion: tls.VersionTLS12}
 	}
-	return &Backend{client: redis.NewUniversalClient(options)}
+	return &Backend{
+		client:     redis.NewUniversalClient(options),
+		setIfNewer: redis.NewScript(setIfNewer),
+		remove:     redis.NewScript(remove),
+	}
 }
 
 // Get implements the contract of a cache backend. A key that holds anything but a string holds no entry.
@@ -109,7 +115,7 @@ func (b *Backend) Get(ctx context.Context, key string) (entry []byte, found bool
 func (b *Backend) SetIfNewer(ctx context.Context, key string, entry []byte, ttl time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
-	if err := setIfNewer.Run(ctx, b.client, []string{key}, entry, ttl.Milliseconds()).Err(); err != nil {
+	if err := b.setIfNewer.Run(ctx, b.client, []string{key}, entry, ttl.Milliseconds()).Err(); err != nil {
 		return fmt.Errorf("set in Redis: %w", err)
 	}
 	return nil
@@ -119,7 +125,7 @@ func (b *Backend) SetIfNewer(ctx context.Context, key string, entry []byte, ttl 
 func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
 	defer cancel()
-	if err := remove.Run(ctx, b.client, []string{key}, entry).Err(); err != nil {
+	if err := b.remove.Run(ctx, b.client, []string{key}, entry).Err(); err != nil {
 		return fmt.Errorf("remove from Redis: %w", err)
 	}
 	return nil

@@ -59,7 +59,7 @@ type Hasher struct {
 }
 
 // New makes a Hasher. It computes one hash.
-func New(params Params) (*Hasher, error) {
+func New(ctx context.Context, params Params) (*Hasher, error) {
 	if err := params.Validate(); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func New(params Params) (*Hasher, error) {
 	}
 	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
 	// matches does not matter: there is no account to open.
-	h.decoy, err = h.Hash(context.Background(), "decoy")
+	h.decoy, err = h.Hash(ctx, "decoy")
 	return h, err
 }
 

@@ -40,7 +40,7 @@ func (c Config) dialect() (dialect, error) {
 	case sqliteScheme:
 		return c.sqlite(rest)
 	default:
-		return nil, errors.New("the database URL must begin with mysql:// or sqlite:")
+		return nil, errors.New("the database URL must be mysql://user@host:port/database or sqlite:PATH")
 	}
 }
 

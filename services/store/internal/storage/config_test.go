@@ -26,9 +26,9 @@ func TestConfigTellsItsFaults(t *testing.T) {
 		config Config
 		faults []string
 	}{
-		{Config{}, []string{"must begin with mysql:// or sqlite:"}},
-		{Config{URL: "postgres://hunter2@localhost/x"}, []string{"must begin with mysql:// or sqlite:"}},
-		{Config{URL: "root:hunter2@tcp(localhost:3306)/x"}, []string{"must begin with mysql:// or sqlite:"}},
+		{Config{}, []string{"or sqlite:PATH"}},
+		{Config{URL: "postgres://hunter2@localhost/x"}, []string{"or sqlite:PATH"}},
+		{Config{URL: "root:hunter2@tcp(localhost:3306)/x"}, []string{"or sqlite:PATH"}},
 		{Config{URL: "mysql:root@localhost/x"}, []string{"must be mysql://user@host:port/database"}},
 		{Config{URL: "mysql://root:hunter2@localhost/x"}, []string{"must not hold the password"}},
 		{Config{URL: "mysql://root:@localhost/x"}, []string{"must not hold the password"}},

@@ -68,7 +68,9 @@ func userAsWritten(t *testing.T, s *Storage) {
 
 func noSuchUser(t *testing.T, s *Storage) {
 	user := createUser(t, s, "ada@example.com")
-	for _, id := range []string{newID(), "", "me", "é", strings.ToUpper(user.ID), user.ID[:35], user.ID + " ", "' OR '1'='1"} {
+	for _, id := range []string{
+		newID(), "", "me", "é", strings.ToUpper(user.ID), user.ID[:35], user.ID + " ", "' OR '1'='1",
+	} {
 		_, err := s.ReadUser(t.Context(), id)
 		want(t, err, ErrNotFound)
 	}

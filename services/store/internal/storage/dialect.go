@@ -24,7 +24,6 @@ type dialect interface {
 	hasTable() string
 	// migrations are the numbered SQL files, and what goose calls the dialect.
 	migrations() (fs.FS, goose.Dialect)
-	// migrationLock lets one process at a time migrate. It is nil where a migration is a transaction, of which the
-	// second fails and leaves nothing behind.
+	// migrationLock lets one process at a time migrate, where that needs a lock.
 	migrationLock(log *slog.Logger) (lock.Locker, error)
 }

@@ -11,7 +11,8 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// sqliteDialector teaches gorm to write SQL for SQLite, on a pool of the driver without cgo: docs/adr/0001-sqlite-driver.md.
+// sqliteDialector teaches gorm to write SQL for SQLite, on a pool of the driver without cgo. Why it is here is said in
+// docs/adr/0001-sqlite-driver.md.
 type sqliteDialector struct{ pool *sql.DB }
 
 // errNoMigrator is what gorm's own migrations get.
@@ -31,7 +32,7 @@ func (d sqliteDialector) Initialize(db *gorm.DB) error {
 	return nil
 }
 
-// DefaultValueOf is what stands for a column's default in an insert of several rows; SQLite has no DEFAULT keyword there.
+// DefaultValueOf is what stands for a column's default in an insert of several rows. SQLite knows no DEFAULT there.
 func (d sqliteDialector) DefaultValueOf(*schema.Field) clause.Expression {
 	return clause.Expr{SQL: "NULL"}
 }

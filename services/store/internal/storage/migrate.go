@@ -38,12 +38,10 @@ func (s *Storage) migrate(ctx context.Context, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
-	if locker != nil {
-		if err := locker.Lock(ctx, s.pool); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, locker.Unlock(context.WithoutCancel(ctx), s.pool)) }()
+	if err := locker.Lock(ctx, s.pool); err != nil {
+		return fmt.Errorf("wait for other migrations: %w", err)
 	}
+	defer func() { err = errors.Join(err, locker.Unlock(context.WithoutCancel(ctx), s.pool)) }()
 	for {
 		before, needed, err := schemaVersions(ctx, s.dialect, s.pool)
 		if err != nil {
@@ -70,15 +68,17 @@ func (s *Storage) applyMigrations(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	applied, err := provider.Up(ctx)
-	var partial *goose.PartialError
-	if errors.As(err, &partial) {
+	if partial, ok := errors.AsType[*goose.PartialError](err); ok {
 		applied = partial.Applied
 	}
 	for _, migration := range applied {
 		log.InfoContext(ctx, "applied a migration", "version", migration.Source.Version,
 			"file", path.Base(migration.Source.Path), "duration", migration.Duration)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("apply the migrations: %w", err)
+	}
+	return nil
 }
 
 // schemaVersions tells the version of the database, 0 where it was never migrated, and the one that this binary needs.
@@ -93,24 +93,34 @@ func schemaVersions(ctx context.Context, dialect dialect, pool *sql.DB) (version
 
 	var tables int
 	err = pool.QueryRowContext(ctx, dialect.hasTable(), goose.DefaultTablename).Scan(&tables)
-	if err != nil || tables == 0 {
-		return 0, needed, err
+	if err != nil {
+		return 0, 0, fmt.Errorf("look for the table of versions: %w", err)
+	}
+	if tables == 0 {
+		return 0, needed, nil
 	}
 	_, gooseDialect := dialect.migrations()
 	store, err := database.NewStore(gooseDialect, goose.DefaultTablename)
 	if err != nil {
-		return 0, 0, err
+		return 0, 0, fmt.Errorf("configure goose: %w", err)
 	}
 	version, err = store.GetLatestVersion(ctx, pool)
 	if errors.Is(err, database.ErrVersionNotFound) {
 		return 0, needed, nil // Another process has just made the table.
 	}
-	return version, needed, err
+	if err != nil {
+		return 0, 0, fmt.Errorf("read the version: %w", err)
+	}
+	return version, needed, nil
 }
 
 func newProvider(dialect dialect, pool *sql.DB) (*goose.Provider, error) {
 	files, gooseDialect := dialect.migrations()
-	return goose.NewProvider(gooseDialect, pool, files, goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(gooseDialect, pool, files, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return nil, fmt.Errorf("configure goose: %w", err)
+	}
+	return provider, nil
 }
 
 // subdirectory gives a folder of the migrations, which is there: it is compiled in.

@@ -68,11 +68,11 @@ func (d *mysqlDialect) connect(log *slog.Logger, ioTimeout time.Duration) (*sql.
 		"innodb_lock_wait_timeout": mysqlLockWait,
 	}
 	if err := config.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("set the character set: %w", err)
 	}
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("configure the connections: %w", err)
 	}
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(mysqlMaxConnections)
@@ -100,52 +100,64 @@ func (d *mysqlDialect) migrations() (fs.FS, goose.Dialect) {
 // takes over when the lease has run out.
 func (d *mysqlDialect) migrationLock(log *slog.Logger) (lock.Locker, error) {
 	const interval, attempts = 250 * time.Millisecond, 4 * 60 * 60 // an hour
-	return lock.NewMySQLTableLocker(
+	locker, err := lock.NewMySQLTableLocker(
 		lock.WithTableName("migration_lock"),
 		lock.WithTableLockTimeout(interval, attempts),
 		lock.WithTableLogger(log),
 	)
+	if err != nil {
+		return nil, fmt.Errorf("configure the lock of the migrations: %w", err)
+	}
+	return locker, nil
 }
 
-// mysqlClasses are the errors that mean something here, by their numbers in the server's error reference.
-var mysqlClasses = map[uint16]class{
-	1062: duplicateValue, // duplicate entry
-	1452: missingReference,
-
-	1205: conflict, // lock wait timeout
-	1213: conflict, // deadlock, and in Galera a conflict that is found at commit
-
-	1021: unavailable, // the disk is full
-	1040: unavailable, // too many connections
-	1047: unavailable, // Galera: the node is not part of the cluster now
-	1053: unavailable, // shutting down
-	1077: unavailable, // shutting down, normally
-	1079: unavailable, // shut down
-	1152: unavailable, // connection aborted
-	1158: unavailable, // network: reading
-	1159: unavailable, // network: reading timed out
-	1160: unavailable, // network: writing
-	1161: unavailable, // network: writing timed out
-	1203: unavailable, // the user has too many connections
-	1290: unavailable, // read-only
-	1317: unavailable, // the statement was killed
-	1792: unavailable, // read-only transaction
-	1836: unavailable, // read-only mode
-	1927: unavailable, // MariaDB: the connection was killed
-	1969: unavailable, // MariaDB: the statement ran too long
-	3024: unavailable, // MySQL: the statement ran too long
-	3169: unavailable, // MySQL: the session was killed
-	4031: unavailable, // MySQL: disconnected for being idle
+// classifyNumber tells what an error means, by its number in the server's error reference.
+func classifyNumber(number uint16) class {
+	switch number {
+	case 1062: // duplicate entry
+		return duplicateValue
+	case 1452: // no such parent row
+		return missingReference
+	case
+		1205, // lock wait timeout
+		1213: // deadlock, and in Galera a conflict that is found at commit
+		return conflict
+	case
+		1021, // the disk is full
+		1040, // too many connections
+		1047, // Galera: the node is not part of the cluster now
+		1053, // shutting down
+		1077, // shutting down, normally
+		1079, // shut down
+		1152, // connection aborted
+		1158, // network: reading
+		1159, // network: reading timed out
+		1160, // network: writing
+		1161, // network: writing timed out
+		1203, // the user has too many connections
+		1290, // read-only
+		1317, // the statement was killed
+		1792, // read-only transaction
+		1836, // read-only mode
+		1927, // MariaDB: the connection was killed
+		1969, // MariaDB: the statement ran too long
+		3024, // MySQL: the statement ran too long
+		3169, // MySQL: the session was killed
+		4031: // MySQL: disconnected for being idle
+		return unavailable
+	default:
+		return unclassified
+	}
 }
 
 func (d *mysqlDialect) classify(err error) class {
-	var answer *mysql.MySQLError
-	if errors.As(err, &answer) {
+	if answer, ok := errors.AsType[*mysql.MySQLError](err); ok {
 		// Both servers end the text with the name of the key, MySQL with the table before it.
-		if answer.Number == 1062 && strings.Contains(answer.Message, "PRIMARY'") {
+		class := classifyNumber(answer.Number)
+		if class == duplicateValue && strings.Contains(answer.Message, "PRIMARY'") {
 			return duplicateKey
 		}
-		return mysqlClasses[answer.Number]
+		return class
 	}
 	for _, lost := range []error{
 		driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
@@ -154,8 +166,7 @@ func (d *mysqlDialect) classify(err error) class {
 			return unavailable
 		}
 	}
-	var network net.Error
-	if errors.As(err, &network) {
+	if _, ok := errors.AsType[net.Error](err); ok {
 		return unavailable
 	}
 	return unclassified

@@ -158,7 +158,7 @@ func TestClassify(t *testing.T) {
 		{&mysql.MySQLError{Number: 1064}, unclassified},
 		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry '1' for key 'PRIMARY'"}, duplicateKey},
 		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry '1' for key 'users.PRIMARY'"}, duplicateKey},
-		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'primary' for key 'users.users_canonical_email'"}, duplicateValue},
+		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'primary' for key 'users.email'"}, duplicateValue},
 		{&mysql.MySQLError{Number: 1205}, conflict},
 		{&mysql.MySQLError{Number: 1047}, unavailable},
 		{driver.ErrBadConn, unavailable},

@@ -38,5 +38,5 @@ func (s *Storage) ReadSession(ctx context.Context, id string) (Session, error) {
 	if err != nil {
 		return Session{}, s.explain(ctx, "read session "+id, err, nil)
 	}
-	return Session{ID: row.ID, UserID: row.UserID, CreateTime: row.CreateTime}, nil
+	return Session(row), nil
 }

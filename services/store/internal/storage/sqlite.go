@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -33,7 +34,7 @@ func (d *sqliteDialect) open(*slog.Logger) (*sql.DB, error) {
 		return nil, fmt.Errorf(`there is no file %s: run "gatehouse migrate" to make the database`, d.path)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("look for the file: %w", err)
 	}
 	return d.connect()
 }
@@ -42,8 +43,8 @@ func (d *sqliteDialect) openToMigrate(*slog.Logger) (*sql.DB, error) {
 	if err := d.checkFolder(); err != nil {
 		return nil, err
 	}
-	if f, err := os.Create(d.path); err != nil || f == nil {
-		return nil, err
+	if err := createPrivate(d.path); err != nil {
+		return nil, fmt.Errorf("make the database file: %w", err)
 	}
 	return d.connect()
 }
@@ -55,14 +56,17 @@ func (d *sqliteDialect) checkFolder() error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("the folder %s of the database does not exist", folder)
 	}
-	if err == nil && !info.IsDir() {
+	if err != nil {
+		return fmt.Errorf("look for the folder: %w", err)
+	}
+	if !info.IsDir() {
 		return fmt.Errorf("%s is not a folder: there can be no database in it", folder)
 	}
-	return err
+	return nil
 }
 
-// createPrivate makes an empty file that only its owner can read, unless there is a file. SQLite gives its -wal and -shm
-// files the same mode.
+// createPrivate makes an empty file that only its owner can read, unless there is a file. SQLite gives its -wal and
+// -shm files the same mode.
 //
 // The path itself is not opened: if another goroutine had the database open by then, closing the descriptor would drop
 // that one's POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
@@ -87,7 +91,7 @@ func createPrivate(path string) error {
 func (d *sqliteDialect) connect() (*sql.DB, error) {
 	path, err := filepath.Abs(d.path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("find the current folder: %w", err)
 	}
 	options := url.Values{
 		// Readers do not wait for the writer.
@@ -110,7 +114,7 @@ func (d *sqliteDialect) connect() (*sql.DB, error) {
 	location := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: options.Encode()}
 	connector, err := sqlite.NewConnector(location.String())
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("configure the connections: %w", err)
 	}
 	pool := sql.OpenDB(connector)
 	pool.SetMaxOpenConns(sqliteMaxConnections)
@@ -128,11 +132,18 @@ func (d *sqliteDialect) migrations() (fs.FS, goose.Dialect) {
 	return subdirectory("migrations/sqlite"), goose.DialectSQLite3
 }
 
-func (d *sqliteDialect) migrationLock(*slog.Logger) (lock.Locker, error) { return nil, nil }
+func (d *sqliteDialect) migrationLock(*slog.Logger) (lock.Locker, error) { return noLock{}, nil }
+
+// noLock is for migrations that are transactions: of two processes with the same one the second fails, and leaves
+// nothing behind.
+type noLock struct{}
+
+func (noLock) Lock(context.Context, *sql.DB) error   { return nil }
+func (noLock) Unlock(context.Context, *sql.DB) error { return nil }
 
 func (d *sqliteDialect) classify(err error) class {
-	var answer *sqlite.Error
-	if !errors.As(err, &answer) {
+	answer, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
 		return unclassified
 	}
 	switch answer.Code() {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 )
 
@@ -138,6 +139,31 @@ func TestAWriterGivesUp(t *testing.T) {
 	s.pool.SetMaxOpenConns(1) // So that this is set for the write that follows.
 	exec(t, s, "PRAGMA busy_timeout = 1")
 	want(t, s.CreateUser(t.Context(), newUser("ada@example.com"), hash), ErrUnavailable)
+}
+
+// A transaction that reads before it writes must not fail, or undo what another one wrote in between.
+func TestTransactionsTakeTurns(t *testing.T) {
+	s := openNew(t, newSQLite(t))
+	user := createUser(t, s, "ada@example.com")
+	const writers = 20
+	for _, err := range race(writers, func(int) error {
+		return s.db.WithContext(t.Context()).Transaction(func(tx *gorm.DB) error {
+			users := gorm.G[userRow](tx).Where("id = ?", user.ID)
+			row, err := users.Take(t.Context())
+			if err != nil {
+				return err
+			}
+			_, err = users.Update(t.Context(), "version", row.Version+1)
+			return err
+		})
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if got, err := s.ReadUser(t.Context(), user.ID); err != nil || got.Version != 1+writers {
+		t.Errorf("the version is %d, %v", got.Version, err)
+	}
 }
 
 func TestGormMakesNoSchema(t *testing.T) {

@@ -45,6 +45,19 @@ func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error
 	return s, nil
 }
 
+// Close closes all connections. Operations under way end first.
+func (s *Storage) Close() error {
+	if err := s.pool.Close(); err != nil {
+		return fmt.Errorf("close the database: %w", err)
+	}
+	return nil
+}
+
+// Ping tells whether the database answers.
+func (s *Storage) Ping(ctx context.Context) error {
+	return s.explain(ctx, "ping the database", s.pool.PingContext(ctx), nil)
+}
+
 func (s *Storage) start(ctx context.Context, log *slog.Logger) error {
 	version, needed, err := schemaVersions(ctx, s.dialect, s.pool)
 	if err != nil {
@@ -68,13 +81,8 @@ func (s *Storage) start(ctx context.Context, log *slog.Logger) error {
 		// PrepareStmt stays off: while gorm prepares a statement for its cache, under the context of the first caller,
 		// every other caller of it waits, and all fail if that one goes away.
 	})
-	return err
-}
-
-// Close closes all connections. Operations under way end first.
-func (s *Storage) Close() error { return s.pool.Close() }
-
-// Ping tells whether the database answers.
-func (s *Storage) Ping(ctx context.Context) error {
-	return s.explain(ctx, "ping the database", s.pool.PingContext(ctx), nil)
+	if err != nil {
+		return fmt.Errorf("configure gorm: %w", err)
+	}
+	return nil
 }

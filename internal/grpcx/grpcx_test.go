@@ -1,0 +1,436 @@
+package grpcx_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+)
+
+const (
+	issuer   = "https://id.example.com"
+	audience = "gatehouse"
+	userID   = "01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21"
+	// secret stands for a password. Nothing that a server answers or logs may ever hold it.
+	secret = "hunter2-9f3c"
+)
+
+// service answers as a test wants.
+type service struct {
+	gatehousev1.UnimplementedUserServiceServer
+
+	create func(context.Context, *gatehousev1.CreateUserRequest) error
+	mu     sync.Mutex
+	calls  int
+	seen   metadata.MD
+	caller authn.Caller
+}
+
+func (s *service) CreateUser(
+	ctx context.Context, req *gatehousev1.CreateUserRequest,
+) (*gatehousev1.CreateUserResponse, error) {
+	s.enter(ctx)
+	return &gatehousev1.CreateUserResponse{}, s.create(ctx, req)
+}
+
+func (s *service) ReadUser(ctx context.Context, _ *gatehousev1.ReadUserRequest) (*gatehousev1.ReadUserResponse, error) {
+	s.enter(ctx)
+	return &gatehousev1.ReadUserResponse{}, nil
+}
+
+func (s *service) enter(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls++
+	s.seen, _ = metadata.FromIncomingContext(ctx)
+	s.caller, _ = authn.CallerFrom(ctx)
+}
+
+// house is a server in this process, with a connection as services have it.
+type house struct {
+	service *service
+	private ed25519.PrivateKey
+	public  *gatehousev1.Key
+	conn    *grpc.ClientConn
+	users   gatehousev1.UserServiceClient
+	cancel  context.CancelFunc
+	ended   chan struct{}
+	err     error // of Serve; to be read once ended is closed
+	log     bytes.Buffer
+	logMu   sync.Mutex
+}
+
+func (h *house) Write(part []byte) (int, error) {
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	return h.log.Write(part)
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	h := &house{
+		ended:   make(chan struct{}),
+		service: &service{create: func(context.Context, *gatehousev1.CreateUserRequest) error { return nil }},
+	}
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.private = private
+	if h.public, err = jwk.FromPublic(public); err != nil {
+		t.Fatal(err)
+	}
+	policies, err := authn.LoadPolicies(gatehousev1.UserService_ServiceDesc.ServiceName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := authn.NewKeySet(func(context.Context) (*gatehousev1.ListKeysResponse, error) {
+		return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{h.public}}, nil
+	}, time.Now)
+	log := slog.New(slog.NewJSONHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	server, err := grpcx.NewServer(log,
+		authn.NewAuthenticator(policies, authn.NewVerifier(keys, issuer, audience, time.Now)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	gatehousev1.RegisterUserServiceServer(server, h.service)
+	listener := bufconn.Listen(256 << 10)
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	go func() {
+		defer close(h.ended)
+		h.err = server.Serve(ctx, listener)
+	}()
+	if h.conn, err = grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener)); err != nil {
+		t.Fatal(err)
+	}
+	h.users = gatehousev1.NewUserServiceClient(h.conn)
+	t.Cleanup(func() {
+		h.stop(t)
+		if err := h.conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// stop ends the server and gives its log, which is complete then.
+func (h *house) stop(t *testing.T) string {
+	t.Helper()
+	h.cancel()
+	<-h.ended
+	if h.err != nil {
+		t.Error(h.err)
+	}
+	h.logMu.Lock()
+	defer h.logMu.Unlock()
+	return h.log.String()
+}
+
+// as gives the context in which a service calls on behalf of whoever sent these authorization headers.
+func as(t *testing.T, authorization ...string) context.Context {
+	t.Helper()
+	return metadata.NewIncomingContext(t.Context(), metadata.MD{authn.AuthorizationKey: authorization})
+}
+
+func (h *house) bearer(t *testing.T) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: issuer, Audience: jwt.ClaimStrings{audience}, Subject: userID,
+			ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+		},
+		SessionID: "01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54",
+	})
+	token.Header["typ"], token.Header["kid"] = authn.TokenType, h.public.GetKid()
+	signed, err := token.SignedString(h.private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "Bearer " + signed
+}
+
+func wantStatus(t *testing.T, err error, code codes.Code, reason string) *status.Status {
+	t.Helper()
+	st := status.Convert(err)
+	if st.Code() != code || apierr.ReasonName(apierr.ReasonOf(st)) != reason {
+		t.Errorf("status is %v %v (%v), want %v %s", st.Code(), apierr.ReasonOf(st), st.Message(), code, reason)
+	}
+	return st
+}
+
+func newUser() *gatehousev1.CreateUserRequest {
+	return &gatehousev1.CreateUserRequest{Email: "ada@example.com", FullName: "Ada Lovelace", Password: secret}
+}
+
+// TestStrangersLearnNothingOfTheRules: validation comes after authentication.
+func TestStrangersLearnNothingOfTheRules(t *testing.T) {
+	h := newHouse(t)
+	broken := &gatehousev1.ReadUserRequest{Id: "no id"}
+	_, err := h.users.ReadUser(t.Context(), broken)
+	wantStatus(t, err, codes.Unauthenticated, "ACCESS_TOKEN_MISSING")
+	_, err = h.users.ReadUser(as(t, "Bearer nonsense"), broken)
+	wantStatus(t, err, codes.Unauthenticated, "ACCESS_TOKEN_INVALID")
+	_, err = h.users.ReadUser(as(t, h.bearer(t)), broken)
+	wantStatus(t, err, codes.InvalidArgument, "INVALID_FIELDS")
+	if h.service.calls != 0 {
+		t.Error("a refused call reached the handler")
+	}
+	if _, err := h.users.ReadUser(as(t, h.bearer(t)), &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
+		t.Error(err)
+	}
+	if h.service.calls != 1 || h.service.caller.UserID != userID {
+		t.Errorf("the handler was called %d times, by %+v", h.service.calls, h.service.caller)
+	}
+}
+
+func TestFaultsOfFieldsAreNamedWithoutTheirValues(t *testing.T) {
+	h := newHouse(t)
+	const short = "s3cr!t7"
+	_, err := h.users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{Email: "no-address", Password: short})
+	st := wantStatus(t, err, codes.InvalidArgument, "INVALID_FIELDS")
+	reasons := map[string]string{}
+	for _, detail := range st.Details() {
+		if bad, ok := detail.(*errdetails.BadRequest); ok {
+			for _, violation := range bad.GetFieldViolations() {
+				reasons[violation.GetField()] = violation.GetReason()
+				if violation.GetDescription() == "" {
+					t.Errorf("nothing is said of %s", violation.GetField())
+				}
+			}
+		}
+	}
+	want := map[string]string{"email": "EMAIL_ADDRESS", "full_name": "REQUIRED", "password": "STRING_MIN_BYTES"}
+	if !reflect.DeepEqual(reasons, want) {
+		t.Errorf("violations are %v, want %v", reasons, want)
+	}
+	log := h.stop(t)
+	for name, text := range map[string]string{"answer": st.Proto().String(), "log": log} {
+		if strings.Contains(text, short) || strings.Contains(text, "no-address") {
+			t.Errorf("the %s repeats a value: %s", name, text)
+		}
+	}
+}
+
+func TestAPanicIsInternalAndOnlyTheLogIsTold(t *testing.T) {
+	h := newHouse(t)
+	h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { panic("the panic's own words") }
+	_, err := h.users.CreateUser(requestid.WithID(t.Context(), "the-panic"), newUser())
+	st := wantStatus(t, err, codes.Internal, "INTERNAL")
+	if text := st.Proto().String(); strings.Contains(text, "own words") || strings.Contains(text, "goroutine") {
+		t.Errorf("the caller is told: %s", text)
+	}
+	if _, err := h.users.ReadUser(as(t, h.bearer(t)), &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
+		t.Errorf("the server does not go on: %v", err)
+	}
+	wantLine(t, h.stop(t), "the panic's own words", `"request_id":"the-panic"`, `"level":"ERROR"`, "grpcx_test.go",
+		`"reason":"INTERNAL"`)
+}
+
+// wantLine fails the test unless one line of the log has all these parts.
+func wantLine(t *testing.T, log string, parts ...string) {
+	t.Helper()
+	for line := range strings.Lines(log) {
+		all := true
+		for _, part := range parts {
+			all = all && strings.Contains(line, part)
+		}
+		if all {
+			return
+		}
+	}
+	t.Errorf("no line of the log has %q: %s", parts, log)
+}
+
+func TestTheLogHoldsTheCauseAndTheCallerDoesNot(t *testing.T) {
+	h := newHouse(t)
+	for _, test := range []struct {
+		name  string
+		err   error
+		code  codes.Code
+		level string
+	}{
+		{"INTERNAL", errors.New("dial tcp 10.0.0.7:3306"), codes.Internal, "ERROR"},
+		{"UNAVAILABLE", apierr.Unavailable(errors.New("dial tcp 10.0.0.7:3306")), codes.Unavailable, "WARN"},
+		{"DEADLINE_EXCEEDED", fmt.Errorf("dial tcp 10.0.0.7:3306: %w", context.DeadlineExceeded), codes.DeadlineExceeded, "WARN"},
+		{"EMAIL_TAKEN", fmt.Errorf("dial tcp 10.0.0.7:3306: %w", apierr.EmailTaken()), codes.AlreadyExists, "DEBUG"},
+	} {
+		h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { return test.err }
+		_, err := h.users.CreateUser(requestid.WithID(t.Context(), "cause-"+test.name), newUser())
+		st := wantStatus(t, err, test.code, test.name)
+		if strings.Contains(st.Proto().String(), "10.0.0.7") {
+			t.Errorf("the caller is told: %v", st.Proto())
+		}
+		defer func() {
+			wantLine(t, h.stop(t), "10.0.0.7", `"request_id":"cause-`+test.name, `"level":"`+test.level+`"`, `"reason":"`+test.name+`"`)
+		}()
+	}
+}
+
+func TestTheLogNeverHoldsTheRequest(t *testing.T) {
+	h := newHouse(t)
+	token := h.bearer(t)
+	for _, err := range []error{nil, errors.New("plain"), apierr.EmailTaken()} {
+		h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { return err }
+		_, _ = h.users.CreateUser(as(t, token), newUser()) // What is logged matters, whatever is answered.
+	}
+	_, _ = h.users.ReadUser(as(t, token+"x"), &gatehousev1.ReadUserRequest{Id: "me"})
+	log := h.stop(t)
+	if strings.Count(log, `"msg":"call"`) != 4 {
+		t.Errorf("the log has not one line for each call: %s", log)
+	}
+	for _, value := range []string{secret, "ada@example.com", "Lovelace", strings.TrimPrefix(token, "Bearer ")} {
+		if strings.Contains(log, value) {
+			t.Errorf("the log holds %q: %s", value, log)
+		}
+	}
+}
+
+func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
+	h := newHouse(t)
+	token := h.bearer(t)
+	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(
+		authn.AuthorizationKey, token, "x-request-id", "of somebody else", "x-user-id", "admin", "cookie", "a=b"))
+	ctx = metadata.AppendToOutgoingContext(requestid.WithID(ctx, "mine"), "x-user-id", "admin")
+	if _, err := h.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
+		t.Fatal(err)
+	}
+	seen := h.service.seen
+	for _, own := range []string{":authority", "content-type", "user-agent"} { // of the connection
+		delete(seen, own)
+	}
+	if want := metadata.Pairs("x-request-id", "mine", authn.AuthorizationKey, token); !reflect.DeepEqual(seen, want) {
+		t.Errorf("the service is told %v, want %v", seen, want)
+	}
+	// Of two tokens none travels: which one was meant is not ours to say.
+	_, err := h.users.ReadUser(as(t, token, token), &gatehousev1.ReadUserRequest{Id: "me"})
+	wantStatus(t, err, codes.Unauthenticated, "ACCESS_TOKEN_MISSING")
+}
+
+func TestACallHasADeadlineEvenIfNobodySetOne(t *testing.T) {
+	h := newHouse(t)
+	left := make(chan time.Duration, 1)
+	h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
+		deadline, ok := ctx.Deadline()
+		if !ok {
+			t.Error("there is no deadline")
+		}
+		left <- time.Until(deadline)
+		return nil
+	}
+	if _, err := h.users.CreateUser(t.Context(), newUser()); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-left; got > 10*time.Second {
+		t.Errorf("the deadline is in %v", got)
+	}
+}
+
+func TestHealthNeedsNoToken(t *testing.T) {
+	h := newHouse(t)
+	client := healthpb.NewHealthClient(h.conn)
+	for _, service := range []string{"", gatehousev1.UserService_ServiceDesc.ServiceName} {
+		response, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
+		if err != nil || response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+			t.Errorf("health of %q is %v, %v", service, response, err)
+		}
+	}
+}
+
+// TestACallUnderWayIsFinished tells a server to stop while a call is in its handler and somebody watches its health.
+func TestACallUnderWayIsFinished(t *testing.T) {
+	h := newHouse(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
+		close(entered)
+		select {
+		case <-release:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	watching, unwatch := context.WithCancel(t.Context())
+	defer unwatch()
+	watch, err := healthpb.NewHealthClient(h.conn).Watch(watching, &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if first, err := watch.Recv(); err != nil || first.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		t.Fatalf("health is %v, %v", first, err)
+	}
+	answered := make(chan error, 1)
+	go func() {
+		_, err := h.users.CreateUser(context.Background(), newUser())
+		answered <- err
+	}()
+	<-entered
+	h.cancel()
+	if next, err := watch.Recv(); err != nil || next.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
+		t.Errorf("health of a server that drains is %v, %v", next, err)
+	}
+	unwatch()
+	select {
+	case <-h.ended:
+		t.Error("the server ended before its call")
+	default:
+	}
+	close(release)
+	if err := <-answered; err != nil {
+		t.Errorf("the call: %v", err)
+	}
+	h.stop(t)
+}
+
+func TestAListenerThatIsLostEndsTheServer(t *testing.T) {
+	listener := bufconn.Listen(1)
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	drained := false
+	err := grpcx.ServeUntil(t.Context(), grpc.NewServer(), listener, func() { drained = true })
+	if err == nil || drained {
+		t.Errorf("ServeUntil = %v; drained: %v", err, drained)
+	}
+}
+
+func TestValidateOfWhatTheRulesCannotJudgeIsInternal(t *testing.T) {
+	validator := failing{err: errors.New("no such rule: " + secret)}
+	st := apierr.Status(grpcx.Validate(validator, newUser()))
+	if st.Code() != codes.Internal || strings.Contains(st.Message(), secret) {
+		t.Errorf("status is %v", st)
+	}
+}
+
+type failing struct {
+	protovalidate.Validator
+
+	err error
+}
+
+func (f failing) Validate(proto.Message, ...protovalidate.ValidationOption) error { return f.err }

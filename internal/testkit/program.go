@@ -1,0 +1,24 @@
+package testkit
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// find finds the first of the programs that is in PATH or in the folders where servers are, which are not in
+// everybody's PATH. The error says how to install it.
+func find(names ...string) (string, error) {
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+		for _, folder := range []string{"/usr/sbin", "/usr/local/sbin", "/opt/homebrew/bin"} {
+			if path, err := exec.LookPath(filepath.Join(folder, name)); err == nil {
+				return path, nil
+			}
+		}
+	}
+	return "", fmt.Errorf("%s is not installed: run tools/install-test-deps.sh", strings.Join(names, " or "))
+}

@@ -1,0 +1,398 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	grpchealth "google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+)
+
+const (
+	issuer   = "https://id.example.com"
+	audience = "gatehouse"
+	userID   = "01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21"
+	// secret stands for a password. Nothing that the gateway answers or logs may ever hold it.
+	secret = "hunter2-9f3c"
+)
+
+// upstream stands in for the cache and the store. What it answers can be set before the first call.
+type upstream struct {
+	gatehousev1.UnimplementedUserServiceServer
+	gatehousev1.UnimplementedSessionServiceServer
+	gatehousev1.UnimplementedKeyServiceServer
+
+	createUser func(context.Context, *gatehousev1.CreateUserRequest) error
+	listKeys   func() error
+	private    ed25519.PrivateKey
+	public     *gatehousev1.Key
+	health     *grpchealth.Server
+
+	mu   sync.Mutex
+	seen metadata.MD // of the last call
+}
+
+func newUpstream(t testing.TB) *upstream {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := jwk.FromPublic(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &upstream{
+		private: private, public: key, health: grpchealth.NewServer(),
+		createUser: func(context.Context, *gatehousev1.CreateUserRequest) error { return nil },
+		listKeys:   func() error { return nil },
+	}
+}
+
+func (u *upstream) remember(ctx context.Context) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.seen, _ = metadata.FromIncomingContext(ctx)
+}
+
+func (u *upstream) lastSeen() metadata.MD {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.seen
+}
+
+func (u *upstream) CreateUser(
+	ctx context.Context, req *gatehousev1.CreateUserRequest,
+) (*gatehousev1.CreateUserResponse, error) {
+	u.remember(ctx)
+	if err := u.createUser(ctx, req); err != nil {
+		return nil, err
+	}
+	return &gatehousev1.CreateUserResponse{User: &gatehousev1.User{Id: userID, FullName: req.GetFullName()[:min(200, len(req.GetFullName()))]}}, nil
+}
+
+func (u *upstream) ReadUser(
+	ctx context.Context, req *gatehousev1.ReadUserRequest,
+) (*gatehousev1.ReadUserResponse, error) {
+	u.remember(ctx)
+	return &gatehousev1.ReadUserResponse{User: &gatehousev1.User{Id: req.GetId()}}, nil
+}
+
+func (u *upstream) CreateSession(
+	ctx context.Context, _ *gatehousev1.CreateSessionRequest,
+) (*gatehousev1.CreateSessionResponse, error) {
+	u.remember(ctx)
+	return &gatehousev1.CreateSessionResponse{TokenType: "Bearer"}, nil
+}
+
+func (u *upstream) ListKeys(context.Context, *gatehousev1.ListKeysRequest) (*gatehousev1.ListKeysResponse, error) {
+	if err := u.listKeys(); err != nil {
+		return nil, err
+	}
+	return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{u.public}}, nil
+}
+
+// serve serves the upstream in this process, and gives a connection to it such as the gateway has.
+func (u *upstream) serve(t testing.TB) *grpc.ClientConn {
+	t.Helper()
+	listener := bufconn.Listen(256 << 10)
+	server := grpc.NewServer(grpcx.Limits()...)
+	gatehousev1.RegisterUserServiceServer(server, u)
+	gatehousev1.RegisterSessionServiceServer(server, u)
+	gatehousev1.RegisterKeyServiceServer(server, u)
+	healthpb.RegisterHealthServer(server, u.health)
+	for service := range server.GetServiceInfo() {
+		u.health.SetServingStatus(service, healthpb.HealthCheckResponse_SERVING)
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+		server.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+// away gives a connection to an upstream that cannot be reached.
+func away(t testing.TB) *grpc.ClientConn {
+	t.Helper()
+	listener := bufconn.Listen(1)
+	if err := listener.Close(); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return conn
+}
+
+// token makes a good access token.
+func (u *upstream) token(t testing.TB) string {
+	t.Helper()
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: issuer, Audience: jwt.ClaimStrings{audience}, Subject: userID,
+			ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+		},
+		SessionID: "01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54",
+	})
+	token.Header["typ"], token.Header["kid"] = authn.TokenType, u.public.GetKid()
+	signed, err := token.SignedString(u.private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+// logged keeps the log.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(part []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(part)
+}
+
+// house is a gateway that runs on real listeners.
+type house struct {
+	service *Service
+	base    string // of REST
+	client  *http.Client
+	conn    *grpc.ClientConn // to native gRPC, without any interceptor of ours
+	cancel  context.CancelFunc
+	ended   chan struct{}
+	err     error // of Run; to be read once ended is closed
+	log     *logged
+}
+
+func newHouse(t testing.TB, cache, store grpc.ClientConnInterface) *house {
+	t.Helper()
+	h := &house{log: &logged{}, ended: make(chan struct{})}
+	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var err error
+	h.service, err = New(t.Context(), Config{Issuer: issuer, Audience: audience}, Upstreams{Cache: cache, Store: store}, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rest, native := listen(t), listen(t)
+	h.base = "http://" + rest.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	go func() {
+		defer close(h.ended)
+		h.err = h.service.Run(ctx, rest, native)
+	}()
+	h.client = &http.Client{
+		Transport:     &http.Transport{DisableCompression: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	h.conn, err = grpc.NewClient(native.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		h.stop(t)
+		if err := h.conn.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// newServedHouse is a gateway before one upstream that is there.
+func newServedHouse(t testing.TB) (*house, *upstream) {
+	t.Helper()
+	u := newUpstream(t)
+	conn := u.serve(t)
+	return newHouse(t, conn, conn), u
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return listener
+}
+
+// stop ends the gateway and gives its log, which is complete then.
+func (h *house) stop(t testing.TB) string {
+	t.Helper()
+	h.client.CloseIdleConnections()
+	h.cancel()
+	<-h.ended
+	if h.err != nil {
+		t.Error(h.err)
+	}
+	h.log.mu.Lock()
+	defer h.log.mu.Unlock()
+	return h.log.text.String()
+}
+
+// answer is what a REST call gave.
+type answer struct {
+	*http.Response
+
+	text string
+}
+
+// call makes a REST call. Header values are given as "Name: value".
+func (h *house) call(t testing.TB, method, path string, body io.Reader, headers ...string) *answer {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, h.base+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, header := range headers {
+		name, value, _ := strings.Cut(header, ": ")
+		request.Header.Add(name, value)
+	}
+	response, err := h.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &answer{response, string(text)}
+}
+
+// post sends JSON.
+func (h *house) post(t testing.TB, path, body string, headers ...string) *answer {
+	t.Helper()
+	return h.call(t, http.MethodPost, path, strings.NewReader(body), append(headers, "Content-Type: application/json")...)
+}
+
+func (h *house) get(t testing.TB, path string, headers ...string) *answer {
+	t.Helper()
+	return h.call(t, http.MethodGet, path, http.NoBody, headers...)
+}
+
+// failure is a google.rpc.Status in JSON.
+type failure struct {
+	Code    int
+	Message string
+	Details []struct {
+		Type            string `json:"@type"`
+		Reason          string
+		Domain          string
+		RetryDelay      string
+		FieldViolations []struct{ Field, Description string }
+	}
+}
+
+// fields names the fields at fault, with what is wrong with each.
+func (f failure) fields() map[string]string {
+	named := map[string]string{}
+	for _, detail := range f.Details {
+		for _, violation := range detail.FieldViolations {
+			named[violation.Field] = violation.Description
+		}
+	}
+	return named
+}
+
+// wantFailure fails the test unless the answer is this HTTP status and reason, in the form that every error has.
+func (a *answer) wantFailure(t testing.TB, status int, reason string) failure {
+	t.Helper()
+	var told failure
+	if err := json.Unmarshal([]byte(a.text), &told); err != nil {
+		t.Fatalf("%d with %q: %v", a.StatusCode, a.text, err)
+	}
+	if len(told.Details) == 0 || told.Details[0].Domain != "gatehouse" || told.Code == 0 || told.Message == "" {
+		t.Fatalf("the answer is no google.rpc.Status of ours: %s", a.text)
+	}
+	if a.StatusCode != status || told.Details[0].Reason != reason {
+		t.Errorf("answer is %d %s, want %d %s", a.StatusCode, told.Details[0].Reason, status, reason)
+	}
+	a.wantHeader(t, "Content-Type", "application/json")
+	a.wantHeader(t, "Cache-Control", "no-store")
+	a.wantHeader(t, "X-Content-Type-Options", "nosniff")
+	if a.Header.Get("X-Request-Id") == "" {
+		t.Error("the answer has no request id")
+	}
+	return told
+}
+
+func (a *answer) wantHeader(t testing.TB, name, want string) {
+	t.Helper()
+	if got := a.Header.Values(name); len(got) != 1 || got[0] != want {
+		t.Errorf("%s is %q, want %q", name, got, want)
+	}
+}
+
+func (a *answer) wantOK(t testing.TB) {
+	t.Helper()
+	if a.StatusCode != http.StatusOK {
+		t.Errorf("answer is %d: %s", a.StatusCode, a.text)
+	}
+}
+
+// panicking is an upstream connection with a defect.
+type panicking struct{ grpc.ClientConnInterface }
+
+func (panicking) Invoke(context.Context, string, any, any, ...grpc.CallOption) error {
+	panic("the panic's own words")
+}
+
+// raw calls a gRPC method with any bytes at all.
+func (h *house) raw(ctx context.Context, method string, request []byte, options ...grpc.CallOption) ([]byte, error) {
+	var response frame
+	message := frame(request)
+	err := h.conn.Invoke(ctx, method, &message, &response, append(options, grpc.ForceCodecV2(frameCodec{}))...)
+	return response, err
+}
+
+func marshal(t testing.TB, message proto.Message) []byte {
+	t.Helper()
+	encoded, err := proto.Marshal(message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return encoded
+}
+
+var errTest = errors.New("an error of the test")

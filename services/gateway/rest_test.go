@@ -1,0 +1,502 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/metadata"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+func TestARESTCallReachesItsService(t *testing.T) {
+	h, u := newServedHouse(t)
+	created := h.post(t, "/v1/users", `{"email":"ada@example.com","fullName":"Ada Lovelace","password":"`+secret+`"}`)
+	created.wantOK(t)
+	created.wantHeader(t, "Content-Type", "application/json")
+	created.wantHeader(t, "Cache-Control", "no-store")
+	var body struct {
+		User map[string]any
+	}
+	if err := json.Unmarshal([]byte(created.text), &body); err != nil {
+		t.Fatal(err)
+	}
+	if body.User["id"] != userID || body.User["fullName"] != "Ada Lovelace" || body.User["version"] != "0" {
+		t.Errorf("answer is %s", created.text)
+	}
+	h.post(t, "/v1/sessions", `{"email":"ada@example.com","password":"`+secret+`"}`).wantOK(t)
+	read := h.get(t, "/v1/users/me", "Authorization: Bearer "+u.token(t))
+	read.wantOK(t)
+	if !strings.Contains(read.text, `"me"`) {
+		t.Errorf("answer is %s", read.text)
+	}
+	if log := h.stop(t); strings.Contains(log, secret) {
+		t.Errorf("the log holds the password: %s", log)
+	}
+}
+
+func TestABodyThatCannotBeRead(t *testing.T) {
+	h, _ := newServedHouse(t)
+	const contentType = "Content-Type: application/json"
+	malformed := func(name, body string, fields map[string]string) bodyCase {
+		return bodyCase{name, body, []string{contentType}, 400, "MALFORMED_REQUEST", fields}
+	}
+	noString := map[string]string{"password": "must be a string"}
+	for _, test := range []bodyCase{
+		malformed("not JSON", `{"email":`+secret, nil),
+		malformed("cut", `{"email":"a@b.c","password":"`+secret, nil),
+		malformed("something after it", `{"email":"a@b.c"} `+secret, nil),
+		malformed("two objects", `{"email":"a@b.c"}{"password":"`+secret+`"}`, nil),
+		malformed("a list", `[{"password":"`+secret+`"}]`, nil),
+		malformed("a text", `"`+secret+`"`, nil),
+		malformed("a number", `7`, nil),
+		malformed("null", `null`, nil),
+		malformed("only white space", ` `, nil),
+		malformed("NUL", "\x00", nil),
+		malformed("an unknown field", `{"pasword":"`+secret+`"}`, map[string]string{"pasword": "is not a field of the request"}),
+		malformed("two unknown fields", `{"b":"`+secret+`","a":1}`,
+			map[string]string{"a": "is not a field of the request", "b": "is not a field of the request"}),
+		malformed("a number for a text", `{"password":93187264}`, noString),
+		malformed("a list for a text", `{"password":["`+secret+`"]}`, noString),
+		malformed("an object for a text", `{"password":{"is":"`+secret+`"}}`, noString),
+		malformed("true for a text", `{"password":true}`, noString),
+		malformed("a field twice", `{"password":"x","password":"`+secret+`"}`, nil),
+		malformed("a field by both its names", `{"fullName":"x","full_name":"`+secret+`"}`, nil),
+		malformed("a lone surrogate", `{"password":"`+secret+`\ud800"}`, nil),
+		malformed("bytes that are not UTF-8", `{"password":"`+secret+"\xff\"}", nil),
+		malformed("deep", strings.Repeat(`{"a":`, 20_000)+`1`+strings.Repeat(`}`, 20_000), nil),
+		{"no type", `{}`, nil, 415, "UNSUPPORTED_MEDIA_TYPE", nil},
+		{"a form", `password=` + secret, []string{"Content-Type: application/x-www-form-urlencoded"}, 415, "UNSUPPORTED_MEDIA_TYPE", nil},
+		{"text", `{}`, []string{"Content-Type: text/plain"}, 415, "UNSUPPORTED_MEDIA_TYPE", nil},
+		{"JSON of another kind", `{}`, []string{"Content-Type: application/json-patch+json"}, 415, "UNSUPPORTED_MEDIA_TYPE", nil},
+		{"a type that cannot be read", `{}`, []string{"Content-Type: ;"}, 415, "UNSUPPORTED_MEDIA_TYPE", nil},
+		{"another charset", `{}`, []string{"Content-Type: application/json; charset=utf-16"}, 415, "UNSUPPORTED_MEDIA_TYPE", nil},
+		{"compressed", `{}`, []string{contentType, "Content-Encoding: gzip"}, 415, "UNSUPPORTED_MEDIA_TYPE", nil},
+		{"1 MiB and 1 byte", oversize(1), []string{contentType}, 413, "REQUEST_TOO_LARGE", nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := h.call(t, http.MethodPost, "/v1/users", strings.NewReader(test.body), test.headers...)
+			told := got.wantFailure(t, test.status, test.reason)
+			if test.fields == nil {
+				test.fields = map[string]string{}
+			}
+			if test.name != "deep" && !reflect.DeepEqual(told.fields(), test.fields) {
+				t.Errorf("the fields at fault are %v, want %v", told.fields(), test.fields)
+			}
+			for _, value := range []string{secret, "93187264"} {
+				if strings.Contains(got.text, value) {
+					t.Errorf("the answer repeats the value: %s", got.text)
+				}
+			}
+		})
+	}
+	log := h.stop(t)
+	for _, value := range []string{secret, "93187264"} {
+		if strings.Contains(log, value) {
+			t.Errorf("the log repeats the value %s", value)
+		}
+	}
+	if strings.Contains(log, `"level":"ERROR"`) {
+		t.Error("what a client did wrong is logged as a fault of ours")
+	}
+}
+
+type bodyCase struct {
+	name, body string
+	headers    []string
+	status     int
+	reason     string
+	fields     map[string]string
+}
+
+// oversize is JSON that is this many bytes longer than what may be sent.
+func oversize(by int) string {
+	const frame = `{"fullName":""}`
+	return `{"fullName":"` + strings.Repeat("a", 1<<20+by-len(frame)) + `"}`
+}
+
+func TestABodyThatCanBeRead(t *testing.T) {
+	h, _ := newServedHouse(t)
+	for _, test := range []struct{ name, body, contentType string }{
+		{"charset", `{}`, "application/json; charset=utf-8"},
+		{"charset in upper case", `{}`, "application/json; charset=UTF-8"},
+		{"quoted charset", `{}`, `application/json; charset="utf-8"`},
+		{"type in another case", `{}`, "Application/JSON"},
+		{"white space around", " \n{} \n", "application/json"},
+		{"names as in the contract", `{"full_name":"Ada"}`, "application/json"},
+		{"null for a text", `{"fullName":null}`, "application/json"},
+		{"1 MiB", oversize(0), "application/json"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h.call(t, http.MethodPost, "/v1/users", strings.NewReader(test.body), "Content-Type: "+test.contentType).wantOK(t)
+		})
+	}
+	h.post(t, "/v1/users", `{}`, "Content-Encoding: identity").wantOK(t)
+}
+
+// TestAnEmptyBodyIsAnEmptyMessage: what is missing is for the service to say, field by field.
+func TestAnEmptyBodyIsAnEmptyMessage(t *testing.T) {
+	u := newUpstream(t)
+	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {
+		if req.GetEmail() != "" || req.GetPassword() != "" {
+			t.Errorf("request is %v", req)
+		}
+		return apierr.InvalidFields(nil)
+	}
+	conn := u.serve(t)
+	h := newHouse(t, conn, conn)
+	h.post(t, "/v1/users", "").wantFailure(t, 400, "INVALID_FIELDS")
+	h.call(t, http.MethodPost, "/v1/users", http.NoBody).wantFailure(t, 400, "INVALID_FIELDS")
+}
+
+func TestABodyOverTheLimitWithoutLengthIsRefused(t *testing.T) {
+	h, _ := newServedHouse(t)
+	body := io.MultiReader(strings.NewReader(oversize(1))) // Not a type that net/http knows the length of.
+	h.call(t, http.MethodPost, "/v1/users", body, "Content-Type: application/json").
+		wantFailure(t, 413, "REQUEST_TOO_LARGE")
+}
+
+// TestALongNameIsCutBetweenCharacters: half a character is no UTF-8, which an answer cannot hold.
+func TestALongNameIsCutBetweenCharacters(t *testing.T) {
+	h, _ := newServedHouse(t)
+	for shift := range 4 {
+		name := strings.Repeat("a", shift) + strings.Repeat("\U0001F511", 40)
+		told := h.post(t, "/v1/users", `{"`+name+`":1}`).wantFailure(t, 400, "MALFORMED_REQUEST")
+		for shown := range told.fields() {
+			kept, cut := strings.CutSuffix(shown, "…")
+			if !cut || !strings.HasPrefix(name, kept) || len(kept) < 60 || len(kept) > 64 || !utf8.ValidString(shown) {
+				t.Errorf("the name is shown as %q", shown)
+			}
+		}
+		if len(told.fields()) != 1 {
+			t.Errorf("fields are %v", told.fields())
+		}
+	}
+}
+
+func TestRouting(t *testing.T) {
+	h, u := newServedHouse(t)
+	token := "Authorization: Bearer " + u.token(t)
+	form := "Content-Type: application/x-www-form-urlencoded"
+	for _, test := range []struct {
+		name, method, path string
+		headers            []string
+		status             int
+		reason, allow      string
+	}{
+		{"no such path", "GET", "/v1/nothing", nil, 404, "ROUTE_NOT_FOUND", ""},
+		{"below a path", "GET", "/v1/users/me/more", nil, 404, "ROUTE_NOT_FOUND", ""},
+		{"slash after", "POST", "/v1/users/", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"other case", "POST", "/V1/users", nil, 404, "ROUTE_NOT_FOUND", ""},
+		{"the gRPC path", "POST", "/gatehouse.v1.UserService/CreateUser", nil, 404, "ROUTE_NOT_FOUND", ""},
+		{"double slash", "GET", "//v1/users/me", nil, 404, "ROUTE_NOT_FOUND", ""},
+		{"no such well-known path", "GET", "/.well-known/nothing", nil, 404, "ROUTE_NOT_FOUND", ""},
+		{"DELETE on a collection", "DELETE", "/v1/users", nil, 405, "METHOD_NOT_ALLOWED", "POST"},
+		{"GET on a collection", "GET", "/v1/sessions", nil, 405, "METHOD_NOT_ALLOWED", "POST"},
+		{"HEAD on a collection", "HEAD", "/v1/sessions", nil, 405, "", "POST"},
+		{"PUT on a resource", "PUT", "/v1/users/me", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"OPTIONS", "OPTIONS", "/v1/users/me", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"a method of nobody", "BREW", "/v1/users/me", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"POST on the keys", "POST", "/.well-known/jwks.json", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"POST on health", "POST", "/healthz", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"POST on the document", "POST", "/openapi.json", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"POST on the docs", "POST", "/docs/", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"a method in a header", "POST", "/v1/users/me", []string{token, "X-HTTP-Method-Override: GET"}, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"a form for a GET", "POST", "/v1/users/me", []string{token, form}, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"a form with a method in a header", "POST", "/v1/users/me", []string{token, form, "X-HTTP-Method-Override: GET"}, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
+		{"a path that is not UTF-8", "GET", "/v1/users/%ff", []string{token}, 400, "MALFORMED_REQUEST", ""},
+		{"a timeout that cannot be read", "GET", "/v1/users/me", []string{token, "Grpc-Timeout: soon"}, 400, "MALFORMED_REQUEST", ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := h.call(t, test.method, test.path, http.NoBody, test.headers...)
+			if test.method == http.MethodHead {
+				if got.StatusCode != test.status || got.text != "" {
+					t.Errorf("answer is %d with %q", got.StatusCode, got.text)
+				}
+			} else {
+				got.wantFailure(t, test.status, test.reason)
+			}
+			if allow := got.Header.Get("Allow"); allow != test.allow {
+				t.Errorf("Allow is %q, want %q", allow, test.allow)
+			}
+		})
+	}
+	if log := h.stop(t); strings.Contains(log, `"level":"ERROR"`) {
+		t.Error("what a client did wrong is logged as a fault of ours")
+	}
+}
+
+func TestHeadIsGetWithoutABody(t *testing.T) {
+	h, u := newServedHouse(t)
+	for _, path := range []string{"/.well-known/jwks.json", "/healthz", "/readyz", "/openapi.json", "/docs/", "/v1/users/me"} {
+		token := "Authorization: Bearer " + u.token(t)
+		get, head := h.get(t, path, token), h.call(t, http.MethodHead, path, http.NoBody, token)
+		get.wantOK(t)
+		head.wantOK(t)
+		if head.text != "" || get.text == "" {
+			t.Errorf("%s: HEAD has %d bytes, GET %d", path, len(head.text), len(get.text))
+		}
+		for _, name := range []string{"Content-Type", "Cache-Control"} {
+			head.wantHeader(t, name, get.Header.Get(name))
+		}
+	}
+}
+
+func TestTheKeysMayBeKeptButNotAnError(t *testing.T) {
+	u := newUpstream(t)
+	failing := false
+	u.listKeys = func() error {
+		if failing {
+			return apierr.Unavailable(errTest)
+		}
+		return nil
+	}
+	conn := u.serve(t)
+	h := newHouse(t, conn, conn)
+	keys := h.get(t, "/.well-known/jwks.json")
+	keys.wantOK(t)
+	keys.wantHeader(t, "Cache-Control", "public, max-age=300")
+	var set struct {
+		Keys []map[string]string
+	}
+	if err := json.Unmarshal([]byte(keys.text), &set); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": u.public.GetKid(), "x": u.public.GetX(),
+	}
+	if len(set.Keys) != 1 || !reflect.DeepEqual(set.Keys[0], want) {
+		t.Errorf("keys are %v, want %v", set.Keys, want)
+	}
+	failing = true
+	h.get(t, "/.well-known/jwks.json").wantFailure(t, 503, "UNAVAILABLE")
+	h.get(t, "/.well-known/nothing").wantFailure(t, 404, "ROUTE_NOT_FOUND")
+}
+
+func TestChallenges(t *testing.T) {
+	h, _ := newServedHouse(t)
+	for _, test := range []struct{ name, token, reason, challenge string }{
+		{"no token", "", "ACCESS_TOKEN_MISSING", `Bearer realm="gatehouse"`},
+		{"bad token", "Authorization: Bearer nonsense", "ACCESS_TOKEN_INVALID", `Bearer realm="gatehouse", error="invalid_token"`},
+	} {
+		var headers []string
+		if test.token != "" {
+			headers = append(headers, test.token)
+		}
+		got := h.get(t, "/v1/users/me", headers...)
+		got.wantFailure(t, 401, test.reason)
+		got.wantHeader(t, "WWW-Authenticate", test.challenge)
+	}
+	// Two headers: readers could each believe another one.
+	h.get(t, "/v1/users/me", "Authorization: Bearer a", "Authorization: Bearer b").
+		wantFailure(t, 401, "ACCESS_TOKEN_INVALID")
+}
+
+func TestWhatUpstreamSaysBecomesHTTP(t *testing.T) {
+	for _, test := range []struct {
+		err        error
+		status     int
+		reason     string
+		retryAfter string
+	}{
+		{apierr.EmailTaken(), 409, "EMAIL_TAKEN", ""},
+		{apierr.InvalidCredentials(), 401, "INVALID_CREDENTIALS", ""},
+		{apierr.UserNotFound(), 404, "USER_NOT_FOUND", ""},
+		{apierr.Overloaded(1500 * time.Millisecond), 429, "OVERLOADED", "2"},
+		{apierr.Unavailable(errTest), 503, "UNAVAILABLE", "1"},
+		{apierr.DeadlineExceeded(errTest), 504, "DEADLINE_EXCEEDED", ""},
+		{apierr.Cancelled(errTest), 499, "CANCELLED", ""},
+		{apierr.Internal(errTest), 500, "INTERNAL", ""},
+		{errTest, 500, "INTERNAL", ""},
+	} {
+		t.Run(test.reason, func(t *testing.T) {
+			u := newUpstream(t)
+			u.createUser = func(context.Context, *gatehousev1.CreateUserRequest) error { return test.err }
+			conn := u.serve(t)
+			got := newHouse(t, conn, conn).post(t, "/v1/users", `{}`)
+			got.wantFailure(t, test.status, test.reason)
+			if after := got.Header.Get("Retry-After"); after != test.retryAfter {
+				t.Errorf("Retry-After is %q, want %q", after, test.retryAfter)
+			}
+			if challenge := got.Header.Get("WWW-Authenticate"); challenge != "" {
+				t.Errorf("a browser would ask for a password: %q", challenge)
+			}
+			if strings.Contains(got.text, errTest.Error()) {
+				t.Errorf("the caller is told the cause: %s", got.text)
+			}
+		})
+	}
+}
+
+func TestTheRequestIDIsTakenOrMade(t *testing.T) {
+	h, u := newServedHouse(t)
+	taken := h.post(t, "/v1/users", `{}`, "X-Request-Id: from-the_client.7")
+	taken.wantHeader(t, "X-Request-Id", "from-the_client.7")
+	if got := u.lastSeen().Get("x-request-id"); !reflect.DeepEqual(got, []string{"from-the_client.7"}) {
+		t.Errorf("upstream is told the id %q", got)
+	}
+	for _, invalid := range []string{"", "two words", `a"b`, strings.Repeat("a", 129), "ä", "a,b"} {
+		got := h.post(t, "/v1/users", `{}`, "X-Request-Id: "+invalid).Header.Get("X-Request-Id")
+		if _, err := uuid.Parse(got); err != nil {
+			t.Errorf("%q is answered with the id %q", invalid, got)
+		}
+		if told := u.lastSeen().Get("x-request-id"); !reflect.DeepEqual(told, []string{got}) {
+			t.Errorf("upstream is told the id %q, the client %q", told, got)
+		}
+	}
+	if log := h.stop(t); !strings.Contains(log, `"request_id":"from-the_client.7"`) {
+		t.Errorf("the log lacks the request id: %s", log)
+	}
+}
+
+// TestNothingElseAClientSendsReachesUpstream: it would be read there as if the gateway had said it.
+func TestNothingElseAClientSendsReachesUpstream(t *testing.T) {
+	h, u := newServedHouse(t)
+	token := u.token(t)
+	rest := func() {
+		h.get(t, "/v1/users/me", "Authorization: Bearer "+token, "X-Request-Id: one", "Grpc-Metadata-X-User-Id: admin",
+			"Grpc-Metadata-Authorization: Bearer other", "X-User-Id: admin", "Cookie: a=b", "X-Forwarded-For: 1.2.3.4",
+			"Grpc-Metadata-X-Bytes-Bin: AAAA", "Grpc-Timeout: 5S").wantOK(t)
+	}
+	native := func() {
+		ctx := metadata.NewOutgoingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token,
+			"x-request-id", "one", "x-user-id", "admin", "x-bytes-bin", "\x00", "cookie", "a=b", "grpcgateway-authorization", "b"))
+		if _, err := gatehousev1.NewUserServiceClient(h.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, call := range map[string]func(){"REST": rest, "gRPC": native} {
+		call()
+		seen := u.lastSeen()
+		// These three are of the connection between gateway and upstream.
+		for _, own := range []string{":authority", "content-type", "user-agent"} {
+			delete(seen, own)
+		}
+		want := metadata.Pairs("authorization", "Bearer "+token, "x-request-id", "one")
+		if !reflect.DeepEqual(seen, want) {
+			t.Errorf("%s: upstream is told %v, want %v", name, seen, want)
+		}
+	}
+}
+
+func TestTheDocsLoadNothingFromOutside(t *testing.T) {
+	h, _ := newServedHouse(t)
+	page := h.get(t, "/docs/")
+	page.wantOK(t)
+	page.wantHeader(t, "Content-Type", "text/html; charset=utf-8")
+	page.wantHeader(t, "X-Content-Type-Options", "nosniff")
+	page.wantHeader(t, "Referrer-Policy", "no-referrer")
+	policy := page.Header.Get("Content-Security-Policy")
+	for _, rule := range []string{
+		"default-src 'none'", "script-src 'self' 'sha256-", "connect-src 'self'", "frame-ancestors 'none'",
+		"base-uri 'none'", "form-action 'none'",
+	} {
+		if !strings.Contains(policy, rule) {
+			t.Errorf("the policy lacks %q: %s", rule, policy)
+		}
+	}
+	if script, _, _ := strings.Cut(policy[strings.Index(policy, "script-src"):], ";"); strings.Contains(script, "unsafe") {
+		t.Errorf("any script may run: %s", script)
+	}
+	asset := regexp.MustCompile(`/docs/[A-Za-z0-9_.-]+\.js`).FindString(page.text)
+	if asset == "" {
+		t.Fatalf("the page names no script: %s", page.text)
+	}
+	script := h.get(t, asset)
+	script.wantOK(t)
+	script.wantHeader(t, "Cache-Control", "public, max-age=3600")
+	for _, path := range []string{"/docs/no-such-file.js", "/docs/no/such/file", "/docs/%2e%2e/secret"} {
+		h.get(t, path).wantFailure(t, 404, "ROUTE_NOT_FOUND")
+	}
+	for from, to := range map[string]string{"/": "/docs/", "/docs": "/docs/"} {
+		moved := h.get(t, from)
+		moved.wantHeader(t, "Location", to)
+		if moved.StatusCode != http.StatusFound {
+			t.Errorf("%s answers %d", from, moved.StatusCode)
+		}
+	}
+	document := h.get(t, "/openapi.json")
+	document.wantOK(t)
+	if !json.Valid([]byte(document.text)) {
+		t.Error("the OpenAPI document is no JSON")
+	}
+}
+
+func TestAPanicIsInternalAndOnlyTheLogIsTold(t *testing.T) {
+	h := newHouse(t, panicking{}, panicking{})
+	got := h.post(t, "/v1/users", `{"password":"`+secret+`"}`, "X-Request-Id: the-panic")
+	got.wantFailure(t, 500, "INTERNAL")
+	if strings.Contains(got.text, "own words") || strings.Contains(got.text, "goroutine") {
+		t.Errorf("the caller is told: %s", got.text)
+	}
+	log := h.stop(t)
+	for line := range strings.Lines(log) {
+		if strings.Contains(line, "the panic's own words") && strings.Contains(line, `"request_id":"the-panic"`) &&
+			strings.Contains(line, `"level":"ERROR"`) && strings.Contains(line, "house_test.go") {
+			return
+		}
+	}
+	t.Errorf("no line of the log has the panic, its stack and the request id: %s", log)
+}
+
+func TestUpstreamAwayOverREST(t *testing.T) {
+	conn := away(t)
+	h := newHouse(t, conn, conn)
+	for _, got := range []*answer{
+		h.post(t, "/v1/users", `{}`), h.get(t, "/.well-known/jwks.json"),
+		// Without keys nothing is known of the token: not that it is invalid.
+		h.get(t, "/v1/users/me", "Authorization: Bearer "+newUpstream(t).token(t)),
+	} {
+		told := got.wantFailure(t, 503, "UNAVAILABLE")
+		got.wantHeader(t, "Retry-After", "1")
+		if len(told.Details) != 2 || told.Details[1].RetryDelay != "1s" {
+			t.Errorf("details are %+v", told.Details)
+		}
+	}
+	ready := h.get(t, "/readyz")
+	if ready.StatusCode != 503 || !strings.Contains(ready.text, `"status":"NOT_SERVING"`) {
+		t.Errorf("readyz is %d: %s", ready.StatusCode, ready.text)
+	}
+	h.get(t, "/healthz").wantOK(t) // The process is well: to restart it mends nothing.
+}
+
+func FuzzREST(f *testing.F) {
+	h, _ := newServedHouse(f)
+	for _, seed := range []string{
+		``, `{}`, `null`, `[]`, `{"email":"a@b.c","fullName":"A","password":"12345678"}`, `{"email":1}`, `{"x":{"y":[]}}`,
+		`{"email":"\ud800"}`, "{\"\xff\":1}", `{"` + strings.Repeat("\U0001F511", 40) + `":1}`, `{"email":1e999}`, `{"":""}`,
+	} {
+		f.Add([]byte(seed), "application/json")
+	}
+	f.Add([]byte(`{}`), "application/json; charset=\"")
+	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.base+"/v1/users", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Content-Type", contentType)
+		response, err := h.client.Do(request)
+		if err != nil {
+			return // The header is not one that can be sent.
+		}
+		defer func() { _ = response.Body.Close() }()
+		text, err := io.ReadAll(response.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if response.StatusCode >= 500 || !json.Valid(text) {
+			t.Errorf("answer is %d: %s", response.StatusCode, text)
+		}
+	})
+}
