@@ -102,7 +102,7 @@ func Status(err error) *status.Status {
 // fromCode gives a reason to what grpc-go made itself: a connection that failed, a message over the limit, a method
 // that is not there.
 func fromCode(code codes.Code, cause error) *Error {
-	switch code { //nolint:exhaustive // every other code is one that grpc-go does not make by itself
+	switch code {
 	case codes.Unavailable:
 		return Unavailable(cause)
 	case codes.DeadlineExceeded:

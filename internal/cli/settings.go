@@ -79,7 +79,8 @@ type databaseSettings struct {
 func (s *databaseSettings) database() (storeservice.Database, error) {
 	password, err := s.DatabasePassword.orFile(s.DatabasePasswordFile, "--database-password")
 	if s.DatabaseURL == "" {
-		err = errors.Join(err, errors.New("--database-url is missing: for example mysql://gatehouse@localhost:3306/gatehouse"))
+		missing := errors.New("--database-url is missing: for example mysql://gatehouse@localhost:3306/gatehouse")
+		err = errors.Join(err, missing)
 	}
 	return storeservice.Database{URL: s.DatabaseURL, Password: password}, err
 }
@@ -150,9 +151,12 @@ func (s secret) orFile(path, flag string) (string, error) {
 		return "", fmt.Errorf("%s-file: %w", flag, err)
 	}
 	defer func() { _ = file.Close() }() // It was only read.
-	content, err := io.ReadAll(io.LimitReader(file, secretFileLimit))
+	content, err := io.ReadAll(io.LimitReader(file, secretFileLimit+1))
 	if err != nil {
 		return "", fmt.Errorf("%s-file: %w", flag, err)
+	}
+	if len(content) > secretFileLimit { // What is cut off would be missed later, as a wrong password.
+		return "", fmt.Errorf("%s-file: %s is over %d bytes", flag, path, secretFileLimit)
 	}
 	value := strings.TrimSpace(string(content))
 	if value == "" {

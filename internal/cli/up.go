@@ -121,12 +121,12 @@ func runStacked(ctx context.Context, services ...func(context.Context) error) er
 	for _, run := range services {
 		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 		context.AfterFunc(previous, stop)
-		ended, end := context.WithCancel(context.WithoutCancel(ctx)) //nolint:fatcontext // each is a signal of its own
+		ended, end := context.WithCancel(context.WithoutCancel(ctx))
 		group.Go(func() error {
 			defer end()
 			return run(serving)
 		})
-		previous = ended
+		previous = ended //nolint:fatcontext // a chain of signals is what is meant
 	}
 	return group.Wait()
 }

@@ -48,7 +48,7 @@ func Dial(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 // InProcess tells Dial to connect to a listener in this process, with the target "passthrough:///in-process". Calls
 // pass the same interceptors as over a network.
 func InProcess(listener interface {
-	DialContext(context.Context) (net.Conn, error)
+	DialContext(ctx context.Context) (net.Conn, error)
 },
 ) grpc.DialOption {
 	return grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {

@@ -39,7 +39,7 @@ func LogCall(
 	ctx context.Context, log *slog.Logger, level slog.Level, method string, took time.Duration, err error,
 ) {
 	st := apierr.Status(err)
-	switch st.Code() { //nolint:exhaustive // the rest are the caller's
+	switch st.Code() {
 	case codes.Internal:
 		level = slog.LevelError
 	case codes.Unavailable, codes.DeadlineExceeded:

@@ -90,7 +90,7 @@ var challenges = map[gatehousev1.ErrorReason]string{
 
 // httpStatus follows the table of google.rpc.Code but where HTTP has a more exact word.
 func httpStatus(st *status.Status, reason gatehousev1.ErrorReason) int {
-	switch reason { //nolint:exhaustive // the rest follows its code
+	switch reason {
 	case gatehousev1.ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND:
 		return http.StatusNotFound
 	case gatehousev1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:

@@ -20,7 +20,7 @@ func TestOnlyTheStoreCanSign(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, dependency := range strings.Fields(string(output)) {
+		for dependency := range strings.FieldsSeq(string(output)) {
 			for _, prefix := range forbidden {
 				if strings.HasPrefix(dependency, prefix) {
 					t.Errorf("the %s links %s", service, dependency)

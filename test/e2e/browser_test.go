@@ -82,8 +82,8 @@ func execute(t *testing.T, page context.Context, operation string) string {
 	block := chromedp.CSS("#operations-" + operation)
 	answer := block + " .live-responses-table .response-col_description code"
 	// The answer of the call before goes away first, so that it cannot be taken for the new one.
-	clear := fmt.Sprintf(`document.querySelector(%q)?.click()`, block+" .btn-clear")
-	if _, err := chromedp.Run(page, chromedp.Evaluate[any](clear)); err != nil {
+	forget := fmt.Sprintf(`document.querySelector(%q)?.click()`, block+" .btn-clear")
+	if _, err := chromedp.Run(page, chromedp.Evaluate[any](forget)); err != nil {
 		t.Fatalf("clear %s: %v", operation, err)
 	}
 	if err := chromedp.Do(page,

@@ -55,7 +55,7 @@ func notAnAddress(name, email string) corpusCase {
 var signUpCases = []corpusCase{
 	ok(checked(signsUp("everything in order", func(*residents, *gatehousev1.CreateUserRequest) {}), newcomer)),
 	ok(withEmail("address with a tag", func(r *residents) string { return r.address("a+b") })),
-	ok(withEmail("address with white space around it", func(r *residents) string { return " \t" + r.address("spaced") + "\n" })),
+	ok(withEmail("address with white space around it", func(r *residents) string { return " \t" + r.address("spaced") + "\u00a0\n" })),
 	ok(withEmail("address beyond ASCII", func(r *residents) string { return r.address("δοκιμή") })),
 	ok(withEmail("address that differs from another's in an accent", func(r *residents) string {
 		return "jose." + uuid.NewString()[:8] + r.tag + "@example.com"

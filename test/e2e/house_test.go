@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -125,9 +126,9 @@ func (h *house) connect(t *testing.T, rest, native string) {
 // stop ends all processes with SIGTERM, the last one first, and wants exit code 0 of each.
 func (h *house) stop(t *testing.T) {
 	t.Helper()
-	for i := len(h.processes) - 1; i >= 0; i-- {
-		if code, err := h.processes[i].Stop(); err != nil || code != 0 {
-			t.Errorf("%s ended with %d, %v\n%s", h.processes[i].Args[0], code, err, h.processes[i].Tail())
+	for _, process := range slices.Backward(h.processes) {
+		if code, err := process.Stop(); err != nil || code != 0 {
+			t.Errorf("%s ended with %d, %v\n%s", process.Args[0], code, err, process.Tail())
 		}
 	}
 }

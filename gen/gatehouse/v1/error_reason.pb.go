@@ -52,8 +52,9 @@ const (
 	ErrorReason_ERROR_REASON_CANCELLED ErrorReason = 4
 	// More work of this kind is under way than is taken on. Code `RESOURCE_EXHAUSTED`, with `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 5
-	// The request could not be read: JSON that does not parse, an unknown field or query parameter, a value of another
-	// type, or bytes that are no protobuf message. Code `INVALID_ARGUMENT`.
+	// The request could not be read: JSON that does not parse, an unknown field, a value of another type, or
+	// bytes that are no protobuf message. `google.rpc.BadRequest` names the fields where they can be told. Code
+	// `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_MALFORMED_REQUEST ErrorReason = 10
 	// The request breaks a rule of the contract; `google.rpc.BadRequest` names each field and what is wrong with it.
 	// Code `INVALID_ARGUMENT`.

@@ -335,10 +335,10 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12$\n" +
 	"\aversion\x18\x06 \x01(\x03B\n" +
-	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\"\xb4\x05\n" +
-	"\x11CreateUserRequest\x12\xef\x02\n" +
-	"\x05email\x18\x01 \x01(\tB\xd8\x02\xe0A\x02\xbaH\xd1\x02\xba\x01\xb3\x02\n" +
-	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xee\x01this == '' || this.matches(r'^\\s*[\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]+(\\.[\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]+)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*\\s*$')\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xdc\x01\n" +
+	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\"\xc2\x05\n" +
+	"\x11CreateUserRequest\x12\xfd\x02\n" +
+	"\x05email\x18\x01 \x01(\tB\xe6\x02\xe0A\x02\xbaH\xdf\x02\xba\x01\xc1\x02\n" +
+	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xfc\x01this == '' || this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]+(\\.[\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]+)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$')\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xdc\x01\n" +
 	"\tfull_name\x18\x02 \x01(\tB\xbe\x01\xe0A\x02\xbaH\xb7\x01\xba\x01\x9c\x01\n" +
 	"\x13full_name.printable\x127must have a visible character and no control characters\x1aLthis == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}]') && !this.matches(r'\\p{Cc}'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
 	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$ \b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"A\n" +

@@ -1,0 +1,330 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+)
+
+// hidden stands for a secret. Nothing that is printed may ever hold it.
+const hidden = "hunter2-9f3c"
+
+// masterKey is one that is right.
+var masterKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, storeservice.MasterKeySize))
+
+// setenv gives the tests an environment of their own: kong reads the process's.
+func setenv(t *testing.T, variables ...string) []string {
+	t.Helper()
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, envPrefix) {
+			t.Setenv(name, value) // So that it comes back afterwards.
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for _, variable := range variables {
+		name, value, _ := strings.Cut(variable, "=")
+		t.Setenv(name, value)
+	}
+	return variables
+}
+
+// run runs gatehouse as main does.
+func run(t *testing.T, args []string, environment ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = Main(args, setenv(t, environment...), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func write(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestAllFaultsAreToldAtOnce(t *testing.T) {
+	code, stdout, stderr := run(t, []string{
+		"store", "--log-level=loud", "--log-format=xml", "--access-token-lifetime=soon", "--argon2-memory=much",
+		"--argon2-iterations=0", "--signing-algorithm=HS256", "--issuer=", "--audience=",
+	}, "GATEHOUSE_MASTR_KEY="+hidden, "GATEHOUSE_ARGON2_PARALLELISM=99")
+	if code != exitUsage || stdout != "" {
+		t.Errorf("exit code is %d, stdout %q", code, stdout)
+	}
+	for _, fault := range []string{
+		`--log-level is "loud"`, `--log-format is "xml"`, "--access-token-lifetime", "--argon2-memory", "iterations",
+		"parallelism", `"HS256"`, "issuer", "audience", "--database-url is missing", "the master key is missing",
+		"GATEHOUSE_MASTR_KEY is not a setting",
+	} {
+		lines := 0
+		for line := range strings.Lines(strings.ToLower(stderr)) {
+			if !strings.HasPrefix(line, "gatehouse: ") {
+				t.Errorf("a line does not tell who speaks: %q", line)
+			}
+			if strings.Contains(line, strings.ToLower(fault)) {
+				lines++
+			}
+		}
+		if lines == 0 {
+			t.Errorf("nothing is said of %s: %s", fault, stderr)
+		}
+	}
+	if strings.Contains(stderr, hidden) {
+		t.Errorf("a secret is printed: %s", stderr)
+	}
+}
+
+func TestFaultsOfEachCommand(t *testing.T) {
+	good := []string{"--database-url=mysql://gatehouse@localhost/gatehouse", "--master-key=" + masterKey}
+	for _, test := range []struct {
+		name  string
+		args  []string
+		fault string
+	}{
+		{"no such command", []string{"serve"}, "serve"},
+		{"no such flag", []string{"gateway", "--prot=1"}, "--prot"},
+		{"an argument too many", []string{"gateway", "now"}, "now"},
+		{"a database password in the URL", append(good[1:], "store", "--database-url=mysql://g:"+hidden+"@h/d"), "must not hold the password"},
+		{"a database URL that cannot be read", []string{"migrate", "--database-url=mysql://g:%" + hidden + "@h/d"}, "database URL"},
+		{"a database of another kind", []string{"migrate", "--database-url=oracle:" + hidden}, "must be mysql://"},
+		{"no database", []string{"migrate"}, "--database-url is missing"},
+		{"a short master key", []string{"store", good[0], "--master-key=" + hidden}, "not 32 bytes in base64"},
+		{"a master key without base64", []string{"store", good[0], "--master-key=" + strings.Repeat("!", 44)}, "not 32 bytes in base64"},
+		{"a Redis password in the URL", []string{"cache", "--redis-url=redis://:" + hidden + "@h:6379/0"}, "password"},
+		{"a Redis URL that cannot be read", []string{"cache", "--redis-url=redis://%" + hidden}, "Redis"},
+		{"a lifetime beyond a day", append(good, "store", "--access-token-lifetime=25h"), "not 1s to 24h"},
+		{"a cache time that is none", []string{"cache", "--cache-ttl=" + "long"}, "--cache-ttl"},
+		{"up with another algorithm", []string{"up", "--signing-algorithm=RS256"}, `"RS256"`},
+		{"health with another log", []string{"health", "--log-format=xml"}, "--log-format"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			// The command is to come first; flags of its own follow.
+			args := test.args
+			if strings.HasPrefix(args[0], "--") {
+				for i, arg := range args {
+					if !strings.HasPrefix(arg, "--") {
+						args = append([]string{arg}, append(append([]string{}, args[:i]...), args[i+1:]...)...)
+						break
+					}
+				}
+			}
+			code, _, stderr := run(t, args)
+			if code != exitUsage || !strings.Contains(strings.ToLower(stderr), strings.ToLower(test.fault)) {
+				t.Errorf("exit code is %d, want %d; stderr: %s", code, exitUsage, stderr)
+			}
+			if strings.Contains(stderr, hidden) {
+				t.Errorf("a secret is printed: %s", stderr)
+			}
+		})
+	}
+}
+
+func TestAnUnknownVariableIsRefused(t *testing.T) {
+	code, _, stderr := run(t, []string{"migrate", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "db")},
+		"GATEHOUSE_DATABASE_PASWORD="+hidden, "GATEHOUSE_=1", "GATEHOUSE_LOG_LEVEL=info", "GATEHOUSEKEEPER=x", "PATH_TO=y")
+	if code != exitUsage {
+		t.Errorf("exit code is %d", code)
+	}
+	want := "gatehouse: GATEHOUSE_ is not a setting of any command\n" +
+		"gatehouse: GATEHOUSE_DATABASE_PASWORD is not a setting of any command\n"
+	if stderr != want {
+		t.Errorf("stderr is %q, want %q", stderr, want)
+	}
+}
+
+// TestAVariableOfAnotherCommandIsTaken: one environment file serves all services.
+func TestAVariableOfAnotherCommandIsTaken(t *testing.T) {
+	chosen := parsed(t, []string{"cache"}, "GATEHOUSE_CACHE_ADDRESS=elsewhere:1", "GATEHOUSE_MASTER_KEY="+hidden,
+		"GATEHOUSE_REDIS_URL=redis://elsewhere:6379/0")
+	if got := chosen.(*cache).RedisURL; got != "redis://elsewhere:6379/0" {
+		t.Errorf("the URL is %s", got)
+	}
+}
+
+func parsed(t *testing.T, args []string, environment ...string) command {
+	t.Helper()
+	chosen, err := parse(args, setenv(t, environment...), &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return chosen
+}
+
+func TestFlagsWinOverVariablesAndVariablesOverDefaults(t *testing.T) {
+	for _, test := range []struct {
+		want        string
+		args        []string
+		environment []string
+	}{
+		{"http://localhost:8080", nil, nil},
+		{"http://of.variable", nil, []string{"GATEHOUSE_ISSUER=http://of.variable"}},
+		{"http://of.flag", []string{"--issuer=http://of.flag"}, []string{"GATEHOUSE_ISSUER=http://of.variable"}},
+	} {
+		chosen := parsed(t, append([]string{"gateway"}, test.args...), test.environment...)
+		if got := chosen.(*gateway).Issuer; got != test.want {
+			t.Errorf("issuer is %q, want %q", got, test.want)
+		}
+	}
+}
+
+func TestSecrets(t *testing.T) {
+	for _, test := range []struct {
+		name, given, file, want, fault string
+	}{
+		{"neither", "", "", "", ""},
+		{"given", hidden, "", hidden, ""},
+		{"in a file", "", write(t, hidden), hidden, ""},
+		{"in a file with white space around", "", write(t, "\n "+hidden+"\r\n"), hidden, ""},
+		{"both", hidden, write(t, hidden), "", "--password and --password-file are both given"},
+		{"an empty file", "", write(t, ""), "", "is empty"},
+		{"a file of white space", "", write(t, " \n"), "", "is empty"},
+		{"no file", "", filepath.Join(t.TempDir(), "nothing"), "", "no such file"},
+		{"a folder", "", t.TempDir(), "", "--password-file"},
+		{"a file over the limit", "", write(t, strings.Repeat(hidden, secretFileLimit/len(hidden)+1)), "", "over"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := secret(test.given).orFile(test.file, "--password")
+			if test.fault == "" {
+				if err != nil || got != test.want {
+					t.Errorf("orFile = %q, %v", got, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), test.fault) || got != "" {
+				t.Errorf("orFile = %.20q, %v; want an error with %q", got, err, test.fault)
+			}
+			if err != nil && strings.Contains(err.Error(), hidden) {
+				t.Errorf("a secret is printed: %v", err)
+			}
+		})
+	}
+}
+
+func TestSecretsOfTheStoreComeFromEverywhere(t *testing.T) {
+	const url = "GATEHOUSE_DATABASE_URL=mysql://gatehouse@localhost/gatehouse"
+	for _, environment := range [][]string{
+		{url, "GATEHOUSE_MASTER_KEY=" + masterKey, "GATEHOUSE_DATABASE_PASSWORD=" + hidden},
+		{url, "GATEHOUSE_MASTER_KEY_FILE=" + write(t, masterKey+"\n"), "GATEHOUSE_DATABASE_PASSWORD_FILE=" + write(t, hidden+"\n")},
+	} {
+		config, err := parsed(t, []string{"store"}, environment...).(*store).config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(config.MasterKey, bytes.Repeat([]byte{7}, 32)) || config.Database.Password != hidden {
+			t.Errorf("config is %+v", config)
+		}
+	}
+	code, _, stderr := run(t, []string{"store"}, url, "GATEHOUSE_MASTER_KEY="+masterKey,
+		"GATEHOUSE_MASTER_KEY_FILE="+write(t, masterKey), "GATEHOUSE_DATABASE_PASSWORD="+hidden,
+		"GATEHOUSE_DATABASE_PASSWORD_FILE="+write(t, hidden))
+	if code != exitUsage || strings.Count(stderr, "are both given") != 2 {
+		t.Errorf("exit code is %d; stderr: %s", code, stderr)
+	}
+	if strings.Contains(stderr, hidden) || strings.Contains(stderr, masterKey) {
+		t.Errorf("a secret is printed: %s", stderr)
+	}
+}
+
+func TestASecretIsNotPrinted(t *testing.T) {
+	chosen := parsed(t, []string{"cache", "--redis-password=" + hidden}).(*cache)
+	if got := chosen.RedisPassword.String(); got != "(secret)" {
+		t.Errorf("String = %q", got)
+	}
+	var log bytes.Buffer
+	(&logSettings{LogLevel: "info", LogFormat: "json"}).logger(&log).Info("settings", "password", chosen.RedisPassword)
+	if strings.Contains(log.String(), hidden) || !strings.Contains(log.String(), "(secret)") {
+		t.Errorf("the log is %s", log.String())
+	}
+	_, help, _ := run(t, []string{"cache", "--help"}, "GATEHOUSE_REDIS_PASSWORD="+hidden)
+	if help == "" || strings.Contains(help, hidden) {
+		t.Errorf("help prints the secret: %s", help)
+	}
+}
+
+func TestHelpNamesEveryVariable(t *testing.T) {
+	parser, err := newParser(&commands{}, &lateFaults{}, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	variable := regexp.MustCompile(`^GATEHOUSE_[A-Z0-9_]+$`)
+	for _, child := range parser.Model.Children {
+		code, help, stderr := run(t, []string{child.Name, "--help"})
+		if code != exitOK || stderr != "" {
+			t.Errorf("%s --help: exit code is %d, stderr %q", child.Name, code, stderr)
+		}
+		flat := strings.Join(strings.Fields(help), "")
+		flags := 0
+		for _, flag := range child.Flags {
+			if flag.Name == "help" {
+				continue
+			}
+			flags++
+			if flag.Help == "" || len(flag.Envs) != 1 || !variable.MatchString(flag.Envs[0]) {
+				t.Errorf("%s --%s has variables %v and help %q", child.Name, flag.Name, flag.Envs, flag.Help)
+				continue
+			}
+			if !strings.Contains(flat, "--"+flag.Name) || !strings.Contains(flat, "$"+flag.Envs[0]) {
+				t.Errorf("%s --help does not name --%s and %s: %s", child.Name, flag.Name, flag.Envs[0], help)
+			}
+		}
+		if flags == 0 {
+			t.Errorf("%s has no flags", child.Name)
+		}
+	}
+	if len(parser.Model.Children) != reflect.TypeFor[commands]().NumField() {
+		t.Errorf("there are %d commands", len(parser.Model.Children))
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	database := "--database-url=sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")
+	for _, test := range []struct {
+		name string
+		args []string
+		want int
+	}{
+		{"nothing asked", nil, exitOK},
+		{"help", []string{"--help"}, exitOK},
+		{"help of a command", []string{"migrate", "--help"}, exitOK},
+		{"a migration", []string{"migrate", database}, exitOK},
+		{"the same again", []string{"migrate", database}, exitOK},
+		{"a folder that is not there", []string{"migrate", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "no", "such", "db")}, exitFailed},
+		{"an address that cannot be listened on", []string{"gateway", "--http=127.0.0.1:-1", "--grpc=127.0.0.1:-1"}, exitFailed},
+		{"a service that is not there", []string{"health", "--address=127.0.0.1:1"}, exitFailed},
+		{"a wrong flag", []string{"migrate", "--no-such-flag"}, exitUsage},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			code, stdout, stderr := run(t, test.args)
+			if code != test.want {
+				t.Errorf("exit code is %d, want %d; stderr: %s", code, test.want, stderr)
+			}
+			if test.want != exitOK && !strings.Contains(stderr, "gatehouse: ") {
+				t.Errorf("stderr is %q", stderr)
+			}
+			if len(test.args) == 0 && !strings.Contains(stdout, "gateway") {
+				t.Errorf("the help is %q", stdout)
+			}
+		})
+	}
+}
+
+func TestBothAddressesThatCannotBeListenedOnAreTold(t *testing.T) {
+	_, _, stderr := run(t, []string{"gateway", "--http=127.0.0.1:-1", "--grpc=127.0.0.1:-1"})
+	for _, flag := range []string{"--http", "--grpc"} {
+		if !strings.Contains(stderr, flag) {
+			t.Errorf("nothing is said of %s: %s", flag, stderr)
+		}
+	}
+}
