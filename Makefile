@@ -9,7 +9,7 @@ generators := $(addprefix $(bin)/,buf openapiv3-merge protoc-gen-go protoc-gen-g
 	protoc-gen-openapiv3)
 linters := $(addprefix $(bin)/,golangci-lint govulncheck)
 imports := build/protoimports/.written
-# Where generated files are made before they replace, or are compared with, those of the tree. Go skips a folder of this name.
+# Where files are generated before they replace, or are compared with, those of the tree. Go skips folders named so.
 fresh := build/_generated
 
 .PHONY: help

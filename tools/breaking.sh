@@ -18,9 +18,15 @@ base=$(find_main) || {
 	exit 1
 }
 
-# On main itself there is nothing to compare: what it brought is the difference to the commit before.
+# On main itself there is no difference to main: what counts is what its last commit brought.
 if git diff --quiet "$base" -- api; then
-	base=$(git rev-parse --quiet --verify "$base^{commit}^") || base=$base
+	if [ "$(git rev-parse --is-shallow-repository)" = true ]; then
+		git fetch --quiet --deepen=1 origin main || true # Without it, see the next line.
+	fi
+	if ! base=$(git rev-parse --quiet --verify "$base^"); then
+		echo 'buf breaking: api/ is that of main, and no commit before it is here: nothing to compare with'
+		exit 0
+	fi
 fi
 
 if ! git cat-file -e "$base:api" 2>/dev/null; then

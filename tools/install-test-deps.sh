@@ -20,11 +20,11 @@ look() {
 	{ have mariadbd && have mariadb-install-db; } || packages="$packages mariadb-server"
 	have redis-server || packages="$packages redis-server"
 	have chromium chromium-browser google-chrome || packages="$packages chromium fonts-dejavu-core"
+	# The race detector needs cgo, and cgo a C compiler.
+	have "${CC:-cc}" || packages="$packages gcc libc6-dev"
 }
 
 look
-# The race detector needs cgo, and cgo a C compiler.
-command -v "${CC:-cc}" >/dev/null 2>&1 || packages="$packages gcc libc6-dev"
 [ -n "$packages" ] || exit 0
 
 if [ "$(id -u)" != 0 ] || ! have apt-get; then
