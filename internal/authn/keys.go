@@ -130,7 +130,7 @@ func (s *KeySet) fetchAll(ctx context.Context, began time.Time) (map[string]publ
 	for _, key := range response.GetKeys() {
 		public, err := jwk.Public(key)
 		if err != nil {
-			return nil, fmt.Errorf("read a public key: %w", err)
+			continue // A kind of key that this version does not know (RFC 7517, section 5): the others still verify.
 		}
 		keys[key.GetKid()] = publicKey{algorithm: key.GetAlg(), public: public, fetched: began}
 	}

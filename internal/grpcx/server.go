@@ -29,8 +29,15 @@ const (
 	// maxStreams bounds the calls that one connection may have under way.
 	maxStreams = 1000
 
+	// maxConnectionIdle and maxConnectionAge end connections that nobody uses, and those that are old.
+	maxConnectionIdle = 5 * time.Minute
+	maxConnectionAge  = 30 * time.Minute
+
 	// connectionTimeout bounds the handshake of a new connection.
 	connectionTimeout = 5 * time.Second
+
+	// probeTimeout bounds a look at what a service needs, for its health.
+	probeTimeout = time.Second
 
 	// DrainTimeout is how long calls under way may take to end once a service was told to stop.
 	DrainTimeout = 10 * time.Second
@@ -44,7 +51,11 @@ func Limits() []grpc.ServerOption {
 		grpc.MaxHeaderListSize(maxHeaderSize),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(connectionTimeout),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{
+			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: maxConnectionIdle,
+			// A client that connects anew asks the name service anew, and finds replicas that have come since.
+			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: DrainTimeout,
+		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
 }
@@ -52,11 +63,35 @@ func Limits() []grpc.ServerOption {
 // Server is the gRPC server of a service behind the gateway, with grpc.health.v1 on it.
 type Server struct {
 	grpc   *grpc.Server
-	health *health.Server
+	health *probedHealth
 	log    *slog.Logger
 }
 
-// NewServer makes a server whose calls pass, in this order:
+// probedHealth is grpc.health.v1 that looks whether the service can work before it says so.
+type probedHealth struct {
+	*health.Server
+
+	probe func(context.Context) error
+}
+
+// Check implements grpc.health.v1.
+func (h *probedHealth) Check(
+	ctx context.Context, req *healthpb.HealthCheckRequest,
+) (*healthpb.HealthCheckResponse, error) {
+	response, err := h.Server.Check(ctx, req)
+	if err != nil || response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		return response, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if h.probe(ctx) != nil {
+		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
+	}
+	return response, nil
+}
+
+// NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. Calls pass,
+// in this order:
 //
 //  1. request id: everything after can name the request
 //  2. access log: sees every outcome, refusals and panics included, and is where errors become statuses
@@ -64,7 +99,9 @@ type Server struct {
 //  4. authentication and policy: nothing below runs for a caller who may not call
 //  5. validation: after 4, so that strangers learn nothing of the rules from a method they may not call
 //  6. the handler
-func NewServer(log *slog.Logger, authenticator *authn.Authenticator) (*Server, error) {
+func NewServer(
+	log *slog.Logger, authenticator *authn.Authenticator, probe func(context.Context) error,
+) (*Server, error) {
 	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, fmt.Errorf("make the validator: %w", err)
@@ -76,7 +113,7 @@ func NewServer(log *slog.Logger, authenticator *authn.Authenticator) (*Server, e
 		authenticator.Interceptor(healthpb.Health_ServiceDesc.ServiceName),
 		validation(validator),
 	))
-	server := &Server{grpc: grpc.NewServer(options...), health: health.NewServer(), log: log}
+	server := &Server{grpc: grpc.NewServer(options...), health: &probedHealth{health.NewServer(), probe}, log: log}
 	healthpb.RegisterHealthServer(server.grpc, server.health)
 	return server, nil
 }

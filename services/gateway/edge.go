@@ -22,11 +22,7 @@ type edge struct {
 // Invoke implements grpc.ClientConnInterface, so that the generated REST handlers can use an edge as their connection.
 // The caller's token is read from the incoming metadata of ctx.
 func (e *edge) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
-	route, ok := e.routes.of(method)
-	if !ok {
-		return apierr.RouteNotFound("there is no such method")
-	}
-	ctx, err := e.authenticator.Admit(ctx, method)
+	ctx, route, err := e.admit(ctx, method)
 	if err != nil {
 		return err
 	}
@@ -34,6 +30,17 @@ func (e *edge) Invoke(ctx context.Context, method string, args, reply any, optio
 		return upstreamError(err, args)
 	}
 	return nil
+}
+
+// admit finds the route of a method and checks that the caller may use it. It is called before anything of the request
+// is read: a stranger does not make the gateway work, and learns nothing of the rules of a request.
+func (e *edge) admit(ctx context.Context, method string) (context.Context, route, error) {
+	route, ok := e.routes.of(method)
+	if !ok {
+		return ctx, route, apierr.RouteNotFound("there is no such method")
+	}
+	ctx, err := e.authenticator.Admit(ctx, method)
+	return ctx, route, err
 }
 
 // NewStream implements grpc.ClientConnInterface. The public contract has no streams.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
+	_ "google.golang.org/grpc/encoding/gzip" // lets clients compress; the limit holds for what comes out
 	"google.golang.org/grpc/encoding/proto"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
@@ -68,18 +70,40 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 	if err := stream.SetHeader(metadata.Pairs(requestid.Header, requestid.FromContext(ctx))); err != nil {
 		return err
 	}
-	var request, response frame
-	if err := stream.RecvMsg(&request); err != nil {
-		return receiveError(err)
+	if _, _, err := s.edge.admit(ctx, method); err != nil {
+		return err
 	}
-	if len(request) > grpcx.MaxMessageSize {
-		return apierr.RequestTooLarge(nil)
-	}
-	err = s.edge.Invoke(ctx, method, &request, &response, grpc.ForceCodecV2(frameCodec{}))
+	var response frame
+	request, err := receive(stream)
 	if err != nil {
 		return err
 	}
+	if err := s.edge.Invoke(ctx, method, request, &response, grpc.ForceCodecV2(frameCodec{})); err != nil {
+		return err
+	}
 	return stream.SendMsg(&response)
+}
+
+// receive reads the message of a call. Like the body of a REST request it must be here within readTimeout. When receive
+// gives up and the call ends, the read that is still waiting ends with it.
+func receive(stream grpc.ServerStream) (*frame, error) {
+	request := new(frame)
+	received := make(chan error, 1)
+	go func() { received <- stream.RecvMsg(request) }()
+	late := time.NewTimer(readTimeout)
+	defer late.Stop()
+	select {
+	case err := <-received:
+		if err != nil {
+			return nil, receiveError(err)
+		}
+	case <-late.C:
+		return nil, apierr.DeadlineExceeded(fmt.Errorf("no message within %v", readTimeout))
+	}
+	if len(*request) > grpcx.MaxMessageSize {
+		return nil, apierr.RequestTooLarge(nil)
+	}
+	return request, nil
 }
 
 // receiveError says that a call without a readable message is the client's fault, not ours.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
@@ -313,8 +314,11 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 	<-entered
 	h.cancel()
 	<-stopping
-	for !h.service.draining.Load() {
-		runtime.Gosched()
+	for late := time.Now().Add(5 * time.Second); !h.service.draining.Load(); runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Error("health does not tell that the gateway drains")
+			break
+		}
 	}
 	select {
 	case <-h.ended:

@@ -53,7 +53,9 @@ func newRESTServer(ctx context.Context, edge *edge, health *health, log *slog.Lo
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		Protocols:         protocols(),
+		// net/http would answer OPTIONS * by itself, unseen by the log.
+		DisableGeneralOptionsHandler: true,
+		Protocols:                    protocols(),
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
@@ -68,9 +70,13 @@ func protocols() *http.Protocols {
 
 // newAPI registers the generated handlers of all public services.
 func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
+	methods, err := loadRESTMethods(edge.routes.services())
+	if err != nil {
+		return nil, err
+	}
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
-		runtime.WithMiddlewares(endProbe, readBody),
+		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody),
 		runtime.WithErrorHandler(writeCallError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 		// A form must not be taken for a GET, nor a header for the method: neither is in the contract.

@@ -1,8 +1,8 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -11,29 +11,42 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
+// maxFaultsTold bounds how many fields an error names.
+const maxFaultsTold = 16
+
 // maxNameShown bounds how much of an unknown field's name is told back, in bytes.
 const maxNameShown = 64
 
 // explain says why a JSON value is not the message. It names the fields at fault, but never repeats a value: errors go
-// to logs, and a value may be a password.
+// to logs, and a value may be a password. It stops at maxFaultsTold, so that a body of a hundred thousand faults costs no
+// more than one of a few.
 func explain(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &members); err != nil || members == nil {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
 		return apierr.MalformedRequest("the body must be a JSON object", nil)
 	}
 	var faults []*errdetails.BadRequest_FieldViolation
-	for name, value := range members {
+	for len(faults) < maxFaultsTold && decoder.More() {
+		name, value, err := member(decoder)
+		if err != nil {
+			break
+		}
 		if fault := faultOf(name, value, message.Fields()); fault != "" {
 			faults = append(faults, &errdetails.BadRequest_FieldViolation{Field: shown(name), Description: fault})
 		}
 	}
-	slices.SortFunc(faults, func(a, b *errdetails.BadRequest_FieldViolation) int {
-		if a.GetField() < b.GetField() {
-			return -1
-		}
-		return 1
-	})
 	return apierr.MalformedFields(faults)
+}
+
+// member reads the next member of an object.
+func member(decoder *json.Decoder) (name string, value json.RawMessage, err error) {
+	token, err := decoder.Token()
+	if err != nil {
+		return "", nil, err
+	}
+	name, _ = token.(string)
+	err = decoder.Decode(&value)
+	return name, value, err
 }
 
 // faultOf tells what is wrong with a member, or "" if nothing is seen.

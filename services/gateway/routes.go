@@ -13,9 +13,8 @@ import (
 
 // route says where the calls of one public service go, and how its generated REST handlers are registered.
 type route struct {
-	upstream string
-	conn     grpc.ClientConnInterface
-	rest     func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error
+	conn grpc.ClientConnInterface
+	rest func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error
 }
 
 // routes are the public services by their full names. A service that is not here is not reachable from outside.
@@ -24,19 +23,19 @@ type routes map[string]route
 func newRoutes(upstreams Upstreams) routes {
 	return routes{
 		gatehousev1.UserService_ServiceDesc.ServiceName: {
-			"cache", upstreams.Cache,
+			upstreams.Cache,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 				return gatehousev1.RegisterUserServiceHandlerClient(ctx, mux, gatehousev1.NewUserServiceClient(conn))
 			},
 		},
 		gatehousev1.SessionService_ServiceDesc.ServiceName: {
-			"cache", upstreams.Cache,
+			upstreams.Cache,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 				return gatehousev1.RegisterSessionServiceHandlerClient(ctx, mux, gatehousev1.NewSessionServiceClient(conn))
 			},
 		},
 		gatehousev1.KeyService_ServiceDesc.ServiceName: {
-			"store", upstreams.Store,
+			upstreams.Store,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 				return gatehousev1.RegisterKeyServiceHandlerClient(ctx, mux, gatehousev1.NewKeyServiceClient(conn))
 			},

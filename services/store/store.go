@@ -109,7 +109,7 @@ func newServer(ctx context.Context, config Config, db *storage.Storage, log *slo
 	}
 	keys := authn.NewKeySet(keyring.PublicKeys, time.Now)
 	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now)
-	server, err := grpcx.NewServer(log, authn.NewAuthenticator(policies, verifier))
+	server, err := grpcx.NewServer(log, authn.NewAuthenticator(policies, verifier), db.Ping)
 	if err != nil {
 		return nil, err
 	}

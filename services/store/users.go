@@ -3,9 +3,11 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -27,6 +29,9 @@ type userService struct {
 func (s *userService) CreateUser(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {
+	if password.TooShort(req.GetPassword()) {
+		return nil, passwordTooShort()
+	}
 	hash, err := s.hasher.Hash(ctx, req.GetPassword())
 	if err != nil {
 		return nil, err
@@ -66,6 +71,14 @@ func (s *userService) ReadUser(
 		return nil, translate(err)
 	}
 	return &gatehousev1.ReadUserResponse{User: resource(user)}, nil
+}
+
+// passwordTooShort is what the rule of the contract says of a password that is too short as it stands.
+func passwordTooShort() error {
+	return apierr.InvalidFields([]*errdetails.BadRequest_FieldViolation{{
+		Field: "password", Reason: "STRING_MIN_BYTES",
+		Description: fmt.Sprintf("must be at least %d bytes, in Unicode normal form KC too", password.MinLength),
+	}})
 }
 
 func resource(user storage.User) *gatehousev1.User {

@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -82,6 +83,19 @@ var malformed = []malformedCase{
 	{
 		name: "a number for a text", rest: asJSON(`{"password":12345678}`),
 		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"password"},
+	},
+	{
+		name: "a hundred thousand unknown fields", rest: asJSON("{" + strings.Repeat(`"x":1,`, 100_000) + `"y":1}`),
+		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST",
+		fields: slices.Repeat([]string{"x"}, 16),
+	},
+	{
+		name: "nonsense for a method that wants a token",
+		rest: func() (string, string, http.Header, []byte) {
+			return http.MethodGet, "/v1/users/me", http.Header{"Content-Type": {"application/json"}}, []byte("{x")
+		},
+		native: func() (string, []byte) { return "/gatehouse.v1.UserService/ReadUser", []byte("\xff\xff") },
+		code:   codes.Unauthenticated, http: http.StatusUnauthorized, reason: "ACCESS_TOKEN_MISSING",
 	},
 	{
 		name: "over 1 MiB", rest: asJSON(`{"email":"` + strings.Repeat("a", 1<<20) + `"}`),

@@ -123,10 +123,11 @@ type CreateUserRequest struct {
 	// Addresses that differ only in case, Unicode normalisation or surrounding white space are the same address; those
 	// that differ in accents are not.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
-	// The name to show: 1 to 200 characters, not only white space, no control characters.
+	// The name to show: 1 to 200 characters of which one can be seen, no control characters, none that turn the direction
+	// of what stands around it.
 	FullName string `protobuf:"bytes,2,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
-	// The password: 8 to 1,024 bytes of UTF-8, of any characters, with no rules of composition (NIST SP 800-63B).
-	// It is hashed and never shown again.
+	// The password: 8 to 1,024 bytes of UTF-8, of any characters, with no rules of composition (NIST SP 800-63B). At least
+	// 8 bytes must be left in Unicode normal form KC, in which it is hashed. It is never shown again.
 	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -335,12 +336,12 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12$\n" +
 	"\aversion\x18\x06 \x01(\x03B\n" +
-	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\"\xc2\x05\n" +
-	"\x11CreateUserRequest\x12\xfd\x02\n" +
-	"\x05email\x18\x01 \x01(\tB\xe6\x02\xe0A\x02\xbaH\xdf\x02\xba\x01\xc1\x02\n" +
-	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xfc\x01this == '' || this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]+(\\.[\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]+)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$')\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xdc\x01\n" +
-	"\tfull_name\x18\x02 \x01(\tB\xbe\x01\xe0A\x02\xbaH\xb7\x01\xba\x01\x9c\x01\n" +
-	"\x13full_name.printable\x127must have a visible character and no control characters\x1aLthis == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}]') && !this.matches(r'\\p{Cc}'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
+	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\"\xe4\a\n" +
+	"\x11CreateUserRequest\x12\xcd\x04\n" +
+	"\x05email\x18\x01 \x01(\tB\xb6\x04\xe0A\x02\xbaH\xaf\x04\xba\x01\x91\x04\n" +
+	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xae\x02\n" +
+	"\tfull_name\x18\x02 \x01(\tB\x90\x02\xe0A\x02\xbaH\x89\x02\xba\x01\xee\x01\n" +
+	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
 	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$ \b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"A\n" +
 	"\x12CreateUserResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xb4\x01\n" +

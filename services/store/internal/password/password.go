@@ -15,12 +15,16 @@ import (
 )
 
 const (
-	// queuePerCore bounds how many calls may wait for each core. At the default parameters a hash takes some 20 ms, so
-	// the last in the queue waits about a second, which a person at a log-in form still bears.
-	queuePerCore = 50
+	// longestWait is how long the last in the queue waits, as far as the time that one hash takes tells. A person at a
+	// log-in form still bears it, and the deadline of a call is far.
+	longestWait = 2 * time.Second
 
-	// retryAfter is what a caller beyond the queue is told: about as long as a full queue takes to empty.
-	retryAfter = time.Second
+	// maxQueuePerCore bounds the queue where hashes are cheap: every call in it holds a request.
+	maxQueuePerCore = 100
+
+	// MinLength is the least length of a password in bytes, in the form that is hashed: a few wide or joined characters
+	// must not pass for more than they become.
+	MinLength = 8
 )
 
 // Params are the cost parameters of Argon2id (RFC 9106, section 3.1).
@@ -33,8 +37,8 @@ type Params struct {
 // DefaultParams is the second of the equally strong configurations that the OWASP Password Storage Cheat Sheet lists.
 func DefaultParams() Params { return Params{MemoryKiB: 19456, Iterations: 2, Parallelism: 1} }
 
-// Validate refuses what is too weak to protect a password (the weakest configuration of the OWASP list has 7168 KiB),
-// and what would let one log-in take the machine: over 1 GiB, 64 passes or 16 lanes.
+// Validate refuses less memory than any configuration of the OWASP list has (7168 KiB, with 5 passes), and what would
+// let one log-in take the machine: over 1 GiB, 64 passes or 16 lanes.
 func (p Params) Validate() error {
 	var faults []error
 	if p.MemoryKiB < 7168 || p.MemoryKiB > 1<<20 {
@@ -52,10 +56,11 @@ func (p Params) Validate() error {
 // Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, and
 // those beyond are refused with RESOURCE_EXHAUSTED / OVERLOADED. It is safe for concurrent use.
 type Hasher struct {
-	argon2  *argon2.Hasher
-	working chan struct{} // one slot per core
-	waiting chan struct{} // one slot per call that is working or waiting
-	decoy   string        // a hash of the current parameters that no password matches
+	argon2     *argon2.Hasher
+	working    chan struct{} // one slot per core
+	waiting    chan struct{} // one slot per call that is working or waiting
+	retryAfter time.Duration // what a caller beyond the queue is told: how long a full queue takes to empty
+	decoy      string        // a hash of the current parameters, of an account that does not exist
 }
 
 // New makes a Hasher. It computes one hash.
@@ -70,17 +75,26 @@ func New(ctx context.Context, params Params) (*Hasher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up argon2: %w", err)
 	}
-	cores := runtime.GOMAXPROCS(0)
-	h := &Hasher{
-		argon2:  hasher,
-		working: make(chan struct{}, cores),
-		waiting: make(chan struct{}, cores*(1+queuePerCore)),
-	}
+	h := &Hasher{argon2: hasher, working: make(chan struct{}, runtime.GOMAXPROCS(0)), waiting: make(chan struct{}, 1)}
+	began := time.Now()
 	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
 	// matches does not matter: there is no account to open.
-	h.decoy, err = h.Hash(ctx, "decoy")
-	return h, err
+	if h.decoy, err = h.Hash(ctx, "decoy"); err != nil {
+		return nil, err
+	}
+	h.setQueue(time.Since(began))
+	return h, nil
 }
+
+// setQueue makes the queue as long as fits longestWait when one hash takes this long.
+func (h *Hasher) setQueue(oneHash time.Duration) {
+	perCore := min(max(1, int(longestWait/max(oneHash, 1))), maxQueuePerCore)
+	h.waiting = make(chan struct{}, cap(h.working)*(1+perCore))
+	h.retryAfter = max(time.Second, time.Duration(perCore)*oneHash)
+}
+
+// TooShort tells whether a password is shorter than MinLength in the form that is hashed.
+func TooShort(password string) bool { return len(normalize(password)) < MinLength }
 
 // Hash gives the PHC string of a new random salt and the password. It waits for a free core as long as ctx lasts.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
@@ -124,7 +138,7 @@ func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 	select {
 	case h.waiting <- struct{}{}:
 	default:
-		return nil, apierr.Overloaded(retryAfter)
+		return nil, apierr.Overloaded(h.retryAfter)
 	}
 	select {
 	case h.working <- struct{}{}:
