@@ -110,7 +110,7 @@ func TestMakeEnvMakesTheSecretsAndKeepsThem(t *testing.T) {
 		t.Fatal(err)
 	}
 	// One secret is there already, in a line without an end.
-	if err := os.WriteFile(env, []byte(redisPassword+"=mine"), 0o644); err != nil { //nolint:gosec // the script has to mend that
+	if err := os.WriteFile(env, []byte(redisPassword+"=mine"), 0o644); err != nil { // The script has to mend that.
 		t.Fatal(err)
 	}
 	run := func() map[string]string {

@@ -57,15 +57,15 @@ var registerUnguarded = func() func(*testing.T) {
 		proto.SetExtension(guarded, gatehousev1.E_Policy, gatehousev1.Policy_POLICY_PUBLIC)
 		method := func(name string, options *descriptorpb.MethodOptions) *descriptorpb.MethodDescriptorProto {
 			return &descriptorpb.MethodDescriptorProto{
-				Name: proto.String(name), Options: options,
-				InputType: proto.String(".authntest.Nothing"), OutputType: proto.String(".authntest.Nothing"),
+				Name: new(name), Options: options,
+				InputType: new(".authntest.Nothing"), OutputType: new(".authntest.Nothing"),
 			}
 		}
 		file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
-			Name: proto.String("authntest.proto"), Package: proto.String("authntest"), Syntax: proto.String("proto3"),
-			MessageType: []*descriptorpb.DescriptorProto{{Name: proto.String("Nothing")}},
+			Name: new("authntest.proto"), Package: new("authntest"), Syntax: new("proto3"),
+			MessageType: []*descriptorpb.DescriptorProto{{Name: new("Nothing")}},
 			Service: []*descriptorpb.ServiceDescriptorProto{{
-				Name: proto.String("Unguarded"),
+				Name: new("Unguarded"),
 				Method: []*descriptorpb.MethodDescriptorProto{
 					method("Bare", nil),
 					method("Idempotent", &descriptorpb.MethodOptions{

@@ -134,5 +134,8 @@ func (s *KeySet) fetchAll(ctx context.Context, began time.Time) (map[string]publ
 		}
 		keys[key.GetKid()] = publicKey{algorithm: key.GetAlg(), public: public, fetched: began}
 	}
+	if len(keys) == 0 {
+		return nil, errors.New("no key of the set can be read")
+	}
 	return keys, nil
 }

@@ -133,15 +133,24 @@ func TestOldKeysVerifyWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-func TestAKeySetThatCannotBeReadReplacesNothing(t *testing.T) {
+// TestAKeyOfAnUnknownKindDoesNotHideTheOthers: a newer store may publish one (RFC 7517, section 5).
+func TestAKeyOfAnUnknownKindDoesNotHideTheOthers(t *testing.T) {
 	h := newHouse(t)
+	newer := newKeyPair(t, jwk.EdDSA)
+	newer.public.Alg = "ML-DSA-65"
+	h.publisher.publish(newer, h.edDSA)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
-	broken := newKeyPair(t, jwk.EdDSA)
-	broken.public.Alg = "HS256"
-	h.publisher.publish(broken)
-	h.clock.pass(5 * time.Minute)
+	_, err := h.Verify(t.Context(), newer.token(t, h.claims()))
+	wantReason(t, err, invalid)
+}
+
+func TestAKeyOfAnUnknownKindLeavesTheOthers(t *testing.T) {
+	h := newHouse(t)
+	later := newKeyPair(t, jwk.EdDSA)
+	later.public.Alg = "ML-DSA-65"
+	h.publisher.publish(later, h.edDSA)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
 		t.Error(err)
 	}

@@ -3,6 +3,8 @@ package cli
 import (
 	"bytes"
 	"encoding/base64"
+	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -301,7 +303,7 @@ func TestExitCodes(t *testing.T) {
 		{"a migration", []string{"migrate", database}, exitOK},
 		{"the same again", []string{"migrate", database}, exitOK},
 		{"a folder that is not there", []string{"migrate", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "no", "such", "db")}, exitFailed},
-		{"an address that cannot be listened on", []string{"gateway", "--http=127.0.0.1:-1", "--grpc=127.0.0.1:-1"}, exitFailed},
+		{"an address that cannot be listened on", []string{"gateway", "--http=" + taken(t), "--grpc=" + taken(t)}, exitFailed},
 		{"a service that is not there", []string{"health", "--address=127.0.0.1:1"}, exitFailed},
 		{"a wrong flag", []string{"migrate", "--no-such-flag"}, exitUsage},
 	} {
@@ -321,10 +323,61 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestBothAddressesThatCannotBeListenedOnAreTold(t *testing.T) {
-	_, _, stderr := run(t, []string{"gateway", "--http=127.0.0.1:-1", "--grpc=127.0.0.1:-1"})
+	_, _, stderr := run(t, []string{"gateway", "--http=" + taken(t), "--grpc=" + taken(t)})
 	for _, flag := range []string{"--http", "--grpc"} {
 		if !strings.Contains(stderr, flag) {
 			t.Errorf("nothing is said of %s: %s", flag, stderr)
 		}
 	}
+}
+
+func TestAddressesAreCheckedBeforeAnythingIsStarted(t *testing.T) {
+	for _, address := range []string{"", "foo", "1:2:3", ":http", ":70000", "host"} {
+		if checkListen("--http", address) == nil {
+			t.Errorf("%q is taken to listen on", address)
+		}
+		if checkTarget("--store-address", address) == nil {
+			t.Errorf("%q is taken to connect to", address)
+		}
+	}
+	for _, address := range []string{":8080", "127.0.0.1:0", "[::1]:1"} {
+		if err := checkListen("--http", address); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, address := range []string{"store:9092", "[::1]:1"} {
+		if err := checkTarget("--store-address", address); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestKubernetesServiceLinksAreNoSettings(t *testing.T) {
+	var all commands
+	parser, err := newParser(&all, &lateFaults{}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links := []string{
+		"GATEHOUSE_PORT=tcp://10.0.0.1:8080", "GATEHOUSE_SERVICE_HOST=10.0.0.1", "GATEHOUSE_SERVICE_PORT=8080",
+		"GATEHOUSE_SERVICE_PORT_HTTP=8080", "GATEHOUSE_PORT_8080_TCP=tcp://10.0.0.1:8080",
+		"GATEHOUSE_PORT_8080_TCP_ADDR=10.0.0.1", "GATEHOUSE_STORE_SERVICE_HOST=10.0.0.2",
+	}
+	if err := unknownVariables(parser.Model, links); err != nil {
+		t.Error(err)
+	}
+	if unknownVariables(parser.Model, []string{"GATEHOUSE_REPORT=1"}) == nil {
+		t.Error("a variable that only looks like one is passed over")
+	}
+}
+
+// taken gives an address that somebody listens on until the test ends.
+func taken(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	return listener.Addr().String()
 }

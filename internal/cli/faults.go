@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -28,12 +29,23 @@ func (f *lateFaults) mappers() []kong.Option {
 
 func (f *lateFaults) late(mapper kong.Mapper) kong.MapperFunc {
 	return func(ctx *kong.DecodeContext, target reflect.Value) error {
-		if err := mapper.Decode(ctx, target); err != nil {
-			f.faults = append(f.faults, fmt.Errorf("%s: %w", ctx.Value.ShortSummary(), err))
+		err := mapper.Decode(ctx, target)
+		if err == nil {
+			return nil
 		}
-		return nil
+		// kong reads some values twice; a fault is told once.
+		fault := fmt.Errorf("--%s: %w", ctx.Value.Name, err)
+		if !slices.ContainsFunc(f.faults, func(known error) bool { return known.Error() == fault.Error() }) {
+			f.faults = append(f.faults, fault)
+		}
+		// The default stands in for what cannot be read, so that no other check finds fault with it.
+		return mapper.Decode(&kong.DecodeContext{Value: ctx.Value, Scan: kong.Scan(ctx.Value.Default)}, target)
 	}
 }
+
+// serviceLink matches the variables that Kubernetes sets in every container for a Service named gatehouse or
+// gatehouse-something.
+var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP)(_\w+)?)?)$`)
 
 // unknownVariables refuses environment variables that look like ours and are read by no command: a setting that was
 // misspelled would silently keep its default.
@@ -49,7 +61,7 @@ func unknownVariables(model *kong.Application, environment []string) error {
 	var faults []error
 	for _, variable := range environment {
 		name, _, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(name, envPrefix+"_") && !known[name] {
+		if strings.HasPrefix(name, envPrefix+"_") && !known[name] && !serviceLink.MatchString(name) {
 			faults = append(faults, fmt.Errorf("%s is not a setting of any command", name))
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -30,7 +31,9 @@ type gateway struct {
 }
 
 func (c *gateway) faults() error {
-	return errors.Join(c.logSettings.faults(), authn.ValidateNames(c.Issuer, c.Audience))
+	return errors.Join(c.logSettings.faults(), authn.ValidateNames(c.Issuer, c.Audience),
+		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
+		checkTarget("--cache-address", c.CacheAddress), checkTarget("--store-address", c.StoreAddress))
 }
 
 func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
@@ -68,7 +71,8 @@ type cache struct {
 
 func (c *cache) faults() error {
 	config, err := c.config(c.tokenSettings)
-	return errors.Join(c.logSettings.faults(), err, config.Validate())
+	return errors.Join(c.logSettings.faults(), err, config.Validate(),
+		checkListen("--listen", c.Listen), checkTarget("--store-address", c.StoreAddress))
 }
 
 func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
@@ -106,6 +110,9 @@ type store struct {
 func (c *store) config() (storeservice.Config, error) {
 	database, databaseErr := c.database()
 	masterKey, masterKeyErr := c.masterKey()
+	if masterKey == nil && masterKeyErr == nil {
+		masterKeyErr = errNoMasterKey
+	}
 	return storeservice.Config{
 		Database: database, MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Password: c.password(),
@@ -121,7 +128,7 @@ func (c *store) faults() error {
 			config.Database.URL = "sqlite:missing"
 		}
 	}
-	return errors.Join(c.logSettings.faults(), err, config.Validate())
+	return errors.Join(c.logSettings.faults(), checkListen("--listen", c.Listen), err, config.Validate())
 }
 
 func (c *store) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
@@ -169,6 +176,10 @@ type health struct {
 	logSettings
 }
 
+func (c *health) faults() error {
+	return errors.Join(c.logSettings.faults(), checkTarget("--address", c.Address))
+}
+
 func (c *health) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) error {
 	conn, err := grpcx.Dial(target(c.Address))
 	if err != nil {
@@ -201,11 +212,30 @@ func (l *listeners) open(ctx context.Context, address, flag string) net.Listener
 }
 
 // target turns HOST:PORT into a gRPC target that uses all addresses of HOST.
-func target(address string) string {
-	if strings.Contains(address, "://") {
-		return address
+func target(address string) string { return "dns:///" + address }
+
+// checkListen wants [HOST]:PORT, to listen on.
+func checkListen(flag, address string) error {
+	_, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
 	}
-	return "dns:///" + address
+	if err != nil {
+		return fmt.Errorf("%s is %q, not [HOST]:PORT", flag, address)
+	}
+	return nil
+}
+
+// checkTarget wants HOST:PORT, to connect to.
+func checkTarget(flag, address string) error {
+	host, port, err := net.SplitHostPort(address)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || host == "" || port == "0" || strings.ContainsAny(host, " /") {
+		return fmt.Errorf("%s is %q, not HOST:PORT", flag, address)
+	}
+	return nil
 }
 
 func closeConn(conn *grpc.ClientConn) {

@@ -85,23 +85,24 @@ func (s *databaseSettings) database() (storeservice.Database, error) {
 	return storeservice.Database{URL: s.DatabaseURL, Password: password}, err
 }
 
-// masterKeySettings say where the master key is.
+// masterKeySettings say where the master key is. Without them `up` keeps one in its data folder.
 type masterKeySettings struct {
 	MasterKey     secret `placeholder:"SECRET" help:"Key that seals the signing keys in the database: 32 random bytes in base64 (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
 	MasterKeyFile string `placeholder:"PATH" help:"File that holds the master key."`
 }
 
+// masterKey gives the key, or nil if none is set.
 func (s *masterKeySettings) masterKey() ([]byte, error) {
 	encoded, err := s.MasterKey.orFile(s.MasterKeyFile, "--master-key")
-	if err != nil {
+	if err != nil || encoded == "" {
 		return nil, err
-	}
-	if encoded == "" {
-		return nil, errors.New("the master key is missing: make one with \"openssl rand -base64 32\", keep it safe, and " +
-			"give it as GATEHOUSE_MASTER_KEY or in a file named by GATEHOUSE_MASTER_KEY_FILE")
 	}
 	return decodeMasterKey(encoded)
 }
+
+// errNoMasterKey tells how to make one.
+var errNoMasterKey = errors.New("the master key is missing: make one with \"openssl rand -base64 32\", keep it safe, " +
+	"and give it as GATEHOUSE_MASTER_KEY or in a file named by GATEHOUSE_MASTER_KEY_FILE")
 
 func decodeMasterKey(encoded string) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(encoded)
@@ -146,21 +147,30 @@ func (s secret) orFile(path, flag string) (string, error) {
 	case s != "":
 		return "", fmt.Errorf("%s and %s-file are both given: leave one out", flag, flag)
 	}
-	file, err := os.Open(path)
+	value, err := readSecretFile(path)
 	if err != nil {
 		return "", fmt.Errorf("%s-file: %w", flag, err)
+	}
+	return value, nil
+}
+
+// readSecretFile reads a secret of at most 4 KiB, without the white space around it.
+func readSecretFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
 	}
 	defer func() { _ = file.Close() }() // It was only read.
 	content, err := io.ReadAll(io.LimitReader(file, secretFileLimit+1))
 	if err != nil {
-		return "", fmt.Errorf("%s-file: %w", flag, err)
+		return "", err
 	}
 	if len(content) > secretFileLimit { // What is cut off would be missed later, as a wrong password.
-		return "", fmt.Errorf("%s-file: %s is over %d bytes", flag, path, secretFileLimit)
+		return "", fmt.Errorf("%s is over %d bytes", path, secretFileLimit)
 	}
 	value := strings.TrimSpace(string(content))
 	if value == "" {
-		return "", fmt.Errorf("%s-file: %s is empty", flag, path)
+		return "", fmt.Errorf("%s is empty", path)
 	}
 	return value, nil
 }

@@ -2,15 +2,11 @@ package cli
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net"
-	"os"
-	"path/filepath"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -30,6 +26,7 @@ type up struct {
 	HTTP string `name:"http" default:":8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on."`
 	GRPC string `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
 	Data string `default:"./gatehouse-data" help:"Folder for the database and the master key. It is made if it is not there."`
+	masterKeySettings
 	signingSettings
 	tokenSettings
 	logSettings
@@ -37,7 +34,7 @@ type up struct {
 
 func (c *up) storeConfig(masterKey []byte) storeservice.Config {
 	return storeservice.Config{
-		Database:  storeservice.Database{URL: "sqlite:" + filepath.Join(c.Data, "gatehouse.db")},
+		Database:  storeservice.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
 		MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Password: c.password(),
 	}
@@ -50,8 +47,10 @@ func (c *up) cacheConfig() cacheservice.Config {
 }
 
 func (c *up) faults() error {
-	standIn := make([]byte, storeservice.MasterKeySize)
-	return errors.Join(c.logSettings.faults(), c.storeConfig(standIn).Validate())
+	_, masterKeyErr := c.masterKey()
+	standIn := make([]byte, storeservice.MasterKeySize) // Where none is given, the folder has one.
+	return errors.Join(c.logSettings.faults(), masterKeyErr, checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
+		c.storeConfig(standIn).Validate())
 }
 
 func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
@@ -60,6 +59,11 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	if listeners.err != nil {
 		return listeners.err
 	}
+	unlock, err := dataFolder(c.Data).lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	store, err := c.openStore(ctx, log)
 	if err != nil {
 		return err
@@ -94,11 +98,12 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	)
 }
 
+// openStore opens the database in the data folder, which it migrates first.
 func (c *up) openStore(ctx context.Context, log *slog.Logger) (*storeservice.Service, error) {
-	if err := os.MkdirAll(c.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
+	masterKey, err := c.masterKey()
+	if err == nil && masterKey == nil {
+		masterKey, err = dataFolder(c.Data).loadMasterKey()
 	}
-	masterKey, err := loadMasterKey(filepath.Join(c.Data, "master.key"))
 	if err != nil {
 		return nil, err
 	}
@@ -155,37 +160,4 @@ func dialable(address net.Addr) string {
 		host = "localhost"
 	}
 	return net.JoinHostPort(host, port)
-}
-
-// loadMasterKey reads the master key of `up`, and makes it at the first start. A file that others can read is refused:
-// who has the key and the database can make tokens.
-func loadMasterKey(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return makeMasterKey(path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the master key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("the master key %s can be read by others: run chmod 600 %s", path, path)
-	}
-	encoded, err := secret("").orFile(path, "the master key")
-	if err != nil {
-		return nil, err
-	}
-	return decodeMasterKey(encoded)
-}
-
-func makeMasterKey(path string) ([]byte, error) {
-	key := storeservice.NewMasterKey()
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("make the master key: %w", err)
-	}
-	_, err = file.WriteString(base64.StdEncoding.EncodeToString(key) + "\n")
-	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
-		return nil, fmt.Errorf("write the master key: %w", err)
-	}
-	return key, nil
 }

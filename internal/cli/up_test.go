@@ -1,82 +1,13 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
-
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
 )
-
-func TestTheMasterKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "master.key")
-	first, err := loadMasterKey(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Mode().Perm() != 0o600 || len(first) != storeservice.MasterKeySize || bytes.Equal(first, make([]byte, len(first))) {
-		t.Errorf("mode is %v, key has %d bytes", info.Mode(), len(first))
-	}
-	second, err := loadMasterKey(path)
-	if err != nil || !bytes.Equal(first, second) {
-		t.Errorf("the second start has another key: %v", err)
-	}
-	another, err := loadMasterKey(filepath.Join(t.TempDir(), "master.key"))
-	if err != nil || bytes.Equal(first, another) {
-		t.Errorf("another folder has the same key: %v", err)
-	}
-}
-
-func TestAMasterKeyThatOthersCanReadIsRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "master.key")
-	if _, err := loadMasterKey(path); err != nil {
-		t.Fatal(err)
-	}
-	for _, mode := range []os.FileMode{0o644, 0o640, 0o604, 0o660, 0o602, 0o601} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		if key, err := loadMasterKey(path); err == nil || !strings.Contains(err.Error(), "chmod 600") || key != nil {
-			t.Errorf("mode %o: %v", mode, err)
-		}
-	}
-	for _, mode := range []os.FileMode{0o600, 0o400} {
-		if err := os.Chmod(path, mode); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := loadMasterKey(path); err != nil {
-			t.Errorf("mode %o: %v", mode, err)
-		}
-	}
-}
-
-func TestAMasterKeyThatIsNoneIsRefusedAndLeft(t *testing.T) {
-	for name, content := range map[string]string{"empty": "", "short": hidden, "long": strings.Repeat("A", 88)} {
-		path := write(t, content)
-		if _, err := loadMasterKey(path); err == nil {
-			t.Errorf("%s: it is taken", name)
-		} else if strings.Contains(err.Error(), hidden) {
-			t.Errorf("%s: a secret is printed: %v", name, err)
-		}
-		if left, err := os.ReadFile(path); err != nil || string(left) != content {
-			t.Errorf("%s: the file is now %q, %v", name, left, err)
-		}
-	}
-	if _, err := loadMasterKey(filepath.Join(t.TempDir(), "no", "such", "folder", "master.key")); err == nil {
-		t.Error("a key in a folder that is not there is made")
-	}
-}
 
 // TestServicesStopInOrder: each is there until the last call to it has ended.
 func TestServicesStopInOrder(t *testing.T) {
@@ -132,13 +63,6 @@ func TestTheWelcomeNamesAddressesThatCanBeDialled(t *testing.T) {
 		}
 		if got := dialable(address); got != want {
 			t.Errorf("dialable(%s) = %s, want %s", given, got, want)
-		}
-	}
-	for given, want := range map[string]string{
-		"store:9092": "dns:///store:9092", "passthrough:///x": "passthrough:///x", "unix:///s": "unix:///s",
-	} {
-		if got := target(given); got != want {
-			t.Errorf("target(%s) = %s, want %s", given, got, want)
 		}
 	}
 }

@@ -322,7 +322,7 @@ func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	seen := h.service.seen
-	for _, own := range []string{":authority", "content-type", "user-agent"} { // of the connection
+	for _, own := range []string{":authority", "content-type", "grpc-accept-encoding", "user-agent"} { // of the connection
 		delete(seen, own)
 	}
 	if want := metadata.Pairs("x-request-id", "mine", authn.AuthorizationKey, token); !reflect.DeepEqual(seen, want) {

@@ -44,6 +44,7 @@ func LogCall(
 		level = slog.LevelError
 	case codes.Unavailable, codes.DeadlineExceeded:
 		level = slog.LevelWarn
+	default: // It is the caller's.
 	}
 	if !log.Enabled(ctx, level) {
 		return

@@ -90,8 +90,8 @@ func (h *probedHealth) Check(
 	return response, nil
 }
 
-// NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. Calls pass,
-// in this order:
+// NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. Calls
+// pass, in this order:
 //
 //  1. request id: everything after can name the request
 //  2. access log: sees every outcome, refusals and panics included, and is where errors become statuses

@@ -31,14 +31,14 @@ const (
 
 func okp() *gatehousev1.Key {
 	return &gatehousev1.Key{
-		Kty: "OKP", Crv: proto.String("Ed25519"), Alg: "EdDSA", Use: "sig", Kid: rfc8037Thumbprint, X: proto.String(rfc8037X),
+		Kty: "OKP", Crv: new("Ed25519"), Alg: "EdDSA", Use: "sig", Kid: rfc8037Thumbprint, X: new(rfc8037X),
 	}
 }
 
 func ec() *gatehousev1.Key {
 	return &gatehousev1.Key{
-		Kty: "EC", Crv: proto.String("P-256"), Alg: "ES256", Use: "sig",
-		X: proto.String(rfc7517X), Y: proto.String(rfc7517Y),
+		Kty: "EC", Crv: new("P-256"), Alg: "ES256", Use: "sig",
+		X: new(rfc7517X), Y: new(rfc7517Y),
 	}
 }
 
@@ -141,25 +141,25 @@ func TestWhatIsNoKeyIsRefused(t *testing.T) {
 		{"EdDSA key for none", with(okp(), func(k *gatehousev1.Key) { k.Alg = "none" })},
 		{"ES256 key for EdDSA", with(ec(), func(k *gatehousev1.Key) { k.Alg = "EdDSA" })},
 		{"ES256 key for ES384", with(ec(), func(k *gatehousev1.Key) { k.Alg = "ES384" })},
-		{"OKP on P-256", with(okp(), func(k *gatehousev1.Key) { k.Crv = proto.String("P-256") })},
-		{"OKP on X25519", with(okp(), func(k *gatehousev1.Key) { k.Crv = proto.String("X25519") })},
-		{"EC on Ed25519", with(ec(), func(k *gatehousev1.Key) { k.Crv = proto.String("Ed25519") })},
-		{"EC on P-384", with(ec(), func(k *gatehousev1.Key) { k.Crv = proto.String("P-384") })},
+		{"OKP on P-256", with(okp(), func(k *gatehousev1.Key) { k.Crv = new("P-256") })},
+		{"OKP on X25519", with(okp(), func(k *gatehousev1.Key) { k.Crv = new("X25519") })},
+		{"EC on Ed25519", with(ec(), func(k *gatehousev1.Key) { k.Crv = new("Ed25519") })},
+		{"EC on P-384", with(ec(), func(k *gatehousev1.Key) { k.Crv = new("P-384") })},
 		{"OKP called EC", with(okp(), func(k *gatehousev1.Key) { k.Kty = "EC" })},
-		{"a symmetric key", &gatehousev1.Key{Kty: "oct", Alg: "HS256", X: proto.String(rfc8037X)}},
-		{"31 bytes", with(okp(), func(k *gatehousev1.Key) { k.X = proto.String(encode(make([]byte, 31))) })},
-		{"33 bytes", with(okp(), func(k *gatehousev1.Key) { k.X = proto.String(encode(make([]byte, 33))) })},
+		{"a symmetric key", &gatehousev1.Key{Kty: "oct", Alg: "HS256", X: new(rfc8037X)}},
+		{"31 bytes", with(okp(), func(k *gatehousev1.Key) { k.X = new(encode(make([]byte, 31))) })},
+		{"33 bytes", with(okp(), func(k *gatehousev1.Key) { k.X = new(encode(make([]byte, 33))) })},
 		{"no x", with(okp(), func(k *gatehousev1.Key) { k.X = nil })},
-		{"padded", with(okp(), func(k *gatehousev1.Key) { k.X = proto.String(rfc8037X + "=") })},
+		{"padded", with(okp(), func(k *gatehousev1.Key) { k.X = new(rfc8037X + "=") })},
 		{"the alphabet that is not for URLs", with(okp(), func(k *gatehousev1.Key) {
-			k.X = proto.String(strings.ReplaceAll(rfc8037X, "_", "/"))
+			k.X = new(strings.ReplaceAll(rfc8037X, "_", "/"))
 		})},
-		{"bits left over", with(okp(), func(k *gatehousev1.Key) { k.X = proto.String(rfc8037X[:42] + "p") })},
+		{"bits left over", with(okp(), func(k *gatehousev1.Key) { k.X = new(rfc8037X[:42] + "p") })},
 		{"no y", with(ec(), func(k *gatehousev1.Key) { k.Y = nil })},
 		{"x and y swapped", with(ec(), func(k *gatehousev1.Key) { k.X, k.Y = k.Y, k.X })},
-		{"a point off the curve", with(ec(), func(k *gatehousev1.Key) { k.Y = proto.String("A" + rfc7517Y[1:]) })},
+		{"a point off the curve", with(ec(), func(k *gatehousev1.Key) { k.Y = new("A" + rfc7517Y[1:]) })},
 		{"the point 0, 0", with(ec(), func(k *gatehousev1.Key) {
-			k.X, k.Y = proto.String(encode(make([]byte, 32))), proto.String(encode(make([]byte, 32)))
+			k.X, k.Y = new(encode(make([]byte, 32))), new(encode(make([]byte, 32)))
 		})},
 		{"a byte moved from y to x", with(ec(), func(k *gatehousev1.Key) { moveByte(t, k) })},
 	} {
@@ -182,8 +182,8 @@ func moveByte(t *testing.T, key *gatehousev1.Key) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	key.X = proto.String(base64.RawURLEncoding.EncodeToString(append(x, y[0])))
-	key.Y = proto.String(base64.RawURLEncoding.EncodeToString(y[1:]))
+	key.X = new(base64.RawURLEncoding.EncodeToString(append(x, y[0])))
+	key.Y = new(base64.RawURLEncoding.EncodeToString(y[1:]))
 }
 
 func TestKeysOfOtherKindsHaveNoJWK(t *testing.T) {

@@ -333,7 +333,8 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 		t.Errorf("the gRPC call: %v", err)
 	}
 	h.stop(t)
-	if _, err := h.client.Get(h.base + "/healthz"); err == nil {
+	if response, err := h.client.Get(h.base + "/healthz"); err == nil {
+		_ = response.Body.Close()
 		t.Error("a gateway that was stopped answers")
 	}
 }

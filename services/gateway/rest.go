@@ -56,7 +56,7 @@ func newRESTServer(ctx context.Context, edge *edge, health *health, log *slog.Lo
 		// net/http would answer OPTIONS * by itself, unseen by the log.
 		DisableGeneralOptionsHandler: true,
 		Protocols:                    protocols(),
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }

@@ -18,8 +18,8 @@ const maxFaultsTold = 16
 const maxNameShown = 64
 
 // explain says why a JSON value is not the message. It names the fields at fault, but never repeats a value: errors go
-// to logs, and a value may be a password. It stops at maxFaultsTold, so that a body of a hundred thousand faults costs no
-// more than one of a few.
+// to logs, and a value may be a password. It stops at maxFaultsTold, so that a body of a hundred thousand faults costs
+// no more than one of a few.
 func explain(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {

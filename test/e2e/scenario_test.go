@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -229,6 +230,49 @@ func TestRedisDownAnswersStayRight(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// The database goes away and comes back: nobody has to restart anything. Meanwhile what needs it is UNAVAILABLE, in
+// words that hold nothing of the driver's, and profiles in the cache are still served.
+func TestDatabaseDownAndBack(t *testing.T) {
+	t.Parallel()
+	h := startThree(t, cheapHashes...)
+	user := signUp(t, h, "ada@example.com")
+	token := logIn(t, h, "ada@example.com")
+	h.mariadb.Kill()
+	for name, call := range transports {
+		got, err := call(callContext(t), h, "SessionService/CreateSession",
+			&gatehousev1.CreateSessionRequest{Email: "ada@example.com", Password: adasPassword}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		corpusCase{code: codes.Unavailable, reason: "UNAVAILABLE"}.compare(t, name, got)
+		if text := got.status.GetMessage(); text != "a part of the service cannot be reached now" {
+			t.Errorf("%s: the message is %q", name, text)
+		}
+	}
+	if got, err := readMe(t, h, token); err != nil || !proto.Equal(got, user) {
+		t.Errorf("without the database the profile is %v, %v", got, err)
+	}
+	readiness := func(want int) func() error {
+		return func() error {
+			response, err := http.Get(h.rest + "/readyz")
+			if err != nil {
+				return err
+			}
+			defer response.Body.Close()
+			if response.StatusCode != want {
+				return fmt.Errorf("/readyz is %s", response.Status)
+			}
+			return nil
+		}
+	}
+	testkit.Eventually(t, readiness(http.StatusServiceUnavailable))
+	if err := h.mariadb.Start(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, readiness(http.StatusOK))
+	logIn(t, h, "ada@example.com")
 }
 
 func TestReflectionShowsThePublicServicesAndOnlyThese(t *testing.T) {
