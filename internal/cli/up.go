@@ -103,6 +103,8 @@ func (c *up) openStore(ctx context.Context, log *slog.Logger) (*storeservice.Ser
 	masterKey, err := c.masterKey()
 	if err == nil && masterKey == nil {
 		masterKey, err = dataFolder(c.Data).loadMasterKey()
+	} else if err == nil {
+		log.WarnContext(ctx, "using the master key of the settings, not that of the data folder")
 	}
 	if err != nil {
 		return nil, err

@@ -52,7 +52,7 @@ func LogCall(
 	attributes := []slog.Attr{
 		slog.String("method", method),
 		slog.String("code", st.Code().String()),
-		slog.Duration("took", took),
+		slog.Int64("took_us", took.Microseconds()),
 		slog.String("request_id", requestid.FromContext(ctx)),
 	}
 	if err != nil {

@@ -48,8 +48,9 @@ func writeRoutingError(
 	case http.StatusNotFound:
 		writeError(w, apierr.RouteNotFound("there is no such route; /docs shows those there are"))
 	case http.StatusMethodNotAllowed:
-		w.Header().Set("Allow", strings.Join(methodsOf(mux, r), ", "))
-		writeError(w, apierr.MethodNotAllowed("the route exists, but not for this HTTP method"))
+		methods := strings.Join(methodsOf(mux, r), ", ")
+		w.Header().Set("Allow", methods)
+		writeError(w, apierr.MethodNotAllowed("the route takes "+methods+", not "+r.Method))
 	default:
 		writeError(w, apierr.MalformedRequest("the path cannot be read", nil))
 	}

@@ -57,7 +57,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 		slog.String("method", r.Method),
 		slog.String("path", r.URL.Path),
 		slog.Int("status", w.status),
-		slog.Duration("took", took),
+		slog.Int64("took_us", took.Microseconds()),
 		slog.String("request_id", requestid.FromContext(ctx)),
 	}
 	if w.err != nil {
