@@ -29,6 +29,7 @@ type Error struct {
 	code    codes.Code
 	reason  gatehousev1.ErrorReason
 	message string
+	about   map[string]string // the metadata of google.rpc.ErrorInfo
 	details []protoadapt.MessageV1
 	cause   error
 }
@@ -49,7 +50,7 @@ func (e *Error) Reason() gatehousev1.ErrorReason { return e.reason }
 
 // GRPCStatus is what the caller gets.
 func (e *Error) GRPCStatus() *status.Status {
-	info := &errdetails.ErrorInfo{Reason: ReasonName(e.reason), Domain: Domain}
+	info := &errdetails.ErrorInfo{Reason: ReasonName(e.reason), Domain: Domain, Metadata: e.about}
 	details := append([]protoadapt.MessageV1{protoadapt.MessageV1Of(info)}, e.details...)
 	st, err := status.New(e.code, e.message).WithDetails(details...)
 	if err != nil { // Only for code OK or a detail that does not marshal: neither is made here.
@@ -65,6 +66,29 @@ func newError(code codes.Code, reason gatehousev1.ErrorReason, message string, c
 func (e *Error) withRetry(after time.Duration) *Error {
 	e.details = append(e.details, protoadapt.MessageV1Of(&errdetails.RetryInfo{RetryDelay: durationpb.New(after)}))
 	return e
+}
+
+// The keys of google.rpc.ErrorInfo.metadata.
+const (
+	metadataSession = "session"
+	metadataUser    = "user"
+)
+
+func (e *Error) of(sessionID, userID string) *Error {
+	if sessionID != "" && userID != "" {
+		e.about = map[string]string{metadataSession: sessionID, metadataUser: userID}
+	}
+	return e
+}
+
+// EndedSession tells which session an error says has ended, and whose it was. They are empty for any other error.
+func EndedSession(st *status.Status) (sessionID, userID string) {
+	for _, detail := range st.Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
+			return info.GetMetadata()[metadataSession], info.GetMetadata()[metadataUser]
+		}
+	}
+	return "", ""
 }
 
 // ReasonName is the reason as it stands in google.rpc.ErrorInfo: the enum's name without its prefix.

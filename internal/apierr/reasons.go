@@ -113,6 +113,44 @@ func InvalidCredentials() *Error {
 		"the e-mail address or the password is wrong", nil)
 }
 
+// SessionEnded is a token of a session that was ended. Session and user are named where the end was seen: whoever keeps
+// the session in a cache learns of it by this. Empty ones are left out.
+func SessionEnded(sessionID, userID string) *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED,
+		"the session has ended: log in again", nil).of(sessionID, userID)
+}
+
+// SessionExpired is a token of a session that was not refreshed in time, or has reached its greatest age.
+func SessionExpired() *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED,
+		"the session has expired: log in again", nil)
+}
+
+// RefreshTokenInvalid is a refresh token that this system did not issue. The cause goes to the log only.
+func RefreshTokenInvalid(cause error) *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_INVALID,
+		"the refresh token is not valid", cause)
+}
+
+// RefreshTokenReused is a refresh token that shows that two hold the session, which has ended by it.
+func RefreshTokenReused(sessionID, userID string) *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED,
+		"the refresh token was traded before: the session has ended, as somebody else may have it; log in again", nil).
+		of(sessionID, userID)
+}
+
+// PasswordWrong is a wrong present password of a caller who is logged in.
+func PasswordWrong() *Error {
+	return newError(codes.PermissionDenied, gatehousev1.ErrorReason_ERROR_REASON_PASSWORD_WRONG,
+		"the present password is wrong", nil)
+}
+
+// PageTokenInvalid is a page token of another list, of another caller, or of nobody.
+func PageTokenInvalid(cause error) *Error {
+	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID,
+		"the page token is not one of this list", cause)
+}
+
 // EmailTaken is a sign-up with the address of an account that exists.
 func EmailTaken() *Error {
 	return newError(codes.AlreadyExists, gatehousev1.ErrorReason_ERROR_REASON_EMAIL_TAKEN,
@@ -122,4 +160,9 @@ func EmailTaken() *Error {
 // UserNotFound is a user who does not exist, or not for this caller.
 func UserNotFound() *Error {
 	return newError(codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND, "there is no such user", nil)
+}
+
+// SessionNotFound is a session that does not exist, or not for this caller.
+func SessionNotFound() *Error {
+	return newError(codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, "there is no such session", nil)
 }

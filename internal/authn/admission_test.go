@@ -119,7 +119,7 @@ func newAuthenticator(t *testing.T, h *house) *authn.Authenticator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return authn.NewAuthenticator(policies, h.Verifier)
+	return authn.NewAuthenticator(policies, h.Verifier, nil)
 }
 
 // incoming gives the context of a call that came with these authorization headers.
@@ -146,7 +146,7 @@ func TestAMethodThatNoPolicyNamesIsRefused(t *testing.T) {
 
 func TestAPolicyThatIsNotKnownIsRefused(t *testing.T) {
 	h := newHouse(t)
-	authenticator := authn.NewAuthenticator(authn.Policies{readUser: 99}, h.Verifier)
+	authenticator := authn.NewAuthenticator(authn.Policies{readUser: 99}, h.Verifier, nil)
 	_, err := authenticator.Admit(incoming(t, "Bearer "+h.edDSA.token(t, h.claims())), readUser)
 	wantReason(t, err, noRoute)
 }

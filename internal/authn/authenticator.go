@@ -18,15 +18,18 @@ const AuthorizationKey = "authorization"
 type Authenticator struct {
 	policies Policies
 	verifier *Verifier
+	load     LoadAccount
 }
 
-// NewAuthenticator makes an authenticator of the methods that the policies name. It refuses every other.
-func NewAuthenticator(policies Policies, verifier *Verifier) *Authenticator {
-	return &Authenticator{policies: policies, verifier: verifier}
+// NewAuthenticator makes an authenticator of the methods that the policies name. It refuses every other. With load it
+// also refuses a caller whose session does not stand; without, as in the gateway, that is left to the service which
+// answers the call.
+func NewAuthenticator(policies Policies, verifier *Verifier, load LoadAccount) *Authenticator {
+	return &Authenticator{policies: policies, verifier: verifier, load: load}
 }
 
 // Admit checks a call by the policy of its method, with the token in the incoming metadata. The context it gives
-// carries the caller where the policy asks for one.
+// carries the caller where the policy asks for one, and the account where accounts are loaded.
 func (a *Authenticator) Admit(ctx context.Context, method string) (context.Context, error) {
 	switch a.policies[method] {
 	case gatehousev1.Policy_POLICY_PUBLIC:
@@ -40,10 +43,21 @@ func (a *Authenticator) Admit(ctx context.Context, method string) (context.Conte
 		if err != nil {
 			return ctx, err
 		}
-		return WithCaller(ctx, caller), nil
+		return a.withAccount(WithCaller(ctx, caller), caller)
 	default:
 		return ctx, apierr.RouteNotFound("there is no such method")
 	}
+}
+
+func (a *Authenticator) withAccount(ctx context.Context, caller Caller) (context.Context, error) {
+	if a.load == nil {
+		return ctx, nil
+	}
+	account, err := a.load(ctx, caller)
+	if err != nil {
+		return ctx, err
+	}
+	return WithAccount(ctx, account), nil
 }
 
 // Interceptor applies Admit to every unary call of a server but those of the exempt services.

@@ -5,6 +5,7 @@ package authn
 import (
 	"context"
 	"strings"
+	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
@@ -12,11 +13,19 @@ import (
 // Me is the id by which callers name themselves.
 const Me = "me"
 
-// Caller is whoever a verified access token was issued to.
+// Current is the id by which callers name their own session.
+const Current = "current"
+
+// Caller is whoever a verified access token was issued to, and what else the token says.
 type Caller struct {
-	UserID    string
-	SessionID string
-	Roles     []string
+	UserID     string
+	SessionID  string
+	Roles      []string
+	TokenID    string // `jti`
+	Issuer     string
+	Audience   string // the one that the verifier wants
+	IssueTime  time.Time
+	ExpireTime time.Time // of the token, not of the session
 }
 
 type contextKey struct{}
@@ -43,4 +52,17 @@ func ReadableUserID(ctx context.Context, id string) (string, error) {
 		return caller.UserID, nil
 	}
 	return "", apierr.UserNotFound()
+}
+
+// ReadableSessionID turns the id of a request into that of a session; whether it is one of the caller's is for the store
+// to find out.
+func ReadableSessionID(ctx context.Context, id string) (string, error) {
+	caller, ok := CallerFrom(ctx)
+	if !ok {
+		return "", apierr.AccessTokenMissing()
+	}
+	if id == Current {
+		return caller.SessionID, nil
+	}
+	return strings.ToLower(id), nil
 }

@@ -41,6 +41,7 @@ type Verifier struct {
 	keys     *KeySet
 	parser   *jwt.Parser
 	now      func() time.Time
+	audience string
 	verified *otter.Cache[[sha256.Size]byte, verifiedToken]
 }
 
@@ -53,8 +54,9 @@ type verifiedToken struct {
 // NewVerifier makes a verifier of tokens that issuer issued for audience.
 func NewVerifier(keys *KeySet, issuer, audience string, now func() time.Time) *Verifier {
 	return &Verifier{
-		keys: keys,
-		now:  now,
+		keys:     keys,
+		now:      now,
+		audience: audience,
 		parser: jwt.NewParser(
 			jwt.WithValidMethods([]string{jwk.EdDSA, jwk.ES256}),
 			jwt.WithIssuer(issuer),
@@ -89,9 +91,20 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	if err != nil {
 		return Caller{}, err
 	}
-	caller := Caller{UserID: claims.Subject, SessionID: claims.SessionID, Roles: claims.Roles}
+	caller := v.caller(claims)
 	v.verified.Set(digest, verifiedToken{caller: caller, expires: claims.ExpiresAt.Time, vouched: vouched})
 	return caller, nil
+}
+
+func (v *Verifier) caller(claims *Claims) Caller {
+	caller := Caller{
+		UserID: claims.Subject, SessionID: claims.SessionID, Roles: claims.Roles, TokenID: claims.ID,
+		Issuer: claims.Issuer, Audience: v.audience, ExpireTime: claims.ExpiresAt.Time,
+	}
+	if claims.IssuedAt != nil {
+		caller.IssueTime = claims.IssuedAt.Time
+	}
+	return caller
 }
 
 func (v *Verifier) parse(ctx context.Context, token string) (claims *Claims, vouched time.Time, err error) {

@@ -114,7 +114,7 @@ func newHouse(t *testing.T) *house {
 	}, time.Now)
 	log := slog.New(slog.NewJSONHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	server, err := grpcx.NewServer(log,
-		authn.NewAuthenticator(policies, authn.NewVerifier(keys, issuer, audience, time.Now)),
+		authn.NewAuthenticator(policies, authn.NewVerifier(keys, issuer, audience, time.Now), nil),
 		func(context.Context) error { return nil })
 	if err != nil {
 		t.Fatal(err)

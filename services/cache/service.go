@@ -76,7 +76,7 @@ func newAuthenticator(cfg Config, store grpc.ClientConnInterface) (*authn.Authen
 		return keys.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
 	}
 	verifier := authn.NewVerifier(authn.NewKeySet(fetch, time.Now), cfg.Issuer, cfg.Audience, time.Now)
-	return authn.NewAuthenticator(policies, verifier), nil
+	return authn.NewAuthenticator(policies, verifier, nil), nil
 }
 
 // alwaysReady is the health of a cache service: without its backend it is slower, not wrong.

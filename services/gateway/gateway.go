@@ -55,7 +55,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	edge := &edge{
 		routes: routes,
 		authenticator: authn.NewAuthenticator(policies,
-			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now)),
+			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
 	}
 	draining := &atomic.Bool{}
 	health := &health{routes: routes, draining: draining}

@@ -9,7 +9,7 @@ import (
 
 // keyService implements gatehouse.v1.KeyService.
 type keyService struct {
-	gatehousev1.UnsafeKeyServiceServer
+	gatehousev1.UnimplementedKeyServiceServer
 
 	keyring *signing.Keyring
 }

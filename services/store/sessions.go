@@ -19,7 +19,7 @@ const tokenType = "Bearer"
 
 // sessionService implements gatehouse.v1.SessionService on the database.
 type sessionService struct {
-	gatehousev1.UnsafeSessionServiceServer
+	gatehousev1.UnimplementedSessionServiceServer
 
 	storage *storage.Storage
 	hasher  *password.Hasher

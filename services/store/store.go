@@ -41,6 +41,7 @@ type Config struct {
 	SigningAlgorithm    string // EdDSA or ES256
 	AccessTokenLifetime time.Duration
 	Password            PasswordParams
+	Now                 func() time.Time // the clock of sessions and keys; nil is the system's
 }
 
 // Validate reports every fault at once.
@@ -109,7 +110,7 @@ func newServer(ctx context.Context, config Config, db *storage.Storage, log *slo
 	}
 	keys := authn.NewKeySet(keyring.PublicKeys, time.Now)
 	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now)
-	server, err := grpcx.NewServer(log, authn.NewAuthenticator(policies, verifier), db.Ping)
+	server, err := grpcx.NewServer(log, authn.NewAuthenticator(policies, verifier, nil), db.Ping)
 	if err != nil {
 		return nil, err
 	}

@@ -68,6 +68,8 @@ const (
 	// The REST route exists, but not for this HTTP method; `Allow` lists those it has. Code `UNIMPLEMENTED`; REST
 	// answers 405.
 	ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED ErrorReason = 15
+	// The page token was not given by this list, or not to this caller. Code `INVALID_ARGUMENT`.
+	ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID ErrorReason = 16
 	// The method wants an access token and none was sent. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING ErrorReason = 20
 	// The access token is not one that this system issued, or not for it. Code `UNAUTHENTICATED`.
@@ -76,10 +78,25 @@ const (
 	ErrorReason_ERROR_REASON_ACCESS_TOKEN_EXPIRED ErrorReason = 22
 	// The e-mail address or the password is wrong; which of them is not told. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_INVALID_CREDENTIALS ErrorReason = 23
+	// The session of the token has ended: by a log-out, a change of the password, or because its refresh token was
+	// reused. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` names the `session` and its `user` where they are
+	// known.
+	ErrorReason_ERROR_REASON_SESSION_ENDED ErrorReason = 24
+	// The session of the token was not refreshed in time, or has reached its greatest age. Code `UNAUTHENTICATED`.
+	ErrorReason_ERROR_REASON_SESSION_EXPIRED ErrorReason = 25
+	// The refresh token is not one that this system issued. Code `UNAUTHENTICATED`.
+	ErrorReason_ERROR_REASON_REFRESH_TOKEN_INVALID ErrorReason = 26
+	// The refresh token was traded before, and not just now: somebody else has, or had, the tokens of this session. The
+	// session has ended. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` names the `session` and its `user`.
+	ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED ErrorReason = 27
+	// The present password, which a call asks for beside the access token, is wrong. Code `PERMISSION_DENIED`.
+	ErrorReason_ERROR_REASON_PASSWORD_WRONG ErrorReason = 28
 	// An account with this e-mail address exists already. Code `ALREADY_EXISTS`.
 	ErrorReason_ERROR_REASON_EMAIL_TAKEN ErrorReason = 30
 	// There is no such user, or not for this caller. Code `NOT_FOUND`.
 	ErrorReason_ERROR_REASON_USER_NOT_FOUND ErrorReason = 31
+	// There is no such session, or not for this caller. Code `NOT_FOUND`.
+	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 32
 )
 
 // Enum value maps for ErrorReason.
@@ -97,12 +114,19 @@ var (
 		13: "ERROR_REASON_UNSUPPORTED_MEDIA_TYPE",
 		14: "ERROR_REASON_ROUTE_NOT_FOUND",
 		15: "ERROR_REASON_METHOD_NOT_ALLOWED",
+		16: "ERROR_REASON_PAGE_TOKEN_INVALID",
 		20: "ERROR_REASON_ACCESS_TOKEN_MISSING",
 		21: "ERROR_REASON_ACCESS_TOKEN_INVALID",
 		22: "ERROR_REASON_ACCESS_TOKEN_EXPIRED",
 		23: "ERROR_REASON_INVALID_CREDENTIALS",
+		24: "ERROR_REASON_SESSION_ENDED",
+		25: "ERROR_REASON_SESSION_EXPIRED",
+		26: "ERROR_REASON_REFRESH_TOKEN_INVALID",
+		27: "ERROR_REASON_REFRESH_TOKEN_REUSED",
+		28: "ERROR_REASON_PASSWORD_WRONG",
 		30: "ERROR_REASON_EMAIL_TAKEN",
 		31: "ERROR_REASON_USER_NOT_FOUND",
+		32: "ERROR_REASON_SESSION_NOT_FOUND",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -117,12 +141,19 @@ var (
 		"ERROR_REASON_UNSUPPORTED_MEDIA_TYPE": 13,
 		"ERROR_REASON_ROUTE_NOT_FOUND":        14,
 		"ERROR_REASON_METHOD_NOT_ALLOWED":     15,
+		"ERROR_REASON_PAGE_TOKEN_INVALID":     16,
 		"ERROR_REASON_ACCESS_TOKEN_MISSING":   20,
 		"ERROR_REASON_ACCESS_TOKEN_INVALID":   21,
 		"ERROR_REASON_ACCESS_TOKEN_EXPIRED":   22,
 		"ERROR_REASON_INVALID_CREDENTIALS":    23,
+		"ERROR_REASON_SESSION_ENDED":          24,
+		"ERROR_REASON_SESSION_EXPIRED":        25,
+		"ERROR_REASON_REFRESH_TOKEN_INVALID":  26,
+		"ERROR_REASON_REFRESH_TOKEN_REUSED":   27,
+		"ERROR_REASON_PASSWORD_WRONG":         28,
 		"ERROR_REASON_EMAIL_TAKEN":            30,
 		"ERROR_REASON_USER_NOT_FOUND":         31,
+		"ERROR_REASON_SESSION_NOT_FOUND":      32,
 	}
 )
 
@@ -157,7 +188,7 @@ var File_gatehouse_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xf4\x04\n" +
+	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xef\x06\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1c\n" +
@@ -171,13 +202,20 @@ const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\x1eERROR_REASON_REQUEST_TOO_LARGE\x10\f\x12'\n" +
 	"#ERROR_REASON_UNSUPPORTED_MEDIA_TYPE\x10\r\x12 \n" +
 	"\x1cERROR_REASON_ROUTE_NOT_FOUND\x10\x0e\x12#\n" +
-	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x0f\x12%\n" +
+	"\x1fERROR_REASON_METHOD_NOT_ALLOWED\x10\x0f\x12#\n" +
+	"\x1fERROR_REASON_PAGE_TOKEN_INVALID\x10\x10\x12%\n" +
 	"!ERROR_REASON_ACCESS_TOKEN_MISSING\x10\x14\x12%\n" +
 	"!ERROR_REASON_ACCESS_TOKEN_INVALID\x10\x15\x12%\n" +
 	"!ERROR_REASON_ACCESS_TOKEN_EXPIRED\x10\x16\x12$\n" +
-	" ERROR_REASON_INVALID_CREDENTIALS\x10\x17\x12\x1c\n" +
+	" ERROR_REASON_INVALID_CREDENTIALS\x10\x17\x12\x1e\n" +
+	"\x1aERROR_REASON_SESSION_ENDED\x10\x18\x12 \n" +
+	"\x1cERROR_REASON_SESSION_EXPIRED\x10\x19\x12&\n" +
+	"\"ERROR_REASON_REFRESH_TOKEN_INVALID\x10\x1a\x12%\n" +
+	"!ERROR_REASON_REFRESH_TOKEN_REUSED\x10\x1b\x12\x1f\n" +
+	"\x1bERROR_REASON_PASSWORD_WRONG\x10\x1c\x12\x1c\n" +
 	"\x18ERROR_REASON_EMAIL_TAKEN\x10\x1e\x12\x1f\n" +
-	"\x1bERROR_REASON_USER_NOT_FOUND\x10\x1fBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\x1bERROR_REASON_USER_NOT_FOUND\x10\x1f\x12\"\n" +
+	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10 BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_error_reason_proto_rawDescOnce sync.Once

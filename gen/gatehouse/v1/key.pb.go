@@ -106,23 +106,27 @@ func (x *ListKeysResponse) GetKeys() []*Key {
 	return nil
 }
 
-// A public key as a JSON Web Key (RFC 7517, section 4; RFC 8037 for OKP; RFC 7518, section 6.2 for EC).
+// A public key as a JSON Web Key (RFC 7517, section 4; RFC 8037 for OKP; RFC 7518, section 6.2 for EC, 6.3 for RSA).
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The key type: `OKP` or `EC`.
+	// The key type: `OKP`, `EC` or `RSA`.
 	Kty string `protobuf:"bytes,1,opt,name=kty,proto3" json:"kty,omitempty"`
 	// The key's id: its SHA-256 thumbprint (RFC 7638), base64url.
 	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
 	// What the key is for: always `sig`.
 	Use string `protobuf:"bytes,3,opt,name=use,proto3" json:"use,omitempty"`
-	// The only algorithm that may be used with the key: `EdDSA` or `ES256`.
+	// The only algorithm that may be used with the key: `EdDSA`, `ES256` or `RS256`.
 	Alg string `protobuf:"bytes,4,opt,name=alg,proto3" json:"alg,omitempty"`
-	// The curve: `Ed25519` or `P-256`.
+	// The curve: `Ed25519` (OKP) or `P-256` (EC).
 	Crv *string `protobuf:"bytes,5,opt,name=crv,proto3,oneof" json:"crv,omitempty"`
 	// The public key (OKP) or its x coordinate (EC), base64url without padding.
 	X *string `protobuf:"bytes,6,opt,name=x,proto3,oneof" json:"x,omitempty"`
 	// The y coordinate (EC only), base64url without padding.
-	Y             *string `protobuf:"bytes,7,opt,name=y,proto3,oneof" json:"y,omitempty"`
+	Y *string `protobuf:"bytes,7,opt,name=y,proto3,oneof" json:"y,omitempty"`
+	// The modulus (RSA only), base64url without padding.
+	N *string `protobuf:"bytes,8,opt,name=n,proto3,oneof" json:"n,omitempty"`
+	// The public exponent (RSA only), base64url without padding.
+	E             *string `protobuf:"bytes,9,opt,name=e,proto3,oneof" json:"e,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -206,6 +210,139 @@ func (x *Key) GetY() string {
 	return ""
 }
 
+func (x *Key) GetN() string {
+	if x != nil && x.N != nil {
+		return *x.N
+	}
+	return ""
+}
+
+func (x *Key) GetE() string {
+	if x != nil && x.E != nil {
+		return *x.E
+	}
+	return ""
+}
+
+// Nothing is asked.
+type ReadConfigurationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadConfigurationRequest) Reset() {
+	*x = ReadConfigurationRequest{}
+	mi := &file_gatehouse_v1_key_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadConfigurationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadConfigurationRequest) ProtoMessage() {}
+
+func (x *ReadConfigurationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_key_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadConfigurationRequest.ProtoReflect.Descriptor instead.
+func (*ReadConfigurationRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_key_proto_rawDescGZIP(), []int{3}
+}
+
+// What verifiers discover. The names are those of OpenID Connect Discovery 1.0, section 3, in JSON too.
+type ReadConfigurationResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The claim `iss` of the access tokens.
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// Where the public keys are.
+	JwksUri string `protobuf:"bytes,2,opt,name=jwks_uri,proto3" json:"jwks_uri,omitempty"`
+	// The algorithms of the public keys that are published now.
+	IdTokenSigningAlgValuesSupported []string `protobuf:"bytes,3,rep,name=id_token_signing_alg_values_supported,proto3" json:"id_token_signing_alg_values_supported,omitempty"`
+	// How `sub` names a user: `public`, the same for everybody.
+	SubjectTypesSupported []string `protobuf:"bytes,4,rep,name=subject_types_supported,proto3" json:"subject_types_supported,omitempty"`
+	// The claims that access tokens have.
+	ClaimsSupported []string `protobuf:"bytes,5,rep,name=claims_supported,proto3" json:"claims_supported,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *ReadConfigurationResponse) Reset() {
+	*x = ReadConfigurationResponse{}
+	mi := &file_gatehouse_v1_key_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadConfigurationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadConfigurationResponse) ProtoMessage() {}
+
+func (x *ReadConfigurationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_key_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadConfigurationResponse.ProtoReflect.Descriptor instead.
+func (*ReadConfigurationResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_key_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReadConfigurationResponse) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *ReadConfigurationResponse) GetJwksUri() string {
+	if x != nil {
+		return x.JwksUri
+	}
+	return ""
+}
+
+func (x *ReadConfigurationResponse) GetIdTokenSigningAlgValuesSupported() []string {
+	if x != nil {
+		return x.IdTokenSigningAlgValuesSupported
+	}
+	return nil
+}
+
+func (x *ReadConfigurationResponse) GetSubjectTypesSupported() []string {
+	if x != nil {
+		return x.SubjectTypesSupported
+	}
+	return nil
+}
+
+func (x *ReadConfigurationResponse) GetClaimsSupported() []string {
+	if x != nil {
+		return x.ClaimsSupported
+	}
+	return nil
+}
+
 var File_gatehouse_v1_key_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_key_proto_rawDesc = "" +
@@ -213,7 +350,7 @@ const file_gatehouse_v1_key_proto_rawDesc = "" +
 	"\x16gatehouse/v1/key.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x11\n" +
 	"\x0fListKeysRequest\">\n" +
 	"\x10ListKeysResponse\x12*\n" +
-	"\x04keys\x18\x01 \x03(\v2\x11.gatehouse.v1.KeyB\x03\xe0A\x03R\x04keys\"\xd9\x02\n" +
+	"\x04keys\x18\x01 \x03(\v2\x11.gatehouse.v1.KeyB\x03\xe0A\x03R\x04keys\"\x95\x03\n" +
 	"\x03Key\x12 \n" +
 	"\x03kty\x18\x01 \x01(\tB\x0e\xe0A\x03\xbaH\br\x06\x92\x02\x03OKPR\x03kty\x12H\n" +
 	"\x03kid\x18\x02 \x01(\tB6\xe0A\x03\xbaH0r.\x92\x02+kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4kR\x03kid\x12 \n" +
@@ -223,13 +360,25 @@ const file_gatehouse_v1_key_proto_rawDesc = "" +
 	"\x03crv\x18\x05 \x01(\tB\x12\xe0A\x03\xbaH\fr\n" +
 	"\x92\x02\aEd25519H\x00R\x03crv\x88\x01\x01\x12I\n" +
 	"\x01x\x18\x06 \x01(\tB6\xe0A\x03\xbaH0r.\x92\x02+11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURoH\x01R\x01x\x88\x01\x01\x12\x16\n" +
-	"\x01y\x18\a \x01(\tB\x03\xe0A\x03H\x02R\x01y\x88\x01\x01B\x06\n" +
+	"\x01y\x18\a \x01(\tB\x03\xe0A\x03H\x02R\x01y\x88\x01\x01\x12\x16\n" +
+	"\x01n\x18\b \x01(\tB\x03\xe0A\x03H\x03R\x01n\x88\x01\x01\x12\x16\n" +
+	"\x01e\x18\t \x01(\tB\x03\xe0A\x03H\x04R\x01e\x88\x01\x01B\x06\n" +
 	"\x04_crvB\x04\n" +
 	"\x02_xB\x04\n" +
-	"\x02_y2{\n" +
+	"\x02_yB\x04\n" +
+	"\x02_nB\x04\n" +
+	"\x02_e\"\x1a\n" +
+	"\x18ReadConfigurationRequest\"\x82\x03\n" +
+	"\x19ReadConfigurationResponse\x12?\n" +
+	"\x06issuer\x18\x01 \x01(\tB'\xe0A\x03\xbaH!r\x1f\x92\x02\x1chttps://accounts.example.comR\x06issuer\x12Y\n" +
+	"\bjwks_uri\x18\x02 \x01(\tB=\xe0A\x03\xbaH7r5\x92\x022https://accounts.example.com/.well-known/jwks.jsonR\bjwks_uri\x12Y\n" +
+	"%id_token_signing_alg_values_supported\x18\x03 \x03(\tB\x03\xe0A\x03R%id_token_signing_alg_values_supported\x12=\n" +
+	"\x17subject_types_supported\x18\x04 \x03(\tB\x03\xe0A\x03R\x17subject_types_supported\x12/\n" +
+	"\x10claims_supported\x18\x05 \x03(\tB\x03\xe0A\x03R\x10claims_supported2\x91\x02\n" +
 	"\n" +
 	"KeyService\x12m\n" +
-	"\bListKeys\x12\x1d.gatehouse.v1.ListKeysRequest\x1a\x1e.gatehouse.v1.ListKeysResponse\"\"\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.jsonBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\bListKeys\x12\x1d.gatehouse.v1.ListKeysRequest\x1a\x1e.gatehouse.v1.ListKeysResponse\"\"\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x93\x01\n" +
+	"\x11ReadConfiguration\x12&.gatehouse.v1.ReadConfigurationRequest\x1a'.gatehouse.v1.ReadConfigurationResponse\"-\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02#\x12!/.well-known/openid-configurationBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_key_proto_rawDescOnce sync.Once
@@ -243,18 +392,22 @@ func file_gatehouse_v1_key_proto_rawDescGZIP() []byte {
 	return file_gatehouse_v1_key_proto_rawDescData
 }
 
-var file_gatehouse_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_gatehouse_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_gatehouse_v1_key_proto_goTypes = []any{
-	(*ListKeysRequest)(nil),  // 0: gatehouse.v1.ListKeysRequest
-	(*ListKeysResponse)(nil), // 1: gatehouse.v1.ListKeysResponse
-	(*Key)(nil),              // 2: gatehouse.v1.Key
+	(*ListKeysRequest)(nil),           // 0: gatehouse.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),          // 1: gatehouse.v1.ListKeysResponse
+	(*Key)(nil),                       // 2: gatehouse.v1.Key
+	(*ReadConfigurationRequest)(nil),  // 3: gatehouse.v1.ReadConfigurationRequest
+	(*ReadConfigurationResponse)(nil), // 4: gatehouse.v1.ReadConfigurationResponse
 }
 var file_gatehouse_v1_key_proto_depIdxs = []int32{
 	2, // 0: gatehouse.v1.ListKeysResponse.keys:type_name -> gatehouse.v1.Key
 	0, // 1: gatehouse.v1.KeyService.ListKeys:input_type -> gatehouse.v1.ListKeysRequest
-	1, // 2: gatehouse.v1.KeyService.ListKeys:output_type -> gatehouse.v1.ListKeysResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
+	3, // 2: gatehouse.v1.KeyService.ReadConfiguration:input_type -> gatehouse.v1.ReadConfigurationRequest
+	1, // 3: gatehouse.v1.KeyService.ListKeys:output_type -> gatehouse.v1.ListKeysResponse
+	4, // 4: gatehouse.v1.KeyService.ReadConfiguration:output_type -> gatehouse.v1.ReadConfigurationResponse
+	3, // [3:5] is the sub-list for method output_type
+	1, // [1:3] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
@@ -273,7 +426,7 @@ func file_gatehouse_v1_key_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatehouse_v1_key_proto_rawDesc), len(file_gatehouse_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

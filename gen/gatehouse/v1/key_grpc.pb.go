@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	KeyService_ListKeys_FullMethodName = "/gatehouse.v1.KeyService/ListKeys"
+	KeyService_ListKeys_FullMethodName          = "/gatehouse.v1.KeyService/ListKeys"
+	KeyService_ReadConfiguration_FullMethodName = "/gatehouse.v1.KeyService/ReadConfiguration"
 )
 
 // KeyServiceClient is the client API for KeyService service.
@@ -33,6 +34,12 @@ type KeyServiceClient interface {
 	// The REST answer is a JSON Web Key Set, member for member (RFC 7517, section 5). A verifier picks the key by the
 	// token's header `kid` and must insist on that key's `alg`.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
+	// Read the configuration that verifiers discover.
+	//
+	// The REST answer is the part of an OpenID Provider's metadata that is true here (OpenID Connect Discovery 1.0,
+	// section 3): verifiers that are told the issuer find the rest by it. Gatehouse is no OpenID Provider: it has no
+	// authorisation endpoint.
+	ReadConfiguration(ctx context.Context, in *ReadConfigurationRequest, opts ...grpc.CallOption) (*ReadConfigurationResponse, error)
 }
 
 type keyServiceClient struct {
@@ -53,6 +60,16 @@ func (c *keyServiceClient) ListKeys(ctx context.Context, in *ListKeysRequest, op
 	return out, nil
 }
 
+func (c *keyServiceClient) ReadConfiguration(ctx context.Context, in *ReadConfigurationRequest, opts ...grpc.CallOption) (*ReadConfigurationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadConfigurationResponse)
+	err := c.cc.Invoke(ctx, KeyService_ReadConfiguration_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // KeyServiceServer is the server API for KeyService service.
 // All implementations must embed UnimplementedKeyServiceServer
 // for forward compatibility.
@@ -64,6 +81,12 @@ type KeyServiceServer interface {
 	// The REST answer is a JSON Web Key Set, member for member (RFC 7517, section 5). A verifier picks the key by the
 	// token's header `kid` and must insist on that key's `alg`.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
+	// Read the configuration that verifiers discover.
+	//
+	// The REST answer is the part of an OpenID Provider's metadata that is true here (OpenID Connect Discovery 1.0,
+	// section 3): verifiers that are told the issuer find the rest by it. Gatehouse is no OpenID Provider: it has no
+	// authorisation endpoint.
+	ReadConfiguration(context.Context, *ReadConfigurationRequest) (*ReadConfigurationResponse, error)
 	mustEmbedUnimplementedKeyServiceServer()
 }
 
@@ -76,6 +99,9 @@ type UnimplementedKeyServiceServer struct{}
 
 func (UnimplementedKeyServiceServer) ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListKeys not implemented")
+}
+func (UnimplementedKeyServiceServer) ReadConfiguration(context.Context, *ReadConfigurationRequest) (*ReadConfigurationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadConfiguration not implemented")
 }
 func (UnimplementedKeyServiceServer) mustEmbedUnimplementedKeyServiceServer() {}
 func (UnimplementedKeyServiceServer) testEmbeddedByValue()                    {}
@@ -116,6 +142,24 @@ func _KeyService_ListKeys_Handler(srv interface{}, ctx context.Context, dec func
 	return interceptor(ctx, in, info, handler)
 }
 
+func _KeyService_ReadConfiguration_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadConfigurationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(KeyServiceServer).ReadConfiguration(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: KeyService_ReadConfiguration_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(KeyServiceServer).ReadConfiguration(ctx, req.(*ReadConfigurationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // KeyService_ServiceDesc is the grpc.ServiceDesc for KeyService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -126,6 +170,10 @@ var KeyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListKeys",
 			Handler:    _KeyService_ListKeys_Handler,
+		},
+		{
+			MethodName: "ReadConfiguration",
+			Handler:    _KeyService_ReadConfiguration_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

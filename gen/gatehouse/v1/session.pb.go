@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -22,6 +23,135 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// A log-in of a user, from its beginning to log-out or expiry. It never holds a token.
+type Session struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session's id, a UUIDv7 in lower case; the claim `sid` of its tokens.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The id of the user who logged in; the claim `sub` of its tokens.
+	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// When the user logged in, UTC, to the microsecond.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When the session was last used to get an access token: at log-in, or by a refresh.
+	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
+	// When the session ends by itself. Each refresh puts it off, up to 30 days ahead, but never beyond 90 days after
+	// `create_time`, unless configured otherwise.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// What the client called itself when the session was last used: at most 256 bytes, without control characters. It is
+	// the client's own word.
+	UserAgent string `protobuf:"bytes,6,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
+	// The IP address that the session was last used from, as the gateway saw it, or a proxy that the gateway trusts.
+	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
+	// Whether this is the session that the call was made with.
+	Current bool `protobuf:"varint,8,opt,name=current,proto3" json:"current,omitempty"`
+	// 1 for a new session; grows by one with each committed change.
+	Version int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
+	// The `session_generation` of the user that the session belongs to. A session of an older generation has ended.
+	Generation    int64 `protobuf:"varint,10,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Session) Reset() {
+	*x = Session{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Session) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Session) ProtoMessage() {}
+
+func (x *Session) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Session.ProtoReflect.Descriptor instead.
+func (*Session) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Session) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Session) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Session) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *Session) GetLastUseTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUseTime
+	}
+	return nil
+}
+
+func (x *Session) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Session) GetUserAgent() string {
+	if x != nil {
+		return x.UserAgent
+	}
+	return ""
+}
+
+func (x *Session) GetClientAddress() string {
+	if x != nil {
+		return x.ClientAddress
+	}
+	return ""
+}
+
+func (x *Session) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *Session) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Session) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
 
 // What it takes to log in.
 type CreateSessionRequest struct {
@@ -36,7 +166,7 @@ type CreateSessionRequest struct {
 
 func (x *CreateSessionRequest) Reset() {
 	*x = CreateSessionRequest{}
-	mi := &file_gatehouse_v1_session_proto_msgTypes[0]
+	mi := &file_gatehouse_v1_session_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -48,7 +178,7 @@ func (x *CreateSessionRequest) String() string {
 func (*CreateSessionRequest) ProtoMessage() {}
 
 func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gatehouse_v1_session_proto_msgTypes[0]
+	mi := &file_gatehouse_v1_session_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -61,7 +191,7 @@ func (x *CreateSessionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionRequest.ProtoReflect.Descriptor instead.
 func (*CreateSessionRequest) Descriptor() ([]byte, []int) {
-	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{0}
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *CreateSessionRequest) GetEmail() string {
@@ -78,7 +208,7 @@ func (x *CreateSessionRequest) GetPassword() string {
 	return ""
 }
 
-// The session that was opened. The names are those of an access token response (RFC 6749, section 5.1).
+// The session that was opened and its tokens. The names are those of an access token response (RFC 6749, section 5.1).
 type CreateSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The access token, a JWT. Send it as `authorization: Bearer …`.
@@ -88,14 +218,22 @@ type CreateSessionResponse struct {
 	// For how many seconds from now the access token is good.
 	ExpiresIn int32 `protobuf:"varint,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
 	// The id of the session, a UUIDv7 in lower case; the token's claim `sid`.
-	SessionId     string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The refresh token: what RefreshSession takes. Keep it where nobody else can read it; it is shown this once.
+	RefreshToken string `protobuf:"bytes,5,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	// When the session was opened, UTC, to the microsecond.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When the session ends unless it is refreshed before.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The session.
+	Session       *Session `protobuf:"bytes,8,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateSessionResponse) Reset() {
 	*x = CreateSessionResponse{}
-	mi := &file_gatehouse_v1_session_proto_msgTypes[1]
+	mi := &file_gatehouse_v1_session_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -107,7 +245,7 @@ func (x *CreateSessionResponse) String() string {
 func (*CreateSessionResponse) ProtoMessage() {}
 
 func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gatehouse_v1_session_proto_msgTypes[1]
+	mi := &file_gatehouse_v1_session_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -120,7 +258,7 @@ func (x *CreateSessionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSessionResponse.ProtoReflect.Descriptor instead.
 func (*CreateSessionResponse) Descriptor() ([]byte, []int) {
-	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{1}
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateSessionResponse) GetAccessToken() string {
@@ -151,14 +289,813 @@ func (x *CreateSessionResponse) GetSessionId() string {
 	return ""
 }
 
+func (x *CreateSessionResponse) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+func (x *CreateSessionResponse) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *CreateSessionResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *CreateSessionResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// The refresh token to trade.
+type RefreshSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The refresh token of the last answer of CreateSession or RefreshSession. At most 1,024 bytes.
+	RefreshToken  string `protobuf:"bytes,1,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshSessionRequest) Reset() {
+	*x = RefreshSessionRequest{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshSessionRequest) ProtoMessage() {}
+
+func (x *RefreshSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshSessionRequest.ProtoReflect.Descriptor instead.
+func (*RefreshSessionRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *RefreshSessionRequest) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+// The new tokens of a session. The names are those of CreateSessionResponse.
+type RefreshSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The new access token, a JWT. Those before it stay good until they expire.
+	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// How to present the access token: always `Bearer` (RFC 6750).
+	TokenType string `protobuf:"bytes,2,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
+	// For how many seconds from now the access token is good.
+	ExpiresIn int32 `protobuf:"varint,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	// The id of the session, a UUIDv7 in lower case; the token's claim `sid`.
+	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The new refresh token. The one that was sent is good only to ask for this answer again.
+	RefreshToken string `protobuf:"bytes,5,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	// When the session was opened, UTC, to the microsecond.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When the session ends unless it is refreshed before.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// The session.
+	Session       *Session `protobuf:"bytes,8,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RefreshSessionResponse) Reset() {
+	*x = RefreshSessionResponse{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RefreshSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RefreshSessionResponse) ProtoMessage() {}
+
+func (x *RefreshSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RefreshSessionResponse.ProtoReflect.Descriptor instead.
+func (*RefreshSessionResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RefreshSessionResponse) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *RefreshSessionResponse) GetTokenType() string {
+	if x != nil {
+		return x.TokenType
+	}
+	return ""
+}
+
+func (x *RefreshSessionResponse) GetExpiresIn() int32 {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return 0
+}
+
+func (x *RefreshSessionResponse) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *RefreshSessionResponse) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+func (x *RefreshSessionResponse) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+func (x *RefreshSessionResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *RefreshSessionResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// Which session to read.
+type ReadSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of one of the caller's sessions (a UUID), or `current` for the one that the call is made with.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadSessionRequest) Reset() {
+	*x = ReadSessionRequest{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadSessionRequest) ProtoMessage() {}
+
+func (x *ReadSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadSessionRequest.ProtoReflect.Descriptor instead.
+func (*ReadSessionRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReadSessionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// A session that stands, whose it is, and what RFC 7662, section 2.2, wants to know. The names are those of the RFC;
+// those of its members that are about the access token stand here only where it is a token of this session.
+type ReadSessionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session.
+	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	// The user whose session it is.
+	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
+	// Whether the session stands: always true. One that does not is an error.
+	Active bool `protobuf:"varint,3,opt,name=active,proto3" json:"active,omitempty"`
+	// The subject: the id of the user.
+	Sub string `protobuf:"bytes,4,opt,name=sub,proto3" json:"sub,omitempty"`
+	// How the token is presented: always `Bearer`.
+	TokenType string `protobuf:"bytes,5,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
+	// The issuer of the token.
+	Iss *string `protobuf:"bytes,6,opt,name=iss,proto3,oneof" json:"iss,omitempty"`
+	// Whom the token is for.
+	Aud *string `protobuf:"bytes,7,opt,name=aud,proto3,oneof" json:"aud,omitempty"`
+	// When the token was issued, in seconds since 1970 (UTC).
+	Iat *uint32 `protobuf:"varint,8,opt,name=iat,proto3,oneof" json:"iat,omitempty"`
+	// When the token expires, in seconds since 1970 (UTC).
+	Exp *uint32 `protobuf:"varint,9,opt,name=exp,proto3,oneof" json:"exp,omitempty"`
+	// The id of the token.
+	Jti *string `protobuf:"bytes,10,opt,name=jti,proto3,oneof" json:"jti,omitempty"`
+	// The roles that the token gives.
+	Roles         []string `protobuf:"bytes,11,rep,name=roles,proto3" json:"roles,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReadSessionResponse) Reset() {
+	*x = ReadSessionResponse{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReadSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReadSessionResponse) ProtoMessage() {}
+
+func (x *ReadSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReadSessionResponse.ProtoReflect.Descriptor instead.
+func (*ReadSessionResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ReadSessionResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *ReadSessionResponse) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *ReadSessionResponse) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *ReadSessionResponse) GetSub() string {
+	if x != nil {
+		return x.Sub
+	}
+	return ""
+}
+
+func (x *ReadSessionResponse) GetTokenType() string {
+	if x != nil {
+		return x.TokenType
+	}
+	return ""
+}
+
+func (x *ReadSessionResponse) GetIss() string {
+	if x != nil && x.Iss != nil {
+		return *x.Iss
+	}
+	return ""
+}
+
+func (x *ReadSessionResponse) GetAud() string {
+	if x != nil && x.Aud != nil {
+		return *x.Aud
+	}
+	return ""
+}
+
+func (x *ReadSessionResponse) GetIat() uint32 {
+	if x != nil && x.Iat != nil {
+		return *x.Iat
+	}
+	return 0
+}
+
+func (x *ReadSessionResponse) GetExp() uint32 {
+	if x != nil && x.Exp != nil {
+		return *x.Exp
+	}
+	return 0
+}
+
+func (x *ReadSessionResponse) GetJti() string {
+	if x != nil && x.Jti != nil {
+		return *x.Jti
+	}
+	return ""
+}
+
+func (x *ReadSessionResponse) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+// Which part of the list to give.
+type ListSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many sessions to give at most: 1 to 100; 0 means 20.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the page before; empty for the first page. At most 1,024 bytes. One that was not given by
+	// this list, to this user, answers `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsRequest) Reset() {
+	*x = ListSessionsRequest{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsRequest) ProtoMessage() {}
+
+func (x *ListSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListSessionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListSessionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// A page of sessions.
+type ListSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sessions, newest first.
+	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	// What to ask for the next page with; empty if this is the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSessionsResponse) Reset() {
+	*x = ListSessionsResponse{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSessionsResponse) ProtoMessage() {}
+
+func (x *ListSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSessionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListSessionsResponse) GetSessions() []*Session {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *ListSessionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// Which session to log out of.
+type DeleteSessionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id of one of the caller's sessions (a UUID), or `current` for the one that the call is made with.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSessionRequest) Reset() {
+	*x = DeleteSessionRequest{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSessionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSessionRequest) ProtoMessage() {}
+
+func (x *DeleteSessionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSessionRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSessionRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *DeleteSessionRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+// The session has ended.
+type DeleteSessionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSessionResponse) Reset() {
+	*x = DeleteSessionResponse{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSessionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSessionResponse) ProtoMessage() {}
+
+func (x *DeleteSessionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSessionResponse.ProtoReflect.Descriptor instead.
+func (*DeleteSessionResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{10}
+}
+
+// Which sessions to end.
+type DeleteAllSessionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Whether to spare the session that the call is made with.
+	KeepCurrent   bool `protobuf:"varint,1,opt,name=keep_current,json=keepCurrent,proto3" json:"keep_current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAllSessionsRequest) Reset() {
+	*x = DeleteAllSessionsRequest{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAllSessionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAllSessionsRequest) ProtoMessage() {}
+
+func (x *DeleteAllSessionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAllSessionsRequest.ProtoReflect.Descriptor instead.
+func (*DeleteAllSessionsRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *DeleteAllSessionsRequest) GetKeepCurrent() bool {
+	if x != nil {
+		return x.KeepCurrent
+	}
+	return false
+}
+
+// The sessions have ended.
+type DeleteAllSessionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account after the change.
+	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The session that was spared, if one was to be.
+	Session       *Session `protobuf:"bytes,2,opt,name=session,proto3,oneof" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteAllSessionsResponse) Reset() {
+	*x = DeleteAllSessionsResponse{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteAllSessionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteAllSessionsResponse) ProtoMessage() {}
+
+func (x *DeleteAllSessionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteAllSessionsResponse.ProtoReflect.Descriptor instead.
+func (*DeleteAllSessionsResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *DeleteAllSessionsResponse) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *DeleteAllSessionsResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+// What it takes to change the password.
+type ChangePasswordRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The caller's id (a UUID), or `me`. Nobody can change the password of somebody else: another id answers `NOT_FOUND`
+	// / `USER_NOT_FOUND`.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The present password. At most 1,024 bytes.
+	CurrentPassword string `protobuf:"bytes,2,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
+	// The new password, by the rules of `CreateUserRequest.password`.
+	NewPassword   string `protobuf:"bytes,3,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePasswordRequest) Reset() {
+	*x = ChangePasswordRequest{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePasswordRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePasswordRequest) ProtoMessage() {}
+
+func (x *ChangePasswordRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePasswordRequest.ProtoReflect.Descriptor instead.
+func (*ChangePasswordRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ChangePasswordRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetCurrentPassword() string {
+	if x != nil {
+		return x.CurrentPassword
+	}
+	return ""
+}
+
+func (x *ChangePasswordRequest) GetNewPassword() string {
+	if x != nil {
+		return x.NewPassword
+	}
+	return ""
+}
+
+// The password is changed.
+type ChangePasswordResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account after the change.
+	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The caller's session, the only one that is left.
+	Session       *Session `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangePasswordResponse) Reset() {
+	*x = ChangePasswordResponse{}
+	mi := &file_gatehouse_v1_session_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangePasswordResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangePasswordResponse) ProtoMessage() {}
+
+func (x *ChangePasswordResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_session_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangePasswordResponse.ProtoReflect.Descriptor instead.
+func (*ChangePasswordResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ChangePasswordResponse) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *ChangePasswordResponse) GetSession() *Session {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
 var File_gatehouse_v1_session_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1agatehouse/v1/session.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\"\x9c\x01\n" +
+	"\x1agatehouse/v1/session.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x17gatehouse/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x04\n" +
+	"\aSession\x12?\n" +
+	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\x02id\x12H\n" +
+	"\auser_id\x18\x02 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\x12@\n" +
+	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12C\n" +
+	"\rlast_use_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\vlastUseTime\x12@\n" +
+	"\vexpire_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"expireTime\x12p\n" +
+	"\n" +
+	"user_agent\x18\x06 \x01(\tBQ\xe0A\x03\xbaHKrI\x92\x02FMozilla/5.0 (X11; Linux x86_64; rv:145.0) Gecko/20100101 Firefox/145.0R\tuserAgent\x12=\n" +
+	"\x0eclient_address\x18\a \x01(\tB\x16\xe0A\x03\xbaH\x10r\x0e\x92\x02\v203.0.113.7R\rclientAddress\x12\x1d\n" +
+	"\acurrent\x18\b \x01(\bB\x03\xe0A\x03R\acurrent\x12$\n" +
+	"\aversion\x18\t \x01(\x03B\n" +
+	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\x12#\n" +
+	"\n" +
+	"generation\x18\n" +
+	" \x01(\x03B\x03\xe0A\x03R\n" +
+	"generation\"\x9c\x01\n" +
 	"\x14CreateSessionRequest\x126\n" +
 	"\x05email\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1a\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12L\n" +
-	"\bpassword\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"\xbe\x02\n" +
+	"\bpassword\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"\xfb\x04\n" +
 	"\x15CreateSessionResponse\x12w\n" +
 	"\faccess_token\x18\x01 \x01(\tBT\xe0A\x03\xbaHNrL\x92\x02IeyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJlR\vaccessToken\x120\n" +
 	"\n" +
@@ -166,9 +1103,90 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"expires_in\x18\x03 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
 	"\n" +
-	"session_id\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId2\x87\x01\n" +
+	"session_id\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
+	"\rrefresh_token\x18\x05 \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\x12@\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12@\n" +
+	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"expireTime\x124\n" +
+	"\asession\x18\b \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\"\xa3\x01\n" +
+	"\x15RefreshSessionRequest\x12\x89\x01\n" +
+	"\rrefresh_token\x18\x01 \x01(\tBd\xe0A\x02\xe0A\x04\xbaH[\xc8\x01\x01rV(\x80\b\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\"\xfc\x04\n" +
+	"\x16RefreshSessionResponse\x12w\n" +
+	"\faccess_token\x18\x01 \x01(\tBT\xe0A\x03\xbaHNrL\x92\x02IeyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJlR\vaccessToken\x120\n" +
+	"\n" +
+	"token_type\x18\x02 \x01(\tB\x11\xe0A\x03\xbaH\vr\t\x92\x02\x06BearerR\ttokenType\x12*\n" +
+	"\n" +
+	"expires_in\x18\x03 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
+	"\n" +
+	"session_id\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
+	"\rrefresh_token\x18\x05 \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAACYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMi4R\frefreshToken\x12@\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"createTime\x12@\n" +
+	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"expireTime\x124\n" +
+	"\asession\x18\b \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\"\xca\x01\n" +
+	"\x12ReadSessionRequest\x12\xb3\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xa2\x01\xe0A\x02\xbaH\x9b\x01\xba\x01\x88\x01\n" +
+	"\n" +
+	"session.id\x12\x19must be a UUID or current\x1a_this in ['', 'current'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\n" +
+	"\x92\x02\acurrentR\x02id\"\xab\x04\n" +
+	"\x13ReadSessionResponse\x124\n" +
+	"\asession\x18\x01 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\x12+\n" +
+	"\x04user\x18\x02 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x12\"\n" +
+	"\x06active\x18\x03 \x01(\bB\n" +
+	"\xe0A\x03\xbaH\x04j\x02\x10\x01R\x06active\x12A\n" +
+	"\x03sub\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x03sub\x120\n" +
+	"\n" +
+	"token_type\x18\x05 \x01(\tB\x11\xe0A\x03\xbaH\vr\t\x92\x02\x06BearerR\ttokenType\x12>\n" +
+	"\x03iss\x18\x06 \x01(\tB'\xe0A\x03\xbaH!r\x1f\x92\x02\x1chttps://accounts.example.comH\x00R\x03iss\x88\x01\x01\x12+\n" +
+	"\x03aud\x18\a \x01(\tB\x14\xe0A\x03\xbaH\x0er\f\x92\x02\tgatehouseH\x01R\x03aud\x88\x01\x01\x12%\n" +
+	"\x03iat\x18\b \x01(\rB\x0e\xe0A\x03\xbaH\b*\x06@\xc0\x8d\xf6\xd7\x06H\x02R\x03iat\x88\x01\x01\x12%\n" +
+	"\x03exp\x18\t \x01(\rB\x0e\xe0A\x03\xbaH\b*\x06@Ĕ\xf6\xd7\x06H\x03R\x03exp\x88\x01\x01\x12\x1a\n" +
+	"\x03jti\x18\n" +
+	" \x01(\tB\x03\xe0A\x03H\x04R\x03jti\x88\x01\x01\x12\x19\n" +
+	"\x05roles\x18\v \x03(\tB\x03\xe0A\x03R\x05rolesB\x06\n" +
+	"\x04_issB\x06\n" +
+	"\x04_audB\x06\n" +
+	"\x04_iatB\x06\n" +
+	"\x04_expB\x06\n" +
+	"\x04_jti\"n\n" +
+	"\x13ListSessionsRequest\x12+\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\bR\tpageToken\"{\n" +
+	"\x14ListSessionsResponse\x126\n" +
+	"\bsessions\x18\x01 \x03(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\bsessions\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xcc\x01\n" +
+	"\x14DeleteSessionRequest\x12\xb3\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xa2\x01\xe0A\x02\xbaH\x9b\x01\xba\x01\x88\x01\n" +
+	"\n" +
+	"session.id\x12\x19must be a UUID or current\x1a_this in ['', 'current'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\n" +
+	"\x92\x02\acurrentR\x02id\"\x17\n" +
+	"\x15DeleteSessionResponse\"B\n" +
+	"\x18DeleteAllSessionsRequest\x12&\n" +
+	"\fkeep_current\x18\x01 \x01(\bB\x03\xe0A\x01R\vkeepCurrent\"\x8f\x01\n" +
+	"\x19DeleteAllSessionsResponse\x12+\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x129\n" +
+	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03H\x00R\asession\x88\x01\x01B\n" +
+	"\n" +
+	"\b_session\"\xf2\x02\n" +
+	"\x15ChangePasswordRequest\x12\xa0\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\x8f\x01\xe0A\x02\xbaH\x88\x01\xba\x01{\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\x05\x92\x02\x02meR\x02id\x12[\n" +
+	"\x10current_password\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\x0fcurrentPassword\x12Y\n" +
+	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r( \b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"{\n" +
+	"\x16ChangePasswordResponse\x12+\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x124\n" +
+	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession2\xf3\x06\n" +
 	"\x0eSessionService\x12u\n" +
-	"\rCreateSession\x12\".gatehouse.v1.CreateSessionRequest\x1a#.gatehouse.v1.CreateSessionResponse\"\x1b\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/sessionsBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\rCreateSession\x12\".gatehouse.v1.CreateSessionRequest\x1a#.gatehouse.v1.CreateSessionResponse\"\x1b\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/sessions\x12\x80\x01\n" +
+	"\x0eRefreshSession\x12#.gatehouse.v1.RefreshSessionRequest\x1a$.gatehouse.v1.RefreshSessionResponse\"#\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/sessions:refresh\x12q\n" +
+	"\vReadSession\x12 .gatehouse.v1.ReadSessionRequest\x1a!.gatehouse.v1.ReadSessionResponse\"\x1d\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x13\x12\x11/v1/sessions/{id}\x12o\n" +
+	"\fListSessions\x12!.gatehouse.v1.ListSessionsRequest\x1a\".gatehouse.v1.ListSessionsResponse\"\x18\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x0e\x12\f/v1/sessions\x12w\n" +
+	"\rDeleteSession\x12\".gatehouse.v1.DeleteSessionRequest\x1a#.gatehouse.v1.DeleteSessionResponse\"\x1d\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x13*\x11/v1/sessions/{id}\x12~\n" +
+	"\x11DeleteAllSessions\x12&.gatehouse.v1.DeleteAllSessionsRequest\x1a'.gatehouse.v1.DeleteAllSessionsResponse\"\x18\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x0e*\f/v1/sessions\x12\x89\x01\n" +
+	"\x0eChangePassword\x12#.gatehouse.v1.ChangePasswordRequest\x1a$.gatehouse.v1.ChangePasswordResponse\",\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/v1/users/{id}:changePasswordBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_session_proto_rawDescOnce sync.Once
@@ -182,19 +1200,62 @@ func file_gatehouse_v1_session_proto_rawDescGZIP() []byte {
 	return file_gatehouse_v1_session_proto_rawDescData
 }
 
-var file_gatehouse_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_gatehouse_v1_session_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_gatehouse_v1_session_proto_goTypes = []any{
-	(*CreateSessionRequest)(nil),  // 0: gatehouse.v1.CreateSessionRequest
-	(*CreateSessionResponse)(nil), // 1: gatehouse.v1.CreateSessionResponse
+	(*Session)(nil),                   // 0: gatehouse.v1.Session
+	(*CreateSessionRequest)(nil),      // 1: gatehouse.v1.CreateSessionRequest
+	(*CreateSessionResponse)(nil),     // 2: gatehouse.v1.CreateSessionResponse
+	(*RefreshSessionRequest)(nil),     // 3: gatehouse.v1.RefreshSessionRequest
+	(*RefreshSessionResponse)(nil),    // 4: gatehouse.v1.RefreshSessionResponse
+	(*ReadSessionRequest)(nil),        // 5: gatehouse.v1.ReadSessionRequest
+	(*ReadSessionResponse)(nil),       // 6: gatehouse.v1.ReadSessionResponse
+	(*ListSessionsRequest)(nil),       // 7: gatehouse.v1.ListSessionsRequest
+	(*ListSessionsResponse)(nil),      // 8: gatehouse.v1.ListSessionsResponse
+	(*DeleteSessionRequest)(nil),      // 9: gatehouse.v1.DeleteSessionRequest
+	(*DeleteSessionResponse)(nil),     // 10: gatehouse.v1.DeleteSessionResponse
+	(*DeleteAllSessionsRequest)(nil),  // 11: gatehouse.v1.DeleteAllSessionsRequest
+	(*DeleteAllSessionsResponse)(nil), // 12: gatehouse.v1.DeleteAllSessionsResponse
+	(*ChangePasswordRequest)(nil),     // 13: gatehouse.v1.ChangePasswordRequest
+	(*ChangePasswordResponse)(nil),    // 14: gatehouse.v1.ChangePasswordResponse
+	(*timestamppb.Timestamp)(nil),     // 15: google.protobuf.Timestamp
+	(*User)(nil),                      // 16: gatehouse.v1.User
 }
 var file_gatehouse_v1_session_proto_depIdxs = []int32{
-	0, // 0: gatehouse.v1.SessionService.CreateSession:input_type -> gatehouse.v1.CreateSessionRequest
-	1, // 1: gatehouse.v1.SessionService.CreateSession:output_type -> gatehouse.v1.CreateSessionResponse
-	1, // [1:2] is the sub-list for method output_type
-	0, // [0:1] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	15, // 0: gatehouse.v1.Session.create_time:type_name -> google.protobuf.Timestamp
+	15, // 1: gatehouse.v1.Session.last_use_time:type_name -> google.protobuf.Timestamp
+	15, // 2: gatehouse.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 3: gatehouse.v1.CreateSessionResponse.create_time:type_name -> google.protobuf.Timestamp
+	15, // 4: gatehouse.v1.CreateSessionResponse.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 5: gatehouse.v1.CreateSessionResponse.session:type_name -> gatehouse.v1.Session
+	15, // 6: gatehouse.v1.RefreshSessionResponse.create_time:type_name -> google.protobuf.Timestamp
+	15, // 7: gatehouse.v1.RefreshSessionResponse.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 8: gatehouse.v1.RefreshSessionResponse.session:type_name -> gatehouse.v1.Session
+	0,  // 9: gatehouse.v1.ReadSessionResponse.session:type_name -> gatehouse.v1.Session
+	16, // 10: gatehouse.v1.ReadSessionResponse.user:type_name -> gatehouse.v1.User
+	0,  // 11: gatehouse.v1.ListSessionsResponse.sessions:type_name -> gatehouse.v1.Session
+	16, // 12: gatehouse.v1.DeleteAllSessionsResponse.user:type_name -> gatehouse.v1.User
+	0,  // 13: gatehouse.v1.DeleteAllSessionsResponse.session:type_name -> gatehouse.v1.Session
+	16, // 14: gatehouse.v1.ChangePasswordResponse.user:type_name -> gatehouse.v1.User
+	0,  // 15: gatehouse.v1.ChangePasswordResponse.session:type_name -> gatehouse.v1.Session
+	1,  // 16: gatehouse.v1.SessionService.CreateSession:input_type -> gatehouse.v1.CreateSessionRequest
+	3,  // 17: gatehouse.v1.SessionService.RefreshSession:input_type -> gatehouse.v1.RefreshSessionRequest
+	5,  // 18: gatehouse.v1.SessionService.ReadSession:input_type -> gatehouse.v1.ReadSessionRequest
+	7,  // 19: gatehouse.v1.SessionService.ListSessions:input_type -> gatehouse.v1.ListSessionsRequest
+	9,  // 20: gatehouse.v1.SessionService.DeleteSession:input_type -> gatehouse.v1.DeleteSessionRequest
+	11, // 21: gatehouse.v1.SessionService.DeleteAllSessions:input_type -> gatehouse.v1.DeleteAllSessionsRequest
+	13, // 22: gatehouse.v1.SessionService.ChangePassword:input_type -> gatehouse.v1.ChangePasswordRequest
+	2,  // 23: gatehouse.v1.SessionService.CreateSession:output_type -> gatehouse.v1.CreateSessionResponse
+	4,  // 24: gatehouse.v1.SessionService.RefreshSession:output_type -> gatehouse.v1.RefreshSessionResponse
+	6,  // 25: gatehouse.v1.SessionService.ReadSession:output_type -> gatehouse.v1.ReadSessionResponse
+	8,  // 26: gatehouse.v1.SessionService.ListSessions:output_type -> gatehouse.v1.ListSessionsResponse
+	10, // 27: gatehouse.v1.SessionService.DeleteSession:output_type -> gatehouse.v1.DeleteSessionResponse
+	12, // 28: gatehouse.v1.SessionService.DeleteAllSessions:output_type -> gatehouse.v1.DeleteAllSessionsResponse
+	14, // 29: gatehouse.v1.SessionService.ChangePassword:output_type -> gatehouse.v1.ChangePasswordResponse
+	23, // [23:30] is the sub-list for method output_type
+	16, // [16:23] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_gatehouse_v1_session_proto_init() }
@@ -203,13 +1264,16 @@ func file_gatehouse_v1_session_proto_init() {
 		return
 	}
 	file_gatehouse_v1_policy_proto_init()
+	file_gatehouse_v1_user_proto_init()
+	file_gatehouse_v1_session_proto_msgTypes[6].OneofWrappers = []any{}
+	file_gatehouse_v1_session_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatehouse_v1_session_proto_rawDesc), len(file_gatehouse_v1_session_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,20 +19,62 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	SessionService_CreateSession_FullMethodName = "/gatehouse.v1.SessionService/CreateSession"
+	SessionService_CreateSession_FullMethodName     = "/gatehouse.v1.SessionService/CreateSession"
+	SessionService_RefreshSession_FullMethodName    = "/gatehouse.v1.SessionService/RefreshSession"
+	SessionService_ReadSession_FullMethodName       = "/gatehouse.v1.SessionService/ReadSession"
+	SessionService_ListSessions_FullMethodName      = "/gatehouse.v1.SessionService/ListSessions"
+	SessionService_DeleteSession_FullMethodName     = "/gatehouse.v1.SessionService/DeleteSession"
+	SessionService_DeleteAllSessions_FullMethodName = "/gatehouse.v1.SessionService/DeleteAllSessions"
+	SessionService_ChangePassword_FullMethodName    = "/gatehouse.v1.SessionService/ChangePassword"
 )
 
 // SessionServiceClient is the client API for SessionService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Sessions: log in.
+// Sessions: log in, stay logged in, see where one is logged in, log out, change the password.
+//
+// Once the end of a session is acknowledged, no call with a token of that session succeeds that starts later.
 type SessionServiceClient interface {
 	// Log in.
 	//
-	// Opens a session and answers with an access token for it. An unknown e-mail address and a wrong password are
-	// answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`.
+	// Opens a session and answers with an access token and a refresh token for it. An unknown e-mail address and a wrong
+	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`.
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*CreateSessionResponse, error)
+	// Refresh: trade the refresh token for a new one and a new access token.
+	//
+	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
+	// throw the old one away. If the answer is lost, send the old one again: within the grace (30 s unless configured
+	// otherwise) the answer has the same successor, later it has another one, and the one that was lost is void. Any
+	// other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
+	// `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. Other reasons: `REFRESH_TOKEN_INVALID`, `SESSION_ENDED`,
+	// `SESSION_EXPIRED`.
+	RefreshSession(ctx context.Context, in *RefreshSessionRequest, opts ...grpc.CallOption) (*RefreshSessionResponse, error)
+	// Read a session: is this token good, whose is it, until when?
+	//
+	// With the id `current` it is what a resource server asks that does not verify tokens itself, or that must know of a
+	// log-out at once: it sends the access token that it was given, and gets either the members of RFC 7662, section 2.2,
+	// or `UNAUTHENTICATED` with the reason why the token is not good.
+	ReadSession(ctx context.Context, in *ReadSessionRequest, opts ...grpc.CallOption) (*ReadSessionResponse, error)
+	// List one's sessions.
+	//
+	// Those of the caller that stand, newest first.
+	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
+	// Log out of a session.
+	//
+	// The caller's own, `current`, or another of the caller's. To end one that has ended already is no error. A session
+	// of somebody else answers `NOT_FOUND` / `SESSION_NOT_FOUND`, as one that does not exist.
+	DeleteSession(ctx context.Context, in *DeleteSessionRequest, opts ...grpc.CallOption) (*DeleteSessionResponse, error)
+	// Log out everywhere.
+	//
+	// Ends all sessions of the caller at once; with `keep_current`, all but the one that this call is made with. It is a
+	// change of the account, whose `version` grows.
+	DeleteAllSessions(ctx context.Context, in *DeleteAllSessionsRequest, opts ...grpc.CallOption) (*DeleteAllSessionsResponse, error)
+	// Change the password.
+	//
+	// The present one is asked for again: who finds an open browser must not get the account. All other sessions of the
+	// user end with the change. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
+	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error)
 }
 
 type sessionServiceClient struct {
@@ -53,17 +95,113 @@ func (c *sessionServiceClient) CreateSession(ctx context.Context, in *CreateSess
 	return out, nil
 }
 
+func (c *sessionServiceClient) RefreshSession(ctx context.Context, in *RefreshSessionRequest, opts ...grpc.CallOption) (*RefreshSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RefreshSessionResponse)
+	err := c.cc.Invoke(ctx, SessionService_RefreshSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) ReadSession(ctx context.Context, in *ReadSessionRequest, opts ...grpc.CallOption) (*ReadSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReadSessionResponse)
+	err := c.cc.Invoke(ctx, SessionService_ReadSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSessionsResponse)
+	err := c.cc.Invoke(ctx, SessionService_ListSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) DeleteSession(ctx context.Context, in *DeleteSessionRequest, opts ...grpc.CallOption) (*DeleteSessionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteSessionResponse)
+	err := c.cc.Invoke(ctx, SessionService_DeleteSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) DeleteAllSessions(ctx context.Context, in *DeleteAllSessionsRequest, opts ...grpc.CallOption) (*DeleteAllSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteAllSessionsResponse)
+	err := c.cc.Invoke(ctx, SessionService_DeleteAllSessions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *sessionServiceClient) ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ChangePasswordResponse)
+	err := c.cc.Invoke(ctx, SessionService_ChangePassword_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // SessionServiceServer is the server API for SessionService service.
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
 //
-// Sessions: log in.
+// Sessions: log in, stay logged in, see where one is logged in, log out, change the password.
+//
+// Once the end of a session is acknowledged, no call with a token of that session succeeds that starts later.
 type SessionServiceServer interface {
 	// Log in.
 	//
-	// Opens a session and answers with an access token for it. An unknown e-mail address and a wrong password are
-	// answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`.
+	// Opens a session and answers with an access token and a refresh token for it. An unknown e-mail address and a wrong
+	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`.
 	CreateSession(context.Context, *CreateSessionRequest) (*CreateSessionResponse, error)
+	// Refresh: trade the refresh token for a new one and a new access token.
+	//
+	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
+	// throw the old one away. If the answer is lost, send the old one again: within the grace (30 s unless configured
+	// otherwise) the answer has the same successor, later it has another one, and the one that was lost is void. Any
+	// other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
+	// `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. Other reasons: `REFRESH_TOKEN_INVALID`, `SESSION_ENDED`,
+	// `SESSION_EXPIRED`.
+	RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error)
+	// Read a session: is this token good, whose is it, until when?
+	//
+	// With the id `current` it is what a resource server asks that does not verify tokens itself, or that must know of a
+	// log-out at once: it sends the access token that it was given, and gets either the members of RFC 7662, section 2.2,
+	// or `UNAUTHENTICATED` with the reason why the token is not good.
+	ReadSession(context.Context, *ReadSessionRequest) (*ReadSessionResponse, error)
+	// List one's sessions.
+	//
+	// Those of the caller that stand, newest first.
+	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
+	// Log out of a session.
+	//
+	// The caller's own, `current`, or another of the caller's. To end one that has ended already is no error. A session
+	// of somebody else answers `NOT_FOUND` / `SESSION_NOT_FOUND`, as one that does not exist.
+	DeleteSession(context.Context, *DeleteSessionRequest) (*DeleteSessionResponse, error)
+	// Log out everywhere.
+	//
+	// Ends all sessions of the caller at once; with `keep_current`, all but the one that this call is made with. It is a
+	// change of the account, whose `version` grows.
+	DeleteAllSessions(context.Context, *DeleteAllSessionsRequest) (*DeleteAllSessionsResponse, error)
+	// Change the password.
+	//
+	// The present one is asked for again: who finds an open browser must not get the account. All other sessions of the
+	// user end with the change. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
+	ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }
 
@@ -76,6 +214,24 @@ type UnimplementedSessionServiceServer struct{}
 
 func (UnimplementedSessionServiceServer) CreateSession(context.Context, *CreateSessionRequest) (*CreateSessionResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateSession not implemented")
+}
+func (UnimplementedSessionServiceServer) RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RefreshSession not implemented")
+}
+func (UnimplementedSessionServiceServer) ReadSession(context.Context, *ReadSessionRequest) (*ReadSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReadSession not implemented")
+}
+func (UnimplementedSessionServiceServer) ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) DeleteSession(context.Context, *DeleteSessionRequest) (*DeleteSessionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSession not implemented")
+}
+func (UnimplementedSessionServiceServer) DeleteAllSessions(context.Context, *DeleteAllSessionsRequest) (*DeleteAllSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteAllSessions not implemented")
+}
+func (UnimplementedSessionServiceServer) ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangePassword not implemented")
 }
 func (UnimplementedSessionServiceServer) mustEmbedUnimplementedSessionServiceServer() {}
 func (UnimplementedSessionServiceServer) testEmbeddedByValue()                        {}
@@ -116,6 +272,114 @@ func _SessionService_CreateSession_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _SessionService_RefreshSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RefreshSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).RefreshSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_RefreshSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).RefreshSession(ctx, req.(*RefreshSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_ReadSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReadSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).ReadSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_ReadSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).ReadSession(ctx, req.(*ReadSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_ListSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).ListSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_ListSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).ListSessions(ctx, req.(*ListSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_DeleteSession_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSessionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).DeleteSession(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_DeleteSession_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).DeleteSession(ctx, req.(*DeleteSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_DeleteAllSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteAllSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).DeleteAllSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_DeleteAllSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).DeleteAllSessions(ctx, req.(*DeleteAllSessionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _SessionService_ChangePassword_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangePasswordRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(SessionServiceServer).ChangePassword(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: SessionService_ChangePassword_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(SessionServiceServer).ChangePassword(ctx, req.(*ChangePasswordRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // SessionService_ServiceDesc is the grpc.ServiceDesc for SessionService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -126,6 +390,30 @@ var SessionService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateSession",
 			Handler:    _SessionService_CreateSession_Handler,
+		},
+		{
+			MethodName: "RefreshSession",
+			Handler:    _SessionService_RefreshSession_Handler,
+		},
+		{
+			MethodName: "ReadSession",
+			Handler:    _SessionService_ReadSession_Handler,
+		},
+		{
+			MethodName: "ListSessions",
+			Handler:    _SessionService_ListSessions_Handler,
+		},
+		{
+			MethodName: "DeleteSession",
+			Handler:    _SessionService_DeleteSession_Handler,
+		},
+		{
+			MethodName: "DeleteAllSessions",
+			Handler:    _SessionService_DeleteAllSessions_Handler,
+		},
+		{
+			MethodName: "ChangePassword",
+			Handler:    _SessionService_ChangePassword_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

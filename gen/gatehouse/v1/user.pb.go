@@ -39,9 +39,12 @@ type User struct {
 	// When the account was last changed, UTC, to the microsecond.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// 1 for a new account; grows by one with each committed change.
-	Version       int64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Version int64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	// Grows when the sessions of the user are ended all at once: by a log-out everywhere or a change of the password.
+	// Sessions of an older generation have ended.
+	SessionGeneration int64 `protobuf:"varint,7,opt,name=session_generation,json=sessionGeneration,proto3" json:"session_generation,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *User) Reset() {
@@ -112,6 +115,13 @@ func (x *User) GetUpdateTime() *timestamppb.Timestamp {
 func (x *User) GetVersion() int64 {
 	if x != nil {
 		return x.Version
+	}
+	return 0
+}
+
+func (x *User) GetSessionGeneration() int64 {
+	if x != nil {
+		return x.SessionGeneration
 	}
 	return 0
 }
@@ -326,7 +336,7 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xd9\x02\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\x8d\x03\n" +
 	"\x04User\x12?\n" +
 	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x120\n" +
 	"\x05email\x18\x02 \x01(\tB\x1a\xe0A\x03\xbaH\x14r\x12\x92\x02\x0fada@example.comR\x05email\x124\n" +
@@ -336,7 +346,8 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12$\n" +
 	"\aversion\x18\x06 \x01(\x03B\n" +
-	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\"\xe4\a\n" +
+	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\x122\n" +
+	"\x12session_generation\x18\a \x01(\x03B\x03\xe0A\x03R\x11sessionGeneration\"\xe4\a\n" +
 	"\x11CreateUserRequest\x12\xcd\x04\n" +
 	"\x05email\x18\x01 \x01(\tB\xb6\x04\xe0A\x02\xbaH\xaf\x04\xba\x01\x91\x04\n" +
 	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xae\x02\n" +
