@@ -103,6 +103,7 @@ type store struct {
 	databaseSettings
 	masterKeySettings
 	signingSettings
+	sessionSettings
 	tokenSettings
 	logSettings
 }
@@ -115,7 +116,7 @@ func (c *store) config() (storeservice.Config, error) {
 	}
 	return storeservice.Config{
 		Database: database, MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
-		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Password: c.password(),
+		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
 	}, errors.Join(databaseErr, masterKeyErr)
 }
 

@@ -69,6 +69,19 @@ func (s *signingSettings) password() storeservice.PasswordParams {
 	}
 }
 
+// sessionSettings say how long sessions last.
+type sessionSettings struct {
+	RefreshGrace        time.Duration `default:"30s" help:"How long the refresh token that was just traded gets the same successor again, for retries and second tabs: 0s to 5m."`
+	SessionIdleLifetime time.Duration `default:"720h" help:"How long a session lasts without a refresh: 1s or more (30 days are 720h)."`
+	SessionLifetime     time.Duration `default:"2160h" help:"How long a session lasts at most: no less than the idle lifetime (90 days are 2160h)."`
+}
+
+func (s *sessionSettings) sessions() storeservice.SessionConfig {
+	return storeservice.SessionConfig{
+		RefreshGrace: s.RefreshGrace, IdleLifetime: s.SessionIdleLifetime, Lifetime: s.SessionLifetime,
+	}
+}
+
 // databaseSettings say where the store's database is.
 type databaseSettings struct {
 	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS) or sqlite:PATH. The password is a setting of its own."`

@@ -28,6 +28,7 @@ type up struct {
 	Data string `default:"./gatehouse-data" help:"Folder for the database and the master key. It is made if it is not there."`
 	masterKeySettings
 	signingSettings
+	sessionSettings
 	tokenSettings
 	logSettings
 }
@@ -36,7 +37,7 @@ func (c *up) storeConfig(masterKey []byte) storeservice.Config {
 	return storeservice.Config{
 		Database:  storeservice.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
 		MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
-		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Password: c.password(),
+		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
@@ -56,14 +57,14 @@ func InProcess(listener interface {
 	})
 }
 
-// outgoing sends the request's id and the caller's token along, and nothing else that came in: what a client sends
+// outgoing sends the request's id, the client and the caller's token along, and nothing else that came in: what a client sends
 // beyond these must not reach a service as if the gateway had said it.
 func outgoing(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
 	options ...grpc.CallOption,
 ) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	pairs := make([]string, 0, 4)
+	pairs := clientinfo.Outgoing(ctx)
 	if id := requestid.FromContext(ctx); id != "" {
 		pairs = append(pairs, requestid.Header, id)
 	}

@@ -16,11 +16,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
-func withRequestID(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	return next(requestid.FromIncoming(ctx), req)
+func withOrigin(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	return next(clientinfo.FromIncoming(requestid.FromIncoming(ctx)), req)
 }
 
 func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {

@@ -93,7 +93,7 @@ func (h *probedHealth) Check(
 // NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. Calls
 // pass, in this order:
 //
-//  1. request id: everything after can name the request
+//  1. request id and client: everything after can name the request, and whose it is
 //  2. access log: sees every outcome, refusals and panics included, and is where errors become statuses
 //  3. recovery: a panic in anything below is an INTERNAL error, not a dead process
 //  4. authentication and policy: nothing below runs for a caller who may not call
@@ -107,7 +107,7 @@ func NewServer(
 		return nil, fmt.Errorf("make the validator: %w", err)
 	}
 	options := append(Limits(), grpc.ChainUnaryInterceptor(
-		withRequestID,
+		withOrigin,
 		accessLog(log),
 		recovery,
 		authenticator.Interceptor(healthpb.Health_ServiceDesc.ServiceName),

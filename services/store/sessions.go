@@ -3,13 +3,17 @@ package store
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"time"
 
 	"github.com/google/uuid"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -19,62 +23,155 @@ const tokenType = "Bearer"
 
 // sessionService implements gatehouse.v1.SessionService on the database.
 type sessionService struct {
-	gatehousev1.UnimplementedSessionServiceServer
+	gatehousev1.UnsafeSessionServiceServer
 
 	storage *storage.Storage
 	hasher  *password.Hasher
 	keyring *signing.Keyring
+	tokens  *refresh.Tokens
+	pages   *pageTokens
+	config  SessionConfig
+	now     func() time.Time
+	log     *slog.Logger
 }
+
+func newSessionService(
+	config Config, db *storage.Storage, hasher *password.Hasher, keyring *signing.Keyring, log *slog.Logger,
+) (*sessionService, error) {
+	tokens, err := refresh.NewTokens(config.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := newPageTokens(config.MasterKey)
+	if err != nil {
+		return nil, err
+	}
+	return &sessionService{
+		storage: db, hasher: hasher, keyring: keyring, tokens: tokens, pages: pages, config: config.Sessions,
+		now: config.Now, log: log,
+	}, nil
+}
+
+// maxLogInAttempts bounds how often a log-in begins again because the password was changed while it was checked.
+const maxLogInAttempts = 3
 
 // CreateSession logs in.
 func (s *sessionService) CreateSession(
 	ctx context.Context, req *gatehousev1.CreateSessionRequest,
 ) (*gatehousev1.CreateSessionResponse, error) {
-	userID, err := s.authenticate(ctx, req.GetEmail(), req.GetPassword())
-	if err != nil {
-		return nil, err
+	for range maxLogInAttempts {
+		credential, err := s.authenticate(ctx, req.GetEmail(), req.GetPassword())
+		if err != nil {
+			return nil, err
+		}
+		session, err := s.newSession(ctx, credential)
+		if err != nil {
+			return nil, err
+		}
+		err = s.storage.CreateSession(ctx, session)
+		if errors.Is(err, storage.ErrGenerationPast) {
+			continue // The password may be another one by now, or the account gone.
+		}
+		if err != nil {
+			return nil, translate(err)
+		}
+		return s.opened(session)
 	}
+	return nil, apierr.Unavailable(errors.New("all sessions of the user ended again and again during a log-in"))
+}
+
+// newSession is a session that is not stored yet.
+func (s *sessionService) newSession(ctx context.Context, credential storage.Credential) (storage.Session, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return nil, err
+		return storage.Session{}, err
 	}
-	now := time.Now()
-	err = s.storage.CreateSession(ctx, storage.Session{ID: id.String(), UserID: userID, CreateTime: now})
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, apierr.InvalidCredentials() // The account went away since its password was read.
-	}
-	if err != nil {
-		return nil, translate(err)
-	}
-	token, err := s.keyring.Mint(userID, id.String(), now)
-	if err != nil {
-		return nil, err
-	}
-	return &gatehousev1.CreateSessionResponse{
-		AccessToken: token.Signed, TokenType: tokenType, ExpiresIn: int32(token.Lifetime / time.Second), //nolint:gosec // ≤ 1 day
-		SessionId: id.String(),
+	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
+	client := clientinfo.FromContext(ctx)
+	return storage.Session{
+		ID: id.String(), UserID: credential.UserID, Generation: credential.SessionGeneration, Version: 1,
+		CreateTime: now, LastUseTime: now, ExpireTime: s.config.expiry(now, now),
+		UserAgent: client.UserAgent, ClientAddress: client.Address, Lineage: refresh.NewLineage(now),
 	}, nil
 }
 
 // authenticate tells whose address and password these are. An unknown address costs the same hash and gets the same
 // answer as a wrong password, so that nobody can find out which addresses have accounts.
-func (s *sessionService) authenticate(ctx context.Context, email, password string) (userID string, err error) {
-	userID, hash, err := s.storage.ReadCredential(ctx, email)
+func (s *sessionService) authenticate(ctx context.Context, email, password string) (storage.Credential, error) {
+	credential, err := s.storage.ReadCredential(ctx, email)
 	if errors.Is(err, storage.ErrNotFound) {
 		if err := s.hasher.VerifyNothing(ctx, password); err != nil {
-			return "", err
+			return credential, err
 		}
-		return "", apierr.InvalidCredentials()
+		return credential, apierr.InvalidCredentials()
 	}
 	if err != nil {
-		return "", translate(err)
+		return credential, translate(err)
 	}
-	matches, err := s.hasher.Verify(ctx, hash, password)
+	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, password)
+	if err == nil && !matches {
+		err = apierr.InvalidCredentials()
+	}
+	return credential, err
+}
+
+// opened answers a log-in.
+func (s *sessionService) opened(session storage.Session) (*gatehousev1.CreateSessionResponse, error) {
+	answer, err := s.answer(session)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if !matches {
-		return "", apierr.InvalidCredentials()
+	return &gatehousev1.CreateSessionResponse{
+		AccessToken: answer.GetAccessToken(), TokenType: answer.GetTokenType(), ExpiresIn: answer.GetExpiresIn(),
+		SessionId: answer.GetSessionId(), RefreshToken: answer.GetRefreshToken(),
+		CreateTime: answer.GetCreateTime(), ExpireTime: answer.GetExpireTime(), Session: answer.GetSession(),
+	}, nil
+}
+
+// answer gives out the tokens of a session as it is now: the current refresh token and a new access token.
+func (s *sessionService) answer(session storage.Session) (*gatehousev1.RefreshSessionResponse, error) {
+	access, err := s.keyring.Mint(session.UserID, session.ID, s.now(), session.ExpireTime)
+	if err != nil {
+		return nil, err
 	}
-	return userID, nil
+	refreshToken, err := s.tokens.Make(session.ID, session.Lineage.Current)
+	if err != nil {
+		return nil, err
+	}
+	resource := sessionResource(session)
+	resource.Current = true
+	return &gatehousev1.RefreshSessionResponse{
+		AccessToken: access.Signed, TokenType: tokenType,
+		ExpiresIn: int32(access.Lifetime / time.Second), //nolint:gosec // ≤ 1 day
+		SessionId: session.ID, RefreshToken: refreshToken,
+		CreateTime: resource.GetCreateTime(), ExpireTime: resource.GetExpireTime(), Session: resource,
+	}, nil
+}
+
+// ReadSession tells of a session of the caller that stands.
+func (s *sessionService) ReadSession(
+	ctx context.Context, req *gatehousev1.ReadSessionRequest,
+) (*gatehousev1.ReadSessionResponse, error) {
+	id, err := authn.ReadableSessionID(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	caller, _ := authn.CallerFrom(ctx)
+	if id == caller.SessionID {
+		return authn.Introspect(ctx)
+	}
+	found, err := s.storage.ReadAccount(ctx, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, apierr.SessionNotFound()
+	}
+	if err != nil {
+		return nil, translate(err)
+	}
+	if found.User.ID != caller.UserID || standing(found, s.now()) != nil {
+		return nil, apierr.SessionNotFound()
+	}
+	return &gatehousev1.ReadSessionResponse{
+		Session: sessionResource(found.Session), User: userResource(found.User), Active: true, Sub: found.User.ID,
+		TokenType: tokenType,
+	}, nil
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Audience            string // `aud` of the tokens
 	SigningAlgorithm    string // EdDSA or ES256
 	AccessTokenLifetime time.Duration
+	Sessions            SessionConfig
 	Password            PasswordParams
 	Now                 func() time.Time // the clock of sessions and keys; nil is the system's
 }
@@ -57,8 +58,8 @@ func (c Config) Validate() error {
 	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > 24*time.Hour {
 		faults = append(faults, fmt.Errorf("access token lifetime is %v, not 1s to 24h", c.AccessTokenLifetime))
 	}
-	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience), c.Password.Validate(),
-		c.Database.Validate())...)
+	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
+		c.Password.Validate(), c.Database.Validate())...)
 }
 
 // Service is a store that is ready to run.
@@ -71,6 +72,9 @@ type Service struct {
 func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
+	}
+	if config.Now == nil {
+		config.Now = time.Now
 	}
 	db, err := storage.Open(ctx, config.Database, log)
 	if err != nil {
@@ -96,10 +100,7 @@ func newServer(ctx context.Context, config Config, db *storage.Storage, log *slo
 	if err != nil {
 		return nil, err
 	}
-	keyring, err := signing.OpenKeyring(ctx, db, signing.Config{
-		MasterKey: config.MasterKey, Algorithm: config.SigningAlgorithm,
-		Issuer: config.Issuer, Audience: config.Audience, Lifetime: config.AccessTokenLifetime,
-	}, log)
+	keyring, err := signing.OpenKeyring(ctx, db, signingConfig(config), log)
 	if err != nil {
 		return nil, err
 	}
@@ -108,16 +109,28 @@ func newServer(ctx context.Context, config Config, db *storage.Storage, log *slo
 	if err != nil {
 		return nil, err
 	}
-	keys := authn.NewKeySet(keyring.PublicKeys, time.Now)
-	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now)
-	server, err := grpcx.NewServer(log, authn.NewAuthenticator(policies, verifier, nil), db.Ping)
+	keys := authn.NewKeySet(keyring.PublicKeys, config.Now)
+	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, config.Now)
+	authenticator := authn.NewAuthenticator(policies, verifier, loadAccount(db, config.Now))
+	server, err := grpcx.NewServer(log, authenticator, db.Ping)
 	if err != nil {
 		return nil, err
 	}
-	gatehousev1.RegisterUserServiceServer(server, &userService{storage: db, hasher: hasher})
-	gatehousev1.RegisterSessionServiceServer(server, &sessionService{storage: db, hasher: hasher, keyring: keyring})
+	sessions, err := newSessionService(config, db, hasher, keyring, log)
+	if err != nil {
+		return nil, err
+	}
+	gatehousev1.RegisterUserServiceServer(server, &userService{storage: db, hasher: hasher, now: config.Now})
+	gatehousev1.RegisterSessionServiceServer(server, sessions)
 	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring})
 	return server, nil
+}
+
+func signingConfig(config Config) signing.Config {
+	return signing.Config{
+		MasterKey: config.MasterKey, Algorithm: config.SigningAlgorithm,
+		Issuer: config.Issuer, Audience: config.Audience, Lifetime: config.AccessTokenLifetime,
+	}
 }
 
 // Run serves until ctx is done, lets calls under way end, and closes the database.

@@ -95,15 +95,16 @@ type Token struct {
 	Lifetime time.Duration
 }
 
-// Mint makes an access token for a session.
-func (k *Keyring) Mint(userID, sessionID string, now time.Time) (Token, error) {
+// Mint makes an access token for a session, which it does not outlive.
+func (k *Keyring) Mint(userID, sessionID string, now, sessionEnd time.Time) (Token, error) {
+	lifetime := min(k.lifetime, sessionEnd.Sub(now))
 	token := jwt.NewWithClaims(k.method, authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    k.issuer,
 			Audience:  jwt.ClaimStrings{k.audience},
 			Subject:   userID,
 			IssuedAt:  jwt.NewNumericDate(now),
-			ExpiresAt: jwt.NewNumericDate(now.Add(k.lifetime)),
+			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 			ID:        uuid.NewString(),
 		},
 		SessionID: sessionID,
@@ -115,7 +116,7 @@ func (k *Keyring) Mint(userID, sessionID string, now time.Time) (Token, error) {
 	if err != nil {
 		return Token{}, fmt.Errorf("sign a token with key %s: %w", k.id, err)
 	}
-	return Token{Signed: signed, Lifetime: k.lifetime}, nil
+	return Token{Signed: signed, Lifetime: lifetime}, nil
 }
 
 // PublicKeys lists the public halves of all keys, newest first.

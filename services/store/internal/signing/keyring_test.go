@@ -72,7 +72,7 @@ func openKeyring(t *testing.T, db *storage.Storage, masterKey []byte, algorithm 
 
 func mint(t *testing.T, keyring *signing.Keyring, now time.Time) string {
 	t.Helper()
-	token, err := keyring.Mint(userID, session, now)
+	token, err := keyring.Mint(userID, session, now, now.Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -234,7 +234,7 @@ func TestStoresThatStartAtOnceShareOneKey(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				token, err := keyring.Mint(userID, session, time.Now())
+				token, err := keyring.Mint(userID, session, time.Now(), time.Now().Add(time.Hour))
 				if err != nil {
 					t.Error(err)
 				}

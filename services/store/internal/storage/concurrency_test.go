@@ -90,11 +90,10 @@ func TestManyUsersSignUpAndLogInAtOnce(t *testing.T) {
 			if err := s.CreateUser(t.Context(), user, hash); err != nil {
 				return err
 			}
-			id, _, err := s.ReadCredential(t.Context(), user.Email)
-			if err != nil {
+			if _, err := s.ReadCredential(t.Context(), user.Email); err != nil {
 				return err
 			}
-			return s.CreateSession(t.Context(), Session{ID: newID(), UserID: id, CreateTime: user.CreateTime})
+			return s.CreateSession(t.Context(), newSession(user))
 		}) {
 			if err != nil {
 				t.Error(err)
@@ -118,6 +117,73 @@ func TestManyProcessesMigrateAtOnce(t *testing.T) {
 		err := s.pool.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM goose_db_version").Scan(&versions)
 		if err != nil || versions != 1+latestVersion { // goose begins with 0.
 			t.Errorf("%d migrations were applied, %v", versions-1, err)
+		}
+	})
+}
+
+func TestOfManyRefreshesAtOnceEachIsJudgedByTheOneBefore(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		stores := []*Storage{openNew(t, config), open(t, config)}
+		session := createSession(t, stores[0], createUser(t, stores[0], "ada@example.com"))
+		const changes = maxChanges // Each loses at most to every other.
+		for _, err := range race(changes, func(i int) error {
+			_, err := stores[i%2].ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
+				account.Session.Lineage.Current++
+				return account.Session, nil
+			})
+			return err
+		}) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		account, err := stores[0].ReadAccount(t.Context(), session.ID)
+		if err != nil || account.Session.Lineage.Current != 1+changes || account.Session.Version != 1+changes {
+			t.Errorf("after %d changes: %+v, %v", changes, account.Session, err)
+		}
+	})
+}
+
+func TestALogInDoesNotOutlastAChangeOfThePasswordThatRacesIt(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		for round := range 20 {
+			user := createUser(t, s, fmt.Sprintf("ada%d@example.com", round))
+			own, raced := createSession(t, s, user), newSession(user)
+			errs := race(2, func(i int) error {
+				if i == 0 {
+					return s.CreateSession(t.Context(), raced)
+				}
+				_, err := s.ChangePassword(t.Context(), user.ID, hash, hash+"2", own.ID, user.CreateTime)
+				return err
+			})
+			if errs[1] != nil {
+				t.Fatal(errs[1])
+			}
+			account, err := s.ReadAccount(t.Context(), raced.ID)
+			switch {
+			case errs[0] == nil && err == nil && account.Ended(): // It was first, and was ended.
+			case isError(errs[0], ErrGenerationPast) && isError(err, ErrNotFound): // It was second, and was refused.
+			default:
+				t.Errorf("the log-in gave %v; its session is %+v, %v", errs[0], account, err)
+			}
+		}
+	})
+}
+
+func TestOfManyChangesOfThePasswordOneSucceeds(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		user := createUser(t, s, "ada@example.com")
+		own := createSession(t, s, user)
+		errs := race(10, func(i int) error {
+			_, err := s.ChangePassword(t.Context(), user.ID, hash, fmt.Sprint(hash, i), own.ID, user.CreateTime)
+			return err
+		})
+		wantOne(t, errs, ErrNotFound)
+		account, err := s.ReadAccount(t.Context(), own.ID)
+		if err != nil || account.User.SessionGeneration != 1 || account.User.Version != 2 || account.Ended() {
+			t.Errorf("the account is %+v, %v", account, err)
 		}
 	})
 }

@@ -15,6 +15,10 @@ var (
 	ErrEmailTaken = errors.New("the e-mail address is taken")
 	// ErrGenerationTaken is a signing key of a generation that exists.
 	ErrGenerationTaken = errors.New("the generation is taken")
+	// ErrGenerationPast is a session for a generation of its user's sessions that has ended.
+	ErrGenerationPast = errors.New("the sessions of this generation have ended")
+	// ErrSessionEnded is a session that has ended.
+	ErrSessionEnded = errors.New("the session has ended")
 	// ErrUnavailable is a database that cannot be reached or does not do its work now. Whether a write that failed with
 	// it happened is not known.
 	ErrUnavailable = errors.New("the database is unavailable")
@@ -53,6 +57,11 @@ type outcomes map[class]error
 func (s *Storage) explain(ctx context.Context, doing string, err error, known outcomes) error {
 	if err == nil {
 		return nil
+	}
+	for _, own := range []error{ErrGenerationPast, ErrSessionEnded} {
+		if errors.Is(err, own) {
+			return fmt.Errorf("%s: %w", doing, own)
+		}
 	}
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return fmt.Errorf("%s: %w", doing, ErrNotFound)

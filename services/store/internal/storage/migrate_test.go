@@ -3,12 +3,13 @@ package storage
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
 )
 
-const latestVersion = 3
+const latestVersion = 4
 
 func TestMigrateLogsWhatItDoesAndDoesItOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
@@ -61,7 +62,8 @@ func TestASchemaThatIsBehindIsRefused(t *testing.T) {
 		if !errors.As(err, &behind) || behind.Version != latestVersion-1 || behind.Needed != latestVersion {
 			t.Fatalf("error is %v", err)
 		}
-		wanted := `the database schema is at version 2, this binary needs 3: run "gatehouse migrate"`
+		wanted := fmt.Sprintf(`the database schema is at version %d, this binary needs %d: run "gatehouse migrate"`,
+			latestVersion-1, latestVersion)
 		if !strings.Contains(err.Error(), wanted) {
 			t.Errorf("error is %q, want %q", err, wanted)
 		}

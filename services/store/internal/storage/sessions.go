@@ -2,41 +2,157 @@ package storage
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
 
-// Session is a log-in of a user. Its time is UTC, to the microsecond.
+// Session is a log-in of a user. Its times are UTC, to the microsecond; what is finer is cut off when it is written.
 type Session struct {
-	ID         string // a UUID in lower case
-	UserID     string
-	CreateTime time.Time
+	ID            string // a UUID in lower case
+	UserID        string
+	CreateTime    time.Time
+	LastUseTime   time.Time
+	ExpireTime    time.Time
+	UserAgent     string // at most 256 bytes
+	ClientAddress string // an IP address, or ""
+	Lineage       refresh.Lineage
+	Generation    int64     // it has ended if its user's is greater
+	Version       int64     // 1 for a new session; grows by one with each committed change
+	EndTime       time.Time // zero while the session has not been ended by itself
+	EndReason     EndReason
 }
 
-type sessionRow struct {
-	ID         string `gorm:"primaryKey"`
-	UserID     string
-	CreateTime time.Time
+// EndReason is why a session was ended by itself.
+type EndReason string
+
+// The reasons to end a session.
+const (
+	LoggedOut   EndReason = "LOGGED_OUT"
+	TokenReused EndReason = "REFRESH_TOKEN_REUSED"
+)
+
+// Account is a session and the user whose it is, as of one moment.
+type Account struct {
+	User    User
+	Session Session
 }
 
-func (sessionRow) TableName() string { return "sessions" }
+// Ended tells whether the session was ended, by itself or with all others of its user. Whether it has expired depends
+// on the time.
+func (a Account) Ended() bool {
+	return !a.Session.EndTime.IsZero() || a.Session.Generation < a.User.SessionGeneration
+}
 
-// CreateSession adds a session. It fails with ErrNotFound if there is no such user.
+// CreateSession adds a session of version 1. It fails with ErrGenerationPast if the user is not there any more, or all
+// sessions were ended since the generation of this one was read.
 func (s *Storage) CreateSession(ctx context.Context, session Session) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
-		return gorm.G[sessionRow](db).Create(ctx, &sessionRow{
-			ID: session.ID, UserID: session.UserID, CreateTime: kept(session.CreateTime),
-		})
+		// One statement: the lock that it takes on the user makes it wait for a change of the password that is being
+		// committed, and see it.
+		inserted := db.Exec(`INSERT INTO sessions (id, user_id, create_time, last_use_time, expire_time, user_agent,
+			client_address, current_token, parent_token, rotate_time, generation, version)
+			SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, session_generation, 1 FROM users WHERE id = ? AND session_generation = ?`,
+			session.ID, kept(session.CreateTime), kept(session.LastUseTime), kept(session.ExpireTime), session.UserAgent,
+			session.ClientAddress, session.Lineage.Current, session.Lineage.Parent, kept(session.Lineage.RotateTime),
+			session.UserID, session.Generation)
+		if inserted.Error == nil && inserted.RowsAffected == 0 {
+			return ErrGenerationPast
+		}
+		return inserted.Error
 	})
-	return s.explain(ctx, "create session "+session.ID, err, outcomes{missingReference: ErrNotFound})
+	return s.explain(ctx, "create session "+session.ID, err, nil)
 }
 
-// ReadSession finds a session by id. It fails with ErrNotFound if there is none.
-func (s *Storage) ReadSession(ctx context.Context, id string) (Session, error) {
-	row, err := gorm.G[sessionRow](s.db).Where("id = ?", id).Take(ctx)
-	if err != nil {
-		return Session{}, s.explain(ctx, "read session "+id, err, nil)
+// ReadAccount finds a session by id, with its user. It fails with ErrNotFound if there is none; one that has ended is
+// found until it is deleted.
+func (s *Storage) ReadAccount(ctx context.Context, sessionID string) (Account, error) {
+	account, err := readAccount(s.db.WithContext(ctx), sessionID)
+	return account, s.explain(ctx, "read session "+sessionID, err, nil)
+}
+
+// maxChanges bounds how often a change of a session is decided anew because another was faster. Those who race for a
+// refresh all but one change nothing.
+const maxChanges = 16
+
+// ChangeSession reads a session with its user, lets change decide what becomes of the session, and writes that with the
+// next version, if it differs. If another change was faster, it begins again: change may be called several times, and
+// each time decides on what was committed. What it gives back is the account after the change.
+//
+// It fails with ErrNotFound if there is no such session, and with the error of change, unaltered; then nothing is
+// written.
+func (s *Storage) ChangeSession(
+	ctx context.Context, sessionID string, change func(Account) (Session, error),
+) (Account, error) {
+	for range maxChanges {
+		account, err := s.ReadAccount(ctx, sessionID)
+		if err != nil {
+			return Account{}, err
+		}
+		changed, err := change(account)
+		if err != nil || changed == account.Session {
+			return account, err
+		}
+		changed.Version = account.Session.Version + 1
+		written, err := s.writeSession(ctx, changed)
+		if err != nil {
+			return Account{}, err
+		}
+		if written {
+			return Account{User: account.User, Session: changed.kept()}, nil
+		}
 	}
-	return Session(row), nil
+	return Account{}, fmt.Errorf("change session %s: %w: others were faster %d times", sessionID, ErrUnavailable, maxChanges)
+}
+
+// writeSession replaces the version before by this one, and tells whether that was there.
+func (s *Storage) writeSession(ctx context.Context, session Session) (written bool, err error) {
+	err = s.write(ctx, func(db *gorm.DB) error {
+		row := rowOf(session)
+		updated := db.Model(&sessionRow{}).Where("id = ? AND version = ?", session.ID, session.Version-1).
+			Select("last_use_time", "expire_time", "end_time", "end_reason", "user_agent", "client_address",
+				"current_token", "parent_token", "rotate_time", "version").
+			Updates(&row)
+		written = updated.RowsAffected == 1
+		return updated.Error
+	})
+	return written, s.explain(ctx, "change session "+session.ID, err, nil)
+}
+
+// ListSessions gives the sessions of a user that stand at a time, newest first: at most limit, and only those older than
+// the session before, where that is not "".
+func (s *Storage) ListSessions(
+	ctx context.Context, userID string, now time.Time, before string, limit int,
+) ([]Session, error) {
+	query := gorm.G[sessionRow](s.db).
+		Where("user_id = ? AND end_time IS NULL AND expire_time > ?", userID, kept(now)).
+		Where("generation = (SELECT session_generation FROM users WHERE id = ?)", userID)
+	if before != "" {
+		query = query.Where("id < ?", before) // Ids begin with the time at which they were made.
+	}
+	rows, err := query.Order("id DESC").Limit(limit).Find(ctx)
+	if err != nil {
+		return nil, s.explain(ctx, "list the sessions of "+userID, err, nil)
+	}
+	sessions := make([]Session, 0, len(rows))
+	for _, row := range rows {
+		sessions = append(sessions, row.session())
+	}
+	return sessions, nil
+}
+
+// DeleteExpiredSessions deletes sessions that expired before a time, ended or not: at most limit. It tells how many.
+func (s *Storage) DeleteExpiredSessions(ctx context.Context, before time.Time, limit int) (int64, error) {
+	var deleted int64
+	err := s.write(ctx, func(db *gorm.DB) error {
+		// Wrapped twice: MySQL takes no LIMIT in a subquery of IN, and SQLite none in DELETE.
+		result := db.Exec(`DELETE FROM sessions WHERE id IN (SELECT id FROM
+			(SELECT id FROM sessions WHERE expire_time < ? ORDER BY expire_time LIMIT ?) AS expired)`, kept(before), limit)
+		deleted = result.RowsAffected
+		return result.Error
+	})
+	return deleted, s.explain(ctx, "delete expired sessions", err, nil)
 }

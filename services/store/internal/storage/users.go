@@ -15,6 +15,9 @@ type User struct {
 	CreateTime time.Time
 	UpdateTime time.Time
 	Version    int64 // 1 for a new user; grows by one with each committed change
+
+	// SessionGeneration grows when all sessions are ended at once. Sessions of an older generation have ended.
+	SessionGeneration int64
 }
 
 type userRow struct {
@@ -25,6 +28,8 @@ type userRow struct {
 	CreateTime     time.Time
 	UpdateTime     time.Time
 	Version        int64
+
+	SessionGeneration int64
 }
 
 func (userRow) TableName() string { return "users" }
@@ -65,26 +70,49 @@ func (s *Storage) ReadUser(ctx context.Context, id string) (User, error) {
 	if err != nil {
 		return User{}, s.explain(ctx, "read user "+id, err, nil)
 	}
-	return User{
-		ID:         row.ID,
-		Email:      row.Email,
-		FullName:   row.FullName,
-		CreateTime: row.CreateTime,
-		UpdateTime: row.UpdateTime,
-		Version:    row.Version,
-	}, nil
+	return row.user(), nil
 }
 
-// ReadCredential finds the user who logs in with an address, compared by CanonicalEmail, and the hash of the password.
-// It fails with ErrNotFound if there is none.
-func (s *Storage) ReadCredential(ctx context.Context, email string) (userID, passwordHash string, err error) {
-	row, err := gorm.G[credentialRow](s.db).
-		Where("user_id = (SELECT id FROM users WHERE canonical_email = ?)", CanonicalEmail(email)).
-		Take(ctx)
-	if err != nil {
-		return "", "", s.explain(ctx, "read a credential", err, nil)
+func (r userRow) user() User {
+	return User{
+		ID: r.ID, Email: r.Email, FullName: r.FullName, CreateTime: r.CreateTime, UpdateTime: r.UpdateTime,
+		Version: r.Version, SessionGeneration: r.SessionGeneration,
 	}
-	return row.UserID, row.PasswordHash, nil
+}
+
+// Credential is what a password is checked against.
+type Credential struct {
+	UserID       string
+	PasswordHash string
+	// SessionGeneration is the user's, as of the hash: a session that is opened with this generation is one for this
+	// hash.
+	SessionGeneration int64
+}
+
+const selectCredential = `SELECT c.user_id, c.password_hash, u.session_generation
+	FROM credentials c JOIN users u ON u.id = c.user_id WHERE `
+
+// ReadCredential finds the credential of the user who logs in with an address, compared by CanonicalEmail. It fails with
+// ErrNotFound if there is none.
+func (s *Storage) ReadCredential(ctx context.Context, email string) (Credential, error) {
+	return s.readCredential(ctx, "u.canonical_email = ?", CanonicalEmail(email))
+}
+
+// ReadCredentialOf finds the credential of a user by id. It fails with ErrNotFound if there is none.
+func (s *Storage) ReadCredentialOf(ctx context.Context, userID string) (Credential, error) {
+	return s.readCredential(ctx, "u.id = ?", userID)
+}
+
+func (s *Storage) readCredential(ctx context.Context, condition, value string) (Credential, error) {
+	var found []Credential
+	err := s.db.WithContext(ctx).Raw(selectCredential+condition, value).Scan(&found).Error
+	if err == nil && len(found) == 0 {
+		err = gorm.ErrRecordNotFound
+	}
+	if err != nil {
+		return Credential{}, s.explain(ctx, "read a credential", err, nil)
+	}
+	return found[0], nil
 }
 
 // kept is the part of a time that both databases keep. MySQL would round what is finer, so that a user could be made

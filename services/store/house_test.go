@@ -1,0 +1,215 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// server serves all tests of the package; each has a database of its own. It starts with the first that wants it.
+var server struct {
+	start   sync.Once
+	folder  string
+	mariaDB *testkit.MariaDB
+	err     error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if server.mariaDB != nil && server.err == nil {
+		server.mariaDB.Kill()
+	}
+	if err := os.RemoveAll(server.folder); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func mariaDB(t *testing.T) *testkit.MariaDB {
+	t.Helper()
+	server.start.Do(func() {
+		if server.folder, server.err = os.MkdirTemp("", "gh"); server.err != nil {
+			return
+		}
+		if server.mariaDB, server.err = testkit.NewMariaDB(server.folder); server.err == nil {
+			server.err = server.mariaDB.Start()
+		}
+	})
+	if server.err != nil {
+		t.Fatal(server.err)
+	}
+	return server.mariaDB
+}
+
+var databases atomic.Int64
+
+// onEach runs a test on each kind of database, with an empty one.
+func onEach(t *testing.T, test func(t *testing.T, database Database)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) {
+		test(t, Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")})
+	})
+	t.Run("mariadb", func(t *testing.T) {
+		name := fmt.Sprintf("test%d", databases.Add(1))
+		if err := mariaDB(t).CreateDatabase(name); err != nil {
+			t.Fatal(err)
+		}
+		test(t, Database{URL: mariaDB(t).URL(name)})
+	})
+}
+
+// clock is a time that only the test makes pass.
+type clock struct{ micros atomic.Int64 }
+
+func newClock() *clock {
+	c := &clock{}
+	c.micros.Store(time.Now().UnixMicro())
+	return c
+}
+
+func (c *clock) now() time.Time          { return time.UnixMicro(c.micros.Load()) }
+func (c *clock) advance(d time.Duration) { c.micros.Add(d.Microseconds()) }
+
+// testStore is a store that runs in this process, and clients of it.
+type testStore struct {
+	users    gatehousev1.UserServiceClient
+	sessions gatehousev1.SessionServiceClient
+	keys     gatehousev1.KeyServiceClient
+	log      *syncBuffer
+}
+
+type syncBuffer struct {
+	mu     sync.Mutex
+	buffer bytes.Buffer
+}
+
+func (b *syncBuffer) Write(part []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.Write(part)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buffer.String()
+}
+
+func testConfig(database Database, clock *clock) Config {
+	return Config{
+		Database: database, MasterKey: bytes.Repeat([]byte("m"), MasterKeySize), Issuer: "https://issuer.example.com",
+		Audience: "audience", SigningAlgorithm: jwk.EdDSA, AccessTokenLifetime: 15 * time.Minute,
+		Sessions: SessionConfig{
+			RefreshGrace: 30 * time.Second, IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour,
+		},
+		Password: PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1},
+		Now:      clock.now,
+	}
+}
+
+// startStore migrates the database and serves it until the test ends.
+func startStore(t *testing.T, config Config) *testStore {
+	t.Helper()
+	written := &syncBuffer{}
+	log := slog.New(slog.NewTextHandler(written, nil))
+	if err := Migrate(t.Context(), config.Database, log); err != nil {
+		t.Fatal(err)
+	}
+	service, err := New(t.Context(), config, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := bufconn.Listen(64 << 10)
+	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
+	ended := make(chan error, 1)
+	go func() { ended <- service.Run(ctx, listener) }()
+	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop()
+		if err := errors.Join(conn.Close(), <-ended); err != nil {
+			t.Error(err)
+		}
+	})
+	return clientsOf(conn, written)
+}
+
+func clientsOf(conn grpc.ClientConnInterface, log *syncBuffer) *testStore {
+	return &testStore{
+		users: gatehousev1.NewUserServiceClient(conn), sessions: gatehousev1.NewSessionServiceClient(conn),
+		keys: gatehousev1.NewKeyServiceClient(conn), log: log,
+	}
+}
+
+var _ net.Listener = (*bufconn.Listener)(nil)
+
+const (
+	adasEmail    = "ada@example.com"
+	adasPassword = "correct horse battery staple"
+)
+
+func (s *testStore) signUp(t *testing.T) *gatehousev1.User {
+	t.Helper()
+	response, err := s.users.CreateUser(t.Context(),
+		&gatehousev1.CreateUserRequest{Email: adasEmail, FullName: "Ada Lovelace", Password: adasPassword})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.GetUser()
+}
+
+func (s *testStore) logIn(t *testing.T) *gatehousev1.CreateSessionResponse {
+	t.Helper()
+	response, err := s.sessions.CreateSession(t.Context(),
+		&gatehousev1.CreateSessionRequest{Email: adasEmail, Password: adasPassword})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response
+}
+
+func (s *testStore) refresh(ctx context.Context, token string) (*gatehousev1.RefreshSessionResponse, error) {
+	return s.sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: token})
+}
+
+// as gives a context of calls with an access token. The tokens of incoming metadata are those that a service passes on.
+func as(t *testing.T, accessToken string) context.Context {
+	t.Helper()
+	return metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+accessToken))
+}
+
+// read reads the caller's own session.
+func (s *testStore) read(t *testing.T, accessToken string) (*gatehousev1.ReadSessionResponse, error) {
+	t.Helper()
+	return s.sessions.ReadSession(as(t, accessToken), &gatehousev1.ReadSessionRequest{Id: "current"})
+}
+
+func wantReason(t *testing.T, err error, reason gatehousev1.ErrorReason) {
+	t.Helper()
+	if got := apierr.ReasonOf(status.Convert(err)); got != reason {
+		t.Errorf("error is %v (%v), want %v", got, err, reason)
+	}
+}

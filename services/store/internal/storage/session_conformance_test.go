@@ -1,0 +1,328 @@
+package storage
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
+)
+
+// sessionConformance is what every database must do for sessions.
+var sessionConformance = []conformanceCase{
+	{"a session is read as written", sessionAsWritten},
+	{"a session needs its user", sessionNeedsUser},
+	{"a session of a past generation is not made", sessionOfPastGeneration},
+	{"a change is decided on what is there", changeDecidesOnWhatIsThere},
+	{"a change that changes nothing writes nothing", changeOfNothing},
+	{"a session is ended once", sessionEndedOnce},
+	{"a session is ended by its owner only", sessionEndedByOwner},
+	{"all sessions end at once", allSessionsEnd},
+	{"all sessions end but one", allSessionsButOneEnd},
+	{"to spare an ended session changes nothing", endedSessionIsNotSpared},
+	{"a password is changed with its sessions, or neither", passwordWithSessions},
+	{"sessions are listed newest first, page by page", sessionsByPage},
+	{"sessions that do not stand are not listed", onlyStandingSessions},
+	{"expired sessions are deleted, the oldest first", expiredSessionsDeleted},
+}
+
+// newSession is a session that is not stored yet.
+func newSession(user User) Session {
+	now := user.CreateTime
+	return Session{
+		ID: newID(), UserID: user.ID, CreateTime: now, LastUseTime: now, ExpireTime: now.Add(time.Hour),
+		UserAgent: "curl/8 \U0001F9D1", ClientAddress: "2001:db8::7", Lineage: refresh.NewLineage(now),
+		Generation: user.SessionGeneration, Version: 1,
+	}
+}
+
+func createSession(t *testing.T, s *Storage, user User) Session {
+	t.Helper()
+	session := newSession(user)
+	if err := s.CreateSession(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	return session
+}
+
+func readAccountOf(t *testing.T, s *Storage, sessionID string) Account {
+	t.Helper()
+	account, err := s.ReadAccount(t.Context(), sessionID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account
+}
+
+func sessionAsWritten(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	for range 2 { // A user has any number of sessions.
+		session := createSession(t, s, user)
+		if got, wanted := readAccountOf(t, s, session.ID), (Account{User: user, Session: session}); got != wanted {
+			t.Errorf("wrote %+v\nread %+v", wanted, got)
+		}
+	}
+	fine := newSession(user)
+	fine.UserAgent = strings.Repeat("\U0001D160", 64)
+	fine.ClientAddress = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"
+	fine.CreateTime = fine.CreateTime.Add(999 * time.Nanosecond)
+	if err := s.CreateSession(t.Context(), fine); err != nil {
+		t.Fatal(err)
+	}
+	if got := readAccountOf(t, s, fine.ID).Session; got != fine.kept() {
+		t.Errorf("wrote %+v\nread %+v", fine, got)
+	}
+}
+
+func sessionNeedsUser(t *testing.T, s *Storage) {
+	session := newSession(newUser("ada@example.com"))
+	want(t, s.CreateSession(t.Context(), session), ErrGenerationPast)
+	for _, id := range []string{session.ID, "", "current", "é", strings.ToUpper(session.ID)} {
+		_, err := s.ReadAccount(t.Context(), id)
+		want(t, err, ErrNotFound)
+	}
+}
+
+func sessionOfPastGeneration(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	session := newSession(user)
+	if _, err := s.EndAllSessions(t.Context(), user.ID, "", user.CreateTime); err != nil {
+		t.Fatal(err)
+	}
+	want(t, s.CreateSession(t.Context(), session), ErrGenerationPast)
+	credential, err := s.ReadCredential(t.Context(), user.Email)
+	if err != nil {
+		t.Fatal(err)
+	}
+	session.Generation = credential.SessionGeneration
+	if err := s.CreateSession(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	if account := readAccountOf(t, s, session.ID); account.Ended() || account.Session.Generation != 1 {
+		t.Errorf("the new session is %+v", account)
+	}
+}
+
+func changeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	session := createSession(t, s, user)
+	later := session.CreateTime.Add(time.Minute)
+	wanted := session
+	wanted.LastUseTime, wanted.ExpireTime, wanted.Version = later, later.Add(time.Hour), 2
+	wanted.UserAgent, wanted.ClientAddress = "", "192.0.2.1"
+	wanted.Lineage, _ = session.Lineage.Present(1, later, 0)
+	calls := 0
+	changed, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
+		if calls++; calls == 1 { // Somebody else is faster.
+			exec(t, s, "UPDATE sessions SET version = 7 WHERE id = '"+session.ID+"'")
+		}
+		change := wanted
+		change.Version = account.Session.Version
+		return change, nil
+	})
+	wanted.Version = 8
+	if err != nil || calls != 2 || changed.Session != wanted || changed.User != user {
+		t.Errorf("%d calls gave %+v, %v\nwant %+v", calls, changed, err, wanted)
+	}
+	if got := readAccountOf(t, s, session.ID).Session; got != wanted {
+		t.Errorf("read %+v\nwant %+v", got, wanted)
+	}
+	_, err = s.ChangeSession(t.Context(), newID(), func(Account) (Session, error) {
+		t.Error("there is nothing to change")
+		return Session{}, nil
+	})
+	want(t, err, ErrNotFound)
+}
+
+func changeOfNothing(t *testing.T, s *Storage) {
+	session := createSession(t, s, createUser(t, s, "ada@example.com"))
+	refusal := errors.New("refused")
+	for _, wanted := range []error{nil, refusal} {
+		_, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
+			if wanted != nil {
+				account.Session.ExpireTime = account.Session.ExpireTime.Add(time.Hour)
+			}
+			return account.Session, wanted
+		})
+		if !errors.Is(err, wanted) {
+			t.Errorf("error is %v, want %v", err, wanted)
+		}
+	}
+	if got := readAccountOf(t, s, session.ID).Session; got != session {
+		t.Errorf("read %+v\nwrote %+v", got, session)
+	}
+}
+
+func sessionEndedOnce(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	session, other := createSession(t, s, user), createSession(t, s, user)
+	for i := range 2 {
+		if err := s.EndSession(t.Context(), user.ID, session.ID, user.CreateTime.Add(time.Duration(i)*time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := readAccountOf(t, s, session.ID)
+	if !got.Ended() || got.Session.EndTime != user.CreateTime || got.Session.EndReason != LoggedOut || got.Session.Version != 2 {
+		t.Errorf("the session is %+v", got.Session)
+	}
+	if readAccountOf(t, s, other.ID).Ended() {
+		t.Error("another session ended too")
+	}
+}
+
+func sessionEndedByOwner(t *testing.T, s *Storage) {
+	ada, bob := createUser(t, s, "ada@example.com"), createUser(t, s, "bob@example.com")
+	session := createSession(t, s, ada)
+	want(t, s.EndSession(t.Context(), bob.ID, session.ID, ada.CreateTime), ErrNotFound)
+	want(t, s.EndSession(t.Context(), ada.ID, newID(), ada.CreateTime), ErrNotFound)
+	if readAccountOf(t, s, session.ID).Ended() {
+		t.Error("somebody else ended the session")
+	}
+}
+
+func allSessionsEnd(t *testing.T, s *Storage) {
+	ada, bob := createUser(t, s, "ada@example.com"), createUser(t, s, "bob@example.com")
+	first, second, bobs := createSession(t, s, ada), createSession(t, s, ada), createSession(t, s, bob)
+	later := ada.CreateTime.Add(time.Hour)
+	account, err := s.EndAllSessions(t.Context(), ada.ID, "", later)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ada.SessionGeneration, ada.Version, ada.UpdateTime = 1, 2, later
+	if account.User != ada {
+		t.Errorf("the user is %+v\nwant %+v", account.User, ada)
+	}
+	for id, ended := range map[string]bool{first.ID: true, second.ID: true, bobs.ID: false} {
+		if readAccountOf(t, s, id).Ended() != ended {
+			t.Errorf("session %s: ended is not %v", id, ended)
+		}
+	}
+	_, err = s.EndAllSessions(t.Context(), newID(), "", later)
+	want(t, err, ErrNotFound)
+}
+
+func allSessionsButOneEnd(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	spared, other := createSession(t, s, user), createSession(t, s, user)
+	for i := range int64(3) { // It is spared again and again.
+		account, err := s.EndAllSessions(t.Context(), user.ID, spared.ID, user.CreateTime)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if account.Ended() || account.Session.Generation != i+1 || account.Session.Version != i+2 || account.User.Version != i+2 {
+			t.Errorf("the account is %+v", account)
+		}
+		if got := readAccountOf(t, s, spared.ID); got != account {
+			t.Errorf("read %+v\nwas told %+v", got, account)
+		}
+	}
+	if !readAccountOf(t, s, other.ID).Ended() {
+		t.Error("the other session did not end")
+	}
+}
+
+func endedSessionIsNotSpared(t *testing.T, s *Storage) {
+	user, bob := createUser(t, s, "ada@example.com"), createUser(t, s, "bob@example.com")
+	standing, ended, bobs := createSession(t, s, user), createSession(t, s, user), createSession(t, s, bob)
+	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
+		t.Fatal(err)
+	}
+	for _, spare := range []string{ended.ID, bobs.ID, newID()} {
+		_, err := s.EndAllSessions(t.Context(), user.ID, spare, user.CreateTime)
+		want(t, err, ErrSessionEnded)
+	}
+	if got := readAccountOf(t, s, standing.ID); got.Ended() || got.User != user {
+		t.Errorf("the account is %+v", got)
+	}
+}
+
+func passwordWithSessions(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	spared, other := createSession(t, s, user), createSession(t, s, user)
+	_, err := s.ChangePassword(t.Context(), user.ID, "another hash", "a new hash", spared.ID, user.CreateTime)
+	want(t, err, ErrNotFound)
+	if got := readAccountOf(t, s, other.ID); got.Ended() || got.User != user {
+		t.Errorf("the account is %+v", got)
+	}
+	account, err := s.ChangePassword(t.Context(), user.ID, hash, "a new hash", spared.ID, user.CreateTime)
+	if err != nil || account.Ended() || account.User.Version != 2 {
+		t.Fatalf("the account is %+v, %v", account, err)
+	}
+	if !readAccountOf(t, s, other.ID).Ended() {
+		t.Error("the other session did not end")
+	}
+	credential, err := s.ReadCredential(t.Context(), user.Email)
+	if wanted := (Credential{user.ID, "a new hash", 1}); err != nil || credential != wanted {
+		t.Errorf("the credential is %+v, %v", credential, err)
+	}
+}
+
+func sessionsByPage(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	createSession(t, s, createUser(t, s, "bob@example.com"))
+	var made []Session
+	for range 5 {
+		made = append([]Session{createSession(t, s, user)}, made...)
+	}
+	var listed []Session
+	before := ""
+	for _, size := range []int{2, 2, 1, 0} {
+		page, err := s.ListSessions(t.Context(), user.ID, user.CreateTime, before, 2)
+		if err != nil || len(page) != size {
+			t.Fatalf("a page of %d has %d, %v", size, len(page), err)
+		}
+		listed = append(listed, page...)
+		before = listed[len(listed)-1].ID
+	}
+	for i := range made {
+		if listed[i] != made[i] {
+			t.Errorf("session %d is %+v\nwant %+v", i, listed[i], made[i])
+		}
+	}
+}
+
+func onlyStandingSessions(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	past, ended, spared := createSession(t, s, user), createSession(t, s, user), createSession(t, s, user)
+	account, err := s.EndAllSessions(t.Context(), user.ID, spared.ID, user.CreateTime)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended = createSession(t, s, account.User)
+	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := s.ListSessions(t.Context(), user.ID, spared.ExpireTime.Add(-time.Microsecond), "", 10)
+	if err != nil || len(sessions) != 1 || sessions[0] != account.Session {
+		t.Errorf("the sessions are %+v, %v; %s is past", sessions, err, past.ID)
+	}
+	if sessions, err := s.ListSessions(t.Context(), user.ID, spared.ExpireTime, "", 10); err != nil || len(sessions) != 0 {
+		t.Errorf("expired sessions are listed: %+v, %v", sessions, err)
+	}
+}
+
+func expiredSessionsDeleted(t *testing.T, s *Storage) {
+	user := createUser(t, s, "ada@example.com")
+	var ids []string
+	for i := range 4 {
+		session := newSession(user)
+		session.ExpireTime = user.CreateTime.Add(time.Duration(i) * time.Minute)
+		if err := s.CreateSession(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, session.ID)
+	}
+	for _, wanted := range []int64{2, 1, 0} { // The fourth has not expired before that time.
+		deleted, err := s.DeleteExpiredSessions(t.Context(), user.CreateTime.Add(3*time.Minute), 2)
+		if err != nil || deleted != wanted {
+			t.Errorf("deleted %d, %v; want %d", deleted, err, wanted)
+		}
+		if wanted == 2 { // The oldest first.
+			readAccountOf(t, s, ids[2])
+		}
+	}
+	readAccountOf(t, s, ids[3])
+	_, err := s.ReadAccount(t.Context(), ids[2])
+	want(t, err, ErrNotFound)
+}

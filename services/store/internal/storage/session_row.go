@@ -1,0 +1,90 @@
+package storage
+
+import (
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
+)
+
+type sessionRow struct {
+	ID            string `gorm:"primaryKey"`
+	UserID        string
+	CreateTime    time.Time
+	LastUseTime   time.Time
+	ExpireTime    time.Time
+	EndTime       *time.Time
+	EndReason     string
+	UserAgent     string
+	ClientAddress string
+	CurrentToken  int64
+	ParentToken   int64
+	RotateTime    time.Time
+	Generation    int64
+	Version       int64
+}
+
+func (sessionRow) TableName() string { return "sessions" }
+
+func rowOf(session Session) sessionRow {
+	session = session.kept()
+	row := sessionRow{
+		ID: session.ID, UserID: session.UserID,
+		CreateTime: session.CreateTime, LastUseTime: session.LastUseTime, ExpireTime: session.ExpireTime,
+		EndReason: string(session.EndReason), UserAgent: session.UserAgent, ClientAddress: session.ClientAddress,
+		CurrentToken: session.Lineage.Current, ParentToken: session.Lineage.Parent,
+		RotateTime: session.Lineage.RotateTime, Generation: session.Generation, Version: session.Version,
+	}
+	if !session.EndTime.IsZero() {
+		row.EndTime = &session.EndTime
+	}
+	return row
+}
+
+func (r sessionRow) session() Session {
+	session := Session{
+		ID: r.ID, UserID: r.UserID, CreateTime: r.CreateTime, LastUseTime: r.LastUseTime, ExpireTime: r.ExpireTime,
+		UserAgent: r.UserAgent, ClientAddress: r.ClientAddress,
+		Lineage:    refresh.Lineage{Current: r.CurrentToken, Parent: r.ParentToken, RotateTime: r.RotateTime},
+		Generation: r.Generation, Version: r.Version, EndReason: EndReason(r.EndReason),
+	}
+	if r.EndTime != nil {
+		session.EndTime = *r.EndTime
+	}
+	return session
+}
+
+// kept is the session as the database keeps it.
+func (s Session) kept() Session {
+	s.CreateTime, s.LastUseTime, s.ExpireTime = kept(s.CreateTime), kept(s.LastUseTime), kept(s.ExpireTime)
+	s.Lineage.RotateTime = kept(s.Lineage.RotateTime)
+	if !s.EndTime.IsZero() {
+		s.EndTime = kept(s.EndTime)
+	}
+	return s
+}
+
+// accountRow is a session joined with its user, whose columns are named owner_….
+type accountRow struct {
+	Session sessionRow `gorm:"embedded"`
+	Owner   userRow    `gorm:"embedded;embeddedPrefix:owner_"`
+}
+
+const selectAccount = `SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.end_time, s.end_reason,
+	s.user_agent, s.client_address, s.current_token, s.parent_token, s.rotate_time, s.generation, s.version,
+	u.id AS owner_id, u.email AS owner_email, u.full_name AS owner_full_name, u.create_time AS owner_create_time,
+	u.update_time AS owner_update_time, u.version AS owner_version, u.session_generation AS owner_session_generation
+	FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`
+
+// readAccount fails with gorm.ErrRecordNotFound if there is no such session.
+func readAccount(db *gorm.DB, sessionID string) (Account, error) {
+	var rows []accountRow
+	if err := db.Raw(selectAccount, sessionID).Scan(&rows).Error; err != nil {
+		return Account{}, err
+	}
+	if len(rows) == 0 {
+		return Account{}, gorm.ErrRecordNotFound
+	}
+	return Account{User: rows[0].Owner.user(), Session: rows[0].Session.session()}, nil
+}

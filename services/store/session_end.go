@@ -1,0 +1,108 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// DeleteSession logs out of one of the caller's sessions.
+func (s *sessionService) DeleteSession(
+	ctx context.Context, req *gatehousev1.DeleteSessionRequest,
+) (*gatehousev1.DeleteSessionResponse, error) {
+	id, err := authn.ReadableSessionID(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	caller, _ := authn.CallerFrom(ctx)
+	err = s.storage.EndSession(ctx, caller.UserID, id, s.now())
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, apierr.SessionNotFound()
+	}
+	if err != nil {
+		return nil, translate(err)
+	}
+	return &gatehousev1.DeleteSessionResponse{}, nil
+}
+
+// DeleteAllSessions logs the caller out everywhere.
+func (s *sessionService) DeleteAllSessions(
+	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
+) (*gatehousev1.DeleteAllSessionsResponse, error) {
+	caller, ok := authn.CallerFrom(ctx)
+	if !ok {
+		return nil, apierr.AccessTokenMissing()
+	}
+	spare := ""
+	if req.GetKeepCurrent() {
+		spare = caller.SessionID
+	}
+	account, err := s.storage.EndAllSessions(ctx, caller.UserID, spare, s.now())
+	if err != nil {
+		return nil, endError(err, caller)
+	}
+	response := &gatehousev1.DeleteAllSessionsResponse{User: userResource(account.User)}
+	if spare != "" {
+		response.Session = sessionResource(account.Session)
+		response.Session.Current = true
+	}
+	return response, nil
+}
+
+// ChangePassword replaces the caller's password and ends all other sessions.
+func (s *sessionService) ChangePassword(
+	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
+) (*gatehousev1.ChangePasswordResponse, error) {
+	userID, err := authn.ReadableUserID(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	if password.TooShort(req.GetNewPassword()) {
+		return nil, passwordTooShort("new_password")
+	}
+	oldHash, err := s.checkPassword(ctx, userID, req.GetCurrentPassword())
+	if err != nil {
+		return nil, err
+	}
+	newHash, err := s.hasher.Hash(ctx, req.GetNewPassword())
+	if err != nil {
+		return nil, err
+	}
+	caller, _ := authn.CallerFrom(ctx)
+	account, err := s.storage.ChangePassword(ctx, userID, oldHash, newHash, caller.SessionID, s.now())
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, apierr.PasswordWrong() // Another change was faster: the present password is another one by now.
+	}
+	if err != nil {
+		return nil, endError(err, caller)
+	}
+	session := sessionResource(account.Session)
+	session.Current = true
+	return &gatehousev1.ChangePasswordResponse{User: userResource(account.User), Session: session}, nil
+}
+
+// checkPassword wants the user's present password, and gives its hash.
+func (s *sessionService) checkPassword(ctx context.Context, userID, present string) (hash string, err error) {
+	credential, err := s.storage.ReadCredentialOf(ctx, userID)
+	if err != nil {
+		return "", translate(err)
+	}
+	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, present)
+	if err == nil && !matches {
+		err = apierr.PasswordWrong()
+	}
+	return credential.PasswordHash, err
+}
+
+// endError is that of a call which found its own session ended since it was admitted, or any other.
+func endError(err error, caller authn.Caller) error {
+	if errors.Is(err, storage.ErrSessionEnded) {
+		return apierr.SessionEnded(caller.SessionID, caller.UserID)
+	}
+	return translate(err)
+}

@@ -1,0 +1,330 @@
+package store
+
+import (
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+const (
+	sessionEnded   = gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED
+	sessionExpired = gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED
+	reused         = gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED
+	invalid        = gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_INVALID
+)
+
+func TestOfAHundredRefreshesAtOnceAllGetOneSuccessor(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		clock := newClock()
+		stores := []*testStore{
+			startStore(t, testConfig(database, clock)), startStore(t, testConfig(database, clock)),
+			startStore(t, testConfig(database, clock)),
+		}
+		stores[0].signUp(t)
+		token := stores[0].logIn(t).GetRefreshToken()
+		for range 3 { // What they got is good for the next hundred.
+			successors := map[string]int{}
+			var mu sync.Mutex
+			var wait sync.WaitGroup
+			for i := range 100 {
+				wait.Go(func() {
+					response, err := stores[i%len(stores)].refresh(t.Context(), token)
+					if err != nil {
+						t.Error(err)
+					}
+					mu.Lock()
+					defer mu.Unlock()
+					successors[response.GetRefreshToken()]++
+				})
+			}
+			wait.Wait()
+			if len(successors) != 1 {
+				t.Fatalf("there are %d successors: %v", len(successors), successors)
+			}
+			for token = range successors {
+			}
+		}
+	})
+}
+
+// TestNoLostAnswerLogsAnybodyOut lets owners of sessions refresh over a connection that loses requests and answers, and
+// pause now and then for longer than the grace.
+func TestNoLostAnswerLogsAnybodyOut(t *testing.T) {
+	const refreshes, workers = 100, 8
+	onEach(t, func(t *testing.T, database Database) {
+		owners := 1000
+		if strings.HasPrefix(database.URL, "sqlite:") {
+			owners = 100 // Under the race detector SQLite in Go takes ten times as long.
+		}
+		service := newRefreshes(t, database)
+		tokens := make(chan string, owners)
+		for range owners {
+			tokens <- service.open(t)
+		}
+		close(tokens)
+		var wait sync.WaitGroup
+		for worker := range workers {
+			wait.Go(func() {
+				random := rand.New(rand.NewPCG(1, uint64(worker)))
+				for token := range tokens {
+					if err := service.refreshLossily(t, token, refreshes, random); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wait.Wait()
+		if log := service.log.String(); strings.Contains(log, "security event") {
+			t.Errorf("an owner was taken for a thief: %.2000s", log)
+		}
+	})
+}
+
+// refreshes is the service on a real database, called without a connection: for tests with very many calls.
+type refreshes struct {
+	*sessionService
+
+	clock  *clock
+	log    *syncBuffer
+	userID string
+}
+
+func newRefreshes(t *testing.T, database Database) *refreshes {
+	t.Helper()
+	clock, written := newClock(), &syncBuffer{}
+	log, config := slog.New(slog.NewTextHandler(written, nil)), testConfig(database, clock)
+	user := startStore(t, config).signUp(t)
+	db, err := storage.Open(t.Context(), database, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	keyring, err := signing.OpenKeyring(t.Context(), db, signingConfig(config), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	service, err := newSessionService(config, db, nil, keyring, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &refreshes{sessionService: service, clock: clock, log: written, userID: user.GetId()}
+}
+
+// open opens a session without a password, and gives its refresh token.
+func (r *refreshes) open(t *testing.T) string {
+	t.Helper()
+	session, err := r.newSession(t.Context(), storage.Credential{UserID: r.userID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.storage.CreateSession(t.Context(), session); err != nil {
+		t.Fatal(err)
+	}
+	token, err := r.tokens.Make(session.ID, session.Lineage.Current)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func (r *refreshes) refresh(t *testing.T, token string) (successor string, err error) {
+	response, err := r.RefreshSession(t.Context(), &gatehousev1.RefreshSessionRequest{RefreshToken: token})
+	return response.GetRefreshToken(), err
+}
+
+// refreshLossily refreshes until it has had so many answers. Time passes for all sessions of the test at once.
+func (r *refreshes) refreshLossily(t *testing.T, token string, refreshes int, random *rand.Rand) error {
+	for answered := 0; answered < refreshes; {
+		switch random.IntN(10) {
+		case 0: // The request is lost.
+		case 1: // The answer is lost.
+			if _, err := r.refresh(t, token); err != nil {
+				return fmt.Errorf("after %d answers: %w", answered, err)
+			}
+		case 2: // The owner is away for longer than the grace, and comes back with the token that it had.
+			r.clock.advance(time.Minute)
+		default:
+			successor, err := r.refresh(t, token)
+			if err != nil {
+				return fmt.Errorf("after %d answers: %w", answered, err)
+			}
+			token = successor
+			answered++
+		}
+	}
+	return nil
+}
+
+// TestAThiefIsFoundWhereTheRulesSay plays every order in which an owner and a thief, who has copied the first token, can
+// use one lineage, and compares each answer with a small model of the rules: six moves of the rules by themselves, four
+// on each database.
+func TestAThiefIsFoundWhereTheRulesSay(t *testing.T) {
+	t.Run("rules", func(t *testing.T) {
+		begin := time.Now()
+		g := game{t: t, moves: 6, refresh: func(lineage refresh.Lineage, token string, late bool) (refresh.Lineage, string, bool) {
+			now := begin
+			if lineage.RotateTime = now; late {
+				now = now.Add(time.Minute)
+			}
+			number, err := strconv.ParseInt(token, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lineage, outcome := lineage.Present(number, now, 30*time.Second)
+			return lineage, strconv.FormatInt(lineage.Current, 10), outcome != refresh.Reused
+		}}
+		g.play("", position{model: model{current: "1"}, owner: "1", thief: "1", lineage: refresh.NewLineage(begin)})
+	})
+	onEach(t, func(t *testing.T, database Database) {
+		service := newRefreshes(t, database)
+		bystander, first := service.open(t), service.open(t)
+		session := service.sessionOf(t, first)
+		g := game{t: t, moves: 4, refresh: func(lineage refresh.Lineage, token string, late bool) (refresh.Lineage, string, bool) {
+			return service.refreshAt(t, session.ID, lineage, token, late)
+		}}
+		g.play("", position{model: model{current: first}, owner: first, thief: first, lineage: session.Lineage})
+		if _, err := service.refresh(t, bystander); err != nil {
+			t.Errorf("another session of the user ended too: %v", err)
+		}
+	})
+}
+
+// position is where a game stands: what the rules say of it, who holds which token, and what is played with has.
+type position struct {
+	model        model
+	owner, thief string
+	lineage      refresh.Lineage
+}
+
+type game struct {
+	t     *testing.T
+	moves int
+	// refresh presents a token to a lineage, at once or late, and tells what becomes of it.
+	refresh func(lineage refresh.Lineage, token string, late bool) (after refresh.Lineage, successor string, stands bool)
+}
+
+// play makes every move from a position, and every move after that.
+func (g game) play(moves string, at position) {
+	if len(moves) == g.moves {
+		return
+	}
+	for _, move := range "oOtTp" { // Owner, thief, pause; in capitals the answer is lost.
+		to := at
+		switch move {
+		case 'o':
+			to.owner = g.present(moves+"o", &to, at.owner)
+		case 'O':
+			g.present(moves+"O", &to, at.owner)
+		case 't':
+			to.thief = g.present(moves+"t", &to, at.thief)
+		case 'T':
+			g.present(moves+"T", &to, at.thief)
+		case 'p':
+			to.model.late = true
+		}
+		if !to.model.ended {
+			g.play(moves+string(move), to)
+		}
+	}
+}
+
+// present presents a token, and wants the answer that the model gives.
+func (g game) present(moves string, at *position, token string) string {
+	lineage, successor, stands := g.refresh(at.lineage, token, at.model.late)
+	if wanted := at.model.present(token, successor); wanted != stands {
+		g.t.Fatalf("%s: by the rules the session stands is %v; it is %v", moves, wanted, stands)
+	}
+	if at.model.fault != "" {
+		g.t.Fatalf("%s: %s", moves, at.model.fault)
+	}
+	at.lineage = lineage
+	return successor
+}
+
+// refreshAt puts a session of the database to where a game stands before it presents the token.
+func (r *refreshes) refreshAt(
+	t *testing.T, id string, lineage refresh.Lineage, token string, late bool,
+) (after refresh.Lineage, successor string, stands bool) {
+	t.Helper()
+	if lineage.RotateTime = r.now(); late {
+		lineage.RotateTime = lineage.RotateTime.Add(-time.Minute)
+	}
+	r.put(t, id, lineage)
+	successor, err := r.refresh(t, token)
+	if err != nil {
+		wantReason(t, err, reused)
+		current, _ := r.tokens.Make(id, lineage.Current)
+		for _, token := range []string{token, current} { // It has ended for everybody, and is told so again.
+			_, err := r.refresh(t, token)
+			wantReason(t, err, reused)
+		}
+		return lineage, "", false
+	}
+	return r.sessionOf(t, successor).Lineage, successor, true
+}
+
+func (r *refreshes) sessionOf(t *testing.T, token string) storage.Session {
+	t.Helper()
+	id, _, err := r.tokens.Read(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	account, err := r.storage.ReadAccount(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return account.Session
+}
+
+// put makes a session stand as it did with this lineage.
+func (r *refreshes) put(t *testing.T, id string, lineage refresh.Lineage) {
+	t.Helper()
+	_, err := r.storage.ChangeSession(t.Context(), id, func(account storage.Account) (storage.Session, error) {
+		account.Session.Lineage, account.Session.EndTime, account.Session.EndReason = lineage, time.Time{}, ""
+		return account.Session, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// model is the rules in the words in which they are given: a session knows the current token and its parent, and
+// whether the current one was given out longer ago than the grace.
+type model struct {
+	current, parent string
+	late, ended     bool
+	fault           string
+}
+
+// present tells whether the session stands after a token is presented, and looks at what was given for it.
+func (m *model) present(token, successor string) (stands bool) {
+	switch {
+	case token != m.current && token != m.parent:
+		m.ended = true
+		return false
+	case token == m.current:
+		m.renew(token, successor)
+	case m.late:
+		m.renew(m.parent, successor)
+	case successor != m.current:
+		m.fault = "the parent within the grace does not give the same current token"
+	}
+	return true
+}
+
+func (m *model) renew(parent, successor string) {
+	if successor == m.current || successor == m.parent {
+		m.fault = "an old token is given out as a new one"
+	}
+	m.parent, m.current, m.late = parent, successor, false
+}
