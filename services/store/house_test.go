@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -164,8 +163,6 @@ func clientsOf(conn grpc.ClientConnInterface, log *syncBuffer) *testStore {
 	}
 }
 
-var _ net.Listener = (*bufconn.Listener)(nil)
-
 const (
 	adasEmail    = "ada@example.com"
 	adasPassword = "correct horse battery staple"
@@ -209,7 +206,14 @@ func (s *testStore) read(t *testing.T, accessToken string) (*gatehousev1.ReadSes
 
 func wantReason(t *testing.T, err error, reason gatehousev1.ErrorReason) {
 	t.Helper()
-	if got := apierr.ReasonOf(status.Convert(err)); got != reason {
-		t.Errorf("error is %v (%v), want %v", got, err, reason)
+	if err := wantErrorReason(err, reason); err != nil {
+		t.Error(err)
 	}
+}
+
+func wantErrorReason(err error, reason gatehousev1.ErrorReason) error {
+	if got := apierr.ReasonOf(status.Convert(err)); got != reason {
+		return fmt.Errorf("error is %v (%v), want %v", got, err, reason)
+	}
+	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
@@ -66,6 +67,8 @@ func (c Config) Validate() error {
 type Service struct {
 	server  *grpcx.Server
 	storage *storage.Storage
+	now     func() time.Time
+	log     *slog.Logger
 }
 
 // New opens the database and the signing key. It fails if the database's schema is behind: Migrate mends that.
@@ -84,7 +87,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Service{server: server, storage: db}, nil
+	return &Service{server: server, storage: db, now: config.Now, log: log}, nil
 }
 
 // Migrate brings the database's schema to what this binary needs.
@@ -133,7 +136,13 @@ func signingConfig(config Config) signing.Config {
 	}
 }
 
-// Run serves until ctx is done, lets calls under way end, and closes the database.
+// Run serves and keeps the database tidy until ctx is done, lets calls under way end, and closes the database.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
-	return errors.Join(s.server.Serve(ctx, listener), s.storage.Close())
+	tidying, stop := context.WithCancel(ctx)
+	var tidied sync.WaitGroup
+	tidied.Go(func() { sweep(tidying, s.storage, s.now, s.log) })
+	err := s.server.Serve(ctx, listener)
+	stop() // Also where serving failed.
+	tidied.Wait()
+	return errors.Join(err, s.storage.Close())
 }
