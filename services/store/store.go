@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
@@ -36,9 +37,11 @@ type PasswordParams = password.Params
 type Config struct {
 	Database            Database
 	MasterKey           []byte // MasterKeySize bytes that seal the signing keys
+	SecondMasterKey     []byte // opens and verifies, never seals or signs; nil if there is none
 	Issuer              string // `iss` of the tokens
 	Audience            string // `aud` of the tokens
-	SigningAlgorithm    string // EdDSA or ES256
+	SigningAlgorithm    string // EdDSA, ES256 or RS256
+	KeyRotationInterval time.Duration
 	AccessTokenLifetime time.Duration
 	Password            PasswordParams
 	Now                 func() time.Time // the clock of sessions and keys; nil is the system's
@@ -46,12 +49,11 @@ type Config struct {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	var faults []error
-	if len(c.MasterKey) != MasterKeySize {
-		faults = append(faults, fmt.Errorf("the master key has %d bytes, not %d", len(c.MasterKey), MasterKeySize))
-	}
-	if c.SigningAlgorithm != jwk.EdDSA && c.SigningAlgorithm != jwk.ES256 {
-		faults = append(faults, fmt.Errorf("signing algorithm %q is not %s or %s", c.SigningAlgorithm, jwk.EdDSA, jwk.ES256))
+	faults := []error{validateMasterKeys(c.MasterKey, c.SecondMasterKey), jwk.CheckAlgorithm(c.SigningAlgorithm)}
+	// A key is published for 10 min before it signs, and stays for a token's life: an hour and a day of life make some
+	// 26 keys, which is the most that verifiers should have to load.
+	if c.KeyRotationInterval < time.Hour || c.KeyRotationInterval > 365*24*time.Hour {
+		faults = append(faults, fmt.Errorf("key rotation interval is %v, not 1h to 8760h", c.KeyRotationInterval))
 	}
 	// expires_in is told in whole seconds. A day is the most that a token which cannot be called back should live.
 	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > 24*time.Hour {
@@ -65,6 +67,7 @@ func (c Config) Validate() error {
 type Service struct {
 	server  *grpcx.Server
 	storage *storage.Storage
+	keyring *signing.Keyring
 }
 
 // New opens the database and the signing key. It fails if the database's schema is behind: Migrate mends that.
@@ -76,11 +79,18 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err != nil {
 		return nil, err
 	}
-	server, err := newServer(ctx, config, db, log)
+	if config.Now == nil {
+		config.Now = time.Now
+	}
+	keyring, err := signing.OpenKeyring(ctx, db, config.signing(), log)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Service{server: server, storage: db}, nil
+	server, err := newServer(ctx, config, db, keyring, log)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Service{server: server, storage: db, keyring: keyring}, nil
 }
 
 // Migrate brings the database's schema to what this binary needs.
@@ -91,15 +101,10 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 	return storage.Migrate(ctx, database, log)
 }
 
-func newServer(ctx context.Context, config Config, db *storage.Storage, log *slog.Logger) (*grpcx.Server, error) {
+func newServer(
+	ctx context.Context, config Config, db *storage.Storage, keyring *signing.Keyring, log *slog.Logger,
+) (*grpcx.Server, error) {
 	hasher, err := password.New(ctx, config.Password)
-	if err != nil {
-		return nil, err
-	}
-	keyring, err := signing.OpenKeyring(ctx, db, signing.Config{
-		MasterKey: config.MasterKey, Algorithm: config.SigningAlgorithm,
-		Issuer: config.Issuer, Audience: config.Audience, Lifetime: config.AccessTokenLifetime,
-	}, log)
 	if err != nil {
 		return nil, err
 	}
@@ -108,19 +113,26 @@ func newServer(ctx context.Context, config Config, db *storage.Storage, log *slo
 	if err != nil {
 		return nil, err
 	}
-	keys := authn.NewKeySet(keyring.PublicKeys, time.Now)
-	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now)
+	keys := authn.NewKeySet(keyring.PublicKeys, config.Now)
+	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, config.Now)
 	server, err := grpcx.NewServer(log, authn.NewAuthenticator(policies, verifier, nil), db.Ping)
 	if err != nil {
 		return nil, err
 	}
 	gatehousev1.RegisterUserServiceServer(server, &userService{storage: db, hasher: hasher})
 	gatehousev1.RegisterSessionServiceServer(server, &sessionService{storage: db, hasher: hasher, keyring: keyring})
-	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring})
+	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring, issuer: config.Issuer})
 	return server, nil
 }
 
-// Run serves until ctx is done, lets calls under way end, and closes the database.
+// Run serves until ctx is done, lets calls under way end, and closes the database. Meanwhile it maintains the signing
+// keys.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
-	return errors.Join(s.server.Serve(ctx, listener), s.storage.Close())
+	upkeep, stop := context.WithCancel(ctx)
+	var maintained sync.WaitGroup
+	maintained.Go(func() { s.keyring.Run(upkeep) })
+	err := s.server.Serve(ctx, listener)
+	stop()
+	maintained.Wait()
+	return errors.Join(err, s.storage.Close())
 }
