@@ -83,7 +83,7 @@ func (c *keysSettings) keysFaults(algorithm string) error {
 	if config.Database.URL == "" {
 		config.Database.URL = "sqlite:missing"
 	}
-	return errors.Join(c.logSettings.faults(), err, config.Validate())
+	return errors.Join(c.faults(), err, config.Validate())
 }
 
 // keysRotate makes the next key.

@@ -121,8 +121,8 @@ func unknownKey(keyID string, rows []storage.SigningKey) error {
 	return fmt.Errorf("there is no signing key %s: there are %s", keyID, strings.Join(known, ", "))
 }
 
-// Rewrap seals every private key with the first master key that the second one opens, and tells how many. It changes all
-// or, where neither opens one, nothing.
+// Rewrap seals every private key with the first master key that only the second one opens, and tells how many. Where
+// neither opens one it changes nothing.
 func (h *ByHand) Rewrap(ctx context.Context) (int, error) {
 	rows, err := h.storage.ListSigningKeys(ctx)
 	if err != nil {

@@ -123,7 +123,8 @@ func (k *Keyring) raiseLifetimes(ctx context.Context, rows []storage.SigningKey)
 func (k *Keyring) tell(ctx context.Context, keyID string, err error) {
 	if !k.told[keyID] {
 		k.told[keyID] = true
-		k.log.ErrorContext(ctx, "a signing key cannot be used: this store signs with an older one", "kid", keyID, "error", err)
+		k.log.ErrorContext(ctx, "a signing key cannot be used: this store signs with an older one",
+			"kid", keyID, "error", err)
 	}
 }
 
@@ -149,8 +150,8 @@ func (k *Keyring) add(ctx context.Context, generation int64, lead time.Duration)
 // errNoKey is a keyring that can open no key at all.
 var errNoKey = errors.New("there is no signing key that can be opened")
 
-// signer finds the key to sign with: the active one. Where that cannot be opened it is the newest before it that can, so
-// that a running store goes on; failing that, the first after it.
+// signer finds the key to sign with: the active one. Where that cannot be opened it is the newest before it that can,
+// so that a running store goes on; failing that, the first after it.
 func (k *keys) signer(at time.Time) (storage.SigningKey, crypto.Signer, error) {
 	active := activeIndex(k.rows, at)
 	for i := max(active, 0); i < len(k.rows); i++ {

@@ -14,8 +14,8 @@ const (
 	upkeepTimeout = 30 * time.Second
 )
 
-// Run maintains the keys until ctx is done. A pass that fails is logged, once until one succeeds, and the keys that were
-// loaded last go on signing.
+// Run maintains the keys until ctx is done. A pass that fails is logged, once until one succeeds, and the keys that
+// were loaded last go on signing.
 func (k *Keyring) Run(ctx context.Context) {
 	ticker := time.NewTicker(upkeepInterval)
 	defer ticker.Stop()
@@ -45,8 +45,8 @@ func (k *Keyring) pass(ctx context.Context) error {
 	return k.Maintain(ctx)
 }
 
-// Maintain loads the keys, makes the next if it is time, and deletes those that are gone. Any number of stores may do so
-// at once: one of them makes the key.
+// Maintain loads the keys, makes the next if it is time, and deletes those that are gone. Any number of stores may do
+// so at once: one of them makes the key.
 func (k *Keyring) Maintain(ctx context.Context) error {
 	k.upkeep.Lock()
 	defer k.upkeep.Unlock()

@@ -98,8 +98,8 @@ func (s *Storage) RaiseTokenLifetime(ctx context.Context, lifetime time.Duration
 	return s.explain(ctx, "raise the token lifetime of the signing keys", err, nil)
 }
 
-// DeleteSigningKey deletes a key, its private half included, and tells whether there was one. It is for keys that have a
-// successor: the highest generation must stay, or it could be given again.
+// DeleteSigningKey deletes a key, its private half included, and tells whether there was one. It is for keys that have
+// a successor: the highest generation must stay, or it could be given again.
 func (s *Storage) DeleteSigningKey(ctx context.Context, keyID string) (deleted bool, err error) {
 	err = s.write(ctx, func(db *gorm.DB) error {
 		rows, err := gorm.G[signingKeyRow](db).Where("key_id = ?", keyID).Delete(ctx)
