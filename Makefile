@@ -74,6 +74,7 @@ fix: $(bin)/buf $(bin)/golangci-lint $(imports) ## Format the contract and the c
 test: ## Run every test, with the race detector, after installing what the tests start.
 	sh tools/install-test-deps.sh
 	go test -race -timeout 20m ./...
+	go test -timeout 20m -run '^TestNoLostAnswerLogsAnybodyOut$$' ./services/store # a thousand owners, not thirty
 
 .PHONY: vuln
 vuln: $(bin)/govulncheck ## Look for known vulnerabilities in what the code calls. Needs the internet.

@@ -38,6 +38,14 @@ func TestTheContractHasAPolicyForEveryMethod(t *testing.T) {
 		readUser:      gatehousev1.Policy_POLICY_AUTHENTICATED,
 		createSession: gatehousev1.Policy_POLICY_PUBLIC,
 		listKeys:      gatehousev1.Policy_POLICY_PUBLIC,
+
+		"/gatehouse.v1.SessionService/RefreshSession":    gatehousev1.Policy_POLICY_PUBLIC,
+		"/gatehouse.v1.SessionService/ReadSession":       gatehousev1.Policy_POLICY_AUTHENTICATED,
+		"/gatehouse.v1.SessionService/ListSessions":      gatehousev1.Policy_POLICY_AUTHENTICATED,
+		"/gatehouse.v1.SessionService/DeleteSession":     gatehousev1.Policy_POLICY_AUTHENTICATED,
+		"/gatehouse.v1.SessionService/DeleteAllSessions": gatehousev1.Policy_POLICY_AUTHENTICATED,
+		"/gatehouse.v1.SessionService/ChangePassword":    gatehousev1.Policy_POLICY_AUTHENTICATED,
+		"/gatehouse.v1.KeyService/ReadConfiguration":     gatehousev1.Policy_POLICY_PUBLIC,
 	}
 	if !reflect.DeepEqual(policies, want) {
 		t.Errorf("policies are %v, want %v", policies, want)

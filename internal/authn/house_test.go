@@ -7,6 +7,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"sync"
 	"testing"
@@ -58,13 +59,18 @@ type keyPair struct {
 
 func newKeyPair(t testing.TB, algorithm string) keyPair {
 	t.Helper()
-	pair := keyPair{method: jwt.SigningMethodES256}
+	pair := keyPair{}
 	var err error
-	if algorithm == jwk.EdDSA {
+	switch algorithm {
+	case jwk.EdDSA:
 		pair.method = jwt.SigningMethodEdDSA
 		_, pair.private, err = ed25519.GenerateKey(rand.Reader)
-	} else {
+	case jwk.ES256:
+		pair.method = jwt.SigningMethodES256
 		pair.private, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case jwk.RS256:
+		pair.method = jwt.SigningMethodRS256
+		pair.private, err = rsa.GenerateKey(rand.Reader, 2048)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -80,6 +86,7 @@ type publisher struct {
 	mu      sync.Mutex
 	keys    []*gatehousev1.Key
 	err     error
+	hang    func() // what happens while it is asked
 	fetches int
 }
 
@@ -87,6 +94,9 @@ func (p *publisher) fetch(context.Context) (*gatehousev1.ListKeysResponse, error
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fetches++
+	if p.hang != nil {
+		p.hang()
+	}
 	if p.err != nil {
 		return nil, p.err
 	}
@@ -125,6 +135,7 @@ type house struct {
 	clock     *clock
 	edDSA     keyPair
 	es256     keyPair
+	rs256     keyPair
 }
 
 func newHouse(t testing.TB) *house {
@@ -132,8 +143,9 @@ func newHouse(t testing.TB) *house {
 	h := &house{
 		publisher: &publisher{}, clock: newClock(),
 		edDSA: newKeyPair(t, jwk.EdDSA), es256: newKeyPair(t, jwk.ES256),
+		rs256: newKeyPair(t, jwk.RS256),
 	}
-	h.publisher.publish(h.edDSA, h.es256)
+	h.publisher.publish(h.edDSA, h.es256, h.rs256)
 	h.Verifier = authn.NewVerifier(authn.NewKeySet(h.publisher.fetch, h.clock.Now), issuer, audience, h.clock.Now)
 	return h
 }
@@ -141,7 +153,7 @@ func newHouse(t testing.TB) *house {
 // claims are those of a good token.
 func (h *house) claims() jwt.MapClaims {
 	return jwt.MapClaims{
-		"iss": issuer, "aud": audience, "sub": userID, "sid": session, "roles": []string{"user"},
+		"iss": issuer, "aud": audience, "sub": userID, "sid": session, "roles": []string{"user"}, "jti": "a token",
 		"iat": h.clock.Now().Unix(), "exp": h.clock.Now().Add(15 * time.Minute).Unix(),
 	}
 }

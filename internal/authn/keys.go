@@ -15,13 +15,19 @@ import (
 )
 
 const (
-	// minRefreshInterval bounds how often tokens with invented key ids can make a service ask for the keys.
+	// minRefreshInterval bounds how often tokens with invented key ids, or a store that is away, can make a service ask
+	// for the keys.
 	minRefreshInterval = 5 * time.Second
-	// maxKeyAge is how long a key is believed without asking again, so that a key which left the set is forgotten. It
-	// is also the max-age under which the key set is published.
-	maxKeyAge = 5 * time.Minute
-	// fetchTimeout bounds one fetch, which outlives the call that started it because others wait for it too.
-	fetchTimeout = 5 * time.Second
+	// maxKeyAge is how long keys are believed without asking again. With fetchTimeout it bounds how long a key that was
+	// revoked still lets anybody in: 12 s.
+	maxKeyAge = 10 * time.Second
+	// maxOutage is how long keys are believed since they were fetched where the store does not answer. Then nothing is
+	// known any more: a key may have been revoked meanwhile. It is what verifiers outside are granted by the max-age
+	// that the keys are published with.
+	maxOutage = 5 * time.Minute
+	// fetchTimeout bounds one fetch, which outlives the call that started it because others wait for it too. All calls
+	// with a token wait for it, once in maxKeyAge, so it is short: the store reads one small table.
+	fetchTimeout = 2 * time.Second
 )
 
 // errUnknownKey is a key id that is not in the current key set.
@@ -30,8 +36,9 @@ var errUnknownKey = errors.New("no key has this id")
 // FetchKeys asks for the current public keys.
 type FetchKeys func(context.Context) (*gatehousev1.ListKeysResponse, error)
 
-// KeySet holds the public keys that tokens are verified with. It fetches them when a token names a key that it does not
-// know, at most once in 5 s, and when they are older than 5 min. It is safe for concurrent use.
+// KeySet holds the public keys that tokens are verified with. It fetches them when a token comes and they are 10 s old,
+// or the token names a key that it does not know; at most once in 5 s. While they cannot be fetched it believes the
+// last ones for 5 min. It is safe for concurrent use.
 type KeySet struct {
 	fetch  FetchKeys
 	now    func() time.Time
@@ -39,11 +46,12 @@ type KeySet struct {
 
 	mu      sync.RWMutex
 	keys    map[string]publicKey
-	tried   time.Time // when the last attempt began
+	tried   time.Time // when the last attempt ended
 	failure error     // of the last attempt
 }
 
 type publicKey struct {
+	id        string
 	algorithm string
 	public    crypto.PublicKey
 	fetched   time.Time
@@ -57,13 +65,13 @@ func NewKeySet(fetch FetchKeys, now func() time.Time) *KeySet {
 // find gives the key with this id. The error is errUnknownKey if there is none, and any other if the keys could not be
 // fetched: then nothing is known of the token.
 func (s *KeySet) find(ctx context.Context, id string) (publicKey, error) {
-	if key, known := s.lookUp(id); known && s.now().Sub(key.fetched) < maxKeyAge {
+	if key, known := s.lookUp(id); known && s.age(key) < maxKeyAge {
 		return key, nil
 	}
 	err := s.refresh(ctx)
 	key, known := s.lookUp(id)
 	switch {
-	case known:
+	case known && s.age(key) < maxOutage:
 		return key, nil // Old keys verify better than none while the store cannot be reached.
 	case err != nil:
 		return publicKey{}, fmt.Errorf("fetch the public keys: %w", err)
@@ -71,6 +79,8 @@ func (s *KeySet) find(ctx context.Context, id string) (publicKey, error) {
 		return publicKey{}, errUnknownKey
 	}
 }
+
+func (s *KeySet) age(key publicKey) time.Duration { return s.now().Sub(key.fetched) }
 
 func (s *KeySet) lookUp(id string) (key publicKey, known bool) {
 	s.mu.RLock()
@@ -113,7 +123,8 @@ func (s *KeySet) load(ctx context.Context) error {
 	keys, err := s.fetchAll(ctx, began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tried, s.failure = began, err
+	// Counted from the end: a store that hangs must not make the next call wait as long as this one did.
+	s.tried, s.failure = s.now(), err
 	if err != nil {
 		return err
 	}
@@ -132,7 +143,7 @@ func (s *KeySet) fetchAll(ctx context.Context, began time.Time) (map[string]publ
 		if err != nil {
 			continue // A kind of key that this version does not know (RFC 7517, section 5): the others still verify.
 		}
-		keys[key.GetKid()] = publicKey{algorithm: key.GetAlg(), public: public, fetched: began}
+		keys[key.GetKid()] = publicKey{id: key.GetKid(), algorithm: key.GetAlg(), public: public, fetched: began}
 	}
 	if len(keys) == 0 {
 		return nil, errors.New("no key of the set can be read")

@@ -64,17 +64,17 @@ func wantRefusal(t *testing.T, err error) {
 	}
 }
 
-func TestKnownKeysAreNotFetchedAgain(t *testing.T) {
+func TestKnownKeysAreFetchedAgainAfterTenSeconds(t *testing.T) {
 	h := newHouse(t)
 	for i := range 20 {
 		pair := []keyPair{h.edDSA, h.es256}[i%2]
 		if _, err := h.Verify(t.Context(), pair.token(t, with(h.claims(), "jti", fmt.Sprint(i)))); err != nil {
 			t.Fatal(err)
 		}
-		h.clock.pass(10 * time.Second)
-	}
-	if got := h.publisher.count(); got != 1 {
-		t.Errorf("there were %d fetches, want 1", got)
+		if got, want := h.publisher.count(), 1+i/4; got != want {
+			t.Fatalf("after %v there were %d fetches, want %d", time.Duration(i)*2500*time.Millisecond, got, want)
+		}
+		h.clock.pass(2500 * time.Millisecond)
 	}
 }
 
@@ -110,26 +110,75 @@ func TestWithoutKeysNothingIsKnownOfAToken(t *testing.T) {
 	}
 }
 
-func TestOldKeysVerifyWhileTheStoreIsAway(t *testing.T) {
+func TestOldKeysVerifyForFiveMinutesWhileTheStoreIsAway(t *testing.T) {
 	h := newHouse(t)
-	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
+	remembered := h.edDSA.token(t, h.claims())
+	if _, err := h.Verify(t.Context(), remembered); err != nil {
 		t.Fatal(err)
 	}
 	h.publisher.fail(errStoreAway)
-	h.clock.pass(time.Hour)
+	h.clock.pass(5*time.Minute - time.Nanosecond)
 	for i := range 3 {
-		if _, err := h.Verify(t.Context(), h.edDSA.token(t, with(h.claims(), "jti", fmt.Sprint(i)))); err != nil {
-			t.Error(err)
+		for name, token := range map[string]string{
+			"remembered": remembered, "new": h.edDSA.token(t, with(h.claims(), "jti", fmt.Sprint(i))),
+		} {
+			if _, err := h.Verify(t.Context(), token); err != nil {
+				t.Errorf("a %s token: %v", name, err)
+			}
 		}
 	}
 	if got := h.publisher.count(); got != 2 {
 		t.Errorf("there were %d fetches, want 2: the first, and one in these 5 s", got)
 	}
+	h.clock.pass(time.Nanosecond)
+	for name, token := range map[string]string{
+		"remembered": remembered, "new": h.edDSA.token(t, with(h.claims(), "jti", "late")),
+	} {
+		_, err := h.Verify(t.Context(), token)
+		wantReason(t, err, unavailable)
+		if !errors.Is(err, errStoreAway) {
+			t.Errorf("the log is not told why a %s token is not believed: %v", name, err)
+		}
+	}
+	h.publisher.publish(h.edDSA)
+	h.clock.pass(5 * time.Second)
+	if _, err := h.Verify(t.Context(), remembered); err != nil {
+		t.Errorf("once the store is back: %v", err)
+	}
+}
+
+// TestAnUnknownKeyMayBeANewOne while the store is away: nothing is known of its tokens.
+func TestAnUnknownKeyMayBeANewOne(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
+		t.Fatal(err)
+	}
+	h.publisher.fail(errStoreAway)
 	unknown := newKeyPair(t, jwk.EdDSA)
 	h.clock.pass(5 * time.Second)
 	for range 3 { // The second and third are not told otherwise because no fetch is tried for them.
 		_, err := h.Verify(t.Context(), unknown.token(t, h.claims()))
-		wantReason(t, err, unavailable) // It may be a new key: nothing is known of it.
+		wantReason(t, err, unavailable)
+	}
+}
+
+// TestAStoreThatHangsIsNotWaitedForByEveryCall: a fetch that took its whole time leaves 5 s in peace.
+func TestAStoreThatHangsIsNotWaitedForByEveryCall(t *testing.T) {
+	h := newHouse(t)
+	token := h.edDSA.token(t, h.claims())
+	if _, err := h.Verify(t.Context(), token); err != nil {
+		t.Fatal(err)
+	}
+	h.publisher.fail(errStoreAway)
+	h.publisher.hang = func() { h.clock.pass(6 * time.Second) }
+	h.clock.pass(10 * time.Second)
+	for range 3 {
+		if _, err := h.Verify(t.Context(), token); err != nil {
+			t.Error(err)
+		}
+	}
+	if got := h.publisher.count(); got != 2 {
+		t.Errorf("there were %d fetches, want 2", got)
 	}
 }
 

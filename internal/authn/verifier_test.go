@@ -20,25 +20,33 @@ import (
 
 func TestAGoodTokenTellsItsCaller(t *testing.T) {
 	h := newHouse(t)
-	want := authn.Caller{UserID: userID, SessionID: session, Roles: []string{"user"}}
+	want := authn.Caller{
+		UserID: userID, SessionID: session, Roles: []string{"user"}, TokenID: "a token", Issuer: issuer, Audience: audience,
+		IssueTime: h.clock.Now(), ExpireTime: h.clock.Now().Add(15 * time.Minute),
+	}
 	for _, test := range []struct {
 		name  string
 		token string
 	}{
 		{"EdDSA", h.edDSA.token(t, h.claims())},
 		{"ES256", h.es256.token(t, h.claims())},
+		{"RS256", h.rs256.token(t, h.claims())},
 		{"our audience among others", h.edDSA.token(t, with(h.claims(), "aud", []string{"other", audience}))},
 		{"not valid before now", h.edDSA.token(t, with(h.claims(), "nbf", h.clock.Now().Unix()))},
 		{"expires in a second", h.edDSA.token(t, with(h.claims(), "exp", h.clock.Now().Add(time.Second).Unix()))},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for _, time := range []string{"first", "second"} { // The second is remembered.
+			for _, turn := range []string{"first", "second"} { // The second is remembered.
 				caller, err := h.Verify(t.Context(), test.token)
 				if err != nil {
-					t.Fatalf("%s time: %v", time, err)
+					t.Fatalf("%s time: %v", turn, err)
 				}
+				if test.name == "expires in a second" {
+					caller.ExpireTime = caller.ExpireTime.Add(15*time.Minute - time.Second)
+				}
+				caller.IssueTime, caller.ExpireTime = caller.IssueTime.UTC(), caller.ExpireTime.UTC()
 				if !reflect.DeepEqual(caller, want) {
-					t.Errorf("%s time: caller is %+v, want %+v", time, caller, want)
+					t.Errorf("%s time: caller is %+v, want %+v", turn, caller, want)
 				}
 			}
 		})
@@ -98,6 +106,11 @@ func TestAForgeryIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	asPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	rsaDER, err := x509.MarshalPKIXPublicKey(h.rs256.private.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asRSAPEM := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: rsaDER})
 	set := func(pair keyPair, name string, value any) map[string]any {
 		head := header(pair)
 		head[name] = value
@@ -119,6 +132,12 @@ func TestAForgeryIsRefused(t *testing.T) {
 		{"HMAC called EdDSA", sign(t, jwt.SigningMethodHS256, raw, set(h.edDSA, "alg", "EdDSA"), h.claims())},
 		{"ES256 under the id of an EdDSA key", sign(t, jwt.SigningMethodES256, h.es256.private, header(h.edDSA), h.claims())},
 		{"EdDSA under the id of an ES256 key", sign(t, jwt.SigningMethodEdDSA, h.edDSA.private, header(h.es256), h.claims())},
+		{"PS256 of an RS256 key", sign(t, jwt.SigningMethodPS256, h.rs256.private, header(h.rs256), h.claims())},
+		{"RS512 of an RS256 key", sign(t, jwt.SigningMethodRS512, h.rs256.private, header(h.rs256), h.claims())},
+		{"HMAC with an RSA key's PEM", sign(t, jwt.SigningMethodHS256, asRSAPEM, header(h.rs256), h.claims())},
+		{"HMAC with an RSA key's PEM, called RS256", sign(t, jwt.SigningMethodHS256, asRSAPEM,
+			set(h.rs256, "alg", "RS256"), h.claims())},
+		{"RS256 under the id of an EdDSA key", sign(t, jwt.SigningMethodRS256, h.rs256.private, header(h.edDSA), h.claims())},
 		{"another key under our id", sign(t, jwt.SigningMethodEdDSA, stranger.private, header(h.edDSA), h.claims())},
 		{"another EC key under our id", sign(t, jwt.SigningMethodES256, strangerEC.private, header(h.es256), h.claims())},
 		{"the key of a stranger", stranger.token(t, h.claims())},
@@ -157,6 +176,7 @@ func TestTheAlgorithmIsPinnedByTheKey(t *testing.T) {
 	h := newHouse(t)
 	for _, token := range []string{
 		sign(t, jwt.SigningMethodES256, h.es256.private, header(h.edDSA), h.claims()),
+		sign(t, jwt.SigningMethodRS256, h.rs256.private, header(h.es256), h.claims()),
 		sign(t, jwt.SigningMethodEdDSA, h.edDSA.private, header(h.es256), h.claims()),
 	} {
 		_, err := h.Verify(t.Context(), token)
@@ -199,31 +219,37 @@ func TestARememberedTokenExpires(t *testing.T) {
 	wantReason(t, err, expired)
 }
 
-func TestARememberedTokenIsRefusedAfterItsKeyWasWithdrawn(t *testing.T) {
+func TestATokenIsRefusedTenSecondsAfterItsKeyWasRevoked(t *testing.T) {
 	h := newHouse(t)
 	token := h.edDSA.token(t, h.claims())
 	if _, err := h.Verify(t.Context(), token); err != nil {
 		t.Fatal(err)
 	}
 	h.publisher.publish(h.es256)
-	h.clock.pass(5*time.Minute - time.Nanosecond)
-	if _, err := h.Verify(t.Context(), token); err != nil {
-		t.Errorf("before the keys are 5 minutes old: %v", err)
+	h.clock.pass(10*time.Second - time.Nanosecond)
+	for name, token := range map[string]string{"remembered": token, "new": h.edDSA.token(t, with(h.claims(), "jti", "b"))} {
+		if _, err := h.Verify(t.Context(), token); err != nil {
+			t.Errorf("before the keys are 10 s old, a %s token: %v", name, err)
+		}
 	}
 	h.clock.pass(time.Nanosecond)
-	_, err := h.Verify(t.Context(), token)
-	wantReason(t, err, invalid)
+	for _, token := range []string{token, h.edDSA.token(t, with(h.claims(), "jti", "c"))} {
+		for range 2 {
+			_, err := h.Verify(t.Context(), token)
+			wantReason(t, err, invalid)
+		}
+	}
 }
 
-// TestMemoryAndKeysDoNotAddUp verifies a token with keys that are nearly 5 minutes old: its memory must not give a
-// withdrawn key another 5 minutes.
+// TestMemoryAndKeysDoNotAddUp verifies a token with keys that are nearly 10 s old: its memory must not give a revoked
+// key another 10 s.
 func TestMemoryAndKeysDoNotAddUp(t *testing.T) {
 	h := newHouse(t)
 	if _, err := h.Verify(t.Context(), h.es256.token(t, h.claims())); err != nil {
 		t.Fatal(err)
 	}
-	h.publisher.publish(h.es256) // The key of the token below is withdrawn now.
-	h.clock.pass(5*time.Minute - time.Second)
+	h.publisher.publish(h.es256) // The key of the token below is revoked now.
+	h.clock.pass(9 * time.Second)
 	token := h.edDSA.token(t, h.claims())
 	if _, err := h.Verify(t.Context(), token); err != nil {
 		t.Fatal(err)
@@ -234,12 +260,28 @@ func TestMemoryAndKeysDoNotAddUp(t *testing.T) {
 }
 
 func TestNamesAreChecked(t *testing.T) {
-	if err := authn.ValidateNames(issuer, audience); err != nil {
-		t.Error(err)
+	for _, good := range []string{
+		issuer, "http://localhost:8080", "https://example.com/accounts", "https://[::1]:8443", "HTTPS://example.com",
+	} {
+		if err := authn.ValidateNames(good, audience); err != nil {
+			t.Error(err)
+		}
 	}
 	err := authn.ValidateNames("", "")
 	if err == nil || !strings.Contains(err.Error(), "issuer") || !strings.Contains(err.Error(), "audience") {
 		t.Errorf("error is %v, want one that names both", err)
+	}
+	for bad, want := range map[string]string{
+		"gatehouse": "http or https URL", "example.com": "http or https URL", "//example.com": "http or https URL",
+		"ftp://example.com": "http or https URL", "https://": "http or https URL", "https://:8080": "http or https URL",
+		"https://example.com:port": "http or https URL", "urn:gatehouse": "http or https URL",
+		"https://example.com/": "slash", "https://example.com/accounts/": "slash",
+		"https://example.com?a=b": "query", "https://example.com?": "query", "https://example.com#a": "fragment",
+		"https://example.com#": "fragment", "https://ada@example.com": "without user",
+	} {
+		if err := authn.ValidateNames(bad, audience); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error is %v, want one with %q", bad, err, want)
+		}
 	}
 }
 

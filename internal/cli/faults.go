@@ -51,7 +51,7 @@ var serviceLink = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\
 // misspelled would silently keep its default.
 func unknownVariables(model *kong.Application, environment []string) error {
 	known := map[string]bool{}
-	for _, command := range model.Children {
+	for _, command := range model.Leaves(false) {
 		for _, flag := range command.Flags {
 			for _, name := range flag.Envs {
 				known[name] = true

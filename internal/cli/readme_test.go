@@ -51,8 +51,9 @@ func settingsTable(t *testing.T) string {
 	type setting struct{ name, variable, standard, help string }
 	users := map[setting][]string{}
 	var order []setting
-	for _, command := range parser.Model.Children {
-		for _, flag := range command.Flags {
+	for _, leaf := range parser.Model.Leaves(false) {
+		command := strings.Fields(leaf.Path())[0] // The first word: keys for keys list.
+		for _, flag := range leaf.Flags {
 			if flag.Name == "help" {
 				continue
 			}
@@ -60,7 +61,9 @@ func settingsTable(t *testing.T) string {
 			if users[s] == nil {
 				order = append(order, s)
 			}
-			users[s] = append(users[s], command.Name)
+			if !slices.Contains(users[s], command) {
+				users[s] = append(users[s], command)
+			}
 		}
 	}
 	var table strings.Builder

@@ -114,17 +114,21 @@ func (c *store) config() (storeservice.Config, error) {
 	if masterKey == nil && masterKeyErr == nil {
 		masterKeyErr = errNoMasterKey
 	}
+	second, secondErr := c.secondMasterKey()
 	return storeservice.Config{
-		Database: database, MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
-		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
-	}, errors.Join(databaseErr, masterKeyErr)
+		Database: database, MasterKey: masterKey, SecondMasterKey: second, Issuer: c.Issuer, Audience: c.Audience,
+		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
+		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
+	}, errors.Join(databaseErr, masterKeyErr, secondErr)
 }
 
 func (c *store) faults() error {
 	config, err := c.config()
 	if err != nil {
 		// What is missing is named already; a stand-in keeps Validate from naming it again.
-		config.MasterKey = make([]byte, storeservice.MasterKeySize)
+		if config.MasterKey == nil {
+			config.MasterKey = make([]byte, storeservice.MasterKeySize)
+		}
 		if config.Database.URL == "" {
 			config.Database.URL = "sqlite:missing"
 		}
@@ -156,11 +160,7 @@ type migrate struct {
 }
 
 func (c *migrate) faults() error {
-	database, err := c.database()
-	if database.URL != "" {
-		err = errors.Join(err, database.Validate())
-	}
-	return errors.Join(c.logSettings.faults(), err)
+	return errors.Join(c.logSettings.faults(), c.databaseFaults())
 }
 
 func (c *migrate) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {

@@ -54,9 +54,15 @@ type tokenSettings struct {
 	Audience string `default:"gatehouse" help:"Audience of the access tokens (claim aud). The same for all services."`
 }
 
+// algorithmSettings say what signing keys are made for.
+type algorithmSettings struct {
+	SigningAlgorithm string `default:"EdDSA" help:"Algorithm of the signing keys: EdDSA, ES256, or RS256 for verifiers that know nothing else. A store that starts with another one than that of the newest key makes the next key."`
+}
+
 // signingSettings say how the store makes tokens and password hashes.
 type signingSettings struct {
-	SigningAlgorithm    string        `default:"EdDSA" help:"Algorithm of the signing key: EdDSA or ES256. Another one than that of the newest key makes a new key."`
+	algorithmSettings
+	KeyRotationInterval time.Duration `default:"720h" help:"How long a signing key signs before the next one does: 1h to 8760h. The next is published 10 minutes before."`
 	AccessTokenLifetime time.Duration `default:"15m" help:"How long an access token is good: 1s to 24h."`
 	Argon2Memory        uint32        `name:"argon2-memory" env:"GATEHOUSE_ARGON2_MEMORY" default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576."`
 	Argon2Iterations    int           `name:"argon2-iterations" env:"GATEHOUSE_ARGON2_ITERATIONS" default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
@@ -98,30 +104,50 @@ func (s *databaseSettings) database() (storeservice.Database, error) {
 	return storeservice.Database{URL: s.DatabaseURL, Password: password}, err
 }
 
-// masterKeySettings say where the master key is. Without them `up` keeps one in its data folder.
+func (s *databaseSettings) databaseFaults() error {
+	database, err := s.database()
+	if database.URL != "" {
+		err = errors.Join(err, database.Validate())
+	}
+	return err
+}
+
+// masterKeySettings say where the master keys are. Without the first `up` keeps one in its data folder.
 type masterKeySettings struct {
 	MasterKey     secret `placeholder:"SECRET" help:"Key that seals the signing keys in the database: 32 random bytes in base64 (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
 	MasterKeyFile string `placeholder:"PATH" help:"File that holds the master key."`
+
+	SecondMasterKey     secret `placeholder:"SECRET" help:"Another master key that opens and verifies, but never seals or signs: the next or the previous one while the master key is being changed. Others can read flags in the process list: prefer the variable or the file."`
+	SecondMasterKeyFile string `placeholder:"PATH" help:"File that holds the second master key."`
 }
 
 // masterKey gives the key, or nil if none is set.
 func (s *masterKeySettings) masterKey() ([]byte, error) {
-	encoded, err := s.MasterKey.orFile(s.MasterKeyFile, "--master-key")
+	return masterKeyOf(s.MasterKey, s.MasterKeyFile, "--master-key", "the master key")
+}
+
+// secondMasterKey gives the other key, or nil if none is set.
+func (s *masterKeySettings) secondMasterKey() ([]byte, error) {
+	return masterKeyOf(s.SecondMasterKey, s.SecondMasterKeyFile, "--second-master-key", "the second master key")
+}
+
+func masterKeyOf(given secret, path, flag, name string) ([]byte, error) {
+	encoded, err := given.orFile(path, flag)
 	if err != nil || encoded == "" {
 		return nil, err
 	}
-	return decodeMasterKey(encoded)
+	return decodeMasterKey(encoded, name)
 }
 
 // errNoMasterKey tells how to make one.
 var errNoMasterKey = errors.New("the master key is missing: make one with \"openssl rand -base64 32\", keep it safe, " +
 	"and give it as GATEHOUSE_MASTER_KEY or in a file named by GATEHOUSE_MASTER_KEY_FILE")
 
-func decodeMasterKey(encoded string) ([]byte, error) {
+func decodeMasterKey(encoded, name string) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(encoded)
 	if err != nil || len(key) != storeservice.MasterKeySize {
-		return nil, fmt.Errorf("the master key is not %d bytes in base64: make one with \"openssl rand -base64 32\"",
-			storeservice.MasterKeySize)
+		return nil, fmt.Errorf("%s is not %d bytes in base64: make one with \"openssl rand -base64 32\"",
+			name, storeservice.MasterKeySize)
 	}
 	return key, nil
 }

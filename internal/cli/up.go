@@ -33,11 +33,12 @@ type up struct {
 	logSettings
 }
 
-func (c *up) storeConfig(masterKey []byte) storeservice.Config {
+func (c *up) storeConfig(masterKey, second []byte) storeservice.Config {
 	return storeservice.Config{
 		Database:  storeservice.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
-		MasterKey: masterKey, Issuer: c.Issuer, Audience: c.Audience,
-		SigningAlgorithm: c.SigningAlgorithm, AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
+		MasterKey: masterKey, SecondMasterKey: second, Issuer: c.Issuer, Audience: c.Audience,
+		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
+		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
 	}
 }
 
@@ -48,10 +49,13 @@ func (c *up) cacheConfig() cacheservice.Config {
 }
 
 func (c *up) faults() error {
-	_, masterKeyErr := c.masterKey()
-	standIn := make([]byte, storeservice.MasterKeySize) // Where none is given, the folder has one.
-	return errors.Join(c.logSettings.faults(), masterKeyErr, checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
-		c.storeConfig(standIn).Validate())
+	masterKey, masterKeyErr := c.masterKey()
+	if masterKey == nil {
+		masterKey = make([]byte, storeservice.MasterKeySize) // Where none is given, the folder has one.
+	}
+	second, secondErr := c.secondMasterKey()
+	return errors.Join(c.logSettings.faults(), masterKeyErr, secondErr,
+		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC), c.storeConfig(masterKey, second).Validate())
 }
 
 func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
@@ -110,7 +114,11 @@ func (c *up) openStore(ctx context.Context, log *slog.Logger) (*storeservice.Ser
 	if err != nil {
 		return nil, err
 	}
-	config := c.storeConfig(masterKey)
+	second, err := c.secondMasterKey()
+	if err != nil {
+		return nil, err
+	}
+	config := c.storeConfig(masterKey, second)
 	if err := storeservice.Migrate(ctx, config.Database, log); err != nil {
 		return nil, err
 	}

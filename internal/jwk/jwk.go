@@ -6,10 +6,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"math/big"
+	"slices"
+	"strings"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
@@ -18,14 +22,37 @@ import (
 const (
 	EdDSA = "EdDSA"
 	ES256 = "ES256"
+	RS256 = "RS256" // for verifiers that know nothing else
 )
+
+// Algorithms lists them all, the best first.
+func Algorithms() []string { return []string{EdDSA, ES256, RS256} }
+
+// CheckAlgorithm tells whether tokens can be signed with the algorithm.
+func CheckAlgorithm(algorithm string) error {
+	if slices.Contains(Algorithms(), algorithm) {
+		return nil
+	}
+	return fmt.Errorf("signing algorithm %q is not one of %s", algorithm, strings.Join(Algorithms(), ", "))
+}
 
 // coordinateLength is the length of a P-256 coordinate in bytes (RFC 7518, section 6.2.1.2).
 const coordinateLength = 32
 
+const (
+	// minModulus and maxModulus bound an RSA key, in bits. RFC 7518, section 3.3, wants the 2,048 at least. What is
+	// longer than 4,096 adds no safety that counts, and each verification costs the square of the length.
+	minModulus = 2048
+	maxModulus = 4096
+	// publicExponent is the one that every RSA key has which is made today. Others are a fault or a trap: 1 lets
+	// everybody sign, and large ones make verifying slow.
+	publicExponent = 65537
+)
+
 var encoding = base64.RawURLEncoding.Strict()
 
-// FromPublic describes a public key: Ed25519 for EdDSA, or ECDSA on P-256 for ES256.
+// FromPublic describes a public key: Ed25519 for EdDSA, ECDSA on P-256 for ES256, or RSA of 2,048 to 4,096 bits for
+// RS256.
 func FromPublic(public crypto.PublicKey) (*gatehousev1.Key, error) {
 	switch public := public.(type) {
 	case ed25519.PublicKey:
@@ -48,6 +75,16 @@ func FromPublic(public crypto.PublicKey) (*gatehousev1.Key, error) {
 		}
 		key.Kid = thumbprint(fmt.Sprintf(`{"crv":"P-256","kty":"EC","x":"%s","y":"%s"}`, key.GetX(), key.GetY()))
 		return key, nil
+	case *rsa.PublicKey:
+		if err := checkRSA(public); err != nil {
+			return nil, err
+		}
+		key := &gatehousev1.Key{
+			Kty: "RSA", Alg: RS256, Use: "sig",
+			N: new(encoding.EncodeToString(public.N.Bytes())), E: new(encodedExponent()),
+		}
+		key.Kid = thumbprint(fmt.Sprintf(`{"e":"%s","kty":"RSA","n":"%s"}`, key.GetE(), key.GetN()))
+		return key, nil
 	default:
 		return nil, fmt.Errorf("a key of type %T has no JSON Web Key here", public)
 	}
@@ -58,35 +95,91 @@ func thumbprint(members string) string {
 	return encoding.EncodeToString(sum[:])
 }
 
-// Public reads a JSON Web Key. It refuses a key whose type, curve and algorithm do not belong together, and a point
-// that is not on the curve.
-func Public(key *gatehousev1.Key) (crypto.PublicKey, error) {
-	x, err := encoding.DecodeString(key.GetX())
-	if err != nil {
-		return nil, fmt.Errorf("x of key %s: %w", key.GetKid(), err)
+func checkRSA(public *rsa.PublicKey) error {
+	switch {
+	case public.N == nil || public.N.BitLen() < minModulus || public.N.BitLen() > maxModulus:
+		return fmt.Errorf("an RSA key must have %d to %d bits", minModulus, maxModulus)
+	case public.N.Bit(0) == 0:
+		return errors.New("the modulus of an RSA key must be odd")
+	case public.E != publicExponent:
+		return fmt.Errorf("the public exponent of an RSA key must be %d", publicExponent)
 	}
+	return nil
+}
+
+// encodedExponent is AQAB.
+func encodedExponent() string { return encoding.EncodeToString(big.NewInt(publicExponent).Bytes()) }
+
+// Public reads a JSON Web Key. It refuses a key whose type, curve and algorithm do not belong together, a point that is
+// not on the curve, and an RSA key that is too short, too long or has an odd exponent.
+func Public(key *gatehousev1.Key) (crypto.PublicKey, error) {
 	switch {
 	case key.GetKty() == "OKP" && key.GetCrv() == "Ed25519" && key.GetAlg() == EdDSA:
-		if len(x) != ed25519.PublicKeySize {
-			return nil, fmt.Errorf("x of key %s has %d bytes, not %d", key.GetKid(), len(x), ed25519.PublicKeySize)
-		}
-		return ed25519.PublicKey(x), nil
+		return publicEd25519(key)
 	case key.GetKty() == "EC" && key.GetCrv() == "P-256" && key.GetAlg() == ES256:
-		y, err := encoding.DecodeString(key.GetY())
-		if err != nil {
-			return nil, fmt.Errorf("y of key %s: %w", key.GetKid(), err)
-		}
-		if len(x) != coordinateLength || len(y) != coordinateLength {
-			return nil, fmt.Errorf("x and y of key %s have %d and %d bytes, not %d",
-				key.GetKid(), len(x), len(y), coordinateLength)
-		}
-		public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
-		if err != nil {
-			return nil, fmt.Errorf("point of key %s: %w", key.GetKid(), err)
-		}
-		return public, nil
+		return publicP256(key)
+	case key.GetKty() == "RSA" && key.GetCrv() == "" && key.GetAlg() == RS256:
+		return publicRSA(key)
 	default:
 		return nil, fmt.Errorf("key %s: kty %q, crv %q and alg %q do not belong together",
 			key.GetKid(), key.GetKty(), key.GetCrv(), key.GetAlg())
 	}
+}
+
+func publicEd25519(key *gatehousev1.Key) (crypto.PublicKey, error) {
+	x, err := member(key, "x", key.GetX())
+	if err != nil {
+		return nil, err
+	}
+	if len(x) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("x of key %s has %d bytes, not %d", key.GetKid(), len(x), ed25519.PublicKeySize)
+	}
+	return ed25519.PublicKey(x), nil
+}
+
+func publicP256(key *gatehousev1.Key) (crypto.PublicKey, error) {
+	x, err := member(key, "x", key.GetX())
+	if err != nil {
+		return nil, err
+	}
+	y, err := member(key, "y", key.GetY())
+	if err != nil {
+		return nil, err
+	}
+	if len(x) != coordinateLength || len(y) != coordinateLength {
+		return nil, fmt.Errorf("x and y of key %s have %d and %d bytes, not %d",
+			key.GetKid(), len(x), len(y), coordinateLength)
+	}
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), append(append([]byte{4}, x...), y...))
+	if err != nil {
+		return nil, fmt.Errorf("point of key %s: %w", key.GetKid(), err)
+	}
+	return public, nil
+}
+
+func publicRSA(key *gatehousev1.Key) (crypto.PublicKey, error) {
+	n, err := member(key, "n", key.GetN())
+	if err != nil {
+		return nil, err
+	}
+	// A modulus has one spelling: without leading zeros (RFC 7518, section 6.3.1.1).
+	if len(n) == 0 || n[0] == 0 {
+		return nil, fmt.Errorf("n of key %s is empty or begins with a zero", key.GetKid())
+	}
+	if key.GetE() != encodedExponent() {
+		return nil, fmt.Errorf("e of key %s is not %s", key.GetKid(), encodedExponent())
+	}
+	public := &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: publicExponent}
+	if err := checkRSA(public); err != nil {
+		return nil, fmt.Errorf("key %s: %w", key.GetKid(), err)
+	}
+	return public, nil
+}
+
+func member(key *gatehousev1.Key, name, value string) ([]byte, error) {
+	decoded, err := encoding.DecodeString(value)
+	if err != nil {
+		return nil, fmt.Errorf("%s of key %s: %w", name, key.GetKid(), err)
+	}
+	return decoded, nil
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/base64"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -29,6 +30,20 @@ const (
 	rfc7517Y = "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"
 )
 
+// The RSA key of RFC 7638, section 3.1, and its thumbprint.
+const (
+	rfc7638N = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n" +
+		"3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6" +
+		"qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"
+	rfc7638Thumbprint = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+)
+
+func rsaJWK() *gatehousev1.Key {
+	return &gatehousev1.Key{
+		Kty: "RSA", Alg: "RS256", Use: "sig", Kid: rfc7638Thumbprint, N: new(rfc7638N), E: new("AQAB"),
+	}
+}
+
 func okp() *gatehousev1.Key {
 	return &gatehousev1.Key{
 		Kty: "OKP", Crv: new("Ed25519"), Alg: "EdDSA", Use: "sig", Kid: rfc8037Thumbprint, X: new(rfc8037X),
@@ -49,6 +64,7 @@ func TestTheKeysOfTheRFCs(t *testing.T) {
 		thumbprint string
 	}{
 		{"RFC 8037, appendix A", okp(), rfc8037Thumbprint},
+		{"RFC 7638, section 3.1", rsaJWK(), rfc7638Thumbprint},
 		{"RFC 7517, appendix A.1", ec(), "cn-I_WNMClehiVp51i_0VpOENW1upEerA8sEam5hn-s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -82,6 +98,13 @@ func TestRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRoundTrip(t, public, "EdDSA")
+	for _, bits := range []int{2048, 3072} {
+		private, err := rsa.GenerateKey(rand.Reader, bits)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantRoundTrip(t, &private.PublicKey, "RS256")
+	}
 }
 
 func wantRoundTrip(t *testing.T, public interface{ Equal(x crypto.PublicKey) bool }, algorithm string) {
@@ -90,7 +113,7 @@ func wantRoundTrip(t *testing.T, public interface{ Equal(x crypto.PublicKey) boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	if key.GetAlg() != algorithm || key.GetUse() != "sig" || len(key.GetX()) != 43 {
+	if key.GetAlg() != algorithm || key.GetUse() != "sig" || algorithm != "RS256" && len(key.GetX()) != 43 {
 		t.Errorf("key is %v", key)
 	}
 	back, err := jwk.Public(key)
@@ -161,6 +184,18 @@ func TestWhatIsNoKeyIsRefused(t *testing.T) {
 		{"the point 0, 0", with(ec(), func(k *gatehousev1.Key) {
 			k.X, k.Y = new(encode(make([]byte, 32))), new(encode(make([]byte, 32)))
 		})},
+		{"RSA key for PS256", with(rsaJWK(), func(k *gatehousev1.Key) { k.Alg = "PS256" })},
+		{"RSA key for HS256", with(rsaJWK(), func(k *gatehousev1.Key) { k.Alg = "HS256" })},
+		{"RSA key on a curve", with(rsaJWK(), func(k *gatehousev1.Key) { k.Crv = new("P-256") })},
+		{"no n", with(rsaJWK(), func(k *gatehousev1.Key) { k.N = nil })},
+		{"no e", with(rsaJWK(), func(k *gatehousev1.Key) { k.E = nil })},
+		{"the exponent 1", with(rsaJWK(), func(k *gatehousev1.Key) { k.E = new("AQ") })},
+		{"the exponent 3", with(rsaJWK(), func(k *gatehousev1.Key) { k.E = new("Aw") })},
+		{"the exponent with a leading zero", with(rsaJWK(), func(k *gatehousev1.Key) { k.E = new("AAEAAQ") })},
+		{"a modulus with a leading zero", with(rsaJWK(), func(k *gatehousev1.Key) { k.N = new("AA" + "AA" + rfc7638N) })},
+		{"an even modulus", with(rsaJWK(), func(k *gatehousev1.Key) { k.N = new(encode(modulus(2048, 0))) })},
+		{"a modulus of 2,047 bits", with(rsaJWK(), func(k *gatehousev1.Key) { k.N = new(encode(modulus(2047, 1))) })},
+		{"a modulus of 4,097 bits", with(rsaJWK(), func(k *gatehousev1.Key) { k.N = new(encode(modulus(4097, 1))) })},
 		{"a byte moved from y to x", with(ec(), func(k *gatehousev1.Key) { moveByte(t, k) })},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -169,6 +204,12 @@ func TestWhatIsNoKeyIsRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// modulus gives a number of as many bits that ends with this one. It is no product of two primes.
+func modulus(bits int, last uint) []byte {
+	n := new(big.Int).SetBit(new(big.Int), bits-1, 1)
+	return n.SetBit(n, 0, last).Bytes()
 }
 
 // moveByte makes x a byte longer and y a byte shorter. Together they are the same bytes.
@@ -187,10 +228,6 @@ func moveByte(t *testing.T, key *gatehousev1.Key) {
 }
 
 func TestKeysOfOtherKindsHaveNoJWK(t *testing.T) {
-	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
-	if err != nil {
-		t.Fatal(err)
-	}
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -199,11 +236,32 @@ func TestKeysOfOtherKindsHaveNoJWK(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	rsaKey := func(bits, exponent int) *rsa.PublicKey {
+		return &rsa.PublicKey{N: new(big.Int).SetBytes(modulus(bits, 1)), E: exponent}
+	}
 	for name, key := range map[string]crypto.PublicKey{
-		"RSA": rsaKey.Public(), "P-384": p384.Public(), "a private key": private, "nothing": nil, "bytes": []byte("key"),
+		"P-384": p384.Public(), "a private key": private, "nothing": nil, "bytes": []byte("key"),
+		"RSA of 2,047 bits": rsaKey(2047, 65537), "RSA of 4,097 bits": rsaKey(4097, 65537),
+		"RSA with the exponent 3": rsaKey(2048, 3), "an empty RSA key": &rsa.PublicKey{},
 	} {
 		if got, err := jwk.FromPublic(key); err == nil {
 			t.Errorf("%s becomes %v", name, got)
+		}
+	}
+	if _, err := jwk.FromPublic(rsaKey(4096, 65537)); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAlgorithmsAreChecked(t *testing.T) {
+	for _, good := range []string{"EdDSA", "ES256", "RS256"} {
+		if err := jwk.CheckAlgorithm(good); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{"", "none", "HS256", "PS256", "eddsa", "ES384"} {
+		if err := jwk.CheckAlgorithm(bad); err == nil {
+			t.Errorf("%q is taken", bad)
 		}
 	}
 }

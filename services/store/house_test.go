@@ -118,7 +118,7 @@ func (b *syncBuffer) String() string {
 func testConfig(database Database, clock *clock) Config {
 	return Config{
 		Database: database, MasterKey: bytes.Repeat([]byte("m"), MasterKeySize), Issuer: "https://issuer.example.com",
-		Audience: "audience", SigningAlgorithm: jwk.EdDSA, AccessTokenLifetime: 15 * time.Minute,
+		Audience: "audience", SigningAlgorithm: jwk.EdDSA, KeyRotationInterval: 30 * 24 * time.Hour, AccessTokenLifetime: 15 * time.Minute,
 		Sessions: SessionConfig{
 			RefreshGrace: 30 * time.Second, IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour,
 		},

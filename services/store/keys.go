@@ -2,16 +2,21 @@ package store
 
 import (
 	"context"
+	"slices"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 )
 
+// keySetPath is where REST has ListKeys, as its route in the contract says.
+const keySetPath = "/.well-known/jwks.json"
+
 // keyService implements gatehouse.v1.KeyService.
 type keyService struct {
-	gatehousev1.UnimplementedKeyServiceServer
+	gatehousev1.UnsafeKeyServiceServer
 
 	keyring *signing.Keyring
+	issuer  string
 }
 
 // ListKeys lists the public keys.
@@ -20,4 +25,26 @@ func (s *keyService) ListKeys(
 ) (*gatehousev1.ListKeysResponse, error) {
 	keys, err := s.keyring.PublicKeys(ctx)
 	return keys, translate(err)
+}
+
+// ReadConfiguration tells verifiers all they need to know but the audience.
+func (s *keyService) ReadConfiguration(
+	ctx context.Context, _ *gatehousev1.ReadConfigurationRequest,
+) (*gatehousev1.ReadConfigurationResponse, error) {
+	keys, err := s.keyring.PublicKeys(ctx)
+	if err != nil {
+		return nil, translate(err)
+	}
+	var algorithms []string
+	for _, key := range keys.GetKeys() {
+		algorithms = append(algorithms, key.GetAlg())
+	}
+	slices.Sort(algorithms)
+	return &gatehousev1.ReadConfigurationResponse{
+		Issuer:                           s.issuer,
+		JwksUri:                          s.issuer + keySetPath,
+		IdTokenSigningAlgValuesSupported: slices.Compact(algorithms),
+		SubjectTypesSupported:            []string{"public"},
+		ClaimsSupported:                  signing.ClaimNames(),
+	}, nil
 }

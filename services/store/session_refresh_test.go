@@ -62,13 +62,9 @@ func TestOfAHundredRefreshesAtOnceAllGetOneSuccessor(t *testing.T) {
 func TestNoLostAnswerLogsAnybodyOut(t *testing.T) {
 	const refreshes, workers = 100, 8
 	onEach(t, func(t *testing.T, database Database) {
-		owners := 1000
-		if strings.HasPrefix(database.URL, "sqlite:") {
-			owners = 100 // Under the race detector SQLite in Go takes ten times as long.
-		}
 		service := newRefreshes(t, database)
-		tokens := make(chan string, owners)
-		for range owners {
+		tokens := make(chan string, lossyOwners)
+		for range lossyOwners {
 			tokens <- service.open(t)
 		}
 		close(tokens)
@@ -109,7 +105,7 @@ func newRefreshes(t *testing.T, database Database) *refreshes {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	keyring, err := signing.OpenKeyring(t.Context(), db, signingConfig(config), log)
+	keyring, err := signing.OpenKeyring(t.Context(), db, config.signing(), log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,11 @@ type sessionService struct {
 func newSessionService(
 	config Config, db *storage.Storage, hasher *password.Hasher, keyring *signing.Keyring, log *slog.Logger,
 ) (*sessionService, error) {
-	tokens, err := refresh.NewTokens(config.MasterKey)
+	var others [][]byte
+	if config.SecondMasterKey != nil {
+		others = append(others, config.SecondMasterKey)
+	}
+	tokens, err := refresh.NewTokens(config.MasterKey, others...)
 	if err != nil {
 		return nil, err
 	}

@@ -37,9 +37,11 @@ type PasswordParams = password.Params
 type Config struct {
 	Database            Database
 	MasterKey           []byte // MasterKeySize bytes that seal the signing keys
+	SecondMasterKey     []byte // opens and verifies, never seals or signs; nil if there is none
 	Issuer              string // `iss` of the tokens
 	Audience            string // `aud` of the tokens
-	SigningAlgorithm    string // EdDSA or ES256
+	SigningAlgorithm    string // EdDSA, ES256 or RS256
+	KeyRotationInterval time.Duration
 	AccessTokenLifetime time.Duration
 	Sessions            SessionConfig
 	Password            PasswordParams
@@ -48,12 +50,11 @@ type Config struct {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	var faults []error
-	if len(c.MasterKey) != MasterKeySize {
-		faults = append(faults, fmt.Errorf("the master key has %d bytes, not %d", len(c.MasterKey), MasterKeySize))
-	}
-	if c.SigningAlgorithm != jwk.EdDSA && c.SigningAlgorithm != jwk.ES256 {
-		faults = append(faults, fmt.Errorf("signing algorithm %q is not %s or %s", c.SigningAlgorithm, jwk.EdDSA, jwk.ES256))
+	faults := []error{validateMasterKeys(c.MasterKey, c.SecondMasterKey), jwk.CheckAlgorithm(c.SigningAlgorithm)}
+	// A key is published for 10 min before it signs, and stays for a token's life: an hour and a day of life make some
+	// 26 keys, which is the most that verifiers should have to load.
+	if c.KeyRotationInterval < time.Hour || c.KeyRotationInterval > 365*24*time.Hour {
+		faults = append(faults, fmt.Errorf("key rotation interval is %v, not 1h to 8760h", c.KeyRotationInterval))
 	}
 	// expires_in is told in whole seconds. A day is the most that a token which cannot be called back should live.
 	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > 24*time.Hour {
@@ -67,6 +68,7 @@ func (c Config) Validate() error {
 type Service struct {
 	server  *grpcx.Server
 	storage *storage.Storage
+	keyring *signing.Keyring
 	now     func() time.Time
 	log     *slog.Logger
 }
@@ -83,11 +85,15 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err != nil {
 		return nil, err
 	}
-	server, err := newServer(ctx, config, db, log)
+	keyring, err := signing.OpenKeyring(ctx, db, config.signing(), log)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Service{server: server, storage: db, now: config.Now, log: log}, nil
+	server, err := newServer(ctx, config, db, keyring, log)
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Service{server: server, storage: db, keyring: keyring, now: config.Now, log: log}, nil
 }
 
 // Migrate brings the database's schema to what this binary needs.
@@ -98,12 +104,10 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 	return storage.Migrate(ctx, database, log)
 }
 
-func newServer(ctx context.Context, config Config, db *storage.Storage, log *slog.Logger) (*grpcx.Server, error) {
+func newServer(
+	ctx context.Context, config Config, db *storage.Storage, keyring *signing.Keyring, log *slog.Logger,
+) (*grpcx.Server, error) {
 	hasher, err := password.New(ctx, config.Password)
-	if err != nil {
-		return nil, err
-	}
-	keyring, err := signing.OpenKeyring(ctx, db, signingConfig(config), log)
 	if err != nil {
 		return nil, err
 	}
@@ -125,24 +129,19 @@ func newServer(ctx context.Context, config Config, db *storage.Storage, log *slo
 	}
 	gatehousev1.RegisterUserServiceServer(server, &userService{storage: db, hasher: hasher, now: config.Now})
 	gatehousev1.RegisterSessionServiceServer(server, sessions)
-	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring})
+	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring, issuer: config.Issuer})
 	return server, nil
 }
 
-func signingConfig(config Config) signing.Config {
-	return signing.Config{
-		MasterKey: config.MasterKey, Algorithm: config.SigningAlgorithm,
-		Issuer: config.Issuer, Audience: config.Audience, Lifetime: config.AccessTokenLifetime,
-	}
-}
-
-// Run serves and keeps the database tidy until ctx is done, lets calls under way end, and closes the database.
+// Run serves until ctx is done, lets calls under way end, and closes the database. Meanwhile it maintains the signing
+// keys and deletes sessions that expired long ago.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
-	tidying, stop := context.WithCancel(ctx)
-	var tidied sync.WaitGroup
-	tidied.Go(func() { sweep(tidying, s.storage, s.now, s.log) })
+	upkeep, stop := context.WithCancel(ctx)
+	var maintained sync.WaitGroup
+	maintained.Go(func() { s.keyring.Run(upkeep) })
+	maintained.Go(func() { sweep(upkeep, s.storage, s.now, s.log) })
 	err := s.server.Serve(ctx, listener)
 	stop() // Also where serving failed.
-	tidied.Wait()
+	maintained.Wait()
 	return errors.Join(err, s.storage.Close())
 }

@@ -215,6 +215,21 @@ var keyCases = []corpusCase{
 			t.Errorf("keys are %v", keys)
 		}
 	})),
+	ok(checked(corpusCase{
+		name: "configuration: without a token", method: "KeyService/ReadConfiguration",
+		request: func(*residents) proto.Message { return &gatehousev1.ReadConfigurationRequest{} },
+	}, func(t *testing.T, _ *residents, message proto.Message) {
+		found := message.(*gatehousev1.ReadConfigurationResponse)
+		if found.GetIssuer() != "http://localhost:8080" ||
+			found.GetJwksUri() != "http://localhost:8080/.well-known/jwks.json" ||
+			!slices.Equal(found.GetIdTokenSigningAlgValuesSupported(), []string{"EdDSA"}) {
+			t.Errorf("configuration is %v", found)
+		}
+	})),
+	ok(corpusCase{
+		name: "configuration: with a token that is no good", caller: "garbage", method: "KeyService/ReadConfiguration",
+		request: func(*residents) proto.Message { return &gatehousev1.ReadConfigurationRequest{} },
+	}),
 }
 
 func checked(c corpusCase, check func(*testing.T, *residents, proto.Message)) corpusCase {

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"fmt"
 
@@ -16,7 +17,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-// generate makes a key pair for the algorithm and its row, sealed.
+// rsaBits is the length of the RSA keys that are made: 128 bits of security, as Ed25519 and P-256 have. 2,048 bits have
+// 112, which NIST SP 800-57 part 1, revision 5, table 4, allows until 2030 only.
+const rsaBits = 3072
+
+// generate makes a key pair for the algorithm and its row, sealed. The times are the caller's to fill in.
 func (s *sealer) generate(algorithm string, generation int64) (storage.SigningKey, error) {
 	private, err := newPrivateKey(algorithm)
 	if err != nil {
@@ -47,8 +52,10 @@ func newPrivateKey(algorithm string) (crypto.Signer, error) {
 		return private, err
 	case jwk.ES256:
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case jwk.RS256:
+		return rsa.GenerateKey(rand.Reader, rsaBits)
 	default:
-		return nil, fmt.Errorf("signing algorithm %q is not %s or %s", algorithm, jwk.EdDSA, jwk.ES256)
+		return nil, jwk.CheckAlgorithm(algorithm)
 	}
 }
 
@@ -59,6 +66,8 @@ func signingMethod(algorithm string) jwt.SigningMethod {
 		return jwt.SigningMethodEdDSA
 	case jwk.ES256:
 		return jwt.SigningMethodES256
+	case jwk.RS256:
+		return jwt.SigningMethodRS256
 	default:
 		return nil
 	}
@@ -81,10 +90,10 @@ func publicKey(row storage.SigningKey) (*gatehousev1.Key, error) {
 }
 
 // privateKey opens the private half of a row and makes sure that it belongs to the public one.
-func (s *sealer) privateKey(row storage.SigningKey) (crypto.Signer, error) {
-	der, err := s.open(row.SealedPrivateKey, row.KeyID, row.Algorithm)
+func (s *sealers) privateKey(row storage.SigningKey) (crypto.Signer, error) {
+	der, err := s.open(row)
 	if err != nil {
-		return nil, fmt.Errorf("open signing key %s: %w", row.KeyID, err)
+		return nil, err
 	}
 	parsed, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
@@ -97,6 +106,9 @@ func (s *sealer) privateKey(row storage.SigningKey) (crypto.Signer, error) {
 	public, err := jwk.FromPublic(private.Public())
 	if err != nil || public.GetKid() != row.KeyID {
 		return nil, fmt.Errorf("signing key %s holds the private key of another", row.KeyID)
+	}
+	if _, err := publicKey(row); err != nil {
+		return nil, err // It would sign what nobody can verify.
 	}
 	return private, nil
 }

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -16,77 +18,153 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-// Keyring signs access tokens with the newest key. It is safe for concurrent use.
+// Keyring signs access tokens with the active key. It knows the keys as they were when they were last loaded, which is
+// enough to change from one to the next on time: Run loads them, and rotates them. It is safe for concurrent use.
 type Keyring struct {
-	storage  *storage.Storage
-	id       string
-	method   jwt.SigningMethod
-	private  crypto.Signer
-	issuer   string
-	audience string
-	lifetime time.Duration
+	storage *storage.Storage
+	config  Config
+	sealers *sealers
+	log     *slog.Logger
+	loaded  atomic.Pointer[keys]
+
+	upkeep sync.Mutex // lets one pass at a time maintain the keys
+	told   map[string]bool
+}
+
+// keys are all keys at the time they were loaded.
+type keys struct {
+	rows    []storage.SigningKey // the newest first
+	private map[string]crypto.Signer
 }
 
 // Config says how tokens are made.
 type Config struct {
-	MasterKey []byte        // 32 bytes; opens the sealed keys
-	Algorithm string        // of a key that is yet to be made: EdDSA or ES256
-	Issuer    string        // `iss`
-	Audience  string        // `aud`
-	Lifetime  time.Duration // from `iat` to `exp`
+	MasterKey        []byte           // 32 bytes; seals and opens the private keys
+	SecondMasterKey  []byte           // opens, and does not seal; nil if there is none
+	Algorithm        string           // of a key that is yet to be made: one of jwk.Algorithms
+	RotationInterval time.Duration    // from the activation of a key to that of the next
+	Issuer           string           // `iss`
+	Audience         string           // `aud`
+	Lifetime         time.Duration    // from `iat` to `exp`
+	Now              func() time.Time // the clock that keys begin and end by
 }
 
-// OpenKeyring loads the newest signing key. Where there is none, or the newest is for another algorithm than the one
-// configured, it makes one; of several stores that start at once exactly one does, and all use that one.
+// OpenKeyring loads the keys. Where there is none it makes the first, which signs at once. Where the newest is for
+// another algorithm than the one configured it makes the next, which signs once verifiers know it. Of several stores
+// that start at once exactly one makes it, and all use it. It fails if the active key cannot be opened.
 func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *slog.Logger) (*Keyring, error) {
-	sealer, err := newSealer(config.MasterKey)
+	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
 		return nil, err
 	}
-	row, err := newestKey(ctx, db, sealer, config.Algorithm, log)
-	if err != nil {
+	k := &Keyring{storage: db, config: config, sealers: sealers, log: log, told: map[string]bool{}}
+	k.upkeep.Lock()
+	defer k.upkeep.Unlock()
+	if err := k.load(ctx); err != nil {
 		return nil, err
 	}
-	private, err := sealer.privateKey(row)
-	if err != nil {
+	rows := k.loaded.Load().rows
+	if len(rows) == 0 {
+		return k, k.add(ctx, 1, 0)
+	}
+	// Before anything is made: what a store with the wrong master key seals, no other store can open.
+	if _, err := sealers.privateKey(rows[activeIndex(rows, config.Now())]); err != nil {
 		return nil, err
 	}
-	return &Keyring{
-		storage: db, id: row.KeyID, method: signingMethod(row.Algorithm), private: private,
-		issuer: config.Issuer, audience: config.Audience, lifetime: config.Lifetime,
-	}, nil
+	if rows[0].Algorithm != config.Algorithm {
+		return k, k.add(ctx, rows[0].Generation+1, publishLead)
+	}
+	return k, nil
 }
 
-func newestKey(
-	ctx context.Context, db *storage.Storage, sealer *sealer, algorithm string, log *slog.Logger,
-) (storage.SigningKey, error) {
-	newest, err := readNewestKey(ctx, db)
-	if err != nil || newest.Algorithm == algorithm {
-		return newest, err
-	}
-	made, err := sealer.generate(algorithm, newest.Generation+1)
+// load reads the keys and opens those that are new. One that cannot be opened does not sign; that is told once.
+func (k *Keyring) load(ctx context.Context) error {
+	rows, err := k.storage.ListSigningKeys(ctx)
 	if err != nil {
-		return storage.SigningKey{}, err
+		return err
 	}
-	made.CreateTime = time.Now()
-	err = db.CreateSigningKey(ctx, made)
-	if errors.Is(err, storage.ErrGenerationTaken) {
-		return readNewestKey(ctx, db) // Another store was first; its key serves us all.
+	if err := k.raiseLifetimes(ctx, rows); err != nil {
+		return err
 	}
-	if err != nil {
-		return storage.SigningKey{}, err
+	fresh := &keys{rows: rows, private: make(map[string]crypto.Signer, len(rows))}
+	known := k.loaded.Load()
+	for _, row := range rows {
+		if known != nil && known.private[row.KeyID] != nil {
+			fresh.private[row.KeyID] = known.private[row.KeyID]
+			continue
+		}
+		private, err := k.sealers.privateKey(row)
+		if err != nil {
+			k.tell(ctx, row.KeyID, err)
+			continue
+		}
+		fresh.private[row.KeyID] = private
 	}
-	log.InfoContext(ctx, "made a signing key", "kid", made.KeyID, "alg", made.Algorithm)
-	return made, nil
+	k.loaded.Store(fresh)
+	return nil
 }
 
-// readNewestKey gives the zero key, of generation 0 and no algorithm, where there is none.
-func readNewestKey(ctx context.Context, db *storage.Storage) (storage.SigningKey, error) {
-	rows, err := db.ListSigningKeys(ctx)
-	if err != nil || len(rows) == 0 {
-		return storage.SigningKey{}, err
+// raiseLifetimes makes sure that keys are kept for the tokens which this store makes, before it makes one.
+func (k *Keyring) raiseLifetimes(ctx context.Context, rows []storage.SigningKey) error {
+	for i := range rows {
+		if rows[i].TokenLifetime < k.config.Lifetime {
+			if err := k.storage.RaiseTokenLifetime(ctx, k.config.Lifetime); err != nil {
+				return err
+			}
+			break
+		}
 	}
-	return rows[0], nil
+	for i := range rows {
+		rows[i].TokenLifetime = max(rows[i].TokenLifetime, k.config.Lifetime)
+	}
+	return nil
+}
+
+func (k *Keyring) tell(ctx context.Context, keyID string, err error) {
+	if !k.told[keyID] {
+		k.told[keyID] = true
+		k.log.ErrorContext(ctx, "a signing key cannot be used: this store signs with an older one",
+			"kid", keyID, "error", err)
+	}
+}
+
+// add makes the key of a generation, unless another store is faster, and loads the outcome.
+func (k *Keyring) add(ctx context.Context, generation int64, lead time.Duration) error {
+	made, err := k.sealers.first.generate(k.config.Algorithm, generation)
+	if err != nil {
+		return err
+	}
+	made.CreateTime = k.config.Now()
+	made.ActivateTime, made.TokenLifetime = made.CreateTime.Add(lead), k.config.Lifetime
+	err = k.storage.CreateSigningKey(ctx, made)
+	if err != nil && !errors.Is(err, storage.ErrGenerationTaken) {
+		return err
+	}
+	if err == nil {
+		k.log.InfoContext(ctx, "made a signing key", "kid", made.KeyID, "alg", made.Algorithm,
+			"signs_from", made.ActivateTime)
+	}
+	return k.load(ctx)
+}
+
+// errNoKey is a keyring that can open no key at all.
+var errNoKey = errors.New("there is no signing key that can be opened")
+
+// signer finds the key to sign with: the active one. Where that cannot be opened it is the newest before it that can,
+// so that a running store goes on; failing that, the first after it.
+func (k *keys) signer(at time.Time) (storage.SigningKey, crypto.Signer, error) {
+	active := activeIndex(k.rows, at)
+	for i := max(active, 0); i < len(k.rows); i++ {
+		if private := k.private[k.rows[i].KeyID]; private != nil {
+			return k.rows[i], private, nil
+		}
+	}
+	for i := active - 1; i >= 0; i-- {
+		if private := k.private[k.rows[i].KeyID]; private != nil {
+			return k.rows[i], private, nil
+		}
+	}
+	return storage.SigningKey{}, nil, errNoKey
 }
 
 // Token is an access token and how long it is good.
@@ -97,11 +175,15 @@ type Token struct {
 
 // Mint makes an access token for a session, which it does not outlive.
 func (k *Keyring) Mint(userID, sessionID string, now, sessionEnd time.Time) (Token, error) {
-	lifetime := min(k.lifetime, sessionEnd.Sub(now))
-	token := jwt.NewWithClaims(k.method, authn.Claims{
+	key, private, err := k.loaded.Load().signer(now)
+	if err != nil {
+		return Token{}, err
+	}
+	lifetime := min(k.config.Lifetime, sessionEnd.Sub(now))
+	token := jwt.NewWithClaims(signingMethod(key.Algorithm), authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer:    k.issuer,
-			Audience:  jwt.ClaimStrings{k.audience},
+			Issuer:    k.config.Issuer,
+			Audience:  jwt.ClaimStrings{k.config.Audience},
 			Subject:   userID,
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
@@ -110,28 +192,36 @@ func (k *Keyring) Mint(userID, sessionID string, now, sessionEnd time.Time) (Tok
 		SessionID: sessionID,
 		Roles:     []string{"user"},
 	})
-	token.Header["kid"] = k.id
+	token.Header["kid"] = key.KeyID
 	token.Header["typ"] = authn.TokenType
-	signed, err := token.SignedString(k.private)
+	signed, err := token.SignedString(private)
 	if err != nil {
-		return Token{}, fmt.Errorf("sign a token with key %s: %w", k.id, err)
+		return Token{}, fmt.Errorf("sign a token with key %s: %w", key.KeyID, err)
 	}
 	return Token{Signed: signed, Lifetime: lifetime}, nil
 }
 
-// PublicKeys lists the public halves of all keys, newest first.
+// ClaimNames are the claims of every token that Mint makes, in alphabetical order.
+func ClaimNames() []string { return []string{"aud", "exp", "iat", "iss", "jti", "roles", "sid", "sub"} }
+
+// PublicKeys lists the public halves of the keys that are pending, active or retiring, newest first. It asks the
+// database each time, so that a key which was revoked is not published any more. One that cannot be read is left out.
 func (k *Keyring) PublicKeys(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
 	rows, err := k.storage.ListSigningKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
 	response := &gatehousev1.ListKeysResponse{}
-	for _, row := range rows {
-		key, err := publicKey(row)
-		if err != nil {
-			return nil, err
+	for i, standing := range Standings(rows, k.config.Now()) {
+		if standing.State == Gone {
+			continue
 		}
-		response.Keys = append(response.Keys, key)
+		if key, err := publicKey(rows[i]); err == nil { // load has told of one that cannot be read.
+			response.Keys = append(response.Keys, key)
+		}
+	}
+	if len(response.GetKeys()) == 0 {
+		return nil, errors.New("there is no public key that can be read")
 	}
 	return response, nil
 }

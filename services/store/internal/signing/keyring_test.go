@@ -3,7 +3,8 @@ package signing_test
 import (
 	"errors"
 	"log/slog"
-	"path/filepath"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -30,44 +31,30 @@ const (
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// newDatabase makes a migrated database in a file of its own.
-func newDatabase(t *testing.T) storage.Config {
-	t.Helper()
-	database := storage.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")}
-	if err := storage.Migrate(t.Context(), database, quiet); err != nil {
-		t.Fatal(err)
-	}
-	return database
-}
-
-// openDatabase opens a connection of its own, as another store would have.
-func openDatabase(t *testing.T, database storage.Config) *storage.Storage {
-	t.Helper()
-	db, err := storage.Open(t.Context(), database, quiet)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return db
-}
-
-func config(masterKey []byte, algorithm string) signing.Config {
+// config is that of a store that rotates its keys each hour, by this clock.
+func config(masterKey []byte, algorithm string, now func() time.Time) signing.Config {
 	return signing.Config{
-		MasterKey: masterKey, Algorithm: algorithm, Issuer: issuer, Audience: audience, Lifetime: lifetime,
+		MasterKey: masterKey, Algorithm: algorithm, RotationInterval: time.Hour,
+		Issuer: issuer, Audience: audience, Lifetime: lifetime, Now: now,
 	}
 }
 
-func openKeyring(t *testing.T, db *storage.Storage, masterKey []byte, algorithm string) *signing.Keyring {
+func openKeyring(t *testing.T, db *storage.Storage, config signing.Config) *signing.Keyring {
 	t.Helper()
-	keyring, err := signing.OpenKeyring(t.Context(), db, config(masterKey, algorithm), quiet)
+	keyring, err := signing.OpenKeyring(t.Context(), db, config, quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return keyring
+}
+
+func maintain(t *testing.T, keyrings ...*signing.Keyring) {
+	t.Helper()
+	for _, keyring := range keyrings {
+		if err := keyring.Maintain(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func mint(t *testing.T, keyring *signing.Keyring, now time.Time) string {
@@ -82,17 +69,40 @@ func mint(t *testing.T, keyring *signing.Keyring, now time.Time) string {
 	return token.Signed
 }
 
-func keyIDs(t *testing.T, db *storage.Storage) []string {
+func listKeys(t *testing.T, db *storage.Storage) []storage.SigningKey {
 	t.Helper()
 	rows, err := db.ListSigningKeys(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rows
+}
+
+func keyIDs(t *testing.T, db *storage.Storage) []string {
+	t.Helper()
 	var ids []string
-	for _, row := range rows {
+	for _, row := range listKeys(t, db) {
 		ids = append(ids, row.KeyID)
 	}
 	return ids
+}
+
+// published are the ids of the keys that verifiers get.
+func published(t *testing.T, keyring *signing.Keyring) []string {
+	t.Helper()
+	set, err := keyring.PublicKeys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, key := range set.GetKeys() {
+		ids = append(ids, key.GetKid())
+	}
+	return ids
+}
+
+func newVerifier(keyring *signing.Keyring, now func() time.Time) *authn.Verifier {
+	return authn.NewVerifier(authn.NewKeySet(keyring.PublicKeys, now), issuer, audience, now)
 }
 
 func keyIDOf(t *testing.T, token string) string {
@@ -106,15 +116,12 @@ func keyIDOf(t *testing.T, token string) string {
 }
 
 func TestATokenIsGoodForItsLifetime(t *testing.T) {
-	for _, algorithm := range []string{jwk.EdDSA, jwk.ES256} {
+	for _, algorithm := range jwk.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
-			keyring := openKeyring(t, openDatabase(t, newDatabase(t)), signing.NewMasterKey(), algorithm)
-			minted := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-			now := minted
-			clock := func() time.Time { return now }
-			verifier := authn.NewVerifier(authn.NewKeySet(keyring.PublicKeys, clock), issuer, audience, clock)
-
-			token := mint(t, keyring, minted)
+			clock := newClock()
+			keyring := openKeyring(t, openDatabase(t, newDatabase(t)), config(signing.NewMasterKey(), algorithm, clock.Now))
+			verifier := newVerifier(keyring, clock.Now)
+			token := mint(t, keyring, clock.Now())
 			caller, err := verifier.Verify(t.Context(), token)
 			if err != nil {
 				t.Fatal(err)
@@ -122,7 +129,7 @@ func TestATokenIsGoodForItsLifetime(t *testing.T) {
 			if caller.UserID != userID || caller.SessionID != session || len(caller.Roles) != 1 || caller.Roles[0] != "user" {
 				t.Errorf("caller is %+v", caller)
 			}
-			now = minted.Add(lifetime)
+			clock.pass(lifetime)
 			var refusal *apierr.Error
 			_, err = verifier.Verify(t.Context(), token)
 			if !errors.As(err, &refusal) || refusal.Reason() != gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_EXPIRED {
@@ -133,8 +140,9 @@ func TestATokenIsGoodForItsLifetime(t *testing.T) {
 }
 
 func TestATokenSaysWhatRFC9068Wants(t *testing.T) {
-	keyring := openKeyring(t, openDatabase(t, newDatabase(t)), signing.NewMasterKey(), jwk.EdDSA)
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	clock := newClock()
+	keyring := openKeyring(t, openDatabase(t, newDatabase(t)), config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
+	now := clock.Now()
 	var claims, others authn.Claims
 	parsed, _, err := jwt.NewParser().ParseUnverified(mint(t, keyring, now), &claims)
 	if err != nil {
@@ -156,70 +164,84 @@ func TestATokenSaysWhatRFC9068Wants(t *testing.T) {
 	}
 }
 
-func TestTheFirstStartMakesAKeyAndTheSecondUsesIt(t *testing.T) {
-	database, masterKey := newDatabase(t), signing.NewMasterKey()
-	first := openDatabase(t, database)
-	before := keyIDOf(t, mint(t, openKeyring(t, first, masterKey, jwk.EdDSA), time.Now()))
-	second := openDatabase(t, database)
-	after := keyIDOf(t, mint(t, openKeyring(t, second, masterKey, jwk.EdDSA), time.Now()))
-	if before == "" || before != after {
-		t.Errorf("keys are %q and %q", before, after)
+func TestTheClaimsAreThoseThatAreTold(t *testing.T) {
+	clock := newClock()
+	keyring := openKeyring(t, openDatabase(t, newDatabase(t)), config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
+	claims := jwt.MapClaims{}
+	if _, _, err := jwt.NewParser().ParseUnverified(mint(t, keyring, clock.Now()), claims); err != nil {
+		t.Fatal(err)
 	}
-	if ids := keyIDs(t, second); len(ids) != 1 || ids[0] != before {
-		t.Errorf("the database has the keys %v", ids)
+	if got := slices.Sorted(maps.Keys(claims)); !slices.Equal(got, signing.ClaimNames()) {
+		t.Errorf("a token has the claims %v, not %v", got, signing.ClaimNames())
 	}
 }
 
-func TestAnotherAlgorithmMakesAnotherKeyAndOldTokensStillVerify(t *testing.T) {
-	masterKey := signing.NewMasterKey()
-	db := openDatabase(t, newDatabase(t))
-	old := openKeyring(t, db, masterKey, jwk.EdDSA)
-	oldToken := mint(t, old, time.Now())
-	current := openKeyring(t, db, masterKey, jwk.ES256)
-	newToken := mint(t, current, time.Now())
-
-	rows, err := db.ListSigningKeys(t.Context())
-	if err != nil {
-		t.Fatal(err)
+func TestTheFirstStartMakesAKeyThatSignsAtOnceAndTheSecondUsesIt(t *testing.T) {
+	database, masterKey, clock := newDatabase(t), signing.NewMasterKey(), newClock()
+	first := openDatabase(t, database)
+	before := keyIDOf(t, mint(t, openKeyring(t, first, config(masterKey, jwk.EdDSA, clock.Now)), clock.Now()))
+	second := openDatabase(t, database)
+	after := keyIDOf(t, mint(t, openKeyring(t, second, config(masterKey, jwk.EdDSA, clock.Now)), clock.Now()))
+	if before == "" || before != after {
+		t.Errorf("keys are %q and %q", before, after)
 	}
-	if len(rows) != 2 || rows[0].Generation != 2 || rows[0].Algorithm != jwk.ES256 || rows[0].KeyID != keyIDOf(t, newToken) ||
-		rows[1].Generation != 1 || rows[1].Algorithm != jwk.EdDSA || rows[1].KeyID != keyIDOf(t, oldToken) {
+	rows := listKeys(t, second)
+	if len(rows) != 1 || rows[0].KeyID != before || rows[0].ActivateTime != clock.Now() || rows[0].TokenLifetime != lifetime {
 		t.Errorf("the database has %+v", rows)
 	}
-	for name, keyring := range map[string]*signing.Keyring{"old": old, "current": current} {
-		set, err := keyring.PublicKeys(t.Context())
-		if err != nil {
-			t.Fatal(err)
+}
+
+func TestAnotherAlgorithmIsPublishedBeforeItSigns(t *testing.T) {
+	masterKey, clock := signing.NewMasterKey(), newClock()
+	db := openDatabase(t, newDatabase(t))
+	old := openKeyring(t, db, config(masterKey, jwk.EdDSA, clock.Now))
+	oldToken := mint(t, old, clock.Now())
+	current := openKeyring(t, db, config(masterKey, jwk.RS256, clock.Now))
+	openKeyring(t, db, config(masterKey, jwk.RS256, clock.Now)) // A second start has nothing to do.
+	rows := listKeys(t, db)
+	if len(rows) != 2 || rows[0].Generation != 2 || rows[0].Algorithm != jwk.RS256 || rows[1].Algorithm != jwk.EdDSA {
+		t.Fatalf("the database has %+v", rows)
+	}
+	maintain(t, old)
+	for _, keyring := range []*signing.Keyring{old, current} {
+		if got := published(t, keyring); !slices.Equal(got, []string{rows[0].KeyID, rows[1].KeyID}) {
+			t.Errorf("published are %v", got)
 		}
-		if keys := set.GetKeys(); len(keys) != 2 || keys[0].GetKid() != rows[0].KeyID || keys[1].GetKid() != rows[1].KeyID {
-			t.Errorf("the %s keyring publishes %v", name, keys)
+		if got := keyIDOf(t, mint(t, keyring, clock.Now().Add(10*time.Minute-1))); got != rows[1].KeyID {
+			t.Errorf("before 10 min have passed, %s signs", got)
 		}
-		verifier := authn.NewVerifier(authn.NewKeySet(keyring.PublicKeys, time.Now), issuer, audience, time.Now)
-		for _, token := range []string{oldToken, newToken} {
-			if _, err := verifier.Verify(t.Context(), token); err != nil {
-				t.Errorf("with the %s keyring: %v", name, err)
+	}
+	clock.pass(10 * time.Minute)
+	for _, keyring := range []*signing.Keyring{old, current} {
+		token := mint(t, keyring, clock.Now())
+		if got := keyIDOf(t, token); got != rows[0].KeyID {
+			t.Errorf("after 10 min, %s signs", got)
+		}
+		for _, token := range []string{oldToken, token} {
+			if _, err := newVerifier(keyring, clock.Now).Verify(t.Context(), token); err != nil {
+				t.Error(err)
 			}
 		}
 	}
 }
 
 func TestAnotherMasterKeyDoesNotStart(t *testing.T) {
-	db := openDatabase(t, newDatabase(t))
-	openKeyring(t, db, signing.NewMasterKey(), jwk.EdDSA)
-	_, err := signing.OpenKeyring(t.Context(), db, config(signing.NewMasterKey(), jwk.EdDSA), quiet)
+	db, clock := openDatabase(t, newDatabase(t)), newClock()
+	openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
+	_, err := signing.OpenKeyring(t.Context(), db, config(signing.NewMasterKey(), jwk.ES256, clock.Now), quiet)
 	if err == nil || !strings.Contains(err.Error(), "the master key does not open it") {
 		t.Errorf("error is %v", err)
 	}
 	if ids := keyIDs(t, db); len(ids) != 1 {
 		t.Errorf("a store that cannot start left the keys %v", ids)
 	}
-	if _, err := signing.OpenKeyring(t.Context(), db, config([]byte("short"), jwk.EdDSA), quiet); err == nil {
+	if _, err := signing.OpenKeyring(t.Context(), db, config([]byte("short"), jwk.EdDSA, clock.Now), quiet); err == nil {
 		t.Error("a short master key is accepted")
 	}
 }
 
 func TestStoresThatStartAtOnceShareOneKey(t *testing.T) {
-	database, masterKey := newDatabase(t), signing.NewMasterKey()
+	database, masterKey, clock := newDatabase(t), signing.NewMasterKey(), newClock()
 	const stores = 10
 	for generation, algorithm := range []string{jwk.EdDSA, jwk.ES256} {
 		var done sync.WaitGroup
@@ -229,12 +251,12 @@ func TestStoresThatStartAtOnceShareOneKey(t *testing.T) {
 			db := openDatabase(t, database)
 			done.Go(func() {
 				<-start
-				keyring, err := signing.OpenKeyring(t.Context(), db, config(masterKey, algorithm), quiet)
+				keyring, err := signing.OpenKeyring(t.Context(), db, config(masterKey, algorithm, clock.Now), quiet)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				token, err := keyring.Mint(userID, session, time.Now(), time.Now().Add(time.Hour))
+				token, err := keyring.Mint(userID, session, clock.Now().Add(10*time.Minute), clock.Now().Add(time.Hour))
 				if err != nil {
 					t.Error(err)
 				}

@@ -10,6 +10,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 // MasterKeySize is the length of the master key in bytes.
@@ -17,6 +19,9 @@ const MasterKeySize = 32
 
 // errWrongMasterKey tells that what is in the database was sealed under another key, or was changed.
 var errWrongMasterKey = errors.New("the master key does not open it: was the key changed, or the database swapped?")
+
+// errWrongMasterKeys tells the same where there are two.
+var errWrongMasterKeys = errors.New("neither the master key nor the second one opens it")
 
 // sealer seals private keys with AES-256-GCM under a key derived from the master key.
 type sealer struct{ aead cipher.AEAD }
@@ -55,6 +60,52 @@ func (s *sealer) open(sealed []byte, keyID, algorithm string) ([]byte, error) {
 }
 
 func binding(keyID, algorithm string) []byte { return []byte(algorithm + "|" + keyID) }
+
+// sealers are what opens private keys, and the one that seals them.
+type sealers struct {
+	first  *sealer
+	second *sealer // opens only; nil if there is none
+}
+
+func newSealers(masterKey, second []byte) (*sealers, error) {
+	first, err := newSealer(masterKey)
+	if err != nil || second == nil {
+		return &sealers{first: first}, err
+	}
+	other, err := newSealer(second)
+	if err != nil {
+		return nil, fmt.Errorf("second master key: %w", err)
+	}
+	return &sealers{first: first, second: other}, nil
+}
+
+// open gives the private half of a row.
+func (s *sealers) open(row storage.SigningKey) ([]byte, error) {
+	secret, err := s.first.open(row.SealedPrivateKey, row.KeyID, row.Algorithm)
+	if err != nil && s.second != nil {
+		secret, err = s.second.open(row.SealedPrivateKey, row.KeyID, row.Algorithm)
+		if err != nil {
+			err = errWrongMasterKeys
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open signing key %s: %w", row.KeyID, err)
+	}
+	return secret, nil
+}
+
+// reseal seals a row with the first key that only the second one opens. Where the first one opens it, there is nothing
+// to do, and the result is nil.
+func (s *sealers) reseal(row storage.SigningKey) ([]byte, error) {
+	if _, err := s.first.open(row.SealedPrivateKey, row.KeyID, row.Algorithm); err == nil {
+		return nil, nil
+	}
+	secret, err := s.open(row)
+	if err != nil {
+		return nil, err
+	}
+	return s.first.seal(secret, row.KeyID, row.Algorithm), nil
+}
 
 // NewMasterKey makes a master key from the system's randomness.
 func NewMasterKey() []byte {

@@ -5,12 +5,14 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 func newTestSealer(t *testing.T, masterKey []byte) *sealer {
@@ -95,7 +97,7 @@ func TestAMasterKeyHas32Bytes(t *testing.T) {
 
 func TestAGeneratedKeyComesBack(t *testing.T) {
 	s := newTestSealer(t, NewMasterKey())
-	for _, algorithm := range []string{jwk.EdDSA, jwk.ES256} {
+	for _, algorithm := range jwk.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			row, err := s.generate(algorithm, 7)
 			if err != nil {
@@ -104,7 +106,7 @@ func TestAGeneratedKeyComesBack(t *testing.T) {
 			if row.Generation != 7 || row.Algorithm != algorithm {
 				t.Errorf("row is %d, %s", row.Generation, row.Algorithm)
 			}
-			private, err := s.privateKey(row)
+			private, err := (&sealers{first: s}).privateKey(row)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -139,6 +141,8 @@ func secretOf(t *testing.T, private crypto.Signer) []byte {
 			t.Fatal(err)
 		}
 		return scalar
+	case *rsa.PrivateKey:
+		return private.Primes[0].Bytes()
 	default:
 		t.Fatalf("the key is a %T", private)
 		return nil
@@ -146,7 +150,7 @@ func secretOf(t *testing.T, private crypto.Signer) []byte {
 }
 
 func TestAnAlgorithmThatIsNotOursIsRefused(t *testing.T) {
-	for _, algorithm := range []string{"", "none", "HS256", "RS256", "eddsa"} {
+	for _, algorithm := range []string{"", "none", "HS256", "PS256", "eddsa"} {
 		if _, err := newTestSealer(t, NewMasterKey()).generate(algorithm, 1); err == nil {
 			t.Errorf("%q is accepted", algorithm)
 		}
@@ -170,12 +174,12 @@ func TestRowsThatWereMixedUpAreRefused(t *testing.T) {
 	}
 	sealed := first
 	sealed.SealedPrivateKey = second.SealedPrivateKey
-	if _, err := s.privateKey(sealed); !errors.Is(err, errWrongMasterKey) {
+	if _, err := (&sealers{first: s}).privateKey(sealed); !errors.Is(err, errWrongMasterKey) {
 		t.Errorf("private key of another row: %v", err)
 	}
 	renamed := first
 	renamed.KeyID = second.KeyID
-	if _, err := s.privateKey(renamed); !errors.Is(err, errWrongMasterKey) {
+	if _, err := (&sealers{first: s}).privateKey(renamed); !errors.Is(err, errWrongMasterKey) {
 		t.Errorf("private key under another id: %v", err)
 	}
 	if _, err := publicKey(renamed); err == nil || !strings.Contains(err.Error(), "of another") {
@@ -198,7 +202,7 @@ func TestRowsThatWereMixedUpAreRefused(t *testing.T) {
 	}
 	resealed := first
 	resealed.SealedPrivateKey = s.seal(der, first.KeyID, first.Algorithm)
-	if _, err := s.privateKey(resealed); err == nil || !strings.Contains(err.Error(), "private key of another") {
+	if _, err := (&sealers{first: s}).privateKey(resealed); err == nil || !strings.Contains(err.Error(), "private key of another") {
 		t.Errorf("private key of another, sealed again: %v", err)
 	}
 }
@@ -210,11 +214,55 @@ func TestBytesThatAreNoKeyAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	row.SealedPrivateKey = s.seal([]byte("no key"), row.KeyID, row.Algorithm)
-	if _, err := s.privateKey(row); err == nil || !strings.Contains(err.Error(), row.KeyID) {
+	if _, err := (&sealers{first: s}).privateKey(row); err == nil || !strings.Contains(err.Error(), row.KeyID) {
 		t.Errorf("private: %v", err)
 	}
 	row.PublicKey = []byte("no key")
 	if _, err := publicKey(row); err == nil || !strings.Contains(err.Error(), row.KeyID) {
 		t.Errorf("public: %v", err)
+	}
+}
+
+func TestTheSecondMasterKeyOpensAndNeverSeals(t *testing.T) {
+	old, current := NewMasterKey(), NewMasterKey()
+	row, err := newTestSealer(t, old).generate(jwk.EdDSA, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both, err := newSealers(current, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := both.privateKey(row); err != nil {
+		t.Error(err)
+	}
+	made, err := both.first.generate(jwk.EdDSA, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resealed := row
+	if resealed.SealedPrivateKey, err = both.reseal(row); err != nil || resealed.SealedPrivateKey == nil {
+		t.Fatalf("reseal = %v, %v", resealed.SealedPrivateKey, err)
+	}
+	for name, row := range map[string]storage.SigningKey{"made": made, "resealed": resealed} {
+		if _, err := (&sealers{first: newTestSealer(t, current)}).privateKey(row); err != nil {
+			t.Errorf("what was %s: %v", name, err)
+		}
+		if again, err := both.reseal(row); err != nil || again != nil {
+			t.Errorf("what was %s is sealed again: %v, %v", name, again, err)
+		}
+	}
+	stranger, err := newSealers(NewMasterKey(), NewMasterKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stranger.privateKey(row); !errors.Is(err, errWrongMasterKeys) {
+		t.Errorf("two wrong master keys: %v", err)
+	}
+	if _, err := stranger.reseal(row); !errors.Is(err, errWrongMasterKeys) {
+		t.Errorf("two wrong master keys seal it: %v", err)
+	}
+	if _, err := newSealers(current, []byte("short")); err == nil {
+		t.Error("a short second master key is accepted")
 	}
 }

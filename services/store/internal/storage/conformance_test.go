@@ -27,6 +27,10 @@ var conformance = []conformanceCase{
 	{"an id is used once", idUsedOnce},
 	{"signing keys are listed newest first", signingKeysNewestFirst},
 	{"a generation is used once", generationUsedOnce},
+	{"a key is kept for the longest token", longestToken},
+	{"a deleted key takes its private half along", keyDeleted},
+	{"a revoked key has its successor, or stays", keyRevoked},
+	{"keys are sealed anew, all or none", keysResealed},
 	{"the errors of a context stay", contextErrors},
 	{"errors do not quote what is stored", errorsQuoteNothing},
 }
@@ -202,7 +206,18 @@ func newSigningKey(generation int64) SigningKey {
 	return SigningKey{
 		Generation: generation, KeyID: newID(), Algorithm: "EdDSA",
 		PublicKey: []byte{0, 0xff, '\'', '\\', 0}, SealedPrivateKey: []byte(strings.Repeat("\x00sealed\xff", 100)),
-		CreateTime: time.Now().UTC().Truncate(time.Microsecond),
+		CreateTime:    time.Now().UTC().Truncate(time.Microsecond),
+		ActivateTime:  time.Now().UTC().Truncate(time.Microsecond).Add(10*time.Minute + time.Microsecond),
+		TokenLifetime: 15 * time.Minute,
+	}
+}
+
+// wantKeys wants exactly these keys, the newest first.
+func wantKeys(t *testing.T, s *Storage, wanted ...SigningKey) {
+	t.Helper()
+	keys, err := s.ListSigningKeys(t.Context())
+	if err != nil || !reflect.DeepEqual(keys, wanted) {
+		t.Errorf("the keys are %v\nwant %v, %v", keys, wanted, err)
 	}
 }
 
@@ -239,6 +254,88 @@ func generationUsedOnce(t *testing.T, s *Storage) {
 	}
 }
 
+func longestToken(t *testing.T, s *Storage) {
+	short, long := newSigningKey(1), newSigningKey(2)
+	long.TokenLifetime = 2 * time.Hour
+	for _, key := range []SigningKey{short, long} {
+		if err := s.CreateSigningKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, lifetime := range []time.Duration{time.Hour - 900*time.Millisecond, time.Minute} {
+		if err := s.RaiseTokenLifetime(t.Context(), lifetime); err != nil {
+			t.Fatal(err)
+		}
+		short.TokenLifetime = time.Hour
+		wantKeys(t, s, long, short)
+	}
+}
+
+func keyDeleted(t *testing.T, s *Storage) {
+	old, newest := newSigningKey(1), newSigningKey(2)
+	for _, key := range []SigningKey{old, newest} {
+		if err := s.CreateSigningKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, wanted := range []bool{true, false} {
+		if deleted, err := s.DeleteSigningKey(t.Context(), old.KeyID); err != nil || deleted != wanted {
+			t.Errorf("DeleteSigningKey = %v, %v, want %v", deleted, err, wanted)
+		}
+		wantKeys(t, s, newest)
+	}
+}
+
+func keyRevoked(t *testing.T, s *Storage) {
+	oldest, old, newest := newSigningKey(1), newSigningKey(2), newSigningKey(3)
+	for _, key := range []SigningKey{oldest, old, newest} {
+		if err := s.CreateSigningKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want(t, s.RevokeSigningKey(t.Context(), newID(), new(newSigningKey(4))), ErrNotFound)
+	want(t, s.RevokeSigningKey(t.Context(), old.KeyID, new(newSigningKey(3))), ErrGenerationTaken)
+	wantKeys(t, s, newest, old, oldest)
+
+	if err := s.RevokeSigningKey(t.Context(), old.KeyID, nil); err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, s, newest, oldest)
+	successor := newSigningKey(4)
+	if err := s.RevokeSigningKey(t.Context(), newest.KeyID, &successor); err != nil {
+		t.Fatal(err)
+	}
+	wantKeys(t, s, successor, oldest)
+}
+
+func keysResealed(t *testing.T, s *Storage) {
+	first, second := newSigningKey(1), newSigningKey(2)
+	for _, key := range []SigningKey{first, second} {
+		if err := s.CreateSigningKey(t.Context(), key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resealed := []Resealed{
+		{first.KeyID, first.SealedPrivateKey, []byte("\xff\x00new")},
+		{second.KeyID, []byte("\xff\x00another that was read"), []byte("lost")},
+		{newID(), first.SealedPrivateKey, []byte("of a key that is gone")},
+	}
+	for _, wanted := range []int{1, 0} {
+		if changed, err := s.ResealSigningKeys(t.Context(), resealed); err != nil || changed != wanted {
+			t.Errorf("ResealSigningKeys = %d, %v, want %d", changed, err, wanted)
+		}
+		first.SealedPrivateKey = resealed[0].After
+		wantKeys(t, s, second, first)
+	}
+	_, err := s.ResealSigningKeys(t.Context(), []Resealed{
+		{first.KeyID, first.SealedPrivateKey, []byte("undone")}, {second.KeyID, second.SealedPrivateKey, nil},
+	})
+	if err == nil {
+		t.Error("a key is left without its private half")
+	}
+	wantKeys(t, s, second, first)
+}
+
 func contextErrors(t *testing.T, s *Storage) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -264,6 +361,8 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 	_, changePassword := s.ChangePassword(ctx, newID(), hash, hash, "", time.Now())
 	_, deleteExpired := s.DeleteExpiredSessions(ctx, time.Now(), 1)
 	_, listSigningKeys := s.ListSigningKeys(ctx)
+	_, deleteSigningKey := s.DeleteSigningKey(ctx, newID())
+	_, reseal := s.ResealSigningKeys(ctx, []Resealed{{newID(), []byte("a"), []byte("b")}})
 	return map[string]error{
 		"Ping": s.Ping(ctx), "ReadUser": readUser, "ReadCredential": readCredential, "ReadCredentialOf": readCredentialOf,
 		"ReadAccount": readAccount, "ListSessions": listSessions, "EndAllSessions": endAllSessions,
@@ -272,7 +371,10 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 		"ListSigningKeys":  listSigningKeys,
 		"CreateUser":       s.CreateUser(ctx, newUser(newID()+"@example.com"), hash),
 		"CreateSession":    s.CreateSession(ctx, newSession(newUser("ada@example.com"))),
-		"CreateSigningKey": s.CreateSigningKey(ctx, newSigningKey(time.Now().UnixNano())),
+		"DeleteSigningKey": deleteSigningKey, "ResealSigningKeys": reseal,
+		"RaiseTokenLifetime": s.RaiseTokenLifetime(ctx, time.Hour),
+		"RevokeSigningKey":   s.RevokeSigningKey(ctx, newID(), new(newSigningKey(time.Now().UnixNano()))),
+		"CreateSigningKey":   s.CreateSigningKey(ctx, newSigningKey(time.Now().UnixNano())),
 	}
 }
 

@@ -4,22 +4,43 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/pressly/goose/v3"
 )
 
-const latestVersion = 4
+// versions are those of the migrations, in order.
+func versions(t *testing.T) []int64 {
+	t.Helper()
+	files, err := fs.Glob(migrationFiles, "migrations/mysql/*.sql")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("there are no migrations: %v", err)
+	}
+	var found []int64
+	for _, file := range files {
+		version, err := goose.NumericComponent(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, version)
+	}
+	return found
+}
 
 func TestMigrateLogsWhatItDoesAndDoesItOnce(t *testing.T) {
+	all := len(versions(t))
 	onEach(t, func(t *testing.T, config Config) {
 		var written bytes.Buffer
 		log := slog.New(slog.NewTextHandler(&written, nil))
 		if err := Migrate(t.Context(), config, log); err != nil {
 			t.Fatal(err)
 		}
-		if lines := strings.Count(written.String(), `msg="applied a migration"`); lines != latestVersion {
-			t.Errorf("%d migrations are logged, not %d:\n%s", lines, latestVersion, &written)
+		if lines := strings.Count(written.String(), `msg="applied a migration"`); lines != all {
+			t.Errorf("%d migrations are logged, not %d:\n%s", lines, all, &written)
 		}
 		user := createUser(t, open(t, config), "ada@example.com")
 
@@ -54,16 +75,18 @@ func TestDataSurvivesReopening(t *testing.T) {
 }
 
 func TestASchemaThatIsBehindIsRefused(t *testing.T) {
+	all := versions(t)
+	latest, previous := all[len(all)-1], all[len(all)-2]
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
-		exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", latestVersion)
+		exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", latest)
 		_, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
 		var behind *SchemaBehindError
-		if !errors.As(err, &behind) || behind.Version != latestVersion-1 || behind.Needed != latestVersion {
+		if !errors.As(err, &behind) || behind.Version != previous || behind.Needed != latest {
 			t.Fatalf("error is %v", err)
 		}
 		wanted := fmt.Sprintf(`the database schema is at version %d, this binary needs %d: run "gatehouse migrate"`,
-			latestVersion-1, latestVersion)
+			previous, latest)
 		if !strings.Contains(err.Error(), wanted) {
 			t.Errorf("error is %q, want %q", err, wanted)
 		}
@@ -116,6 +139,32 @@ func TestAMigrationThatDiedIsRunAgain(t *testing.T) {
 	if err := s.CreateSigningKey(t.Context(), newSigningKey(1)); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestAMigrationThatDiedAfterItsLastStatementIsRunAgain, too: the schema is there, its version is not.
+func TestAMigrationThatDiedAfterItsLastStatementIsRunAgain(t *testing.T) {
+	config := newMariaDB(t)
+	s := openNew(t, config)
+	key := newSigningKey(1)
+	if err := s.CreateSigningKey(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s, "DELETE FROM goose_db_version WHERE version_id = 5")
+	migrate(t, config)
+	wantKeys(t, open(t, config), key)
+}
+
+// TestAStoreOfBeforeTheTimesMakesKeys: while a new version is rolled out, the old one serves on the new schema.
+func TestAStoreOfBeforeTheTimesMakesKeys(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		key := newSigningKey(1)
+		exec(t, s, `INSERT INTO signing_keys (generation, key_id, algorithm, public_key, sealed_private_key, create_time)
+			VALUES (?, ?, ?, ?, ?, ?)`,
+			key.Generation, key.KeyID, key.Algorithm, key.PublicKey, key.SealedPrivateKey, key.CreateTime)
+		key.ActivateTime, key.TokenLifetime = key.CreateTime, 24*time.Hour
+		wantKeys(t, s, key)
+	})
 }
 
 func TestEveryTableHasAPrimaryKey(t *testing.T) {

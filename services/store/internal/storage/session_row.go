@@ -27,7 +27,7 @@ type sessionRow struct {
 
 func (sessionRow) TableName() string { return "sessions" }
 
-func rowOf(session Session) sessionRow {
+func sessionRowOf(session Session) sessionRow {
 	session = session.kept()
 	row := sessionRow{
 		ID: session.ID, UserID: session.UserID,

@@ -111,7 +111,7 @@ func (s *Storage) ChangeSession(
 // writeSession replaces the version before by this one, and tells whether that was there.
 func (s *Storage) writeSession(ctx context.Context, session Session) (written bool, err error) {
 	err = s.write(ctx, func(db *gorm.DB) error {
-		row := rowOf(session)
+		row := sessionRowOf(session)
 		updated := db.Model(&sessionRow{}).Where("id = ? AND version = ?", session.ID, session.Version-1).
 			Select("last_use_time", "expire_time", "end_time", "end_reason", "user_agent", "client_address",
 				"current_token", "parent_token", "rotate_time", "version").

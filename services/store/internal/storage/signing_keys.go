@@ -8,14 +8,17 @@ import (
 	"gorm.io/gorm"
 )
 
-// SigningKey is a key that tokens are signed with. The private half is sealed: this package never sees it open.
+// SigningKey is a key that tokens are signed with. The private half is sealed: this package never sees it open. Its
+// times are UTC, to the microsecond.
 type SigningKey struct {
-	Generation       int64 // grows by one with each key
+	Generation       int64 // grows with each key, and is never used again: the highest one is never deleted alone
 	KeyID            string
 	Algorithm        string
 	PublicKey        []byte // PKIX, DER
 	SealedPrivateKey []byte
-	CreateTime       time.Time // UTC, to the microsecond
+	CreateTime       time.Time
+	ActivateTime     time.Time     // when it begins to sign
+	TokenLifetime    time.Duration // of the longest token that a store makes with it, in whole seconds
 }
 
 type signingKeyRow struct {
@@ -25,20 +28,50 @@ type signingKeyRow struct {
 	PublicKey        []byte
 	SealedPrivateKey []byte
 	CreateTime       time.Time
+	ActivateTime     *time.Time // nil: it signs since it was made
+	TokenLifetime    int64      // in seconds
 }
 
 func (signingKeyRow) TableName() string { return "signing_keys" }
 
+func (r signingKeyRow) key() SigningKey {
+	key := SigningKey{
+		Generation: r.Generation, KeyID: r.KeyID, Algorithm: r.Algorithm,
+		PublicKey: r.PublicKey, SealedPrivateKey: r.SealedPrivateKey,
+		CreateTime: r.CreateTime, ActivateTime: r.CreateTime,
+		TokenLifetime: time.Duration(r.TokenLifetime) * time.Second,
+	}
+	if r.ActivateTime != nil {
+		key.ActivateTime = *r.ActivateTime
+	}
+	return key
+}
+
+func rowOf(key SigningKey) signingKeyRow {
+	return signingKeyRow{
+		Generation: key.Generation, KeyID: key.KeyID, Algorithm: key.Algorithm,
+		PublicKey: key.PublicKey, SealedPrivateKey: key.SealedPrivateKey,
+		CreateTime: kept(key.CreateTime), ActivateTime: new(kept(key.ActivateTime)),
+		TokenLifetime: wholeSeconds(key.TokenLifetime),
+	}
+}
+
+// wholeSeconds rounds up: a key must not leave before its last token has expired.
+func wholeSeconds(lifetime time.Duration) int64 {
+	return int64((lifetime + time.Second - 1) / time.Second)
+}
+
 // CreateSigningKey adds a key. It fails with ErrGenerationTaken if there is one of its generation: of several stores
 // that make the next key at once, exactly one succeeds.
 func (s *Storage) CreateSigningKey(ctx context.Context, key SigningKey) error {
-	err := s.write(ctx, func(db *gorm.DB) error {
-		row := signingKeyRow(key)
-		row.CreateTime = kept(key.CreateTime)
-		return gorm.G[signingKeyRow](db).Create(ctx, &row)
-	})
+	err := s.write(ctx, func(db *gorm.DB) error { return createSigningKey(ctx, db, key) })
 	doing := fmt.Sprintf("create signing key %d", key.Generation)
 	return s.explain(ctx, doing, err, outcomes{duplicateKey: ErrGenerationTaken})
+}
+
+func createSigningKey(ctx context.Context, db *gorm.DB, key SigningKey) error {
+	row := rowOf(key)
+	return gorm.G[signingKeyRow](db).Create(ctx, &row)
 }
 
 // ListSigningKeys gives all keys, the newest generation first.
@@ -49,7 +82,79 @@ func (s *Storage) ListSigningKeys(ctx context.Context) ([]SigningKey, error) {
 	}
 	keys := make([]SigningKey, 0, len(rows))
 	for _, row := range rows {
-		keys = append(keys, SigningKey(row))
+		keys = append(keys, row.key())
 	}
 	return keys, nil
+}
+
+// RaiseTokenLifetime makes sure that every key is kept for tokens of this lifetime. Where it is kept for longer ones,
+// that stays.
+func (s *Storage) RaiseTokenLifetime(ctx context.Context, lifetime time.Duration) error {
+	seconds := wholeSeconds(lifetime)
+	err := s.write(ctx, func(db *gorm.DB) error {
+		_, err := gorm.G[signingKeyRow](db).Where("token_lifetime < ?", seconds).Update(ctx, "token_lifetime", seconds)
+		return err
+	})
+	return s.explain(ctx, "raise the token lifetime of the signing keys", err, nil)
+}
+
+// DeleteSigningKey deletes a key, its private half included, and tells whether there was one. It is for keys that have
+// a successor: the highest generation must stay, or it could be given again.
+func (s *Storage) DeleteSigningKey(ctx context.Context, keyID string) (deleted bool, err error) {
+	err = s.write(ctx, func(db *gorm.DB) error {
+		rows, err := gorm.G[signingKeyRow](db).Where("key_id = ?", keyID).Delete(ctx)
+		deleted = rows > 0
+		return err
+	})
+	return deleted, s.explain(ctx, "delete signing key "+keyID, err, nil)
+}
+
+// RevokeSigningKey deletes a key and adds its successor, if there is to be one: both or neither. The successor of the
+// highest generation must be there, or its generation could be given again. It fails with ErrNotFound if there is no
+// such key, and with ErrGenerationTaken if there is one of the successor's generation; then nothing has changed.
+func (s *Storage) RevokeSigningKey(ctx context.Context, keyID string, successor *SigningKey) error {
+	err := s.write(ctx, func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			rows, err := gorm.G[signingKeyRow](tx).Where("key_id = ?", keyID).Delete(ctx)
+			if err != nil {
+				return err
+			}
+			if rows == 0 {
+				return gorm.ErrRecordNotFound
+			}
+			if successor == nil {
+				return nil
+			}
+			return createSigningKey(ctx, tx, *successor)
+		})
+	})
+	return s.explain(ctx, "revoke signing key "+keyID, err, outcomes{duplicateKey: ErrGenerationTaken})
+}
+
+// Resealed is a signing key whose private half was sealed anew.
+type Resealed struct {
+	KeyID  string
+	Before []byte // as it was read
+	After  []byte
+}
+
+// ResealSigningKeys puts the new seals into place, all or none, and tells how many it put: a key that is gone, or whose
+// seal is not the one that was read, stays as it is.
+func (s *Storage) ResealSigningKeys(ctx context.Context, resealed []Resealed) (changed int, err error) {
+	err = s.write(ctx, func(db *gorm.DB) error {
+		changed = 0
+		return db.Transaction(func(tx *gorm.DB) error {
+			for _, key := range resealed {
+				rows, err := gorm.G[signingKeyRow](tx).
+					Where("key_id = ? AND sealed_private_key = ?", key.KeyID, key.Before).
+					Update(ctx, "sealed_private_key", key.After)
+				if err != nil {
+					return err
+				}
+				changed += rows
+			}
+			return nil
+		})
+	})
+	return changed, s.explain(ctx, "seal the signing keys anew", err, nil)
 }

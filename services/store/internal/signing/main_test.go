@@ -1,0 +1,142 @@
+package signing_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// server serves all tests of the package; each has a database of its own. It starts with the first that wants it.
+var server struct {
+	start     sync.Once
+	folder    string
+	mariaDB   *testkit.MariaDB
+	databases atomic.Int64
+	err       error
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if err := stopServer(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func stopServer() error {
+	if server.mariaDB == nil || server.err != nil {
+		return server.err
+	}
+	server.mariaDB.Kill()
+	return errors.Join(os.RemoveAll(server.folder), goleak.Find())
+}
+
+// onEach runs a test on each kind of database, with the configuration of one that is migrated and empty.
+func onEach(t *testing.T, test func(t *testing.T, database storage.Config)) {
+	t.Helper()
+	t.Run("sqlite", func(t *testing.T) { test(t, newDatabase(t)) })
+	t.Run("mariadb", func(t *testing.T) { test(t, newMariaDB(t)) })
+}
+
+// newDatabase makes a migrated database in a file of its own.
+func newDatabase(t *testing.T) storage.Config {
+	t.Helper()
+	return migrated(t, storage.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")})
+}
+
+func newMariaDB(t *testing.T) storage.Config {
+	t.Helper()
+	server.start.Do(func() {
+		if server.folder, server.err = os.MkdirTemp("", "gh"); server.err != nil {
+			return
+		}
+		if server.mariaDB, server.err = testkit.NewMariaDB(server.folder); server.err == nil {
+			server.err = server.mariaDB.Start()
+		}
+	})
+	if server.err != nil {
+		t.Fatal(server.err)
+	}
+	name := fmt.Sprintf("test%d", server.databases.Add(1))
+	if err := server.mariaDB.CreateDatabase(name); err != nil {
+		t.Fatal(err)
+	}
+	return migrated(t, storage.Config{URL: server.mariaDB.URL(name)})
+}
+
+func migrated(t *testing.T, database storage.Config) storage.Config {
+	t.Helper()
+	if err := storage.Migrate(t.Context(), database, quiet); err != nil {
+		t.Fatal(err)
+	}
+	return database
+}
+
+// openDatabase opens a connection of its own, as another store would have.
+func openDatabase(t *testing.T, database storage.Config) *storage.Storage {
+	t.Helper()
+	db, err := storage.Open(t.Context(), database, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return db
+}
+
+// clock is a clock that stands still until a test moves it.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// logged keeps what is logged.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(part []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(part)
+}
+
+func (l *logged) count(words string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), words)
+}
+
+func (l *logged) logger() *slog.Logger { return slog.New(slog.NewJSONHandler(l, nil)) }
