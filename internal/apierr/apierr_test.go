@@ -49,6 +49,13 @@ var constructors = []struct {
 	{"ACCESS_TOKEN_INVALID", codes.Unauthenticated, apierr.AccessTokenInvalid(errDriver), errDriver, nil},
 	{"ACCESS_TOKEN_EXPIRED", codes.Unauthenticated, apierr.AccessTokenExpired(), nil, nil},
 	{"INVALID_CREDENTIALS", codes.Unauthenticated, apierr.InvalidCredentials(), nil, nil},
+	{"SESSION_ENDED", codes.Unauthenticated, apierr.SessionEnded("", ""), nil, nil},
+	{"SESSION_EXPIRED", codes.Unauthenticated, apierr.SessionExpired(), nil, nil},
+	{"REFRESH_TOKEN_INVALID", codes.Unauthenticated, apierr.RefreshTokenInvalid(errDriver), errDriver, nil},
+	{"REFRESH_TOKEN_REUSED", codes.Unauthenticated, apierr.RefreshTokenReused("", ""), nil, nil},
+	{"PASSWORD_WRONG", codes.PermissionDenied, apierr.PasswordWrong(), nil, nil},
+	{"PAGE_TOKEN_INVALID", codes.InvalidArgument, apierr.PageTokenInvalid(errDriver), errDriver, nil},
+	{"SESSION_NOT_FOUND", codes.NotFound, apierr.SessionNotFound(), nil, nil},
 	{"EMAIL_TAKEN", codes.AlreadyExists, apierr.EmailTaken(), nil, nil},
 	{"USER_NOT_FOUND", codes.NotFound, apierr.UserNotFound(), nil, nil},
 }
@@ -180,6 +187,27 @@ func TestAStatusOfOursPassesUnchanged(t *testing.T) {
 		// What a service says, as the gateway gets it from its connection.
 		if got := apierr.Status(fmt.Errorf("ask the store: %w", want.Err())); !proto.Equal(got.Proto(), want.Proto()) {
 			t.Errorf("status is %v, want %v", got.Proto(), want.Proto())
+		}
+	}
+}
+
+func TestAnErrorNamesTheSessionThatHasEnded(t *testing.T) {
+	for _, err := range []error{apierr.SessionEnded("session", "user"), apierr.RefreshTokenReused("session", "user")} {
+		if session, user := apierr.EndedSession(apierr.Status(err)); session != "session" || user != "user" {
+			t.Errorf("%v names %q of %q", err, session, user)
+		}
+	}
+	foreign, detailsErr := status.New(codes.Unauthenticated, "").WithDetails(&errdetails.ErrorInfo{
+		Domain: "another", Metadata: map[string]string{"session": "session", "user": "user"},
+	})
+	if detailsErr != nil {
+		t.Fatal(detailsErr)
+	}
+	for _, st := range []*status.Status{
+		nil, foreign, apierr.Status(apierr.SessionEnded("session", "")), apierr.Status(apierr.SessionExpired()),
+	} {
+		if session, user := apierr.EndedSession(st); session != "" || user != "" {
+			t.Errorf("%v names %q of %q", st, session, user)
 		}
 	}
 }

@@ -38,7 +38,9 @@ func New(address netip.Addr, userAgent string) Info {
 type contextKey struct{}
 
 // With gives a context that carries the client.
-func With(ctx context.Context, info Info) context.Context { return context.WithValue(ctx, contextKey{}, info) }
+func With(ctx context.Context, info Info) context.Context {
+	return context.WithValue(ctx, contextKey{}, info)
+}
 
 // FromContext gives the client, empty where none is known.
 func FromContext(ctx context.Context) Info {
