@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
@@ -16,7 +17,8 @@ import (
 )
 
 // corpus is every call whose outcome is promised. A new method, rule or reason gets its cases here.
-var corpus = slices.Concat(signUpCases, logInCases, readCases, tokenCases, keyCases)
+var corpus = slices.Concat(signUpCases, logInCases, readCases, tokenCases, keyCases, refreshCases, readSessionCases,
+	listSessionsCases, logOutCases, changePasswordCases)
 
 // signsUp is a sign-up; a change makes it the case's own.
 func signsUp(name string, change func(*residents, *gatehousev1.CreateUserRequest)) corpusCase {
@@ -255,11 +257,16 @@ func ada(t *testing.T, r *residents, message proto.Message) {
 	}
 }
 
-func tokenAnswer(t *testing.T, _ *residents, message proto.Message) {
-	session := message.(*gatehousev1.CreateSessionResponse)
-	if session.GetTokenType() != "Bearer" || session.GetExpiresIn() != 900 || session.GetAccessToken() == "" ||
-		session.GetSessionId() == "" {
-		t.Errorf("session is %v", session)
+func tokenAnswer(t *testing.T, r *residents, message proto.Message) {
+	answer := message.(*gatehousev1.CreateSessionResponse)
+	session := answer.GetSession()
+	if answer.GetTokenType() != "Bearer" || answer.GetExpiresIn() != 900 || answer.GetAccessToken() == "" ||
+		answer.GetSessionId() != session.GetId() || !strings.HasPrefix(answer.GetRefreshToken(), "ghrt_") ||
+		!proto.Equal(answer.GetCreateTime(), session.GetCreateTime()) || session.GetUserId() != r.ada.GetId() ||
+		answer.GetExpireTime().AsTime().Sub(answer.GetCreateTime().AsTime()) != 30*24*time.Hour ||
+		session.GetVersion() != 1 || !session.GetCurrent() || session.GetClientAddress() != "127.0.0.1" ||
+		session.GetUserAgent() == "" {
+		t.Errorf("answer is %v", answer)
 	}
 }
 

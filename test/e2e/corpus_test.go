@@ -2,6 +2,7 @@ package e2e
 
 import (
 	stdcmp "cmp"
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -21,8 +23,9 @@ import (
 // corpusCase is a call and what it must give over every transport, in every house.
 type corpusCase struct {
 	name    string
-	method  string // "UserService/ReadUser"
-	caller  string // key of residents.tokens
+	method  string                                // "UserService/ReadUser"
+	caller  string                                // key of residents.tokens
+	by      func(*testing.T, *residents) []string // the tokens to call with, made for each call; instead of caller
 	request func(*residents) proto.Message
 
 	code   codes.Code
@@ -38,6 +41,13 @@ type residents struct {
 	bob    *gatehousev1.User
 	tokens map[string][]string // values of the authorization header
 	tag    string              // makes addresses of this run unique
+
+	t     *testing.T // of the case that runs
+	house *house
+
+	own, spare, ended, stolen *gatehousev1.CreateSessionResponse // Ada's: of tokens["ada"]; unused; logged out; reused
+	bobs                      *gatehousev1.CreateSessionResponse
+	page, bobsPage            string // tokens of the second page of Ada's sessions, and of Bob's
 }
 
 const adasPassword = "a password that stands nowhere else"
@@ -52,11 +62,50 @@ func moveIn(t *testing.T, h *house) *residents {
 	r := &residents{tag: uuid.NewString()[:8]}
 	r.ada = signUp(t, h, "ada."+r.tag+"@example.com")
 	r.bob = signUp(t, h, "jos\u00e9."+r.tag+"@example.com")
-	token := logIn(t, h, r.ada.GetEmail())
-	r.tokens = forgeries(t, h, token)
+	r.t, r.house = t, h
+	r.own = openSession(t, h, r.ada.GetEmail())
+	r.tokens = forgeries(t, h, r.own.GetAccessToken())
 	r.tokens["nobody"] = nil
-	r.tokens["ada"] = []string{"Bearer " + token}
+	r.tokens["ada"] = callsAs(r.own)
+	r.openSessions(t)
 	return r
+}
+
+// openSessions opens sessions of every kind.
+func (r *residents) openSessions(t *testing.T) {
+	t.Helper()
+	r.spare, r.ended, r.stolen = openSession(t, r.house, r.ada.GetEmail()), openSession(t, r.house, r.ada.GetEmail()),
+		openSession(t, r.house, r.ada.GetEmail())
+	sessions := gatehousev1.NewSessionServiceClient(r.house.conn)
+	if _, err := sessions.DeleteSession(withTokens(callContext(t), callsAs(r.ended)),
+		&gatehousev1.DeleteSessionRequest{Id: "current"}); err != nil {
+		t.Fatal(err)
+	}
+	second := refresh(t, r.house, r.stolen.GetRefreshToken())
+	refresh(t, r.house, second.GetRefreshToken())
+	request := &gatehousev1.RefreshSessionRequest{RefreshToken: r.stolen.GetRefreshToken()}
+	if _, err := sessions.RefreshSession(callContext(t), request); err == nil {
+		t.Fatal("a refresh token was reused")
+	}
+	r.tokens["ended"], r.tokens["stolen"] = callsAs(r.ended), callsAs(r.stolen)
+
+	r.bobs = openSession(t, r.house, r.bob.GetEmail())
+	openSession(t, r.house, r.bob.GetEmail())
+	for session, token := range map[*gatehousev1.CreateSessionResponse]*string{r.own: &r.page, r.bobs: &r.bobsPage} {
+		page, err := sessions.ListSessions(withTokens(callContext(t), callsAs(session)),
+			&gatehousev1.ListSessionsRequest{PageSize: 1})
+		if err != nil || page.GetNextPageToken() == "" {
+			t.Fatalf("the first page is %v, %v", page, err)
+		}
+		*token = page.GetNextPageToken()
+	}
+}
+
+func withTokens(ctx context.Context, tokens []string) context.Context {
+	for _, token := range tokens {
+		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", token)
+	}
+	return ctx
 }
 
 func signUp(t *testing.T, h *house, email string) *gatehousev1.User {
@@ -71,12 +120,27 @@ func signUp(t *testing.T, h *house, email string) *gatehousev1.User {
 
 func logIn(t *testing.T, h *house, email string) string {
 	t.Helper()
+	return openSession(t, h, email).GetAccessToken()
+}
+
+func openSession(t *testing.T, h *house, email string) *gatehousev1.CreateSessionResponse {
+	t.Helper()
 	response, err := gatehousev1.NewSessionServiceClient(h.conn).CreateSession(callContext(t),
 		&gatehousev1.CreateSessionRequest{Email: email, Password: adasPassword})
 	if err != nil {
 		t.Fatalf("log in %s: %v", email, err)
 	}
-	return response.GetAccessToken()
+	return response
+}
+
+func refresh(t *testing.T, h *house, token string) *gatehousev1.RefreshSessionResponse {
+	t.Helper()
+	response, err := gatehousev1.NewSessionServiceClient(h.conn).RefreshSession(callContext(t),
+		&gatehousev1.RefreshSessionRequest{RefreshToken: token})
+	if err != nil {
+		t.Fatalf("refresh: %v", err)
+	}
+	return response
 }
 
 func TestCorpus(t *testing.T) {
@@ -96,11 +160,15 @@ func TestCorpus(t *testing.T) {
 
 // run makes the call over both transports, and compares the errors with what is wanted and with each other.
 func (c corpusCase) run(t *testing.T, h *house, r *residents) {
+	r.t = t
 	answers := map[string]*answer{}
 	for name, call := range transports {
 		tokens, known := r.tokens[stdcmp.Or(c.caller, "nobody")]
 		if !known {
 			t.Fatalf("no caller %q", c.caller)
+		}
+		if c.by != nil {
+			tokens = c.by(t, r)
 		}
 		got, err := call(callContext(t), h, c.method, c.request(r), tokens)
 		if err != nil {

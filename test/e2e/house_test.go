@@ -50,12 +50,35 @@ func startUp(t *testing.T, data string, args ...string) *house {
 // startThree runs the three services on a new MariaDB and a new Redis.
 func startThree(t *testing.T, storeArgs ...string) *house {
 	t.Helper()
-	h := &house{redis: testkit.StartRedis(t), mariadb: testkit.StartMariaDB(t)}
-	if err := h.mariadb.CreateDatabase("gatehouse"); err != nil {
+	return startReplicas(t, 1, storeArgs...)[0]
+}
+
+// startReplicas runs so many stores, caches and gateways on one new MariaDB and one new Redis: a house each, which share
+// their data.
+func startReplicas(t *testing.T, replicas int, storeArgs ...string) []*house {
+	t.Helper()
+	redis, mariadb := testkit.StartRedis(t), testkit.StartMariaDB(t)
+	if err := mariadb.CreateDatabase("gatehouse"); err != nil {
 		t.Fatal(err)
 	}
-	database := "GATEHOUSE_DATABASE_URL=" + h.mariadb.URL("gatehouse")
+	database := "GATEHOUSE_DATABASE_URL=" + mariadb.URL("gatehouse")
 	masterKey := "GATEHOUSE_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+	migrate(t, database)
+	houses := make([]*house, 0, replicas)
+	for range replicas {
+		h := &house{redis: redis, mariadb: mariadb}
+		store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+		h.start(t, "store", []string{database, masterKey}, append([]string{"--listen", store}, storeArgs...)...)
+		h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + redis.URL()}, "--listen", cache, "--store-address", store)
+		h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store)
+		h.connect(t, http, native)
+		houses = append(houses, h)
+	}
+	return houses
+}
+
+func migrate(t *testing.T, database string) {
+	t.Helper()
 	migrate := &testkit.Process{
 		Path: binary, Args: []string{"migrate"}, Env: []string{database}, Log: filepath.Join(t.TempDir(), "migrate"),
 	}
@@ -65,12 +88,6 @@ func startThree(t *testing.T, storeArgs ...string) *house {
 	if code, err := migrate.Wait(time.Minute); err != nil || code != 0 {
 		t.Fatalf("migrate ended with %d, %v\n%s", code, err, migrate.Output())
 	}
-	store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	h.start(t, "store", []string{database, masterKey}, append([]string{"--listen", store}, storeArgs...)...)
-	h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + h.redis.URL()}, "--listen", cache, "--store-address", store)
-	h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store)
-	h.connect(t, http, native)
-	return h
 }
 
 // start runs a command of gatehouse until the test ends.

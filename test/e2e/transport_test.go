@@ -3,7 +3,6 @@ package e2e
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -98,22 +97,28 @@ func overREST(ctx context.Context, h *house, short string, request proto.Message
 		return nil, err
 	}
 	rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
-	verb, path := http.MethodGet, rule.GetGet()
-	if rule.GetPost() != "" {
-		verb, path = http.MethodPost, rule.GetPost()
-	}
+	verb, path := route(rule)
 	if path == "" {
-		return nil, errors.New("the transport of the tests does not know this HTTP method yet")
+		return nil, fmt.Errorf("%s has no REST route", short)
 	}
+	rest := proto.Clone(request) // what is not in the path
+	query := url.Values{}
 	request.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		path = strings.ReplaceAll(path, "{"+string(field.Name())+"}", url.PathEscape(value.String()))
+		if variable := "{" + string(field.Name()) + "}"; strings.Contains(path, variable) {
+			path = strings.ReplaceAll(path, variable, url.PathEscape(value.String()))
+			rest.ProtoReflect().Clear(field)
+		} else {
+			query.Set(field.JSONName(), value.String()) // The contract has scalars only.
+		}
 		return true
 	})
 	var body []byte
 	if rule.GetBody() == "*" {
-		if body, err = protojson.Marshal(request); err != nil {
+		if body, err = protojson.Marshal(rest); err != nil {
 			return nil, err
 		}
+	} else if len(query) > 0 {
+		path += "?" + query.Encode()
 	}
 	header := http.Header{"Authorization": tokens}
 	if body != nil {
@@ -124,6 +129,19 @@ func overREST(ctx context.Context, h *house, short string, request proto.Message
 		return nil, err
 	}
 	return restRequest(ctx, h, verb, path, header, body, response)
+}
+
+func route(rule *annotations.HttpRule) (verb, path string) {
+	switch {
+	case rule.GetGet() != "":
+		return http.MethodGet, rule.GetGet()
+	case rule.GetPost() != "":
+		return http.MethodPost, rule.GetPost()
+	case rule.GetDelete() != "":
+		return http.MethodDelete, rule.GetDelete()
+	default:
+		return "", "" // No other is in the contract yet.
+	}
 }
 
 // restRequest sends a request as it stands. Into is what a 200 is read into.

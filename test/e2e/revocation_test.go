@@ -1,0 +1,209 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// ending is a way in which a session ends. It is called through one of the replicas, and returns when the end is
+// acknowledged. Other is another session of the same user.
+type ending struct {
+	name  string
+	spare bool // the other session stands afterwards
+	end   func(ctx context.Context, at grpc.ClientConnInterface, own, other *gatehousev1.CreateSessionResponse) error
+}
+
+var endings = []ending{
+	{"log-out", true, func(ctx context.Context, at grpc.ClientConnInterface, own, _ *gatehousev1.CreateSessionResponse) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteSession(withTokens(ctx, callsAs(own)),
+			&gatehousev1.DeleteSessionRequest{Id: "current"})
+		return err
+	}},
+	{"log-out from another session", true, func(ctx context.Context, at grpc.ClientConnInterface, own, other *gatehousev1.CreateSessionResponse) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteSession(withTokens(ctx, callsAs(other)),
+			&gatehousev1.DeleteSessionRequest{Id: own.GetSessionId()})
+		return err
+	}},
+	{"log-out everywhere", false, func(ctx context.Context, at grpc.ClientConnInterface, own, _ *gatehousev1.CreateSessionResponse) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteAllSessions(withTokens(ctx, callsAs(own)),
+			&gatehousev1.DeleteAllSessionsRequest{})
+		return err
+	}},
+	{"log-out everywhere else", true, func(ctx context.Context, at grpc.ClientConnInterface, _, other *gatehousev1.CreateSessionResponse) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteAllSessions(withTokens(ctx, callsAs(other)),
+			&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
+		return err
+	}},
+	{"change of the password", true, func(ctx context.Context, at grpc.ClientConnInterface, _, other *gatehousev1.CreateSessionResponse) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).ChangePassword(withTokens(ctx, callsAs(other)),
+			&gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: adasPassword, NewPassword: newPassword})
+		return err
+	}},
+	{"reuse of a refresh token", true, func(ctx context.Context, at grpc.ClientConnInterface, own, _ *gatehousev1.CreateSessionResponse) error {
+		sessions, token := gatehousev1.NewSessionServiceClient(at), own.GetRefreshToken()
+		for range 2 {
+			answer, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: token})
+			if err != nil {
+				return err
+			}
+			token = answer.GetRefreshToken()
+		}
+		_, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: own.GetRefreshToken()})
+		if reason := apierr.ReasonOf(status.Convert(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED {
+			return fmt.Errorf("the reuse gives %w", err)
+		}
+		return nil
+	}},
+}
+
+// faults are what happens to Redis around the end of a session.
+var faults = []struct {
+	name          string
+	before, after func(*testing.T, *testkit.Redis)
+}{
+	{"all well", func(*testing.T, *testkit.Redis) {}, func(*testing.T, *testkit.Redis) {}},
+	{"killed and back before it", func(t *testing.T, redis *testkit.Redis) {
+		redis.Kill()
+		restart(t, redis)
+	}, func(*testing.T, *testkit.Redis) {}},
+	{"away while it happens", func(_ *testing.T, redis *testkit.Redis) { redis.Kill() }, restart},
+	{"killed after it", func(*testing.T, *testkit.Redis) {}, func(t *testing.T, redis *testkit.Redis) {
+		redis.Kill()
+		restart(t, redis)
+	}},
+}
+
+func restart(t *testing.T, redis *testkit.Redis) {
+	if err := redis.Start(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestNoCallSucceedsOnceTheEndOfItsSessionIsAcknowledged ends sessions in every way while they are used at every
+// replica, with Redis being killed in between. A call that starts after the acknowledgement must fail.
+func TestNoCallSucceedsOnceTheEndOfItsSessionIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	replicas := startReplicas(t, 3, cheapHashes...)
+	var tries, early atomic.Int64
+	for round := range 3 {
+		for _, fault := range faults {
+			for i, ending := range endings {
+				t.Run(fmt.Sprintf("%s, Redis %s, round %d", ending.name, fault.name, round), func(t *testing.T) {
+					r := newRevocation(t, replicas)
+					fault.before(t, replicas[0].redis)
+					r.endAt(t, replicas[(i+round)%len(replicas)], ending)
+					fault.after(t, replicas[0].redis)
+					r.tryOn(t, 25)
+					r.othersStand(t, ending)
+					tries.Add(r.late.Load())
+					early.Add(r.early.Load())
+				})
+			}
+		}
+	}
+	t.Logf("%d calls succeeded before the end was acknowledged, %d were tried after", early.Load(), tries.Load())
+	if tries.Load() < 5000 || early.Load() == 0 {
+		t.Errorf("%d calls succeeded before the end was acknowledged and %d were tried after: too few to show anything",
+			early.Load(), tries.Load())
+	}
+}
+
+// revocation is a session that is used at every replica until it has ended, and for a while after.
+type revocation struct {
+	replicas     []*house
+	own, other   *gatehousev1.CreateSessionResponse
+	acknowledged atomic.Bool
+	stop         context.CancelFunc
+	users        sync.WaitGroup
+	early, late  atomic.Int64 // calls that succeeded before the acknowledgement, and that started after it
+}
+
+func newRevocation(t *testing.T, replicas []*house) *revocation {
+	t.Helper()
+	user := signUp(t, replicas[0], (&residents{}).address("ada"))
+	r := &revocation{
+		replicas: replicas, own: openSession(t, replicas[0], user.GetEmail()), other: openSession(t, replicas[1], user.GetEmail()),
+	}
+	for _, replica := range replicas { // Both sessions are in Redis, and the tokens are known everywhere.
+		for _, session := range []*gatehousev1.CreateSessionResponse{r.own, r.other} {
+			if err := callAs(callContext(t), replica, session); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	r.stop = stop
+	for _, replica := range replicas {
+		r.users.Go(func() {
+			for ctx.Err() == nil {
+				r.use(t, replica)
+			}
+		})
+	}
+	return r
+}
+
+// use makes a call with the session.
+func (r *revocation) use(t *testing.T, replica *house) {
+	ended := r.acknowledged.Load() // Before the call starts.
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	err := callAs(ctx, replica, r.own)
+	switch {
+	case !ended && err == nil:
+		r.early.Add(1)
+	case ended:
+		r.late.Add(1)
+		reason := apierr.ReasonOf(status.Convert(err))
+		if reason != gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED {
+			t.Errorf("after the end was acknowledged a call gave %v", err)
+		}
+	}
+}
+
+func callAs(ctx context.Context, at *house, session *gatehousev1.CreateSessionResponse) error {
+	_, err := gatehousev1.NewUserServiceClient(at.conn).ReadUser(withTokens(ctx, callsAs(session)),
+		&gatehousev1.ReadUserRequest{Id: "me"})
+	return err
+}
+
+func (r *revocation) endAt(t *testing.T, replica *house, ending ending) {
+	t.Helper()
+	err := ending.end(callContext(t), replica.conn, r.own, r.other)
+	r.acknowledged.Store(true)
+	if err != nil {
+		t.Errorf("the session could not be ended: %v", err)
+	}
+}
+
+// tryOn tries the session at every replica beside those who use it all the time, and ends them.
+func (r *revocation) tryOn(t *testing.T, tries int) {
+	t.Helper()
+	for range tries {
+		for _, replica := range r.replicas {
+			r.use(t, replica)
+		}
+	}
+	r.stop()
+	r.users.Wait()
+}
+
+func (r *revocation) othersStand(t *testing.T, ending ending) {
+	t.Helper()
+	for _, replica := range r.replicas {
+		if err := callAs(callContext(t), replica, r.other); (err == nil) != ending.spare {
+			t.Errorf("the other session of the user: %v", err)
+		}
+	}
+}
