@@ -2,6 +2,8 @@ package authn
 
 import (
 	"context"
+	"math"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -9,7 +11,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// Introspect tells of the token and the session that a call is made with, from what admission found out.
+// Introspect answers ReadSession about the session and the token of the call, by what the caller was admitted with. The
+// session is a copy: the account is shared with other calls.
 func Introspect(ctx context.Context) (*gatehousev1.ReadSessionResponse, error) {
 	caller, known := CallerFrom(ctx)
 	account, loaded := AccountFrom(ctx)
@@ -19,8 +22,26 @@ func Introspect(ctx context.Context) (*gatehousev1.ReadSessionResponse, error) {
 	session := proto.CloneOf(account.Session)
 	session.Current = true
 	return &gatehousev1.ReadSessionResponse{
-		Session: session, User: account.User, Active: true, Sub: caller.UserID, TokenType: "Bearer",
-		Iss: new(caller.Issuer), Aud: new(caller.Audience), Jti: new(caller.TokenID), Roles: caller.Roles,
-		Iat: new(uint32(caller.IssueTime.Unix())), Exp: new(uint32(caller.ExpireTime.Unix())),
+		Session: session, User: account.User, Active: true,
+		Sub: caller.UserID, TokenType: "Bearer", Roles: caller.Roles,
+		Iss: stated(caller.Issuer), Aud: stated(caller.Audience), Jti: stated(caller.TokenID),
+		Iat: seconds(caller.IssueTime), Exp: seconds(caller.ExpireTime),
 	}, nil
+}
+
+// stated is nil for what the token does not say.
+func stated(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
+}
+
+// seconds is nil for a time that the token does not say, or that the contract has no number for.
+func seconds(at time.Time) *uint32 {
+	unix := at.Unix()
+	if at.IsZero() || unix < 0 || unix > math.MaxUint32 {
+		return nil
+	}
+	return new(uint32(unix))
 }

@@ -4,40 +4,54 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
-// backend keeps entries by key. An entry is bytes, of which the first eight are its version, an unsigned number, most
-// significant byte first. What follows is nothing that a backend looks at.
+// backend keeps entries by key. An entry is bytes, of which the first eight are its rank, an unsigned number, most
+// significant byte first. What follows is nothing that a backend looks at. The part of a key in braces is its tag; all
+// keys of one call MUST have the same one.
 //
 // A backend MUST be safe for concurrent use, MUST NOT keep or hand out a slice that it shares with its caller, and MUST
-// give up on an operation within a bound of its own, however long ctx allows. It may lose any entry at any time.
+// give up on an operation within a bound of its own, however long ctx allows. It may lose any entry at any time, and
+// all of them together; it MUST NOT come back with one that it had lost or replaced.
 //
 // An error says that the operation may or may not have taken effect. Every operation may be repeated.
 type backend interface {
-	// Get gives the entry under key, if there is one that has not expired. Things under key that this interface could
-	// not have put there are either not found or given as they are, never an error: the caller checks what it gets.
-	Get(ctx context.Context, key string) (entry []byte, found bool, err error)
+	// Get gives the entries under the keys, in their order, nil where there is none that has not expired, and a lease.
+	// Things under a key that this interface could not have put there are either not found or given as they are, never
+	// an error: the caller checks what it gets. It MUST be one atomic step, and one round trip.
+	Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error)
 
-	// SetIfNewer stores the entry for ttl, of at least a millisecond, unless there is one under key whose version is the
-	// same or newer; then nothing changes, not even when it expires. Comparing and storing MUST be one atomic step,
-	// among all processes that share the backend. Versions MUST be compared as numbers and exactly up to 2^53. What is
-	// under key and has no version MUST be replaced. An entry shorter than a version MUST be an error.
-	SetIfNewer(ctx context.Context, key string, entry []byte, ttl time.Duration) error
+	// Lease gives a lease without waiting for anything, "" if there is none to be had.
+	//
+	// A lease stands for as long as no write of its tag that was stored in any case since it was given, by whatever
+	// process, can have been lost before its TTL was over; it may end earlier. "" never stands. So who puts something
+	// under a lease that stands, and reads the truth after the lease was given, replaces nothing newer, and puts nothing
+	// back that was found to be untrue meanwhile.
+	Lease() entry.Lease
+
+	// Set stores for each write the entry that it has for a lease that stands or does not, for its TTL of at least a
+	// millisecond, unless there is one under its key whose rank is the same or higher; then nothing changes there, not
+	// even when it expires. Judging the lease, comparing and storing MUST be one atomic step for all the writes, among
+	// all processes that share the backend. Ranks MUST be compared as numbers and exactly up to 2^53. What is under a
+	// key and has no rank MUST be replaced. An entry shorter than a rank MUST be an error.
+	//
+	// Where nothing has to be stored, giving up early is as good. There MUST NOT be an error because a lease has ended.
+	Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error
 
 	// Remove deletes what is under key if it is this entry, byte for byte, in one atomic step. It is not an error if
 	// there is another or none.
 	Remove(ctx context.Context, key string, entry []byte) error
 
-	// Close releases what the backend holds. Nothing is called afterwards but Get, SetIfNewer and Remove of requests
-	// that were cut off, which MUST NOT panic.
+	// Close releases what the backend holds. Nothing is called afterwards but operations of requests that were cut off,
+	// which MUST NOT panic.
 	Close() error
 }
 
-// memoryBytes bounds the memory backend: about 150,000 users.
+// memoryBytes bounds the memory backend: about 75,000 users with a session each.
 const memoryBytes = 64 << 20
 
 // openBackend makes the backend that a valid Config asks for.

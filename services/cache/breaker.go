@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
 const (
@@ -24,25 +26,25 @@ const (
 	windowBucket = time.Second
 
 	// probeInterval is how long a backend that is down is left alone before one operation tries it. It bounds both what
-	// an outage costs, one slow read per interval, and how long it takes to notice that the outage is over.
+	// an outage costs, one slow read per interval beside the writes, and how long it takes to notice that it is over.
 	probeInterval = time.Second
 )
 
 // errOpen says that the backend was not asked, because it is down.
 var errOpen = errors.New("the cache backend is known to be down")
 
-// breaker is a backend that stops asking another one while that one is down.
+// breaker is a backend that stops asking another one while that one is down, but for what has to be stored.
 type breaker struct {
 	backend
 
-	circuit *gobreaker.CircuitBreaker[[]byte]
+	circuit *gobreaker.CircuitBreaker[struct{}]
 	log     *slog.Logger
 	failure atomic.Pointer[error] // the last, for the log
 }
 
 func newBreaker(guarded backend, log *slog.Logger) *breaker {
 	b := &breaker{backend: guarded, log: log}
-	b.circuit = gobreaker.NewCircuitBreaker[[]byte](gobreaker.Settings{
+	b.circuit = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:   1,
 		Interval:      window,
 		BucketPeriod:  windowBucket,
@@ -62,28 +64,29 @@ func failing(counts gobreaker.Counts) bool {
 }
 
 // Get implements backend. Its error is errOpen if the guarded backend was not asked.
-func (b *breaker) Get(ctx context.Context, key string) (entry []byte, found bool, err error) {
-	entry, err = b.run(ctx, func(ctx context.Context) (entry []byte, err error) {
-		entry, found, err = b.backend.Get(ctx, key)
-		return entry, err
+func (b *breaker) Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error) {
+	err = b.run(ctx, func(ctx context.Context) (err error) {
+		entries, lease, err = b.backend.Get(ctx, keys...)
+		return err
 	})
-	return entry, found, err
+	return entries, lease, err
 }
 
-// SetIfNewer implements backend. Its error is errOpen if the guarded backend was not asked.
-func (b *breaker) SetIfNewer(ctx context.Context, key string, entry []byte, ttl time.Duration) error {
-	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
-		return nil, b.backend.SetIfNewer(ctx, key, entry, ttl)
-	})
+// Set implements backend. What has to be stored is tried in any case: other services may have seen already that the
+// backend is back, and would go on to believe what is there. For the rest, the error is errOpen if the guarded backend
+// was not asked.
+func (b *breaker) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
+	set := func(ctx context.Context) error { return b.backend.Set(ctx, lease, writes...) }
+	err := b.run(ctx, set)
+	if errors.Is(err, errOpen) && entry.Must(writes) {
+		return set(context.WithoutCancel(ctx))
+	}
 	return err
 }
 
 // Remove implements backend. Its error is errOpen if the guarded backend was not asked.
 func (b *breaker) Remove(ctx context.Context, key string, entry []byte) error {
-	_, err := b.run(ctx, func(ctx context.Context) ([]byte, error) {
-		return nil, b.backend.Remove(ctx, key, entry)
-	})
-	return err
+	return b.run(ctx, func(ctx context.Context) error { return b.backend.Remove(ctx, key, entry) })
 }
 
 // changed logs the beginning and the end of an outage, and nothing of the probes in between.
@@ -103,16 +106,16 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 // run gives the operation a context that the caller cannot cancel. A caller who gives up says nothing about the
 // backend, so many of them must not open the circuit; and a write to the backend belongs to what the store has
 // committed, whoever still waits for it.
-func (b *breaker) run(ctx context.Context, operation func(context.Context) ([]byte, error)) ([]byte, error) {
-	entry, err := b.circuit.Execute(func() ([]byte, error) {
-		entry, err := operation(context.WithoutCancel(ctx))
+func (b *breaker) run(ctx context.Context, operation func(context.Context) error) error {
+	_, err := b.circuit.Execute(func() (struct{}, error) {
+		err := operation(context.WithoutCancel(ctx))
 		if err != nil {
 			b.failure.Store(&err)
 		}
-		return entry, err
+		return struct{}{}, err
 	})
 	if errors.Is(err, gobreaker.ErrOpenState) || errors.Is(err, gobreaker.ErrTooManyRequests) {
-		return nil, errOpen
+		return errOpen
 	}
-	return entry, err
+	return err
 }

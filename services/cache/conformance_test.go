@@ -2,31 +2,40 @@ package cache
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
 // conformance is what every backend must do. Open gives an empty one; expire lets so much time pass for its entries.
 func conformance(t *testing.T, open func(t *testing.T) (b backend, expire func(after time.Duration))) {
 	t.Helper()
 	cases := map[string]func(*testing.T, backend){
-		"nothing is found where nothing was set":   nothingIsNotFound,
-		"what was set is found":                    setIsFound,
-		"older does not replace newer":             olderDoesNotReplace,
-		"the same version does not replace":        sameDoesNotReplace,
-		"newer replaces older":                     newerReplaces,
-		"versions compare as numbers":              versionsAreNumbers,
-		"an entry without a version is refused":    shortIsRefused,
-		"keys are apart":                           keysAreApart,
-		"entries are any bytes":                    entriesAreBytes,
-		"entries are copies":                       entriesAreCopies,
-		"concurrent sets end with the newest":      newestWins,
-		"remove deletes the entry":                 removeDeletes,
-		"remove leaves another entry":              removeLeavesOthers,
-		"remove of nothing is not an error":        removeOfNothing,
-		"what was removed may be set to any older": removedMayBeOlder,
+		"nothing is found where nothing was set":    nothingIsNotFound,
+		"what was set is found":                     setIsFound,
+		"lower does not replace higher":             lowerDoesNotReplace,
+		"the same rank does not replace":            sameDoesNotReplace,
+		"higher replaces lower":                     higherReplaces,
+		"ranks compare as numbers":                  ranksAreNumbers,
+		"an entry without a rank is refused":        shortIsRefused,
+		"keys are apart":                            keysAreApart,
+		"several keys are read in their order":      orderIsKept,
+		"several writes are one step":               writesAreOneStep,
+		"entries are any bytes":                     entriesAreBytes,
+		"entries are copies":                        entriesAreCopies,
+		"concurrent sets end with the highest":      highestWins,
+		"remove deletes the entry":                  removeDeletes,
+		"remove leaves another entry":               removeLeavesOthers,
+		"remove of nothing is not an error":         removeOfNothing,
+		"what was removed may be set to any lower":  removedMayBeLower,
+		"a lease stands while nothing happens":      leaseStands,
+		"what is no lease never stands":             noLeaseNeverStands,
+		"without a lease, some is better than none": outdatedIsStored,
 	}
 	for name, check := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -61,7 +70,7 @@ func setIsFound(t *testing.T, b backend) {
 	wantEntry(t, b, "key", entryOf(1, "a"))
 }
 
-func olderDoesNotReplace(t *testing.T, b backend) {
+func lowerDoesNotReplace(t *testing.T, b backend) {
 	set(t, b, "key", entryOf(2, "new"))
 	set(t, b, "key", entryOf(1, "old"))
 	wantEntry(t, b, "key", entryOf(2, "new"))
@@ -73,25 +82,31 @@ func sameDoesNotReplace(t *testing.T, b backend) {
 	wantEntry(t, b, "key", entryOf(2, "first"))
 }
 
-func newerReplaces(t *testing.T, b backend) {
+func higherReplaces(t *testing.T, b backend) {
 	set(t, b, "key", entryOf(1, "old"))
 	set(t, b, "key", entryOf(2, "new"))
 	wantEntry(t, b, "key", entryOf(2, "new"))
 }
 
-// versionsAreNumbers takes pairs that a comparison of text, of signed bytes or of single bytes would get wrong.
-func versionsAreNumbers(t *testing.T, b backend) {
-	ascending := []uint64{1, 9, 10, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, 1 << 32, 1<<53 - 1, 1 << 53}
-	for _, version := range ascending {
-		set(t, b, "key", entryOf(version, "now"))
-		set(t, b, "key", entryOf(version-1, "before"))
-		wantEntry(t, b, "key", entryOf(version, "now"))
+// ranksAreNumbers takes pairs that a comparison of text, of signed bytes or of single bytes would get wrong.
+func ranksAreNumbers(t *testing.T, b backend) {
+	ascending := []uint64{1, 9, 10, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, 1 << 32, doubtRank, tombstoneRank, 1 << 53}
+	for _, rank := range ascending {
+		set(t, b, "key", entryOf(rank, "now"))
+		set(t, b, "key", entryOf(rank-1, "before"))
+		wantEntry(t, b, "key", entryOf(rank, "now"))
 	}
 }
 
 func shortIsRefused(t *testing.T, b backend) {
-	if err := b.SetIfNewer(t.Context(), "key", []byte("1234567"), time.Minute); err == nil {
-		t.Error("an entry of seven bytes was taken")
+	short, long := []byte("1234567"), entryOf(1, "a")
+	for _, write := range []entry.Write{
+		{Key: "key", Entry: short, TTL: time.Minute},
+		{Key: "key", Entry: long, Outdated: short, TTL: time.Minute},
+	} {
+		if err := b.Set(t.Context(), leaseOf(t, b), write); err == nil {
+			t.Error("an entry of seven bytes was taken")
+		}
 	}
 	wantNothing(t, b)
 }
@@ -99,8 +114,45 @@ func shortIsRefused(t *testing.T, b backend) {
 func keysAreApart(t *testing.T, b backend) {
 	set(t, b, "user:{a}", entryOf(5, "a"))
 	set(t, b, "user:{b}", entryOf(1, "b"))
+	set(t, b, "session:{a}:c", entryOf(2, "c"))
 	wantEntry(t, b, "user:{a}", entryOf(5, "a"))
 	wantEntry(t, b, "user:{b}", entryOf(1, "b"))
+	wantEntry(t, b, "session:{a}:c", entryOf(2, "c"))
+}
+
+func orderIsKept(t *testing.T, b backend) {
+	set(t, b, "a:{x}", entryOf(1, "a"))
+	set(t, b, "c:{x}", entryOf(1, "c"))
+	got, _, err := b.Get(t.Context(), "c:{x}", "b:{x}", "a:{x}")
+	if err != nil || len(got) != 3 {
+		t.Fatalf("get: %q, error %v", got, err)
+	}
+	if !bytes.Equal(got[0], entryOf(1, "c")) || got[1] != nil || !bytes.Equal(got[2], entryOf(1, "a")) {
+		t.Errorf("get: %q", got)
+	}
+}
+
+func writesAreOneStep(t *testing.T, b backend) {
+	const last = 300
+	var written atomic.Bool
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		defer written.Store(true)
+		for rank := range uint64(last) {
+			user, session := always("a:{x}", entryOf(rank, "")), always("b:{x}", entryOf(rank, ""))
+			if err := b.Set(t.Context(), "", user, session); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for !written.Load() {
+		got, _, err := b.Get(t.Context(), "a:{x}", "b:{x}")
+		if err != nil || !bytes.Equal(got[0], got[1]) {
+			t.Errorf("one write was seen without the other: %x, error %v", got, err)
+			break
+		}
+	}
+	wg.Wait()
 }
 
 func entriesAreBytes(t *testing.T, b backend) {
@@ -122,16 +174,16 @@ func entriesAreCopies(t *testing.T, b backend) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear(got)
+	clear(got[0])
 	wantEntry(t, b, "key", entryOf(1, "a"))
 }
 
-func newestWins(t *testing.T, b backend) {
+func highestWins(t *testing.T, b backend) {
 	const writers = 50
 	var wg sync.WaitGroup
-	for version := range uint64(writers) {
+	for rank := range uint64(writers) {
 		wg.Go(func() {
-			if err := b.SetIfNewer(t.Context(), "key", entryOf(version, "x"), time.Minute); err != nil {
+			if err := b.Set(t.Context(), "", always("key", entryOf(rank, "x"))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -156,44 +208,110 @@ func removeLeavesOthers(t *testing.T, b backend) {
 
 func removeOfNothing(t *testing.T, b backend) { remove(t, b, "key", entryOf(1, "a")) }
 
-func removedMayBeOlder(t *testing.T, b backend) {
+func removedMayBeLower(t *testing.T, b backend) {
 	set(t, b, "key", entryOf(9, "a"))
 	remove(t, b, "key", entryOf(9, "a"))
 	set(t, b, "key", entryOf(1, "b"))
 	wantEntry(t, b, "key", entryOf(1, "b"))
 }
 
-func entryOf(version uint64, content string) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, version), content...)
+func leaseStands(t *testing.T, b backend) {
+	_, read, err := b.Get(t.Context(), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, lease := range []entry.Lease{read, b.Lease()} {
+		rank := uint64(i + 1)
+		if err := b.Set(t.Context(), lease, entry.Write{Key: "key", Entry: entryOf(rank, "a"), TTL: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+		wantEntry(t, b, "key", entryOf(rank, "a"))
+	}
 }
 
-// set stores an entry for a minute.
-func set(t *testing.T, b backend, key string, entry []byte) {
+func noLeaseNeverStands(t *testing.T, b backend) {
+	write := entry.Write{Key: "key", Entry: entryOf(2, "a"), TTL: time.Minute}
+	for _, lease := range []entry.Lease{"", "never given"} {
+		if err := b.Set(t.Context(), lease, write); err != nil {
+			t.Errorf("lease %q: %v", lease, err)
+		}
+	}
+	wantNothing(t, b)
+}
+
+func outdatedIsStored(t *testing.T, b backend) {
+	fill := entry.Write{Key: "a:{x}", Entry: entryOf(2, "a"), TTL: time.Minute}
+	change := entry.Write{Key: "key:{x}", Entry: entryOf(2, "a"), Outdated: entryOf(1, ""), TTL: time.Minute}
+	if err := b.Set(t.Context(), "", fill, change); err != nil {
+		t.Fatal(err)
+	}
+	wantEntry(t, b, "key:{x}", entryOf(1, ""))
+	wantNoEntry(t, b, "a:{x}")
+	if err := b.Set(t.Context(), leaseOf(t, b), fill, change); err != nil {
+		t.Fatal(err)
+	}
+	wantEntry(t, b, "key:{x}", entryOf(2, "a"))
+	wantEntry(t, b, "a:{x}", entryOf(2, "a"))
+}
+
+func entryOf(rank uint64, content string) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, rank), content...)
+}
+
+func always(key string, held []byte) entry.Write {
+	return entry.Write{Key: key, Entry: held, Outdated: held, TTL: time.Minute}
+}
+
+// leaseOf gives a lease of now.
+func leaseOf(t *testing.T, b backend) entry.Lease {
 	t.Helper()
-	if err := b.SetIfNewer(t.Context(), key, entry, time.Minute); err != nil {
+	_, lease, err := b.Get(t.Context(), "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return lease
+}
+
+// set stores an entry for a minute, in any case.
+func set(t *testing.T, b backend, key string, held []byte) {
+	t.Helper()
+	if err := b.Set(t.Context(), "", always(key, held)); err != nil {
 		t.Fatalf("set %s: %v", key, err)
 	}
 }
 
-func remove(t *testing.T, b backend, key string, entry []byte) {
+func remove(t *testing.T, b backend, key string, held []byte) {
 	t.Helper()
-	if err := b.Remove(t.Context(), key, entry); err != nil {
+	if err := b.Remove(t.Context(), key, held); err != nil {
 		t.Fatalf("remove %s: %v", key, err)
 	}
 }
 
+// get gives what is under a key.
+func get(ctx context.Context, b backend, key string) ([]byte, error) {
+	entries, _, err := b.Get(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	return entries[0], nil
+}
+
 func wantEntry(t *testing.T, b backend, key string, want []byte) {
 	t.Helper()
-	got, found, err := b.Get(t.Context(), key)
-	if err != nil || !found || !bytes.Equal(got, want) {
-		t.Fatalf("get %s: %q, found %t, error %v; want %q", key, got, found, err, want)
+	if got, err := get(t.Context(), b, key); err != nil || !bytes.Equal(got, want) {
+		t.Fatalf("get %s: %q, error %v; want %q", key, got, err, want)
+	}
+}
+
+func wantNoEntry(t *testing.T, b backend, key string) {
+	t.Helper()
+	if got, err := get(t.Context(), b, key); err != nil || got != nil {
+		t.Fatalf("get %s: %q, error %v; want nothing", key, got, err)
 	}
 }
 
 // wantNothing insists that there is nothing under "key".
 func wantNothing(t *testing.T, b backend) {
 	t.Helper()
-	if got, found, err := b.Get(t.Context(), "key"); err != nil || found {
-		t.Fatalf("get: %q, found %t, error %v; want nothing", got, found, err)
-	}
+	wantNoEntry(t, b, "key")
 }

@@ -2,70 +2,171 @@ package cache
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
-// versionLength is the length of the version that an entry begins with, in bytes.
-const versionLength = 8
+// maxLeaseTime bounds how long an answer of the store may take that is kept: no call takes longer. What is put in any
+// case lives longer than this, or an answer that is older could come after it is gone.
+const maxLeaseTime = 10 * time.Second
 
-// entries keeps users in a backend. Nothing that goes wrong there is an error here: what cannot be had is a miss, what
-// cannot be kept is not kept.
+// entries keeps users and sessions in a backend. Nothing that goes wrong there is an error here: what cannot be had is
+// a miss, what cannot be kept is not kept, and what has to be kept and cannot is owed.
 type entries struct {
-	backend  backend
-	ttl      time.Duration
-	failures *sparseLog
-	refusals *sparseLog
+	backend   backend
+	owed      *owed
+	ttl       time.Duration
+	leaseTime time.Duration
+	now       func() time.Time
+	failures  *sparseLog
+	refusals  *sparseLog
 }
 
 func newEntries(kept backend, ttl time.Duration, log *slog.Logger) *entries {
 	return &entries{
-		backend:  kept,
-		ttl:      ttl,
-		failures: newSparseLog(log, "an operation of the cache backend failed"),
-		refusals: newSparseLog(log, "a cache entry is not what was put there; it is removed"),
+		backend:   kept,
+		owed:      newOwed(kept, ttl+ttl/10+maxLeaseTime, log),
+		ttl:       ttl,
+		leaseTime: min(maxLeaseTime, ttl/2),
+		now:       time.Now,
+		failures:  newSparseLog(log, "an operation of the cache backend failed"),
+		refusals:  newSparseLog(log, "a cache entry is not what was put there; it is removed"),
 	}
 }
 
-// user gives the user with this id, and false if the cache does not have it.
-func (e *entries) user(ctx context.Context, id string) (*gatehousev1.User, bool) {
-	key := userKey(id)
-	entry, found, err := e.backend.Get(ctx, key)
+// lease is the right to keep what the store is asked for after it was given. The zero lease is the right to nothing.
+type lease struct {
+	kept  entry.Lease
+	until time.Time
+}
+
+// found is what the cache knows of an account: what it does not know is nil.
+type found struct {
+	authn.Account
+
+	ended bool // the session, by itself
+	lease lease
+}
+
+// account looks a user and a session up, in one round trip.
+func (e *entries) account(ctx context.Context, userID, sessionID string) found {
+	keys := []string{userKey(userID), sessionKey(userID, sessionID)}
+	if e.owed.any(keys...) {
+		return found{}
+	}
+	until := e.now().Add(e.leaseTime)
+	held, kept, err := e.backend.Get(ctx, keys...)
 	if err != nil {
 		e.failed(ctx, err)
-		return nil, false
+		return found{}
 	}
-	if !found {
-		return nil, false
+	f := found{lease: lease{kept: kept, until: until}}
+	if held[0] != nil {
+		f.User, err = decodeUser(held[0], userID)
+		e.refuse(ctx, keys[0], held[0], err)
 	}
-	user, err := decode(entry, id)
-	if err != nil {
-		// Removed, and not only overwritten by what the store says: a bad entry may bear any version, and set-if-newer
-		// would then keep it.
-		e.refusals.report(ctx, fmt.Errorf("entry %s: %w", key, err))
-		if err := e.backend.Remove(ctx, key, entry); err != nil {
-			e.failed(ctx, err)
-		}
-		return nil, false
+	if held[1] != nil {
+		f.Session, f.ended, err = decodeSession(held[1], userID, sessionID)
+		e.refuse(ctx, keys[1], held[1], err)
 	}
-	return user, true
+	return f
 }
 
-// keep stores a user as the store has just given it, unless a newer version is there.
-func (e *entries) keep(ctx context.Context, user *gatehousev1.User) {
-	entry, err := encode(user)
-	if err == nil {
-		err = e.backend.SetIfNewer(ctx, userKey(user.GetId()), entry, jitter(e.ttl))
+// refuse removes an entry that cannot be read. Overwriting it by what the store says is not enough: a bad entry may
+// bear any rank.
+func (e *entries) refuse(ctx context.Context, key string, held []byte, reason error) {
+	if reason == nil {
+		return
 	}
+	e.refusals.report(ctx, fmt.Errorf("entry %s: %w", key, reason))
+	if err := e.backend.Remove(ctx, key, held); err != nil {
+		e.failed(ctx, err)
+	}
+}
+
+// ask gives a lease for what the store is about to be asked.
+func (e *entries) ask() lease {
+	return lease{kept: e.backend.Lease(), until: e.now().Add(e.leaseTime)}
+}
+
+// fill keeps what a read of the store gave, or what the store has made, of which nothing older can be known. Either may
+// be nil.
+func (e *entries) fill(ctx context.Context, under lease, user *gatehousev1.User, session *gatehousev1.Session) {
+	writes := e.writes(ctx, user, session)
+	for i := range writes {
+		writes[i].Outdated = nil
+	}
+	e.set(ctx, under, writes)
+}
+
+// change keeps what the store has committed. What is older is not found afterwards, whether or not the lease stands.
+// Either may be nil.
+func (e *entries) change(ctx context.Context, under lease, user *gatehousev1.User, session *gatehousev1.Session) {
+	e.set(ctx, under, e.writes(ctx, user, session))
+}
+
+// end keeps it that the session has ended, and the user, if any, whom the store has changed with it.
+func (e *entries) end(ctx context.Context, under lease, userID, sessionID string, user *gatehousev1.User) {
+	ended, err := tombstone(userID, sessionID)
 	if err != nil {
+		e.failed(ctx, err)
+		return
+	}
+	e.set(ctx, under, append(e.writes(ctx, user, nil), e.always(sessionKey(userID, sessionID), ended)))
+}
+
+// doubt forgets a user and a session that the store may have changed, and learns neither anew until all that may be on
+// its way is over. An empty session id stands for none.
+func (e *entries) doubt(ctx context.Context, userID, sessionID string) {
+	writes := []entry.Write{e.always(userKey(userID), doubt())}
+	if sessionID != "" {
+		writes = append(writes, e.always(sessionKey(userID, sessionID), doubt()))
+	}
+	e.set(ctx, lease{}, writes)
+}
+
+func (e *entries) writes(ctx context.Context, user *gatehousev1.User, session *gatehousev1.Session) []entry.Write {
+	writes := make([]entry.Write, 0, 2)
+	add := func(key string, of record) {
+		current, outdated, err := encode(of)
+		if err != nil {
+			e.failed(ctx, err)
+			return
+		}
+		writes = append(writes, entry.Write{Key: key, Entry: current, Outdated: outdated, TTL: jitter(e.ttl)})
+	}
+	if user != nil {
+		add(userKey(user.GetId()), user)
+	}
+	if session != nil {
+		add(sessionKey(session.GetUserId(), session.GetId()), session)
+	}
+	return writes
+}
+
+func (e *entries) always(key string, held []byte) entry.Write {
+	return entry.Write{Key: key, Entry: held, Outdated: held, TTL: jitter(e.ttl)}
+}
+
+func (e *entries) set(ctx context.Context, under lease, writes []entry.Write) {
+	if len(writes) == 0 {
+		return
+	}
+	if !e.now().Before(under.until) {
+		under.kept = ""
+	}
+	if under.kept == "" && !entry.Must(writes) {
+		return
+	}
+	if err := e.backend.Set(ctx, under.kept, writes...); err != nil {
+		e.owed.add(ctx, writes)
 		e.failed(ctx, err)
 	}
 }
@@ -76,45 +177,8 @@ func (e *entries) failed(ctx context.Context, err error) {
 	}
 }
 
-// userKey is the key of a user's entry. The braces make the id the hash tag: all keys of one user are in one slot of a
-// Redis Cluster.
-func userKey(id string) string { return "user:{" + id + "}" }
-
 // jitter spreads the ends of entries that were made together over a fifth of ttl, so that they are not all asked for
 // again at once.
 func jitter(ttl time.Duration) time.Duration {
 	return ttl - ttl/10 + rand.N(ttl/5+1) //nolint:gosec // nobody gains by guessing it
-}
-
-// encode makes the entry of a user: the version, then the protobuf message, which has no secret in it.
-func encode(user *gatehousev1.User) ([]byte, error) {
-	if user.GetId() == "" || user.GetVersion() < 1 {
-		return nil, errors.New("a user without id or version is not kept")
-	}
-	entry := binary.BigEndian.AppendUint64(nil, uint64(user.GetVersion())) //nolint:gosec // it is not negative
-	entry, err := proto.MarshalOptions{}.MarshalAppend(entry, user)
-	if err != nil {
-		return nil, fmt.Errorf("marshal user %s: %w", user.GetId(), err)
-	}
-	return entry, nil
-}
-
-// decode reads an entry and refuses one that encode would not have made of the user with this id: another user's
-// above all. That the version stands in it twice shows an entry that was cut where its message still parses.
-func decode(entry []byte, id string) (*gatehousev1.User, error) {
-	if len(entry) < versionLength {
-		return nil, fmt.Errorf("it has %d bytes", len(entry))
-	}
-	user := new(gatehousev1.User)
-	if err := proto.Unmarshal(entry[versionLength:], user); err != nil {
-		return nil, errors.New("it holds no user") // without the parser's words, which could quote the entry
-	}
-	version := int64(binary.BigEndian.Uint64(entry)) //nolint:gosec // what is too large becomes negative and is refused
-	switch {
-	case user.GetId() != id:
-		return nil, errors.New("it holds another user")
-	case version < 1, user.GetVersion() != version:
-		return nil, errors.New("its versions differ")
-	}
-	return user, nil
 }

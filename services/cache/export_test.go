@@ -2,19 +2,41 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
 
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 )
 
-// NewCounting is New with a memory backend that counts how often it is asked for an entry.
+// NewCounting is New with a memory backend that counts how often it is asked for entries.
 func NewCounting(
 	cfg Config, store grpc.ClientConnInterface, log *slog.Logger, gets *atomic.Int64,
 ) (*Service, error) {
 	return newService(cfg, countingBackend{backend: memorybackend.New(memoryBytes, nil), gets: gets}, store, log)
+}
+
+// NewDead is New with a backend that fails whatever is asked of it, and counts how often that is.
+func NewDead(cfg Config, store grpc.ClientConnInterface, log *slog.Logger, asked *atomic.Int64) (*Service, error) {
+	return newService(cfg, deadBackend{asked: asked}, store, log)
+}
+
+type deadBackend struct{ asked *atomic.Int64 }
+
+func (d deadBackend) Get(context.Context, ...string) ([][]byte, entry.Lease, error) {
+	return nil, "", d.fail()
+}
+func (d deadBackend) Lease() entry.Lease                                     { return "" }
+func (d deadBackend) Set(context.Context, entry.Lease, ...entry.Write) error { return d.fail() }
+func (d deadBackend) Remove(context.Context, string, []byte) error           { return d.fail() }
+func (d deadBackend) Close() error                                           { return nil }
+
+func (d deadBackend) fail() error {
+	d.asked.Add(1)
+	return errors.New("it is dead")
 }
 
 type countingBackend struct {
@@ -23,7 +45,7 @@ type countingBackend struct {
 	gets *atomic.Int64
 }
 
-func (c countingBackend) Get(ctx context.Context, key string) (entry []byte, found bool, err error) {
+func (c countingBackend) Get(ctx context.Context, keys ...string) ([][]byte, entry.Lease, error) {
 	defer c.gets.Add(1)
-	return c.backend.Get(ctx, key)
+	return c.backend.Get(ctx, keys...)
 }

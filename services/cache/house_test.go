@@ -2,21 +2,18 @@ package cache_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-	"github.com/google/uuid"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
@@ -24,7 +21,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
-	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/services/cache"
 )
 
@@ -34,154 +30,30 @@ const (
 	password = "correct horse battery staple"
 )
 
+const (
+	sessionEnded   = gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED
+	sessionExpired = gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED
+	tokenReused    = gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED
+	unavailable    = gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE
+)
+
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fakeStore is a store in memory. It counts reads and tells what it was asked.
-type fakeStore struct {
-	gatehousev1.UnsafeUserServiceServer
-	gatehousev1.UnsafeSessionServiceServer
-	gatehousev1.UnsafeKeyServiceServer
-
-	private ed25519.PrivateKey
-	public  *gatehousev1.Key
-
-	mu     sync.Mutex
-	users  map[string]*gatehousev1.User
-	reads  int
-	asked  []string                                      // the ids of the reads
-	onRead func(ctx context.Context, token string) error // runs in each read, before it answers
-}
-
-func newFakeStore(t *testing.T) *fakeStore {
-	t.Helper()
-	public, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := jwk.FromPublic(public)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &fakeStore{private: private, public: key, users: map[string]*gatehousev1.User{}}
-}
-
-func (s *fakeStore) ListKeys(
-	context.Context, *gatehousev1.ListKeysRequest,
-) (*gatehousev1.ListKeysResponse, error) {
-	return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{s.public}}, nil
-}
-
-func (s *fakeStore) CreateUser(
-	_ context.Context, req *gatehousev1.CreateUserRequest,
-) (*gatehousev1.CreateUserResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, user := range s.users {
-		if user.GetEmail() == req.GetEmail() {
-			return nil, apierr.EmailTaken()
-		}
-	}
-	user := &gatehousev1.User{
-		Id: uuid.Must(uuid.NewV7()).String(), Email: req.GetEmail(), FullName: req.GetFullName(), Version: 1,
-	}
-	s.users[user.GetId()] = user
-	return &gatehousev1.CreateUserResponse{User: proto.CloneOf(user)}, nil
-}
-
-func (s *fakeStore) ReadUser(
-	ctx context.Context, req *gatehousev1.ReadUserRequest,
-) (*gatehousev1.ReadUserResponse, error) {
-	s.mu.Lock()
-	s.reads++
-	s.asked = append(s.asked, req.GetId())
-	onRead := s.onRead
-	s.mu.Unlock()
-	if onRead != nil {
-		var token string
-		if values := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey); len(values) == 1 {
-			token = values[0]
-		}
-		if err := onRead(ctx, token); err != nil {
-			return nil, err
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	user, ok := s.users[req.GetId()]
-	if !ok {
-		return nil, apierr.UserNotFound()
-	}
-	return &gatehousev1.ReadUserResponse{User: proto.CloneOf(user)}, nil
-}
-
-func (s *fakeStore) CreateSession(
-	_ context.Context, req *gatehousev1.CreateSessionRequest,
-) (*gatehousev1.CreateSessionResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, user := range s.users {
-		if user.GetEmail() == req.GetEmail() && req.GetPassword() == password {
-			return &gatehousev1.CreateSessionResponse{
-				AccessToken: s.token(user.GetId()), TokenType: "Bearer", ExpiresIn: 900, SessionId: uuid.NewString(),
-			}, nil
-		}
-	}
-	return nil, apierr.InvalidCredentials()
-}
-
-// put adds a user without the cache's knowing, and gives the id.
-func (s *fakeStore) put(email string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	id := uuid.Must(uuid.NewV7()).String()
-	s.users[id] = &gatehousev1.User{Id: id, Email: email, FullName: "Ada Lovelace", Version: 1}
-	return id
-}
-
-func (s *fakeStore) user(id string) *gatehousev1.User {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return proto.CloneOf(s.users[id])
-}
-
-func (s *fakeStore) readCount() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.reads
-}
-
-func (s *fakeStore) hook(onRead func(ctx context.Context, token string) error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.onRead = onRead
-}
-
-// token issues an access token, each time another one.
-func (s *fakeStore) token(userID string) string {
-	now := time.Now()
-	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
-		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: issuer, Subject: userID, Audience: jwt.ClaimStrings{audience}, ID: uuid.NewString(),
-			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(15 * time.Minute)),
-		},
-		SessionID: uuid.NewString(),
-	})
-	token.Header["kid"], token.Header["typ"] = s.public.GetKid(), authn.TokenType
-	signed, err := token.SignedString(s.private)
-	if err != nil {
-		panic(err)
-	}
-	return signed
-}
-
-// house is a cache service between a client and a fake store.
-type house struct {
-	store    *fakeStore
+// front is a cache service, and clients of it.
+type front struct {
 	users    gatehousev1.UserServiceClient
 	sessions gatehousev1.SessionServiceClient
 	conn     *grpc.ClientConn
-	service  *cache.Service
 	logged   *logBuffer
+}
+
+// house is cache services between clients and a fake store. What it does itself it does by the first.
+type house struct {
+	*front
+
+	store  *fakeStore
+	others []*front
+	own    map[string]string // a token of each user, by user id
 }
 
 func config(redisURL string) cache.Config {
@@ -190,54 +62,81 @@ func config(redisURL string) cache.Config {
 
 func newHouse(t *testing.T, cfg cache.Config) *house {
 	t.Helper()
-	return openHouse(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	return newTown(t, cfg, 1)
+}
+
+// newTown gives a house of several cache services.
+func newTown(t *testing.T, cfg cache.Config, fronts int) *house {
+	t.Helper()
+	return openHouse(t, fronts, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(cfg, store, log)
 	})
 }
 
-// newCountingHouse gives a house on a memory backend, and how often that is asked for an entry. Nothing times out there
+// newCountingHouse gives a house on a memory backend, and how often that is asked for entries. Nothing times out there
 // and no breaker opens, however busy the machine is.
 func newCountingHouse(t *testing.T) (*house, *atomic.Int64) {
 	t.Helper()
 	gets := new(atomic.Int64)
-	return openHouse(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	return openHouse(t, 1, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.NewCounting(config(""), store, log, gets)
 	}), gets
 }
 
 func openHouse(
-	t *testing.T, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
+	t *testing.T, fronts int, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
 ) *house {
 	t.Helper()
-	h := &house{store: newFakeStore(t), logged: new(logBuffer)}
+	h := &house{store: newFakeStore(t), own: map[string]string{}}
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer()
+	server := grpc.NewServer(grpc.UnaryInterceptor(tell))
 	gatehousev1.RegisterUserServiceServer(server, h.store)
 	gatehousev1.RegisterSessionServiceServer(server, h.store)
 	gatehousev1.RegisterKeyServiceServer(server, h.store)
-	serve(t, func(ctx context.Context) error {
+	run(t, func(ctx context.Context) error {
 		return grpcx.ServeUntil(ctx, server, listener, func() {})
 	})
-	storeConn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
-	if err != nil {
-		t.Fatal(err)
+	for range fronts {
+		storeConn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = storeConn.Close() })
+		h.others = append(h.others, newFront(t, storeConn, open))
 	}
-	t.Cleanup(func() { _ = storeConn.Close() })
-
-	log := slog.New(slog.NewJSONHandler(h.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	h.service, err = open(storeConn, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	front := bufconn.Listen(1 << 20)
-	serve(t, func(ctx context.Context) error { return h.service.Run(ctx, front) })
-	h.conn = dial(t, front)
-	h.users, h.sessions = gatehousev1.NewUserServiceClient(h.conn), gatehousev1.NewSessionServiceClient(h.conn)
+	h.front = h.others[0]
 	return h
 }
 
-// serve runs a server until the test ends, and fails the test if it ends otherwise than it was told to.
-func serve(t *testing.T, run func(context.Context) error) {
+// tell gives errors the form that they have from the store.
+func tell(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+	response, err := handle(ctx, req)
+	if err != nil {
+		return nil, apierr.Status(err).Err()
+	}
+	return response, nil
+}
+
+func newFront(
+	t *testing.T, store grpc.ClientConnInterface,
+	open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
+) *front {
+	t.Helper()
+	f := &front{logged: new(logBuffer)}
+	log := slog.New(slog.NewJSONHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	service, err := open(store, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener := bufconn.Listen(1 << 20)
+	run(t, func(ctx context.Context) error { return service.Run(ctx, listener) })
+	f.conn = dial(t, listener)
+	f.users, f.sessions = gatehousev1.NewUserServiceClient(f.conn), gatehousev1.NewSessionServiceClient(f.conn)
+	return f
+}
+
+// run runs a server until the test ends, and fails the test if it ends otherwise than it was told to.
+func run(t *testing.T, run func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -268,15 +167,51 @@ func as(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, authn.AuthorizationKey, "Bearer "+token)
 }
 
-// read reads a user's own profile and insists on the right answer.
+// me reads the profile of whom the token is of.
+func (f *front) me(ctx context.Context, token string) (*gatehousev1.User, error) {
+	response, err := f.users.ReadUser(as(ctx, token), &gatehousev1.ReadUserRequest{Id: authn.Me})
+	return response.GetUser(), err
+}
+
+// wantIn insists that the session of the token is let in, and that nothing old is shown.
+func (f *front) wantIn(t *testing.T, s *fakeStore, token string) {
+	t.Helper()
+	session := s.session(token)
+	user, err := f.me(t.Context(), token)
+	if want := s.user(session.GetUserId()); err != nil || !proto.Equal(user, want) {
+		t.Fatalf("read: %v, error %v, want %v", user, err, want)
+	}
+	response, err := f.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current})
+	session.Current = true
+	if err != nil || !proto.Equal(response.GetSession(), session) {
+		t.Fatalf("introspect: %v, error %v, want %v", response.GetSession(), err, session)
+	}
+}
+
+// wantOut insists that the session of the token is refused.
+func (f *front) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
+	t.Helper()
+	_, err := f.me(t.Context(), token)
+	wantError(t, err, codes.Unauthenticated, reason)
+}
+
+// wantOut insists that all cache services refuse the token.
+func (h *house) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
+	t.Helper()
+	for _, f := range h.others {
+		f.wantOut(t, token, reason)
+	}
+}
+
+// read reads a user's own profile, in a session that is always the same, and insists on the right answer.
 func (h *house) read(t *testing.T, id string) {
 	t.Helper()
-	response, err := h.users.ReadUser(as(t.Context(), h.store.token(id)), &gatehousev1.ReadUserRequest{Id: authn.Me})
-	if err != nil {
-		t.Fatalf("read user %s: %v", id, err)
+	if h.own[id] == "" {
+		h.own[id] = h.store.token(id)
 	}
-	if want := h.store.user(id); !proto.Equal(response.GetUser(), want) {
-		t.Fatalf("read user %s: %v, want %v", id, response.GetUser(), want)
+	user, err := h.me(t.Context(), h.own[id])
+	if want := h.store.user(id); err != nil || !proto.Equal(user, want) {
+		t.Fatalf("read user %s: %v, error %v, want %v", id, user, err, want)
 	}
 }
 
@@ -285,6 +220,14 @@ func (h *house) wantReads(t *testing.T, want int) {
 	t.Helper()
 	if got := h.store.readCount(); got != want {
 		t.Fatalf("the store has served %d reads, want %d", got, want)
+	}
+}
+
+func wantError(t *testing.T, err error, code codes.Code, reason gatehousev1.ErrorReason) {
+	t.Helper()
+	st := status.Convert(err)
+	if st.Code() != code || apierr.ReasonOf(st) != reason {
+		t.Errorf("error %v, want %s with %s", err, code, reason)
 	}
 }
 
@@ -305,19 +248,4 @@ func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return string(l.bytes)
-}
-
-// eventually polls until the condition holds and fails the test if it does not within a deadline.
-func eventually(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	ticker := time.NewTicker(5 * time.Millisecond)
-	defer ticker.Stop()
-	deadline := time.After(15 * time.Second)
-	for !condition() {
-		select {
-		case <-ticker.C:
-		case <-deadline:
-			t.Fatalf("it never came about that %s", what)
-		}
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 )
 
@@ -52,7 +53,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); runtime.Gosched() {
 		held = 0
 		for i := range written {
-			if _, found, _ := b.Get(t.Context(), fmt.Sprint("key", i)); found {
+			if found, _ := get(t.Context(), b, fmt.Sprint("key", i)); found != nil {
 				held++
 			}
 		}
@@ -61,4 +62,38 @@ func TestMemoryIsBounded(t *testing.T) {
 		}
 	}
 	t.Errorf("%d entries of %d bytes are held by a backend of %d", held, entryBytes, maxBytes)
+}
+
+// What is full may give up what was put last. So that the session had ended is known for as long as a fill may be on its
+// way that says otherwise.
+func TestMemoryRefusesFillsOlderThanAWriteThatItLost(t *testing.T) {
+	t.Parallel()
+	b, _ := openMemory(t, memoryBytes)
+	_, read, err := b.Get(t.Context(), "user:{x}", "session:{x}:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := b.Lease()
+	set(t, b, "session:{x}:1", entryOf(tombstoneRank, ""))
+	remove(t, b, "session:{x}:1", entryOf(tombstoneRank, "")) // as if it had been refused
+	for _, lease := range []entry.Lease{read, changed} {
+		fill := entry.Write{Key: "session:{x}:1", Entry: entryOf(2, "living"), TTL: time.Minute}
+		if err := b.Set(t.Context(), lease, fill); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantNoEntry(t, b, "session:{x}:1")
+}
+
+func TestMemoryFillsEndNoLease(t *testing.T) {
+	t.Parallel()
+	b, _ := openMemory(t, memoryBytes)
+	early, late := b.Lease(), b.Lease()
+	for rank, lease := range map[uint64]entry.Lease{2: late, 4: early} {
+		fill := entry.Write{Key: fmt.Sprint("session:{x}:", rank), Entry: entryOf(rank, ""), TTL: time.Minute}
+		if err := b.Set(t.Context(), lease, fill); err != nil {
+			t.Fatal(err)
+		}
+		wantEntry(t, b, fill.Key, fill.Entry)
+	}
 }

@@ -2,6 +2,8 @@ package cache_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"regexp"
 	"runtime"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
@@ -28,11 +31,38 @@ func (h *house) signUp(t *testing.T, email string) string {
 	return response.GetUser().GetId()
 }
 
-func TestSignUpWarmsTheCache(t *testing.T) {
+// logIn opens a session by this cache service.
+func (f *front) logIn(t *testing.T, email string) *gatehousev1.CreateSessionResponse {
+	t.Helper()
+	response, err := f.sessions.CreateSession(t.Context(),
+		&gatehousev1.CreateSessionRequest{Email: email, Password: password})
+	if err != nil {
+		t.Fatalf("log in: %v", err)
+	}
+	return response
+}
+
+// untilUsed reads until the cache answers.
+func (h *house) untilUsed(t *testing.T, id string) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
+		before := h.store.readCount()
+		h.read(t, id)
+		if h.store.readCount() != before {
+			return errors.New("the cache is not used again")
+		}
+		return nil
+	})
+}
+
+func TestSignUpAndLogInWarmTheCache(t *testing.T) {
 	t.Parallel()
 	h, _, _ := newRedisHouse(t)
-	h.read(t, h.signUp(t, "ada@example.com"))
-	h.wantReads(t, 0)
+	// The run of a Redis is known from the first use of it: until then nothing may be kept.
+	h.read(t, h.store.put("grace@example.com"))
+	h.signUp(t, "ada@example.com")
+	h.wantIn(t, h.store, h.logIn(t, "ada@example.com").GetAccessToken())
+	h.wantReads(t, 1)
 	_, err := h.users.CreateUser(t.Context(),
 		&gatehousev1.CreateUserRequest{Email: "ada@example.com", FullName: "Ada", Password: password})
 	wantError(t, err, codes.AlreadyExists, gatehousev1.ErrorReason_ERROR_REASON_EMAIL_TAKEN)
@@ -44,23 +74,19 @@ func TestRedisMayDieAndComeBack(t *testing.T) {
 	h, server, _ := newRedisHouse(t)
 	id := h.signUp(t, "ada@example.com")
 	h.read(t, id)
-	h.wantReads(t, 0)
+	h.wantReads(t, 1)
 
 	server.Kill()
 	for range reads {
 		h.read(t, id)
 	}
-	h.wantReads(t, reads)
+	h.wantReads(t, 1+reads)
 	h.read(t, h.signUp(t, "grace@example.com")) // Writes go through as well.
 
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the cache is used again", func() bool {
-		before := h.store.readCount()
-		h.read(t, id)
-		return h.store.readCount() == before
-	})
+	h.untilUsed(t, id)
 	h.wantFewWarnings(t)
 }
 
@@ -79,11 +105,7 @@ func TestRedisMayHang(t *testing.T) {
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the cache is used again", func() bool {
-		before := h.store.readCount()
-		h.read(t, id)
-		return h.store.readCount() == before
-	})
+	h.untilUsed(t, id)
 	h.wantFewWarnings(t)
 }
 
@@ -111,7 +133,10 @@ func TestPoisonIsNotServedAndHeals(t *testing.T) {
 			return client.Set(ctx, key, change(entry, others), redis.KeepTTL).Err()
 		}
 	}
-	newest := strings.Repeat("\xff", 8) // A version that nothing is newer than.
+	h, _, client := newRedisHouse(t)
+	newest := strings.Repeat("\xff", 8)  // A rank that nothing is higher than.
+	tombstone := "\x00\x1f" + newest[:6] // That of a session that has ended.
+	doubtful := tombstone[:7] + "\xfd"   // That of one that may have changed.
 	for name, poison := range map[string]poison{
 		"another type": func(ctx context.Context, client *redis.Client, key, _ string) error {
 			if err := client.Del(ctx, key).Err(); err != nil {
@@ -120,30 +145,43 @@ func TestPoisonIsNotServedAndHeals(t *testing.T) {
 			return client.LPush(ctx, key, "x").Err()
 		},
 		"nothing":               overwrite(func(string, string) string { return "" }),
-		"half a version":        overwrite(func(entry, _ string) string { return entry[:4] }),
-		"only a version":        overwrite(func(entry, _ string) string { return entry[:8] }),
+		"half a rank":           overwrite(func(entry, _ string) string { return entry[:4] }),
+		"only a rank":           overwrite(func(entry, _ string) string { return entry[:8] }),
 		"half a message":        overwrite(func(entry, _ string) string { return entry[:len(entry)/2] }),
-		"all but the version":   overwrite(func(entry, _ string) string { return entry[:len(entry)-2] }),
+		"all but the version":   overwrite(func(entry, _ string) string { return entry[:len(entry)-4] }),
 		"no message":            overwrite(func(entry, _ string) string { return entry[:8] + "\xff\xff\xff" }),
 		"no message, newest":    overwrite(func(string, string) string { return newest + "\xff\xff\xff" }),
-		"another user":          overwrite(func(_, other string) string { return other }),
-		"another user, newest":  overwrite(func(_, other string) string { return newest + other[8:] }),
-		"the same user, newest": overwrite(func(entry, _ string) string { return newest + entry[8:] }),
+		"another's":             overwrite(func(_, other string) string { return other }),
+		"another's, newest":     overwrite(func(_, other string) string { return newest + other[8:] }),
+		"another's, ended":      overwrite(func(_, other string) string { return tombstone + other[8:] }),
+		"the same, newest":      overwrite(func(entry, _ string) string { return newest + entry[8:] }),
+		"the same, ended":       overwrite(func(entry, _ string) string { return tombstone + entry[8:] }),
+		"the same, doubtful":    overwrite(func(entry, _ string) string { return doubtful + entry[8:] }),
+		"an end of nobody":      overwrite(func(string, string) string { return tombstone }),
+		"the end of all ranks":  overwrite(func(string, string) string { return newest }),
+		"the rank after doubts": overwrite(func(string, string) string { return tombstone[:7] + "\xfe" }),
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			h, _, client := newRedisHouse(t)
-			id, other := h.signUp(t, "ada@example.com"), h.signUp(t, "grace@example.com")
-			if err := poison(t.Context(), client, "user:{"+id+"}", "user:{"+other+"}"); err != nil {
-				t.Fatal(err)
-			}
-			h.read(t, id)
-			h.wantReads(t, 1)
-			h.read(t, id)
-			h.wantReads(t, 1)
-			h.read(t, other)
-			h.wantReads(t, 1)
-		})
+		for kind, key := range map[string]func(*gatehousev1.Session) string{
+			"user":    func(s *gatehousev1.Session) string { return "user:{" + s.GetUserId() + "}" },
+			"session": func(s *gatehousev1.Session) string { return "session:{" + s.GetUserId() + "}:" + s.GetId() },
+		} {
+			t.Run(kind+" "+name, func(t *testing.T) {
+				id, other := h.store.put("ada@example.com"), h.store.put("grace@example.com")
+				h.read(t, id)
+				h.read(t, other)
+				err := poison(t.Context(), client, place(t, client, key(h.store.session(h.own[id]))),
+					place(t, client, key(h.store.session(h.own[other]))))
+				if err != nil {
+					t.Fatal(err)
+				}
+				before := h.store.readCount()
+				h.read(t, id)
+				h.wantReads(t, before+1)
+				h.read(t, id)
+				h.read(t, other)
+				h.wantReads(t, before+1)
+			})
+		}
 	}
 }
 
@@ -151,27 +189,31 @@ func TestPoisonIsNotServedAndHeals(t *testing.T) {
 func TestRedisHoldsNothingSecret(t *testing.T) {
 	t.Parallel()
 	h, _, client := newRedisHouse(t)
-	tokens := make([]string, 0, 3)
+	var tokens []string
 	for _, email := range []string{"ada@example.com", "grace@example.com", "edsger@example.com"} {
 		h.signUp(t, email)
-		session, err := h.sessions.CreateSession(t.Context(),
-			&gatehousev1.CreateSessionRequest{Email: email, Password: password})
+		session := h.logIn(t, email)
+		h.wantIn(t, h.store, session.GetAccessToken())
+		refreshed, err := h.refresh(t.Context(), session.GetRefreshToken())
 		if err != nil {
-			t.Fatalf("log in: %v", err)
+			t.Fatal(err)
 		}
-		tokens = append(tokens, session.GetAccessToken())
-		_, err = h.users.ReadUser(as(t.Context(), session.GetAccessToken()), &gatehousev1.ReadUserRequest{Id: "me"})
-		if err != nil {
-			t.Fatalf("read: %v", err)
+		tokens = append(tokens, session.GetAccessToken(), session.GetRefreshToken(), refreshed.GetAccessToken())
+		if err := h.changePassword(t.Context(), refreshed.GetAccessToken()); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.logOut(t.Context(), refreshed.GetAccessToken(), authn.Current); err != nil {
+			t.Fatal(err)
 		}
 	}
 	_, err := h.sessions.CreateSession(t.Context(),
 		&gatehousev1.CreateSessionRequest{Email: "ada@example.com", Password: "wrong " + password})
 	wantError(t, err, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS)
 
-	secrets := append([]string{password, "$argon2", "Bearer", "eyJ"}, tokens...)
+	secrets := append([]string{password, "$argon2", "Bearer", "eyJ", "ghrt_"}, tokens...)
 	wantNoSecret(t, "the log", h.logged.String(), secrets)
-	ours := regexp.MustCompile(`^user:\{[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\}$`)
+	const id = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
+	ours := regexp.MustCompile(`^gatehouse:[0-9a-f]{16}:(user:\{` + id + `\}|session:\{` + id + `\}:` + id + `)$`)
 	found := 0
 	keys := client.Scan(t.Context(), 0, "*", 0).Iterator()
 	for keys.Next(t.Context()) {
@@ -185,8 +227,8 @@ func TestRedisHoldsNothingSecret(t *testing.T) {
 		}
 		wantNoSecret(t, keys.Val(), value, secrets)
 	}
-	if err := keys.Err(); err != nil || found != len(tokens) {
-		t.Errorf("%d keys were found, want %d; error %v", found, len(tokens), err)
+	if err := keys.Err(); err != nil || found != 6 {
+		t.Errorf("%d keys were found, want 6; error %v", found, err)
 	}
 }
 
@@ -209,8 +251,11 @@ func TestRunClosesTheBackend(t *testing.T) {
 	})
 	client := server.Client()
 	t.Cleanup(func() { _ = client.Close() })
-	eventually(t, "only the test's own connection is open", func() bool {
-		return strings.Count(client.ClientList(t.Context()).Val(), "\n") == 1
+	testkit.Eventually(t, func() error {
+		if open := strings.Count(client.ClientList(t.Context()).Val(), "\n"); open != 1 {
+			return fmt.Errorf("%d connections are open, want only the test's own", open)
+		}
+		return nil
 	})
 	runtime.KeepAlive(h) // Or the collector would have closed them.
 }

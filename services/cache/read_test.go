@@ -2,10 +2,13 @@ package cache_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,37 +29,46 @@ import (
 // newRedisHouse gives a house on a Redis of its own, and a client to look into that.
 func newRedisHouse(t *testing.T) (*house, *testkit.Redis, *redis.Client) {
 	t.Helper()
+	return newRedisTown(t, 1)
+}
+
+// newRedisTown gives a house of several cache services on one Redis, and a client to look into that.
+func newRedisTown(t *testing.T, fronts int) (*house, *testkit.Redis, *redis.Client) {
+	t.Helper()
 	server := testkit.StartRedis(t)
 	client := server.Client()
 	t.Cleanup(func() { _ = client.Close() })
-	return newHouse(t, config(server.URL())), server, client
+	return newTown(t, config(server.URL()), fronts), server, client
 }
 
-// gets is how often the Redis was asked for an entry. The scripts count, too.
-func gets(t *testing.T, client *redis.Client) int {
+var ofEntries = regexp.MustCompile(`cmdstat_(mget|evalsha|eval|get|set|del):calls=(\d+)`)
+
+// commands is how many commands about entries the Redis has had, those of scripts as well.
+func commands(t *testing.T, client *redis.Client) int {
 	t.Helper()
 	info, err := client.Info(t.Context(), "commandstats").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, found, called := strings.Cut(info, "cmdstat_get:calls=")
-	if !called {
-		return 0
+	total := 0
+	for _, found := range ofEntries.FindAllStringSubmatch(info, -1) {
+		calls, err := strconv.Atoi(found[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += calls
 	}
-	number, _, _ := strings.Cut(found, ",")
-	calls, err := strconv.Atoi(number)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return calls
+	return total
 }
 
-func wantError(t *testing.T, err error, code codes.Code, reason gatehousev1.ErrorReason) {
+// place finds where in the Redis something is kept.
+func place(t *testing.T, client *redis.Client, key string) string {
 	t.Helper()
-	st := status.Convert(err)
-	if st.Code() != code || apierr.ReasonOf(st) != reason {
-		t.Errorf("error %v, want %s with %s", err, code, reason)
+	found := client.Keys(t.Context(), "*:"+key).Val()
+	if len(found) != 1 {
+		t.Fatalf("%s is kept in %q", key, found)
 	}
+	return found[0]
 }
 
 func TestHitLeavesTheStoreAlone(t *testing.T) {
@@ -72,26 +84,52 @@ func TestHitLeavesTheStoreAlone(t *testing.T) {
 				h.read(t, id)
 			}
 			h.wantReads(t, 1)
-			if h.store.asked[0] != id {
-				t.Errorf("the store was asked for %q, want the id", h.store.asked[0])
-			}
 		})
 	}
+}
+
+// One round trip to the Redis admits the caller and gives the answer.
+func TestHitIsOneRoundTrip(t *testing.T) {
+	t.Parallel()
+	h, _, client := newRedisHouse(t)
+	id := h.store.put("ada@example.com")
+	h.read(t, id)
+	ctx := as(t.Context(), h.own[id])
+	for name, call := range map[string]func() error{
+		"ReadUser": func() error {
+			_, err := h.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: authn.Me})
+			return err
+		},
+		"ReadSession": func() error {
+			_, err := h.sessions.ReadSession(ctx, &gatehousev1.ReadSessionRequest{Id: authn.Current})
+			return err
+		},
+	} {
+		before := commands(t, client)
+		if err := call(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if asked := commands(t, client) - before; asked != 1 {
+			t.Errorf("%s made %d round trips", name, asked)
+		}
+	}
+	h.wantReads(t, 1)
 }
 
 func TestReadByIDInAnyCase(t *testing.T) {
 	t.Parallel()
 	h, _, client := newRedisHouse(t)
 	id := h.store.put("ada@example.com")
+	ctx := as(t.Context(), h.store.token(id))
 	for _, spelt := range []string{id, strings.ToUpper(id), authn.Me} {
-		response, err := h.users.ReadUser(as(t.Context(), h.store.token(id)), &gatehousev1.ReadUserRequest{Id: spelt})
+		response, err := h.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: spelt})
 		if err != nil || response.GetUser().GetId() != id {
 			t.Errorf("read %s: %v, error %v", spelt, response, err)
 		}
 	}
 	h.wantReads(t, 1)
-	if n := client.DBSize(t.Context()).Val(); n != 1 {
-		t.Errorf("one user has %d keys", n)
+	if n := client.DBSize(t.Context()).Val(); n != 2 {
+		t.Errorf("a user and a session have %d keys", n)
 	}
 }
 
@@ -100,36 +138,38 @@ func TestEntriesExpireAboutWhenTold(t *testing.T) {
 	h, _, client := newRedisHouse(t)
 	id := h.store.put("ada@example.com")
 	h.read(t, id)
-	left := client.PTTL(t.Context(), "user:{"+id+"}").Val()
-	if left < cache.DefaultTTL*9/10-time.Minute/2 || left > cache.DefaultTTL*11/10 {
-		t.Errorf("the entry expires in %s, want %s give or take a tenth", left, cache.DefaultTTL)
+	for _, key := range []string{"user:{" + id + "}", "session:{" + id + "}:" + h.store.session(h.own[id]).GetId()} {
+		left := client.PTTL(t.Context(), place(t, client, key)).Val()
+		if left < cache.DefaultTTL*9/10-time.Minute/2 || left > cache.DefaultTTL*11/10 {
+			t.Errorf("%s expires in %s, want %s give or take a tenth", key, left, cache.DefaultTTL)
+		}
 	}
 }
 
 func TestAnotherUserIsNotFoundWithoutAsking(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
+	h, _, _ := newRedisHouse(t)
 	id, other := h.store.put("ada@example.com"), h.store.put("grace@example.com")
 	h.read(t, other) // So that the cache could answer.
-	before := gets(t, client)
+	h.read(t, id)
 	for _, foreign := range []string{other, uuid.NewString()} {
-		_, err := h.users.ReadUser(as(t.Context(), h.store.token(id)), &gatehousev1.ReadUserRequest{Id: foreign})
+		_, err := h.users.ReadUser(as(t.Context(), h.own[id]), &gatehousev1.ReadUserRequest{Id: foreign})
 		wantError(t, err, codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND)
 	}
-	h.wantReads(t, 1)
-	if asked := gets(t, client) - before; asked != 0 {
-		t.Errorf("the Redis was asked %d times", asked)
-	}
+	h.wantReads(t, 2)
 }
 
 func TestCallsWithoutATokenAreRefused(t *testing.T) {
 	t.Parallel()
-	h, _, _ := newRedisHouse(t)
+	h, _, client := newRedisHouse(t)
 	_, err := h.users.ReadUser(t.Context(), &gatehousev1.ReadUserRequest{Id: authn.Me})
 	wantError(t, err, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING)
-	_, err = h.users.ReadUser(as(t.Context(), "forged"), &gatehousev1.ReadUserRequest{Id: authn.Me})
+	_, err = h.me(t.Context(), "forged")
 	wantError(t, err, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID)
 	h.wantReads(t, 0)
+	if asked := commands(t, client); asked != 0 {
+		t.Errorf("the Redis was asked %d times", asked)
+	}
 }
 
 func TestErrorsOfTheStorePassAsTheyAre(t *testing.T) {
@@ -137,15 +177,15 @@ func TestErrorsOfTheStorePassAsTheyAre(t *testing.T) {
 	h, _, client := newRedisHouse(t)
 	id := h.store.put("ada@example.com")
 	want := status.Convert(apierr.Overloaded(3 * time.Second))
-	h.store.hook(func(context.Context, string) error { return want.Err() })
-	_, err := h.users.ReadUser(as(t.Context(), h.store.token(id)), &gatehousev1.ReadUserRequest{Id: authn.Me})
+	h.store.hook(func(context.Context, string, string) error { return want.Err() }, nil)
+	_, err := h.me(t.Context(), h.store.token(id))
 	if got := status.Convert(err); !proto.Equal(got.Proto(), want.Proto()) {
 		t.Errorf("error %v, want %v", got, want)
 	}
 	if n := client.DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("an error left %d keys", n)
 	}
-	h.store.hook(nil)
+	h.store.hook(nil, nil)
 	h.read(t, id)
 }
 
@@ -153,37 +193,32 @@ func TestConcurrentMissesReadTheStoreOnce(t *testing.T) {
 	t.Parallel()
 	const callers = 100
 	h, gets := newCountingHouse(t)
-	id := h.store.put("ada@example.com")
+	token := h.store.token(h.store.put("ada@example.com"))
 	missed := make(chan struct{})
-	h.store.hook(func(ctx context.Context, _ string) error { return waitFor(ctx, missed) })
-	ctx := as(t.Context(), h.store.token(id))
+	h.store.hook(func(ctx context.Context, _, _ string) error { return waitFor(ctx, missed) }, nil)
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
-			response, err := h.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: authn.Me})
-			if err != nil || response.GetUser().GetId() != id {
-				t.Errorf("read: %v, error %v", response, err)
+			if _, err := h.me(t.Context(), token); err != nil {
+				t.Errorf("read: %v", err)
 			}
 		})
 	}
-	// All have missed, and the one that began the flight has looked once more.
-	eventually(t, "all callers have missed", func() bool { return gets.Load() > callers })
+	// All have missed, and the one that began the first flight has looked once more.
+	testkit.Eventually(t, func() error { return atLeast("looks into the cache", gets, callers+1) })
 	close(missed)
 	wg.Wait()
-	h.wantReads(t, 1)
+	h.wantReads(t, 1) // The second flight has found what the first brought.
 }
 
-// waitFor ends when open is closed, and with an error if ctx is done before.
-func waitFor(ctx context.Context, open <-chan struct{}) error {
-	select {
-	case <-open:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+func atLeast(what string, counted *atomic.Int64, want int64) error {
+	if got := counted.Load(); got < want {
+		return fmt.Errorf("%d %s, want %d", got, what, want)
 	}
+	return nil
 }
 
-// flight is one read of the store that one caller began and others wait for.
+// flight is one read of the store that one caller began. Others wait for the next.
 type flight struct {
 	giveUp context.CancelFunc // makes the first caller give up
 	first  chan error         // how the first caller's read ended
@@ -191,29 +226,30 @@ type flight struct {
 	land   chan struct{}      // lets the store answer when it is closed
 }
 
-// fly begins a flight and has five others wait for it. When it lands, onRead says how the store answers the first
-// caller's token or another.
+// fly begins a flight and has five others wait, with a token each. When it lands, onRead says how the store answers one
+// of the first two tokens that it sees, or another.
 func fly(t *testing.T, onRead func(first bool) error) (*house, *flight) {
 	t.Helper()
 	const others = 5
 	h, gets := newCountingHouse(t)
-	id := h.store.put("ada@example.com")
+	first := h.store.token(h.store.put("ada@example.com"))
 	f := &flight{first: make(chan error, 1), others: make(chan error, others), land: make(chan struct{})}
 	arrived := make(chan struct{})
 	var once sync.Once
-	first := h.store.token(id)
-	h.store.hook(func(ctx context.Context, token string) error {
+	var second atomic.Pointer[string]
+	h.store.hook(func(ctx context.Context, _, token string) error {
 		once.Do(func() { close(arrived) })
 		if err := waitFor(ctx, f.land); err != nil {
 			return err
 		}
-		return onRead(token == "Bearer "+first)
-	})
-	read := func(ctx context.Context, token string, ended chan<- error) {
-		response, err := h.users.ReadUser(as(ctx, token), &gatehousev1.ReadUserRequest{Id: authn.Me})
-		if err == nil && response.GetUser().GetId() != id {
-			err = fmt.Errorf("wrong answer %v", response)
+		if token == "Bearer "+first {
+			return onRead(true)
 		}
+		second.CompareAndSwap(nil, &token)
+		return onRead(token == *second.Load())
+	}, nil)
+	read := func(ctx context.Context, token string, ended chan<- error) {
+		_, err := h.me(ctx, token)
 		ended <- err
 	}
 	var ctx context.Context
@@ -222,19 +258,10 @@ func fly(t *testing.T, onRead func(first bool) error) (*house, *flight) {
 	go read(ctx, first, f.first)
 	<-arrived
 	for range others {
-		go read(t.Context(), h.store.token(id), f.others)
+		go read(t.Context(), h.store.another(first), f.others)
 	}
-	eventually(t, "the others have missed", func() bool { return gets.Load() >= 2+others })
+	testkit.Eventually(t, func() error { return atLeast("looks into the cache", gets, 2+others) })
 	return h, f
-}
-
-func (f *flight) wantOthersAnswered(t *testing.T) {
-	t.Helper()
-	for range cap(f.others) {
-		if err := <-f.others; err != nil {
-			t.Errorf("another caller got %v", err)
-		}
-	}
 }
 
 func TestCallerWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
@@ -244,23 +271,59 @@ func TestCallerWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
 	if err := <-f.first; status.Code(err) != codes.Canceled {
 		t.Errorf("the caller who gave up got %v", err)
 	}
-	eventually(t, "the cache has noticed", func() bool { return strings.Contains(h.logged.String(), "Canceled") })
+	testkit.Eventually(t, func() error {
+		if !strings.Contains(h.logged.String(), "Canceled") {
+			return errors.New("the cache has not noticed")
+		}
+		return nil
+	})
 	close(f.land)
-	f.wantOthersAnswered(t)
+	for range cap(f.others) {
+		if err := <-f.others; err != nil {
+			t.Errorf("another caller got %v", err)
+		}
+	}
 	h.wantReads(t, 1)
 }
 
+// The store takes neither the token of the first flight nor that of the second, which the others share.
 func TestRefusedTokenDoesNotFailTheOthers(t *testing.T) {
 	t.Parallel()
-	_, f := fly(t, func(first bool) error {
-		if first {
+	_, f := fly(t, func(refused bool) error {
+		if refused {
 			return apierr.AccessTokenInvalid(nil)
 		}
 		return nil
 	})
 	close(f.land)
 	wantError(t, <-f.first, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID)
-	f.wantOthersAnswered(t)
+	refused := 0
+	for range cap(f.others) {
+		if err := <-f.others; err != nil {
+			refused++
+			wantError(t, err, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID)
+		}
+	}
+	if refused != 1 {
+		t.Errorf("%d of the others were refused, want the one whose token it was", refused)
+	}
+}
+
+// A session that has ended has ended for every token of it.
+func TestEndOfASessionIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	h, f := fly(t, func(bool) error { return nil })
+	h.store.mu.Lock()
+	for _, session := range h.store.sessions {
+		session.ended = true
+	}
+	h.store.mu.Unlock()
+	close(f.land)
+	wantError(t, <-f.first, codes.Unauthenticated, sessionEnded)
+	for range cap(f.others) {
+		wantError(t, <-f.others, codes.Unauthenticated, sessionEnded)
+	}
+	h.wantReads(t, 1) // The others have found the tombstone.
 }
 
 // Health says whether the service answers, which it does without a Redis.

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
@@ -60,27 +61,40 @@ func age(t *testing.T, client *redis.Client, by time.Duration) {
 	}
 }
 
+// placeOf is where the backend keeps what is under a key.
+func placeOf(t *testing.T, client *redis.Client, key string) string {
+	t.Helper()
+	info, err := client.Info(t.Context(), "server").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, _ := strings.Cut(info, "run_id:")
+	return "gatehouse:" + id[:16] + ":" + key
+}
+
 // What a Redis holds under our keys may have come from anywhere.
 func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
-	for name, poison := range map[string]func(context.Context, *redis.Client) error{
-		"a list": func(ctx context.Context, c *redis.Client) error { return c.RPush(ctx, "key", "a").Err() },
-		"a hash": func(ctx context.Context, c *redis.Client) error { return c.HSet(ctx, "key", "a", "b").Err() },
-		"a stream": func(ctx context.Context, c *redis.Client) error {
-			return c.XAdd(ctx, &redis.XAddArgs{Stream: "key", Values: []string{"a", "b"}}).Err()
+	for name, poison := range map[string]func(context.Context, *redis.Client, string) error{
+		"a list": func(ctx context.Context, c *redis.Client, key string) error { return c.RPush(ctx, key, "a").Err() },
+		"a hash": func(ctx context.Context, c *redis.Client, key string) error { return c.HSet(ctx, key, "a", "b").Err() },
+		"a stream": func(ctx context.Context, c *redis.Client, key string) error {
+			return c.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: []string{"a", "b"}}).Err()
 		},
-		"an empty string": func(ctx context.Context, c *redis.Client) error { return c.Set(ctx, "key", "", 0).Err() },
-		"a cut-off version": func(ctx context.Context, c *redis.Client) error {
-			return c.Set(ctx, "key", strings.Repeat("\xff", versionLength-1), 0).Err()
+		"an empty string": func(ctx context.Context, c *redis.Client, key string) error {
+			return c.Set(ctx, key, "", 0).Err()
+		},
+		"a cut-off rank": func(ctx context.Context, c *redis.Client, key string) error {
+			return c.Set(ctx, key, strings.Repeat("\xff", entry.RankLength-1), 0).Err()
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, client := openRedis(t, server)
-			if err := poison(t.Context(), client); err != nil {
+			if err := poison(t.Context(), client, placeOf(t, client, "key")); err != nil {
 				t.Fatal(err)
 			}
-			if got, _, err := b.Get(t.Context(), "key"); err != nil || len(got) >= versionLength {
+			if got, err := get(t.Context(), b, "key"); err != nil || len(got) >= entry.RankLength {
 				t.Errorf("get: %q, error %v", got, err)
 			}
 			if err := b.Remove(t.Context(), "key", entryOf(1, "a")); err != nil {
@@ -88,7 +102,84 @@ func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 			}
 			set(t, b, "key", entryOf(1, "a"))
 			wantEntry(t, b, "key", entryOf(1, "a"))
+			if got := client.Get(t.Context(), placeOf(t, client, "key")).Val(); got != string(entryOf(1, "a")) {
+				t.Errorf("the poison was put in another place: there is %q", got)
+			}
 		})
+	}
+}
+
+// A Redis that comes back knows nothing of what it was told before, or too much.
+func TestRedisForgetsWithItsRun(t *testing.T) {
+	t.Parallel()
+	for name, saved := range map[string]bool{"back empty": false, "back with old data": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := testkit.StartRedis(t)
+			b, client := openRedis(t, server)
+			set(t, b, "key", entryOf(2, "old"))
+			read, asked := leaseOf(t, b), b.Lease()
+			if saved {
+				if err := client.Save(t.Context()).Err(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			server.Kill()
+			if err := server.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if size := client.DBSize(t.Context()).Val(); (size > 0) != saved {
+				t.Fatalf("the Redis came back with %d keys", size)
+			}
+			fill := entry.Write{Key: "key", Entry: entryOf(2, "old"), TTL: time.Minute}
+			for _, lease := range []entry.Lease{read, asked} { // Before anything has shown that the run is another.
+				if err := b.Set(t.Context(), lease, fill); err != nil {
+					t.Fatal(err)
+				}
+			}
+			wantNothing(t, b)
+			set(t, b, "key", entryOf(1, "new"))
+			wantEntry(t, b, "key", entryOf(1, "new"))
+			if err := b.Set(t.Context(), b.Lease(), fill); err != nil {
+				t.Fatal(err)
+			}
+			wantEntry(t, b, "key", entryOf(2, "old"))
+		})
+	}
+}
+
+// However often a Redis could not be reached: as soon as it can be, it is. Other services could believe it already.
+func TestRedisThatIsBackIsReachedAtOnce(t *testing.T) {
+	t.Parallel()
+	server := testkit.StartRedis(t)
+	b, _ := openRedis(t, server)
+	for round := range uint64(3) {
+		server.Kill()
+		for range 100 { // more than there are connections
+			if err := b.Set(t.Context(), "", always("key", entryOf(1, "a"))); err == nil {
+				t.Fatal("set in a Redis that is down gave no error")
+			}
+		}
+		if err := server.Start(); err != nil {
+			t.Fatal(err)
+		}
+		set(t, b, "key", entryOf(round, "b"))
+		wantEntry(t, b, "key", entryOf(round, "b"))
+	}
+}
+
+func TestRedisThatDoesNotTellItsRunIsNotUsed(t *testing.T) {
+	t.Parallel()
+	server := testkit.StartRedis(t)
+	b, client := openRedis(t, server)
+	if err := client.Do(t.Context(), "ACL", "SETUSER", "default", "-info").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := get(t.Context(), b, "key"); err == nil || !strings.Contains(err.Error(), "NOPERM") {
+		t.Errorf("get: error %v, want that there is no permission", err)
+	}
+	if lease := b.Lease(); lease != "" {
+		t.Errorf("there is a lease %q", lease)
 	}
 }
 
@@ -115,10 +206,10 @@ func TestRedisThatHangsIsGivenUp(t *testing.T) {
 	}
 	patient, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if _, _, err := b.Get(patient, "key"); err == nil {
+	if _, err := get(patient, b, "key"); err == nil {
 		t.Error("get from a Redis that hangs gave no error")
 	}
-	if err := b.SetIfNewer(patient, "key", entryOf(2, "a"), time.Minute); err == nil {
+	if err := b.Set(patient, "", always("key", entryOf(2, "a"))); err == nil {
 		t.Error("set in a Redis that hangs gave no error")
 	}
 	if patient.Err() != nil {
@@ -140,7 +231,7 @@ func TestRedisAsksForItsPassword(t *testing.T) {
 	}
 	for password, admitted := range map[string]bool{"hush": true, "wrong": false, "": false} {
 		b := redisbackend.New(location, password)
-		err := b.SetIfNewer(t.Context(), "key", entryOf(1, "a"), time.Minute)
+		err := b.Set(t.Context(), "", always("key", entryOf(1, "a")))
 		if (err == nil) != admitted {
 			t.Errorf("with password %q: %v", password, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -22,6 +23,7 @@ import (
 type Service struct {
 	server  *grpcx.Server
 	backend backend
+	owed    *owed
 }
 
 // New makes a cache service before the store that the connection leads to. It waits for neither the store nor the
@@ -43,7 +45,13 @@ func New(cfg Config, store grpc.ClientConnInterface, log *slog.Logger) (*Service
 }
 
 func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *slog.Logger) (*Service, error) {
-	authenticator, err := newAuthenticator(cfg, store)
+	entries := newEntries(kept, cfg.ttl(), log)
+	store = witness{ClientConnInterface: store, entries: entries}
+	sessionStore := gatehousev1.NewSessionServiceClient(store)
+	accounts := &accounts{
+		store: sessionStore, entries: entries, flights: newFlights[authn.Account](), now: time.Now,
+	}
+	authenticator, err := newAuthenticator(cfg, store, accounts.load)
 	if err != nil {
 		return nil, err
 	}
@@ -52,20 +60,28 @@ func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *s
 		return nil, err
 	}
 	gatehousev1.RegisterUserServiceServer(server, &users{
-		store:   gatehousev1.NewUserServiceClient(store),
-		entries: newEntries(kept, cfg.ttl(), log),
+		store: gatehousev1.NewUserServiceClient(store), entries: entries,
 	})
-	gatehousev1.RegisterSessionServiceServer(server, &sessions{store: gatehousev1.NewSessionServiceClient(store)})
-	return &Service{server: server, backend: kept}, nil
+	gatehousev1.RegisterSessionServiceServer(server, &sessions{store: sessionStore, entries: entries})
+	return &Service{server: server, backend: kept, owed: entries.owed}, nil
 }
 
-// Run serves until ctx is done, lets calls under way end, and closes the backend and the listener. Health tells
-// SERVING whether or not the backend can be reached: without it the service is slower, not wrong.
+// Run serves until ctx is done, lets calls under way end, tells the backend what it is owed, if it can be reached, and
+// closes it and the listener. Health tells SERVING whether or not the backend can be reached: without it the service is
+// slower, not wrong.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
-	return errors.Join(s.server.Serve(ctx, listener), s.backend.Close())
+	paying, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var payer sync.WaitGroup
+	payer.Go(func() { s.owed.run(paying) })
+	err := s.server.Serve(ctx, listener)
+	stop()
+	payer.Wait()
+	return errors.Join(err, s.backend.Close())
 }
 
-func newAuthenticator(cfg Config, store grpc.ClientConnInterface) (*authn.Authenticator, error) {
+func newAuthenticator(
+	cfg Config, store grpc.ClientConnInterface, load authn.LoadAccount,
+) (*authn.Authenticator, error) {
 	policies, err := authn.LoadPolicies(
 		gatehousev1.UserService_ServiceDesc.ServiceName, gatehousev1.SessionService_ServiceDesc.ServiceName)
 	if err != nil {
@@ -76,7 +92,7 @@ func newAuthenticator(cfg Config, store grpc.ClientConnInterface) (*authn.Authen
 		return keys.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
 	}
 	verifier := authn.NewVerifier(authn.NewKeySet(fetch, time.Now), cfg.Issuer, cfg.Audience, time.Now)
-	return authn.NewAuthenticator(policies, verifier, nil), nil
+	return authn.NewAuthenticator(policies, verifier, load), nil
 }
 
 // alwaysReady is the health of a cache service: without its backend it is slower, not wrong.

@@ -1,22 +1,29 @@
-// Package redisbackend keeps cache entries in Redis, or in anything that speaks its protocol and runs its scripts.
+// Package redisbackend keeps cache entries in Redis, or in anything that speaks its protocol, runs its scripts, and
+// tells its `run_id`. The Redis user needs the commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING and INFO.
 package redisbackend
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
-	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
 const (
-	// operationTimeout bounds one operation, the wait for a connection included. A Redis that is well answers within a
-	// millisecond or two; one that needs longer than this is slower than the store that it should relieve.
-	operationTimeout = 250 * time.Millisecond
+	// readTimeout bounds one operation that may as well not be done, the wait for a connection included. A Redis that is
+	// well answers within a millisecond or two; one that needs longer than this is slower than the store that it should
+	// relieve.
+	readTimeout = 250 * time.Millisecond
+
+	// writeTimeout bounds one that should be done. It is longer, because whoever waits has been promised that nobody sees
+	// what was before; a Redis that is down, and not only slow, is noticed at once.
+	writeTimeout = time.Second
 
 	// dialTimeout bounds a new connection. It may outlast the operation that asked for it: the next one finds it made.
 	dialTimeout = time.Second
@@ -27,23 +34,33 @@ const (
 	// retries is how often an operation is sent again, within its timeout: a connection that the server closed while it
 	// was idle shows only when it is used.
 	retries = 1
+
+	// maxRuns bounds how many runs one operation tries. A Redis that is restarted more often than this within the timeout
+	// is as good as down.
+	maxRuns = 3
+
+	// namespace begins every key, for the case that others use the same database.
+	namespace = "gatehouse:"
+
+	// idLength is how much of a run's id stands in the keys: 64 of its 160 random bits.
+	idLength = 16
 )
 
-// setIfNewer stores ARGV[1] for ARGV[2] milliseconds, unless the entry there has the same or a newer version.
+// setIfHigher stores for each key KEYS[i] the entry ARGV[2i-1] for ARGV[2i] milliseconds, unless the entry there has
+// the same or a higher rank.
 //
-// pcall, because GET of a list or a hash is an error: whatever such a thing is, and a string too short for a version,
-// it is not ours and is replaced, or the key would never be cached again.
+// pcall, because GET of a list or a hash is an error: whatever such a thing is, and a string too short for a rank, it
+// is not ours and is replaced, or the key would never be cached again.
 //
-// The versions are compared as numbers: Lua compares strings by the locale of the server. Its numbers are exact up to
-// 2^53, which a version that grows by one with each change of a user does not reach.
-const setIfNewer = `
-local version = struct.unpack('>I8', ARGV[1])
-local held = redis.pcall('GET', KEYS[1])
-if type(held) == 'string' and #held >= 8 and struct.unpack('>I8', held) >= version then
-  return 0
+// The ranks are compared as numbers, which are exact up to 2^53: Lua compares strings by the locale of the server.
+const setIfHigher = `
+for i, key in ipairs(KEYS) do
+  local entry = ARGV[2 * i - 1]
+  local held = redis.pcall('GET', key)
+  local lower = type(held) ~= 'string' or #held < 8 or struct.unpack('>I8', held) < struct.unpack('>I8', entry)
+  if lower then redis.call('SET', key, entry, 'PX', ARGV[2 * i]) end;
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-return 1
+return 0
 `
 
 // remove deletes the entry if it is still ARGV[1].
@@ -55,10 +72,17 @@ return 0
 `
 
 // Backend keeps entries in Redis. It is safe for concurrent use.
+//
+// A Redis that comes back after a restart is empty, or knows what it knew at some time before. So the keys name the run
+// of the process that they are of, and a lease is a run: who has one knows that what was put since is still there.
 type Backend struct {
-	client     redis.UniversalClient
-	setIfNewer *redis.Script
-	remove     *redis.Script
+	open        func() *run
+	setIfHigher *redis.Script
+	remove      *redis.Script
+
+	mu      sync.Mutex
+	current *run
+	closed  bool
 }
 
 // New makes a backend. It does not wait for the Redis: connections are made when they are needed. An empty password
@@ -67,55 +91,57 @@ func New(location Location, password string) *Backend {
 	// The logger of go-redis belongs to the process, not to a client, and writes free text to standard error for each
 	// connection that fails. The same comes back as an error of the operation and is logged there.
 	logging.Disable()
-	options := &redis.UniversalOptions{
-		Addrs:    []string{location.Address()},
-		DB:       location.Database,
-		Password: password,
-
-		DialTimeout:           dialTimeout,
-		DialerRetries:         1,
-		ReadTimeout:           operationTimeout,
-		WriteTimeout:          operationTimeout,
-		ContextTimeoutEnabled: true,
-		MaxRetries:            retries,
-		PoolSize:              poolSize,
-		MaxActiveConns:        poolSize,
-		PoolTimeout:           operationTimeout,
-
-		// Neither CLIENT SETINFO nor CLIENT MAINT_NOTIFICATIONS: an older Redis and an ACL of few commands refuse them.
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-	}
-	if location.TLS {
-		options.TLSConfig = &tls.Config{ServerName: location.Host, MinVersion: tls.VersionTLS12}
-	}
+	open := func() *run { return newRun(location, password) }
 	return &Backend{
-		client:     redis.NewUniversalClient(options),
-		setIfNewer: redis.NewScript(setIfNewer),
-		remove:     redis.NewScript(remove),
+		open: open, current: open(),
+		setIfHigher: redis.NewScript(setIfHigher), remove: redis.NewScript(remove),
 	}
 }
 
 // Get implements the contract of a cache backend. A key that holds anything but a string holds no entry.
-func (b *Backend) Get(ctx context.Context, key string) (entry []byte, found bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
-	defer cancel()
-	entry, err = b.client.Get(ctx, key).Bytes()
-	switch {
-	case err == nil:
-		return entry, true, nil
-	case errors.Is(err, redis.Nil), redis.HasErrorPrefix(err, "WRONGTYPE"):
-		return nil, false, nil
-	default:
-		return nil, false, fmt.Errorf("get from Redis: %w", err)
+func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error) {
+	err = b.do(ctx, readTimeout, func(ctx context.Context, r *run) error {
+		values, err := r.client.MGet(ctx, r.keys(keys)...).Result()
+		if err != nil {
+			return err
+		}
+		entries = make([][]byte, len(keys))
+		for i, value := range values {
+			if text, ok := value.(string); ok {
+				entries[i] = []byte(text)
+			}
+		}
+		lease = entry.Lease(*r.id.Load())
+		return nil
+	})
+	if err != nil {
+		return nil, "", fmt.Errorf("get from Redis: %w", err)
 	}
+	return entries, lease, nil
 }
 
-// SetIfNewer implements the contract of a cache backend.
-func (b *Backend) SetIfNewer(ctx context.Context, key string, entry []byte, ttl time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
-	defer cancel()
-	if err := b.setIfNewer.Run(ctx, b.client, []string{key}, entry, ttl.Milliseconds()).Err(); err != nil {
+// Lease implements the contract of a cache backend.
+func (b *Backend) Lease() entry.Lease {
+	if id := b.run().id.Load(); id != nil {
+		return entry.Lease(*id)
+	}
+	return ""
+}
+
+// Set implements the contract of a cache backend.
+func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
+	timeout := readTimeout
+	if entry.Must(writes) {
+		timeout = writeTimeout
+	}
+	err := b.do(ctx, timeout, func(ctx context.Context, r *run) error {
+		keys, arguments, err := r.chosen(lease, writes)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		return b.setIfHigher.Run(ctx, r.client, keys, arguments...).Err()
+	})
+	if err != nil {
 		return fmt.Errorf("set in Redis: %w", err)
 	}
 	return nil
@@ -123,9 +149,10 @@ func (b *Backend) SetIfNewer(ctx context.Context, key string, entry []byte, ttl 
 
 // Remove implements the contract of a cache backend.
 func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
-	ctx, cancel := context.WithTimeout(ctx, operationTimeout)
-	defer cancel()
-	if err := b.remove.Run(ctx, b.client, []string{key}, entry).Err(); err != nil {
+	err := b.do(ctx, readTimeout, func(ctx context.Context, r *run) error {
+		return b.remove.Run(ctx, r.client, r.keys([]string{key}), entry).Err()
+	})
+	if err != nil {
 		return fmt.Errorf("remove from Redis: %w", err)
 	}
 	return nil
@@ -133,8 +160,52 @@ func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
 
 // Close ends the connections. Operations fail from then on.
 func (b *Backend) Close() error {
-	if err := b.client.Close(); err != nil {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if err := b.current.client.Close(); err != nil {
 		return fmt.Errorf("close the connections to Redis: %w", err)
 	}
 	return nil
+}
+
+// do does an operation in the run that the Redis is in, as a whole: what was done in another one counts for nothing.
+func (b *Backend) do(
+	ctx context.Context, timeout time.Duration, operation func(context.Context, *run) error,
+) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for range maxRuns {
+		r := b.run()
+		if err = r.know(ctx); err == nil {
+			err = operation(ctx, r)
+		}
+		if !b.over(r, err) {
+			return err
+		}
+	}
+	return err
+}
+
+func (b *Backend) run() *run {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.current
+}
+
+// over tells whether an operation failed because the run is over, and sees to it that there is another one.
+func (b *Backend) over(r *run, err error) bool {
+	if !errors.Is(err, errOver) && !errors.Is(err, redis.ErrClosed) {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return false
+	}
+	if b.current == r {
+		b.current = b.open()
+		_ = r.client.Close() // Its connections lead nowhere.
+	}
+	return true
 }

@@ -1,0 +1,87 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+)
+
+// accounts finds out whether the session of a caller stands, and whose it is.
+type accounts struct {
+	store   gatehousev1.SessionServiceClient
+	entries *entries
+	flights *flights[authn.Account]
+	now     func() time.Time
+}
+
+// load implements authn.LoadAccount. The cache is believed where it says that the session stands, or that it has ended
+// by itself. Anything else is for the store to say: that costs a call only where there was one to be refused.
+func (a *accounts) load(ctx context.Context, caller authn.Caller) (authn.Account, error) {
+	if known, stands, err := a.look(ctx, caller); stands || err != nil {
+		return known.Account, err
+	}
+	read := func(ctx context.Context) (authn.Account, error) { return a.read(ctx, caller) }
+	account, own, err := a.flights.join(ctx, sessionKey(caller.UserID, caller.SessionID), read)
+	if err != nil && !own && ofTheToken(err) {
+		account, err = read(ctx) // with the caller's own token
+	}
+	if err != nil && ctx.Err() == nil && outOfTime(err) {
+		err = apierr.Unavailable(err) // It was the flight's time that was over, not the caller's.
+	}
+	return account, err
+}
+
+// look asks the cache. If the session does not stand by it and there is no error, the store has to be asked.
+func (a *accounts) look(ctx context.Context, caller authn.Caller) (known found, stands bool, err error) {
+	known = a.entries.account(ctx, caller.UserID, caller.SessionID)
+	switch {
+	case known.ended:
+		return known, false, apierr.SessionEnded(caller.SessionID, caller.UserID)
+	case !known.Belongs(caller):
+		return known, false, nil
+	case known.Session.GetGeneration() != known.User.GetSessionGeneration():
+		return known, false, nil // One of a newer generation shows that it is the user who is outdated.
+	default:
+		return known, known.Standing(a.now()) == nil, nil
+	}
+}
+
+// read asks the cache once more, as a flight may have landed since, and then the store.
+func (a *accounts) read(ctx context.Context, caller authn.Caller) (authn.Account, error) {
+	known, stands, err := a.look(ctx, caller)
+	if stands || err != nil {
+		return known.Account, err
+	}
+	response, err := a.store.ReadSession(ctx, &gatehousev1.ReadSessionRequest{Id: authn.Current})
+	if err != nil {
+		return authn.Account{}, err
+	}
+	account := authn.Account{User: response.GetUser(), Session: kept(response.GetSession())}
+	if !account.Belongs(caller) {
+		return authn.Account{}, apierr.Internal(errors.New("the store has answered with the account of another caller"))
+	}
+	a.entries.fill(ctx, known.lease, account.User, account.Session)
+	return account, nil
+}
+
+// ofTheToken tells whether the store does not take a token, which says nothing about others of the same session.
+func ofTheToken(err error) bool {
+	st := apierr.Status(err)
+	switch apierr.ReasonOf(st) {
+	case gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED:
+		return false
+	default:
+		return st.Code() == codes.Unauthenticated
+	}
+}
+
+func outOfTime(err error) bool {
+	code := apierr.Status(err).Code()
+	return code == codes.DeadlineExceeded || code == codes.Canceled
+}

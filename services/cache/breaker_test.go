@@ -1,0 +1,125 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+)
+
+// mortalBackend fails every operation while it is dead, and counts them.
+type mortalBackend struct {
+	dead       bool
+	operations int
+}
+
+func (d *mortalBackend) Get(_ context.Context, keys ...string) ([][]byte, entry.Lease, error) {
+	return make([][]byte, len(keys)), "", d.answer()
+}
+func (d *mortalBackend) Lease() entry.Lease                                     { return "" }
+func (d *mortalBackend) Set(context.Context, entry.Lease, ...entry.Write) error { return d.answer() }
+
+func (d *mortalBackend) Remove(context.Context, string, []byte) error { return d.answer() }
+func (d *mortalBackend) Close() error                                 { return nil }
+
+func (d *mortalBackend) answer() error {
+	d.operations++
+	if d.dead {
+		return errors.New("it is dead")
+	}
+	return nil
+}
+
+func TestBreakerLeavesADeadBackendAlone(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var logged strings.Builder
+		dead := &mortalBackend{dead: true}
+		b := newBreaker(dead, slog.New(slog.NewTextHandler(&logged, nil)))
+		for range 100 {
+			if _, _, err := b.Get(t.Context(), "key"); err == nil {
+				t.Fatal("no error")
+			}
+		}
+		if dead.operations != tripAfter {
+			t.Errorf("a dead backend was asked %d times, want %d", dead.operations, tripAfter)
+		}
+		if err := b.Set(t.Context(), "lease", entry.Write{}); !errors.Is(err, errOpen) {
+			t.Errorf("set: %v, want %v", err, errOpen)
+		}
+		if err := b.Remove(t.Context(), "key", nil); !errors.Is(err, errOpen) {
+			t.Errorf("remove: %v, want %v", err, errOpen)
+		}
+
+		for range 10 { // Probes that fail.
+			time.Sleep(probeInterval + time.Millisecond)
+			_, _, _ = b.Get(t.Context(), "key")
+			_, _, _ = b.Get(t.Context(), "key")
+		}
+		if dead.operations != tripAfter+10 {
+			t.Errorf("a dead backend was asked %d times, want %d", dead.operations, tripAfter+10)
+		}
+
+		dead.dead = false
+		time.Sleep(probeInterval + time.Millisecond)
+		if _, _, err := b.Get(t.Context(), "key"); err != nil {
+			t.Errorf("get from a backend that is back: %v", err)
+		}
+		lines := strings.Split(strings.TrimSpace(logged.String()), "\n")
+		if len(lines) != 2 || !strings.Contains(lines[0], "it is dead") || !strings.Contains(lines[1], "is back") {
+			t.Errorf("logged %q", lines)
+		}
+	})
+}
+
+// That this service has not noticed yet that the backend is back does not mean that others have not.
+func TestBreakerTriesWhatHasToBeStored(t *testing.T) {
+	t.Parallel()
+	dead := &mortalBackend{dead: true}
+	b := newBreaker(dead, slog.New(slog.DiscardHandler))
+	for range 2 * tripAfter {
+		_, _, _ = b.Get(t.Context(), "key")
+	}
+	dead.dead = false
+	if err := b.Set(t.Context(), "", entry.Write{}, entry.Write{Outdated: []byte{}}); err != nil {
+		t.Errorf("what has to be stored was not: %v", err)
+	}
+	if dead.operations != tripAfter+1 {
+		t.Errorf("the backend was asked %d times, want %d", dead.operations, tripAfter+1)
+	}
+}
+
+func TestBreakerOpensWhenHalfFails(t *testing.T) {
+	t.Parallel()
+	dead := new(mortalBackend)
+	b := newBreaker(dead, slog.New(slog.DiscardHandler))
+	for i := range 100 {
+		dead.dead = i%2 == 1
+		_, _, _ = b.Get(t.Context(), "key")
+	}
+	if dead.operations != minSample {
+		t.Errorf("a backend of which half fails was asked %d times, want %d", dead.operations, minSample)
+	}
+}
+
+// A caller who gives up must neither stop what belongs to a committed write nor count against the backend.
+func TestBreakerDetachesFromTheCaller(t *testing.T) {
+	t.Parallel()
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := newBreaker(heedsContext{}, slog.New(slog.DiscardHandler))
+	for range 2 * tripAfter {
+		if err := b.Set(gone, "", entry.Write{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+type heedsContext struct{ backend }
+
+func (heedsContext) Set(ctx context.Context, _ entry.Lease, _ ...entry.Write) error { return ctx.Err() }

@@ -1,0 +1,150 @@
+package cache
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"google.golang.org/protobuf/proto"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+)
+
+// An entry is its rank, a protobuf message, which has no secret in it, and a checksum of both, because a message that
+// was cut may still parse. What the entry of a higher rank says was true later:
+//
+//	2v       the message is what it was in version v
+//	2v - 1   version v is there, what it says is not known. An outdated entry, which is nothing but its rank
+//	2^53 - 3 an outdated entry that nothing but a tombstone replaces
+//	2^53 - 1 the session has ended by itself: a tombstone. The message holds nothing but its ids
+//
+// Beyond 2^53 the numbers of Lua, by which Redis compares, are not exact. A session that has ended never comes back, so
+// nothing is ever higher than its tombstone, and no reader that is slow can put the living session in its place.
+const (
+	tombstoneRank = 1<<53 - 1
+	doubtRank     = tombstoneRank - 2
+	maxVersion    = doubtRank/2 - 1
+)
+
+// record is what a user and a session have in common.
+type record interface {
+	proto.Message
+	GetId() string
+	GetVersion() int64
+}
+
+// The keys of a user's entry and of a session's. The braces make the user's id the hash tag: all keys of one user are
+// in one slot of a Redis Cluster, where one operation can be about several.
+func userKey(id string) string                   { return "user:{" + id + "}" }
+func sessionKey(userID, sessionID string) string { return "session:{" + userID + "}:" + sessionID }
+
+func rank(version int64) (uint64, error) {
+	if version < 1 || version > maxVersion {
+		return 0, fmt.Errorf("version %d is none", version)
+	}
+	return 2 * uint64(version), nil
+}
+
+// encode makes the entry of a record, and the one that says that what is older is outdated.
+func encode(of record) (current, outdated []byte, err error) {
+	rank, err := rank(of.GetVersion())
+	if err != nil {
+		return nil, nil, fmt.Errorf("keep %s: %w", of.GetId(), err)
+	}
+	current, err = seal(rank, of)
+	if err != nil {
+		return nil, nil, fmt.Errorf("keep %s: %w", of.GetId(), err)
+	}
+	return current, binary.BigEndian.AppendUint64(nil, rank-1), nil
+}
+
+// tombstone makes the entry of a session that has ended by itself.
+func tombstone(userID, sessionID string) ([]byte, error) {
+	made, err := seal(tombstoneRank, &gatehousev1.Session{Id: sessionID, UserId: userID})
+	if err != nil {
+		return nil, fmt.Errorf("keep the end of session %s: %w", sessionID, err)
+	}
+	return made, nil
+}
+
+func seal(rank uint64, message proto.Message) ([]byte, error) {
+	sealed, err := proto.MarshalOptions{}.MarshalAppend(binary.BigEndian.AppendUint64(nil, rank), message)
+	if err != nil {
+		return nil, fmt.Errorf("marshal: %w", err)
+	}
+	return binary.BigEndian.AppendUint32(sealed, crc32.ChecksumIEEE(sealed)), nil
+}
+
+// doubt makes the entry of what may have changed.
+func doubt() []byte { return binary.BigEndian.AppendUint64(nil, doubtRank) }
+
+// decodeUser reads an entry and refuses one that was not made of the user with this id: another user's above all. It
+// gives nil for an outdated one.
+func decodeUser(bytes []byte, id string) (*gatehousev1.User, error) {
+	user := new(gatehousev1.User)
+	known, err := decode(bytes, user)
+	switch {
+	case err != nil || !known:
+		return nil, err
+	case user.GetId() != id:
+		return nil, errors.New("it holds another user")
+	default:
+		return user, nil
+	}
+}
+
+// decodeSession reads an entry and refuses one that was not made of this session. It gives nil for an outdated one.
+func decodeSession(bytes []byte, userID, sessionID string) (session *gatehousev1.Session, ended bool, err error) {
+	session = new(gatehousev1.Session)
+	if len(bytes) >= entry.RankLength && entry.Rank(bytes) == tombstoneRank {
+		if err := unseal(bytes, session); err != nil {
+			return nil, false, err
+		}
+		if !proto.Equal(session, &gatehousev1.Session{Id: sessionID, UserId: userID}) {
+			return nil, false, errors.New("it is the tombstone of another session")
+		}
+		return nil, true, nil
+	}
+	known, err := decode(bytes, session)
+	switch {
+	case err != nil || !known:
+		return nil, false, err
+	case session.GetId() != sessionID || session.GetUserId() != userID:
+		return nil, false, errors.New("it holds another session")
+	case session.GetCurrent():
+		return nil, false, errors.New("it says whose call it is of")
+	default:
+		return session, false, nil
+	}
+}
+
+// decode tells whether the record is known: an outdated entry has none.
+func decode(bytes []byte, into record) (known bool, err error) {
+	if len(bytes) < entry.RankLength {
+		return false, fmt.Errorf("it has %d bytes", len(bytes))
+	}
+	held := entry.Rank(bytes)
+	if held%2 == 1 && held <= doubtRank && len(bytes) == entry.RankLength {
+		return false, nil
+	}
+	if err := unseal(bytes, into); err != nil {
+		return false, err
+	}
+	if stated, err := rank(into.GetVersion()); err != nil || held != stated {
+		return false, errors.New("its rank is not that of its version")
+	}
+	return true, nil
+}
+
+func unseal(bytes []byte, into proto.Message) error {
+	end := len(bytes) - crc32.Size
+	if end < entry.RankLength || crc32.ChecksumIEEE(bytes[:end]) != binary.BigEndian.Uint32(bytes[end:]) {
+		return errors.New("its checksum is another")
+	}
+	if err := proto.Unmarshal(bytes[entry.RankLength:end], into); err != nil {
+		return errors.New("its message cannot be read") // without the parser's words, which could quote the entry
+	}
+	return nil
+}

@@ -1,0 +1,436 @@
+package cache_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+)
+
+// lifetime is that of the sessions of the fake store.
+const lifetime = time.Hour
+
+// fakeStore is a store in memory. The truth is what the maps hold. It counts reads and lets a test meddle with calls.
+type fakeStore struct {
+	gatehousev1.UnsafeUserServiceServer
+	gatehousev1.UnsafeSessionServiceServer
+	gatehousev1.UnsafeKeyServiceServer
+
+	private ed25519.PrivateKey
+	public  *gatehousev1.Key
+
+	mu       sync.Mutex
+	users    map[string]*gatehousev1.User
+	sessions map[string]*heldSession
+	tokens   map[string]string // session ids by access token
+	reads    int
+	before   func(ctx context.Context, method, token string) error // runs in each call, before it sees the truth
+	after    func(ctx context.Context, method, token string) error // runs in each call, before it answers
+}
+
+type heldSession struct {
+	*gatehousev1.Session
+
+	ended     bool
+	refreshes int
+}
+
+func newFakeStore(t *testing.T) *fakeStore {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := jwk.FromPublic(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fakeStore{
+		private: private, public: key,
+		users: map[string]*gatehousev1.User{}, sessions: map[string]*heldSession{}, tokens: map[string]string{},
+	}
+}
+
+// serve lets a call see the truth at one moment, between what a test may do before and after.
+func serve[T any](ctx context.Context, s *fakeStore, method string, see func() (T, error)) (answer T, err error) {
+	var token string
+	if values := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey); len(values) == 1 {
+		token = values[0]
+	}
+	s.mu.Lock()
+	before, after := s.before, s.after
+	if strings.HasPrefix(method, "Read") {
+		s.reads++
+	}
+	s.mu.Unlock()
+	if before != nil {
+		if err := before(ctx, method, token); err != nil {
+			return answer, err
+		}
+	}
+	s.mu.Lock()
+	answer, err = see()
+	s.mu.Unlock()
+	if after != nil {
+		if err := after(ctx, method, token); err != nil {
+			return answer, err
+		}
+	}
+	return answer, err
+}
+
+// caller finds whom a call is of. The truth must be locked.
+func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *heldSession, error) {
+	values := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey)
+	if len(values) != 1 {
+		return nil, nil, apierr.AccessTokenMissing()
+	}
+	session := s.sessions[s.tokens[strings.TrimPrefix(values[0], "Bearer ")]]
+	if session == nil {
+		return nil, nil, apierr.AccessTokenInvalid(errors.New("it was not issued here"))
+	}
+	user := s.users[session.GetUserId()]
+	if session.ended {
+		return nil, nil, apierr.SessionEnded(session.GetId(), user.GetId())
+	}
+	return user, session, authn.Account{User: user, Session: session.Session}.Standing(time.Now())
+}
+
+// own finds the session of the caller that a request names. The truth must be locked.
+func (s *fakeStore) own(ctx context.Context, id string) (user *gatehousev1.User, current, named *heldSession, err error) {
+	user, current, err = s.caller(ctx)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	if id == authn.Current {
+		return user, current, current, nil
+	}
+	named = s.sessions[strings.ToLower(id)]
+	if named.getUserID() != user.GetId() {
+		return nil, nil, nil, apierr.SessionNotFound()
+	}
+	return user, current, named, nil
+}
+
+func (h *heldSession) getUserID() string {
+	if h == nil {
+		return ""
+	}
+	return h.GetUserId()
+}
+
+// shown is a session as an answer shows it.
+func (h *heldSession) shown(current bool) *gatehousev1.Session {
+	session := proto.CloneOf(h.Session)
+	session.Current = current
+	return session
+}
+
+func (s *fakeStore) ListKeys(
+	context.Context, *gatehousev1.ListKeysRequest,
+) (*gatehousev1.ListKeysResponse, error) {
+	return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{s.public}}, nil
+}
+
+func (s *fakeStore) CreateUser(
+	ctx context.Context, req *gatehousev1.CreateUserRequest,
+) (*gatehousev1.CreateUserResponse, error) {
+	return serve(ctx, s, "CreateUser", func() (*gatehousev1.CreateUserResponse, error) {
+		for _, user := range s.users {
+			if user.GetEmail() == req.GetEmail() {
+				return nil, apierr.EmailTaken()
+			}
+		}
+		return &gatehousev1.CreateUserResponse{User: proto.CloneOf(s.add(req.GetEmail()))}, nil
+	})
+}
+
+func (s *fakeStore) ReadUser(
+	ctx context.Context, _ *gatehousev1.ReadUserRequest,
+) (*gatehousev1.ReadUserResponse, error) {
+	return serve(ctx, s, "ReadUser", func() (*gatehousev1.ReadUserResponse, error) {
+		return nil, errors.New("the cache has no need to ask this")
+	})
+}
+
+func (s *fakeStore) CreateSession(
+	ctx context.Context, req *gatehousev1.CreateSessionRequest,
+) (*gatehousev1.CreateSessionResponse, error) {
+	return serve(ctx, s, "CreateSession", func() (*gatehousev1.CreateSessionResponse, error) {
+		for _, user := range s.users {
+			if user.GetEmail() == req.GetEmail() && req.GetPassword() == password {
+				session := s.open(user)
+				return &gatehousev1.CreateSessionResponse{
+					AccessToken: s.issue(session), TokenType: "Bearer", ExpiresIn: 900, SessionId: session.GetId(),
+					RefreshToken: session.refreshToken(), Session: session.shown(true),
+				}, nil
+			}
+		}
+		return nil, apierr.InvalidCredentials()
+	})
+}
+
+func (s *fakeStore) RefreshSession(
+	ctx context.Context, req *gatehousev1.RefreshSessionRequest,
+) (*gatehousev1.RefreshSessionResponse, error) {
+	return serve(ctx, s, "RefreshSession", func() (*gatehousev1.RefreshSessionResponse, error) {
+		_, named, _ := strings.Cut(req.GetRefreshToken(), "_")
+		id, _, _ := strings.Cut(named, "_")
+		session := s.sessions[id]
+		switch {
+		case session == nil:
+			return nil, apierr.RefreshTokenInvalid(nil)
+		case session.ended || session.GetGeneration() < s.users[session.GetUserId()].GetSessionGeneration():
+			return nil, apierr.SessionEnded(id, session.GetUserId())
+		case session.refreshToken() != req.GetRefreshToken():
+			session.ended = true
+			return nil, apierr.RefreshTokenReused(id, session.GetUserId())
+		}
+		session.refreshes++
+		session.Version++
+		session.ExpireTime = timestamppb.New(session.GetExpireTime().AsTime().Add(time.Minute))
+		return &gatehousev1.RefreshSessionResponse{
+			AccessToken: s.issue(session), TokenType: "Bearer", ExpiresIn: 900, SessionId: session.GetId(),
+			RefreshToken: session.refreshToken(), Session: session.shown(true),
+		}, nil
+	})
+}
+
+func (h *heldSession) refreshToken() string {
+	return "ghrt_" + h.GetId() + "_" + strconv.Itoa(h.refreshes)
+}
+
+func (s *fakeStore) ReadSession(
+	ctx context.Context, req *gatehousev1.ReadSessionRequest,
+) (*gatehousev1.ReadSessionResponse, error) {
+	return serve(ctx, s, "ReadSession", func() (*gatehousev1.ReadSessionResponse, error) {
+		user, current, named, err := s.own(ctx, req.GetId())
+		if err != nil {
+			return nil, err
+		}
+		return &gatehousev1.ReadSessionResponse{
+			Session: named.shown(named == current), User: proto.CloneOf(user), Active: true,
+			Sub: user.GetId(), TokenType: "Bearer",
+		}, nil
+	})
+}
+
+func (s *fakeStore) ListSessions(
+	ctx context.Context, _ *gatehousev1.ListSessionsRequest,
+) (*gatehousev1.ListSessionsResponse, error) {
+	return serve(ctx, s, "ListSessions", func() (*gatehousev1.ListSessionsResponse, error) {
+		user, current, err := s.caller(ctx)
+		if err != nil {
+			return nil, err
+		}
+		response := &gatehousev1.ListSessionsResponse{}
+		for _, session := range s.sessions {
+			if session.GetUserId() == user.GetId() && !session.ended &&
+				session.GetGeneration() == user.GetSessionGeneration() {
+				response.Sessions = append(response.Sessions, session.shown(session == current))
+			}
+		}
+		return response, nil
+	})
+}
+
+func (s *fakeStore) DeleteSession(
+	ctx context.Context, req *gatehousev1.DeleteSessionRequest,
+) (*gatehousev1.DeleteSessionResponse, error) {
+	return serve(ctx, s, "DeleteSession", func() (*gatehousev1.DeleteSessionResponse, error) {
+		_, _, named, err := s.own(ctx, req.GetId())
+		if err != nil {
+			return nil, err
+		}
+		named.ended = true
+		return &gatehousev1.DeleteSessionResponse{}, nil
+	})
+}
+
+func (s *fakeStore) DeleteAllSessions(
+	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
+) (*gatehousev1.DeleteAllSessionsResponse, error) {
+	return serve(ctx, s, "DeleteAllSessions", func() (*gatehousev1.DeleteAllSessionsResponse, error) {
+		user, current, err := s.caller(ctx)
+		if err != nil {
+			return nil, err
+		}
+		response := &gatehousev1.DeleteAllSessionsResponse{}
+		s.raise(user)
+		if req.GetKeepCurrent() {
+			response.Session = s.spare(current, user)
+		}
+		response.User = proto.CloneOf(user)
+		return response, nil
+	})
+}
+
+func (s *fakeStore) ChangePassword(
+	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
+) (*gatehousev1.ChangePasswordResponse, error) {
+	return serve(ctx, s, "ChangePassword", func() (*gatehousev1.ChangePasswordResponse, error) {
+		user, current, err := s.caller(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if req.GetCurrentPassword() != password {
+			return nil, apierr.PasswordWrong()
+		}
+		s.raise(user)
+		return &gatehousev1.ChangePasswordResponse{Session: s.spare(current, user), User: proto.CloneOf(user)}, nil
+	})
+}
+
+func (s *fakeStore) raise(user *gatehousev1.User) {
+	user.Version++
+	user.SessionGeneration++
+}
+
+func (s *fakeStore) spare(session *heldSession, user *gatehousev1.User) *gatehousev1.Session {
+	session.Version++
+	session.Generation = user.GetSessionGeneration()
+	return session.shown(true)
+}
+
+// add makes a user. The truth must be locked.
+func (s *fakeStore) add(email string) *gatehousev1.User {
+	user := &gatehousev1.User{
+		Id: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Ada Lovelace", Version: 1, SessionGeneration: 1,
+	}
+	s.users[user.GetId()] = user
+	return user
+}
+
+// open makes a session. The truth must be locked.
+func (s *fakeStore) open(user *gatehousev1.User) *heldSession {
+	now := time.Now()
+	session := &heldSession{Session: &gatehousev1.Session{
+		Id: uuid.Must(uuid.NewV7()).String(), UserId: user.GetId(), Version: 1, Generation: user.GetSessionGeneration(),
+		CreateTime: timestamppb.New(now), ExpireTime: timestamppb.New(now.Add(lifetime)),
+	}}
+	s.sessions[session.GetId()] = session
+	return session
+}
+
+// issue makes an access token, each time another one. The truth must be locked.
+func (s *fakeStore) issue(session *heldSession) string {
+	now := time.Now()
+	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: issuer, Subject: session.GetUserId(), Audience: jwt.ClaimStrings{audience}, ID: uuid.NewString(),
+			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(15 * time.Minute)),
+		},
+		SessionID: session.GetId(), Roles: []string{"user"},
+	})
+	token.Header["kid"], token.Header["typ"] = s.public.GetKid(), authn.TokenType
+	signed, err := token.SignedString(s.private)
+	if err != nil {
+		panic(err)
+	}
+	s.tokens[signed] = session.GetId()
+	return signed
+}
+
+// put adds a user without the cache's knowing, and gives the id.
+func (s *fakeStore) put(email string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.add(email).GetId()
+}
+
+// token gives a token of a new session, without the cache's knowing.
+func (s *fakeStore) token(userID string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issue(s.open(s.users[userID]))
+}
+
+// another gives another token of the session of a token.
+func (s *fakeStore) another(token string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issue(s.sessions[s.tokens[token]])
+}
+
+// session gives the truth about the session of a token.
+func (s *fakeStore) session(token string) *gatehousev1.Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return proto.CloneOf(s.sessions[s.tokens[token]].Session)
+}
+
+// end ends the session of a token without the cache's knowing.
+func (s *fakeStore) end(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sessions[s.tokens[token]].ended = true
+}
+
+func (s *fakeStore) user(id string) *gatehousev1.User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return proto.CloneOf(s.users[id])
+}
+
+func (s *fakeStore) readCount() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reads
+}
+
+type hook func(ctx context.Context, method, token string) error
+
+// hook sets what happens in each call from now on. Either may be nil.
+func (s *fakeStore) hook(before, after hook) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.before, s.after = before, after
+}
+
+// hold stops the next call of the method before it answers, when it has seen the truth. Seen is closed then; the call
+// goes on when answer is closed.
+func (s *fakeStore) hold(method string) (seen <-chan struct{}, answer chan<- struct{}) {
+	arrived, open := make(chan struct{}), make(chan struct{})
+	var held atomic.Bool
+	s.hook(nil, func(ctx context.Context, called, _ string) error {
+		if called != method || !held.CompareAndSwap(false, true) {
+			return nil
+		}
+		close(arrived)
+		return waitFor(ctx, open)
+	})
+	return arrived, open
+}
+
+// waitFor ends when open is closed, and with an error if ctx is done before.
+func waitFor(ctx context.Context, open <-chan struct{}) error {
+	select {
+	case <-open:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *fakeStore) ReadConfiguration(
+	context.Context, *gatehousev1.ReadConfigurationRequest,
+) (*gatehousev1.ReadConfigurationResponse, error) {
+	return nil, errors.New("the cache has no need to ask this")
+}

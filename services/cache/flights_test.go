@@ -1,0 +1,166 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+// truth is what flights bring news of. Each takes a second, and sees the truth at its beginning.
+type truth struct {
+	mu      sync.Mutex
+	version int
+	flights int
+	atOnce  int
+	most    int
+}
+
+func (s *truth) ask(ctx context.Context) (int, error) {
+	s.mu.Lock()
+	seen := s.version
+	s.flights++
+	s.atOnce++
+	s.most = max(s.most, s.atOnce)
+	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.atOnce--
+	}()
+	select {
+	case <-time.After(time.Second):
+		return seen, nil
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// report tells what there was, and how many keys are left.
+func report(s *truth, f *flights[int]) (flights, atOnce, keys int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return s.flights, s.most, len(f.next)
+}
+
+func TestNobodyGetsAnAnswerFromBeforeTheyCame(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const callers = 300
+		s, f := new(truth), newFlights[int]()
+		var wg sync.WaitGroup
+		for i := range callers {
+			s.mu.Lock()
+			s.version = i
+			s.mu.Unlock()
+			wg.Go(func() {
+				if seen, _, err := f.join(t.Context(), "key", s.ask); err != nil || seen < i {
+					t.Errorf("who came at %d was told of %d, error %v", i, seen, err)
+				}
+			})
+			synctest.Wait() // They have joined.
+			time.Sleep(time.Second / 100)
+		}
+		wg.Wait()
+		synctest.Wait()
+		if flights, atOnce, keys := report(s, f); atOnce != 1 || flights > callers/100+2 || keys != 0 {
+			t.Errorf("%d callers made %d flights, %d at once; %d keys are left", callers, flights, atOnce, keys)
+		}
+	})
+}
+
+func TestFlightsOfSeveralKeysAreApart(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, f := new(truth), newFlights[int]()
+		for _, key := range []string{"a", "b", "c"} {
+			go func() { _, _, _ = f.join(t.Context(), key, s.ask) }()
+		}
+		time.Sleep(2 * time.Second)
+		if _, atOnce, _ := report(s, f); atOnce != 3 {
+			t.Errorf("%d flights were under way at once, want 3", atOnce)
+		}
+	})
+}
+
+func TestWhoGivesUpStopsNoFlight(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, f := new(truth), newFlights[int]()
+		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
+		defer giveUp()
+		ended := make(chan error, 3)
+		join := func(ctx context.Context) {
+			_, _, err := f.join(ctx, "key", s.ask)
+			ended <- err
+		}
+		go join(impatient) // flies
+		synctest.Wait()
+		go join(impatient) // begins the next one
+		synctest.Wait()
+		go join(t.Context()) // waits for that one
+		for range 2 {
+			if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("who gave up got %v", err)
+			}
+		}
+		if err := <-ended; err != nil {
+			t.Errorf("who waited got %v", err)
+		}
+		if flights, _, _ := report(s, f); flights != 2 {
+			t.Errorf("there were %d flights, want 2", flights)
+		}
+	})
+}
+
+func TestNoFlightLeavesForNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s, f := new(truth), newFlights[int]()
+		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
+		defer giveUp()
+		go func() { _, _, _ = f.join(t.Context(), "key", s.ask) }()
+		synctest.Wait()
+		if _, _, err := f.join(impatient, "key", s.ask); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("who gave up got %v", err)
+		}
+		time.Sleep(5 * time.Second)
+		if flights, _, keys := report(s, f); flights != 1 || keys != 0 {
+			t.Errorf("there were %d flights, want 1; %d keys are left", flights, keys)
+		}
+	})
+}
+
+func TestAFlightHasAnEnd(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		hang := func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, ctx.Err()
+		}
+		begin := time.Now()
+		_, own, err := newFlights[int]().join(t.Context(), "key", hang)
+		if !own || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != flightTimeout {
+			t.Errorf("it ended after %s with %v, own %t", time.Since(begin), err, own)
+		}
+	})
+}
+
+// A flight runs in a goroutine of its own, where no interceptor stands between a panic and the end of the process.
+func TestPanicInAFlightIsAnErrorOfTheCall(t *testing.T) {
+	t.Parallel()
+	f := newFlights[int]()
+	for range 2 { // The key is free afterwards.
+		_, _, err := f.join(t.Context(), "key", func(context.Context) (int, error) { panic("no store") })
+		if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_INTERNAL {
+			t.Errorf("error %v, want an internal one", err)
+		}
+	}
+}

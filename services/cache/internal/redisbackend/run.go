@@ -1,0 +1,139 @@
+package redisbackend
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+)
+
+var (
+	// errOver says that a connection leads to another process than the run's.
+	errOver = errors.New("the Redis was restarted")
+
+	errNoRunID = errors.New("INFO server does not tell the run_id of the Redis")
+)
+
+// run is one life of a Redis process, from its start to its end, and the connections to it. All of them lead to the
+// same process: one that does not is refused. So what is done by a run is done by that process or not at all, and no
+// order of failures and answers can make the entries of one life pass for those of another.
+type run struct {
+	client *redis.Client
+	id     atomic.Pointer[string] // nil before the first connection
+}
+
+func newRun(location Location, password string) *run {
+	r := &run{}
+	options := &redis.Options{
+		Addr:      location.Address(),
+		DB:        location.Database,
+		Password:  password,
+		OnConnect: r.meet,
+
+		DialTimeout:           dialTimeout,
+		DialerRetries:         1,
+		ReadTimeout:           writeTimeout,
+		WriteTimeout:          writeTimeout,
+		ContextTimeoutEnabled: true,
+		MaxRetries:            retries,
+		PoolSize:              poolSize,
+		MaxActiveConns:        poolSize,
+		PoolTimeout:           writeTimeout,
+
+		// Neither CLIENT SETINFO nor CLIENT MAINT_NOTIFICATIONS: an older Redis and an ACL of few commands refuse them.
+		DisableIdentity:          true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	}
+	if location.TLS {
+		options.TLSConfig = &tls.Config{ServerName: location.Host, MinVersion: tls.VersionTLS12}
+	}
+	options.Dialer = honest(redis.NewDialer(options))
+	r.client = redis.NewClient(options)
+	return r
+}
+
+// meet asks a new connection which process it leads to.
+func (r *run) meet(ctx context.Context, conn *redis.Conn) error {
+	info, err := conn.Info(ctx, "server").Result()
+	if err != nil {
+		return fmt.Errorf("ask for the run: %w", err)
+	}
+	_, after, _ := strings.Cut(info, "\nrun_id:")
+	id, _, _ := strings.Cut(after, "\r\n")
+	if len(id) < idLength {
+		return errNoRunID
+	}
+	id = id[:idLength]
+	if r.id.CompareAndSwap(nil, &id) || *r.id.Load() == id {
+		return nil
+	}
+	return errOver
+}
+
+// know makes sure that the id is known.
+func (r *run) know(ctx context.Context) error {
+	if r.id.Load() != nil {
+		return nil
+	}
+	return r.client.Ping(ctx).Err()
+}
+
+// key is where an entry is in this run.
+func (r *run) key(key string) string { return namespace + *r.id.Load() + ":" + key }
+
+func (r *run) keys(keys []string) []string {
+	ours := make([]string, len(keys))
+	for i, key := range keys {
+		ours[i] = r.key(key)
+	}
+	return ours
+}
+
+// chosen gives the keys and arguments of setIfHigher for what is to be stored in this run.
+func (r *run) chosen(lease entry.Lease, writes []entry.Write) (keys []string, arguments []any, err error) {
+	stands := lease == entry.Lease(*r.id.Load())
+	for _, write := range writes {
+		if err := write.Check(); err != nil {
+			return nil, nil, err
+		}
+		if chosen := write.Chosen(stands); chosen != nil {
+			keys = append(keys, r.key(write.Key))
+			arguments = append(arguments, chosen, write.TTL.Milliseconds())
+		}
+	}
+	return keys, arguments, nil
+}
+
+type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
+
+// honest makes a dialer whose failures the pool does not see, but only who uses the connection. After as many failures
+// as it has connections, the pool would answer for up to a second that nothing can be reached without trying. The Redis
+// may be back by then, and other services believe what it says: a write that gave up unsent would be missed there.
+func honest(dial dialer) dialer {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			near, far := net.Pipe()
+			return unreachable{Conn: near, cause: err}, far.Close()
+		}
+		return conn, nil
+	}
+}
+
+// unreachable is a connection that could not be made.
+type unreachable struct {
+	net.Conn
+
+	cause error
+}
+
+func (u unreachable) Read([]byte) (int, error)  { return 0, u.cause }
+func (u unreachable) Write([]byte) (int, error) { return 0, u.cause }

@@ -1,0 +1,265 @@
+package cache_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+func (f *front) logOut(ctx context.Context, token, id string) error {
+	_, err := f.sessions.DeleteSession(as(ctx, token), &gatehousev1.DeleteSessionRequest{Id: id})
+	return err
+}
+
+func (f *front) logOutEverywhere(ctx context.Context, token string, keepCurrent bool) error {
+	_, err := f.sessions.DeleteAllSessions(as(ctx, token),
+		&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: keepCurrent})
+	return err
+}
+
+func (f *front) changePassword(ctx context.Context, token string) error {
+	_, err := f.sessions.ChangePassword(as(ctx, token), &gatehousev1.ChangePasswordRequest{
+		Id: authn.Me, CurrentPassword: password, NewPassword: password + "!",
+	})
+	return err
+}
+
+func (f *front) refresh(ctx context.Context, refreshToken string) (*gatehousev1.RefreshSessionResponse, error) {
+	return f.sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: refreshToken})
+}
+
+// steal ends a session by a refresh token that was traded already.
+func (f *front) steal(t *testing.T, refreshToken string) {
+	t.Helper()
+	_, err := f.refresh(t.Context(), refreshToken)
+	wantError(t, err, codes.Unauthenticated, tokenReused)
+}
+
+// household is a user who is logged in twice, on a phone and a laptop, as every cache service knows.
+type household struct {
+	*house
+
+	user          string
+	phone, laptop *gatehousev1.CreateSessionResponse
+}
+
+func newHousehold(t *testing.T, fronts int) *household {
+	t.Helper()
+	h, _, _ := newRedisTown(t, fronts)
+	return h.household(t)
+}
+
+func (h *house) household(t *testing.T) *household {
+	t.Helper()
+	user := h.signUp(t, "ada@example.com")
+	made := &household{house: h, user: user, phone: h.logIn(t, "ada@example.com"), laptop: h.logIn(t, "ada@example.com")}
+	for _, f := range h.others {
+		f.wantIn(t, h.store, made.phone.GetAccessToken())
+		f.wantIn(t, h.store, made.laptop.GetAccessToken())
+	}
+	return made
+}
+
+// ends are the ways to end the session on the phone, and whether they spare the laptop.
+var ends = map[string]struct {
+	end    func(t *testing.T, h *household, f *front) error
+	spares bool
+}{
+	"log out": {func(t *testing.T, h *household, f *front) error {
+		return f.logOut(t.Context(), h.phone.GetAccessToken(), authn.Current)
+	}, true},
+	"log out of another": {func(t *testing.T, h *household, f *front) error {
+		return f.logOut(t.Context(), h.laptop.GetAccessToken(), strings.ToUpper(h.phone.GetSessionId()))
+	}, true},
+	"log out everywhere": {func(t *testing.T, h *household, f *front) error {
+		return f.logOutEverywhere(t.Context(), h.laptop.GetAccessToken(), false)
+	}, false},
+	"log out everywhere, oneself": {func(t *testing.T, h *household, f *front) error {
+		return f.logOutEverywhere(t.Context(), h.phone.GetAccessToken(), false)
+	}, false},
+	"log out everywhere else": {func(t *testing.T, h *household, f *front) error {
+		return f.logOutEverywhere(t.Context(), h.laptop.GetAccessToken(), true)
+	}, true},
+	"change the password": {func(t *testing.T, h *household, f *front) error {
+		return f.changePassword(t.Context(), h.laptop.GetAccessToken())
+	}, true},
+	"reuse a refresh token": {func(t *testing.T, h *household, f *front) error {
+		if _, err := f.refresh(t.Context(), h.phone.GetRefreshToken()); err != nil {
+			return err
+		}
+		f.steal(t, h.phone.GetRefreshToken())
+		return nil
+	}, true},
+}
+
+func TestWhatHasEndedIsRefusedEverywhere(t *testing.T) {
+	t.Parallel()
+	for name, way := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHousehold(t, 2)
+			before := h.store.readCount()
+			if err := way.end(t, h, h.others[1]); err != nil {
+				t.Fatal(err)
+			}
+			h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
+			h.wantOut(t, h.store.another(h.phone.GetAccessToken()), sessionEnded)
+			if way.spares {
+				for _, f := range h.others {
+					f.wantIn(t, h.store, h.laptop.GetAccessToken())
+				}
+			} else {
+				h.wantOut(t, h.laptop.GetAccessToken(), sessionEnded)
+			}
+			// What the cache does not know by itself, it asks once for each session.
+			if asked := h.store.readCount() - before; asked > 2 {
+				t.Errorf("the store was asked %d times", asked)
+			}
+		})
+	}
+}
+
+func TestATombstoneNeedsNoStore(t *testing.T) {
+	t.Parallel()
+	h := newHousehold(t, 2)
+	if err := h.logOut(t.Context(), h.phone.GetAccessToken(), authn.Current); err != nil {
+		t.Fatal(err)
+	}
+	before := h.store.readCount()
+	for range 5 {
+		h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
+	}
+	h.wantReads(t, before)
+	_, err := h.me(t.Context(), h.phone.GetAccessToken())
+	ended, of := apierr.EndedSession(apierr.Status(err))
+	if ended != h.phone.GetSessionId() || of != h.user {
+		t.Errorf("the error is about session %q of user %q", ended, of)
+	}
+}
+
+// The store may know more than this cache: somebody may have spoken to it directly.
+func TestAnyErrorThatNamesAnEndedSessionEndsItHere(t *testing.T) {
+	t.Parallel()
+	for name, call := range map[string]func(ctx context.Context, f *front, h *household) error{
+		"ListSessions": func(ctx context.Context, f *front, h *household) error {
+			_, err := f.sessions.ListSessions(as(ctx, h.phone.GetAccessToken()), &gatehousev1.ListSessionsRequest{})
+			return err
+		},
+		"ReadSession": func(ctx context.Context, f *front, h *household) error {
+			_, err := f.sessions.ReadSession(as(ctx, h.phone.GetAccessToken()),
+				&gatehousev1.ReadSessionRequest{Id: h.laptop.GetSessionId()})
+			return err
+		},
+		"RefreshSession": func(ctx context.Context, f *front, h *household) error {
+			_, err := f.refresh(ctx, h.phone.GetRefreshToken())
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHousehold(t, 2)
+			h.store.end(h.phone.GetAccessToken())
+			wantError(t, call(t.Context(), h.others[1], h), codes.Unauthenticated, sessionEnded)
+			before := h.store.readCount()
+			h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
+			h.wantReads(t, before)
+		})
+	}
+}
+
+func TestRefreshIsSeenEverywhere(t *testing.T) {
+	t.Parallel()
+	h := newHousehold(t, 2)
+	before := h.store.readCount()
+	refreshed, err := h.refresh(t.Context(), h.phone.GetRefreshToken())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range h.others {
+		f.wantIn(t, h.store, refreshed.GetAccessToken())
+		f.wantIn(t, h.store, h.phone.GetAccessToken())
+	}
+	h.wantReads(t, before)
+}
+
+func TestSessionsOfOthersAreNotFound(t *testing.T) {
+	t.Parallel()
+	h := newHousehold(t, 1)
+	h.signUp(t, "grace@example.com")
+	stranger := h.logIn(t, "grace@example.com")
+	err := h.logOut(t.Context(), stranger.GetAccessToken(), h.phone.GetSessionId())
+	wantError(t, err, codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
+	h.wantIn(t, h.store, h.phone.GetAccessToken())
+}
+
+func TestOtherSessionsAreAskedForAtTheStore(t *testing.T) {
+	t.Parallel()
+	h := newHousehold(t, 1)
+	before := h.store.readCount()
+	response, err := h.sessions.ReadSession(as(t.Context(), h.phone.GetAccessToken()),
+		&gatehousev1.ReadSessionRequest{Id: h.laptop.GetSessionId()})
+	if err != nil || !proto.Equal(response.GetSession(), h.store.session(h.laptop.GetAccessToken())) {
+		t.Errorf("read: %v, error %v", response, err)
+	}
+	h.wantReads(t, before+1)
+}
+
+// A change whose answer is lost may have been made: nothing of before is believed any more.
+func TestAChangeThatMayHaveFailedIsNotIgnored(t *testing.T) {
+	t.Parallel()
+	for name, way := range ends {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHousehold(t, 2)
+			h.store.hook(nil, func(_ context.Context, method, _ string) error {
+				if method == "RefreshSession" || strings.HasPrefix(method, "Read") {
+					return nil // Whose session a refresh token is of, the cache cannot know.
+				}
+				return apierr.Unavailable(nil)
+			})
+			err := way.end(t, h, h.others[1])
+			if name != "reuse a refresh token" {
+				wantError(t, err, codes.Unavailable, unavailable)
+			}
+			h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
+		})
+	}
+}
+
+// A thief who gives up at once does not keep the cache from hearing that the session has ended.
+func TestAChangeGoesOnWhenItsCallerGivesUp(t *testing.T) {
+	t.Parallel()
+	h := newHousehold(t, 1)
+	if _, err := h.refresh(t.Context(), h.phone.GetRefreshToken()); err != nil {
+		t.Fatal(err)
+	}
+	seen, answer := h.store.hold("RefreshSession")
+	ctx, giveUp := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := h.refresh(ctx, h.phone.GetRefreshToken())
+		ended <- err
+	}()
+	<-seen
+	giveUp()
+	if err := <-ended; status.Code(err) != codes.Canceled {
+		t.Errorf("who gave up got %v", err)
+	}
+	close(answer)
+	testkit.Eventually(t, func() error {
+		if _, err := h.me(t.Context(), h.phone.GetAccessToken()); apierr.ReasonOf(status.Convert(err)) != sessionEnded {
+			return fmt.Errorf("the session has ended, and the answer is of %s", status.Code(err))
+		}
+		return nil
+	})
+}
