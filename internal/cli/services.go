@@ -26,12 +26,14 @@ type gateway struct {
 	GRPC         string `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
 	CacheAddress string `default:"localhost:9091" help:"Address of the cache service: HOST:PORT, all addresses of HOST are used."`
 	StoreAddress string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used."`
+	edgeSettings
 	tokenSettings
 	logSettings
 }
 
 func (c *gateway) faults() error {
-	return errors.Join(c.logSettings.faults(), authn.ValidateNames(c.Issuer, c.Audience),
+	_, configErr := c.gatewayConfig(c.tokenSettings)
+	return errors.Join(c.logSettings.faults(), configErr, authn.ValidateNames(c.Issuer, c.Audience),
 		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
 		checkTarget("--cache-address", c.CacheAddress), checkTarget("--store-address", c.StoreAddress))
 }
@@ -52,8 +54,12 @@ func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error 
 	if listeners.err != nil {
 		return listeners.err
 	}
-	service, err := gatewayservice.New(ctx, gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
-		gatewayservice.Upstreams{Cache: toCache, Store: toStore}, log.With("service", "gateway"))
+	config, err := c.gatewayConfig(c.tokenSettings)
+	if err != nil {
+		return err
+	}
+	service, err := gatewayservice.New(ctx, config, gatewayservice.Upstreams{Cache: toCache, Store: toStore},
+		log.With("service", "gateway"))
 	if err != nil {
 		return err
 	}

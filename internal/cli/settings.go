@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
+	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
 )
 
@@ -73,6 +75,29 @@ func (s *signingSettings) password() storeservice.PasswordParams {
 	return storeservice.PasswordParams{
 		MemoryKiB: s.Argon2Memory, Iterations: s.Argon2Iterations, Parallelism: s.Argon2Parallelism,
 	}
+}
+
+// edgeSettings say what the gateway believes of those who call it.
+type edgeSettings struct {
+	TrustedProxies []string `placeholder:"NETWORKS" help:"Proxies before the gateway whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8, with commas between. Nobody's, if there are none."`
+}
+
+// gatewayConfig gives the gateway's configuration, and an error that tells of every network that is none.
+func (s *edgeSettings) gatewayConfig(tokens tokenSettings) (gatewayservice.Config, error) {
+	config := gatewayservice.Config{Issuer: tokens.Issuer, Audience: tokens.Audience}
+	var faults []error
+	for _, text := range s.TrustedProxies {
+		network, err := netip.ParsePrefix(text)
+		if address, addressErr := netip.ParseAddr(text); addressErr == nil && address.Zone() == "" {
+			network, err = address.Unmap().Prefix(address.Unmap().BitLen())
+		}
+		if err != nil || network.Addr().Is4In6() {
+			faults = append(faults, fmt.Errorf("--trusted-proxies: %q is no address or network such as 10.0.0.0/8", text))
+			continue
+		}
+		config.TrustedProxies = append(config.TrustedProxies, network.Masked())
+	}
+	return config, errors.Join(faults...)
 }
 
 // sessionSettings say how long sessions last.

@@ -29,6 +29,7 @@ type up struct {
 	masterKeySettings
 	signingSettings
 	sessionSettings
+	edgeSettings
 	tokenSettings
 	logSettings
 }
@@ -54,7 +55,8 @@ func (c *up) faults() error {
 		masterKey = make([]byte, storeservice.MasterKeySize) // Where none is given, the folder has one.
 	}
 	second, secondErr := c.secondMasterKey()
-	return errors.Join(c.logSettings.faults(), masterKeyErr, secondErr,
+	_, edgeErr := c.gatewayConfig(c.tokenSettings)
+	return errors.Join(c.logSettings.faults(), masterKeyErr, secondErr, edgeErr,
 		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC), c.storeConfig(masterKey, second).Validate())
 }
 
@@ -88,8 +90,12 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	gateway, err := gatewayservice.New(ctx, gatewayservice.Config{Issuer: c.Issuer, Audience: c.Audience},
-		gatewayservice.Upstreams{Cache: toCache, Store: toStore}, log.With("service", "gateway"))
+	config, err := c.gatewayConfig(c.tokenSettings)
+	if err != nil {
+		return err
+	}
+	gateway, err := gatewayservice.New(ctx, config, gatewayservice.Upstreams{Cache: toCache, Store: toStore},
+		log.With("service", "gateway"))
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,9 @@ import (
 
 func TestNew(t *testing.T) {
 	for _, test := range []struct{ address, wanted string }{
-		{"192.0.2.1", "192.0.2.1"}, {"::ffff:192.0.2.1", "192.0.2.1"}, {"2001:DB8:0::7", "2001:db8::7"},
+		{"192.0.2.1", "192.0.2.1"},
+		{"::ffff:192.0.2.1", "192.0.2.1"},
+		{"2001:DB8:0::7", "2001:db8::7"},
 		{"fe80::1%eth0", "fe80::1"},
 	} {
 		if got := New(netip.MustParseAddr(test.address), "").Address; got != test.wanted {

@@ -55,6 +55,7 @@ func LogCall(
 		slog.String("code", st.Code().String()),
 		slog.Int64("took_us", took.Microseconds()),
 		slog.String("request_id", requestid.FromContext(ctx)),
+		slog.String("client", clientinfo.FromContext(ctx).Address),
 	}
 	if err != nil {
 		attributes = append(attributes,

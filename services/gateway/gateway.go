@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -21,8 +22,9 @@ import (
 
 // Config is what the gateway has to know.
 type Config struct {
-	Issuer   string // `iss` that tokens must have
-	Audience string // `aud` that tokens must have
+	Issuer         string         // `iss` that tokens must have
+	Audience       string         // `aud` that tokens must have
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 }
 
 // Upstreams are the connections to the services behind the gateway.
@@ -59,11 +61,11 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	}
 	draining := &atomic.Bool{}
 	health := &health{routes: routes, draining: draining}
-	rest, err := newRESTServer(ctx, edge, health, log)
+	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)
 	if err != nil {
 		return nil, err
 	}
-	return &Service{rest: rest, grpc: newGRPCServer(edge, health, log), draining: draining}, nil
+	return &Service{rest: rest, grpc: newGRPCServer(edge, health, config.TrustedProxies, log), draining: draining}, nil
 }
 
 // Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING and calls under way get

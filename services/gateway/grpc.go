@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
@@ -32,13 +33,14 @@ const maxReadSize = 4 * grpcx.MaxMessageSize
 
 // grpcServer serves native gRPC clients. It passes frames on without decoding them.
 type grpcServer struct {
-	edge *edge
-	log  *slog.Logger
-	grpc *grpc.Server
+	edge    *edge
+	proxies trustedProxies
+	log     *slog.Logger
+	grpc    *grpc.Server
 }
 
-func newGRPCServer(edge *edge, health *health, log *slog.Logger) *grpcServer {
-	s := &grpcServer{edge: edge, log: log}
+func newGRPCServer(edge *edge, health *health, proxies trustedProxies, log *slog.Logger) *grpcServer {
+	s := &grpcServer{edge: edge, proxies: proxies, log: log}
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
 		grpc.MaxRecvMsgSize(maxReadSize),
 		grpc.ForceServerCodecV2(frameCodec{encoding.GetCodecV2(proto.Name)}),
@@ -58,6 +60,7 @@ func (s *grpcServer) run(ctx context.Context, listener net.Listener) error {
 // handle serves one call of any method.
 func (s *grpcServer) handle(_ any, stream grpc.ServerStream) error {
 	ctx := requestid.FromIncoming(stream.Context())
+	ctx = clientinfo.With(ctx, s.proxies.ofGRPC(ctx))
 	method, _ := grpc.MethodFromServerStream(stream)
 	began := time.Now()
 	err := s.forward(ctx, method, stream)

@@ -28,7 +28,8 @@ const (
 	maxHeaderBytes    = 16 << 10
 )
 
-// publishedMaxAge lets verifiers keep the public keys for as long as Gatehouse's own services do.
+// publishedMaxAge is for how long verifiers may keep the public keys: half as long as a new one is published before it
+// signs.
 const publishedMaxAge = "public, max-age=300"
 
 // restServer serves REST, Swagger UI, the OpenAPI document and health over HTTP.
@@ -40,14 +41,16 @@ type restServer struct {
 	server *http.Server
 }
 
-func newRESTServer(ctx context.Context, edge *edge, health *health, log *slog.Logger) (*restServer, error) {
+func newRESTServer(
+	ctx context.Context, edge *edge, health *health, proxies trustedProxies, log *slog.Logger,
+) (*restServer, error) {
 	api, err := newAPI(ctx, edge)
 	if err != nil {
 		return nil, err
 	}
 	s := &restServer{log: log, health: health, api: api, docs: newDocs()}
 	s.server = &http.Server{
-		Handler:           observed(log, http.HandlerFunc(s.serve)),
+		Handler:           observed(log, proxies, http.HandlerFunc(s.serve)),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,

@@ -80,13 +80,17 @@ func writeError(w http.ResponseWriter, err error) {
 	writeJSON(w, httpStatus(st, reason), body)
 }
 
-// challenges are the values of WWW-Authenticate (RFC 6750, section 3). A wrong password gets none: there is no token to
-// mend, and a browser must not ask for one.
+// challenges are the values of WWW-Authenticate (RFC 6750, section 3). A wrong password and a bad
+// refresh token get none: there is no access token to mend, and a browser must not ask for one.
 var challenges = map[gatehousev1.ErrorReason]string{
 	gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING: `Bearer realm="gatehouse"`,
 	gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID: `Bearer realm="gatehouse", error="invalid_token"`,
 	gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_EXPIRED: `Bearer realm="gatehouse", error="invalid_token", ` +
 		`error_description="expired"`,
+	gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED: `Bearer realm="gatehouse", error="invalid_token", ` +
+		`error_description="the session has ended"`,
+	gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED: `Bearer realm="gatehouse", error="invalid_token", ` +
+		`error_description="the session has expired"`,
 }
 
 // httpStatus follows the table of google.rpc.Code but where HTTP has a more exact word.

@@ -12,15 +12,16 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
-// observed gives each request its id, hands the caller's token to the edge, writes one line of log when it has ended,
-// and answers a panic.
-func observed(log *slog.Logger, next http.Handler) http.Handler {
+// observed gives each request its id, hands the caller's token and who the client is to the edge, writes one line of
+// log when it has ended, and answers a panic.
+func observed(log *slog.Logger, proxies trustedProxies, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx := requestid.WithID(r.Context(), r.Header.Get(requestid.Header))
-		ctx = withToken(ctx, r.Header)
+		ctx = clientinfo.With(withToken(ctx, r.Header), proxies.ofHTTP(r))
 		w.Header().Set(requestid.Header, requestid.FromContext(ctx))
 		observer := &observedWriter{ResponseWriter: w, status: http.StatusOK}
 		began := time.Now()
@@ -59,6 +60,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 		slog.Int("status", w.status),
 		slog.Int64("took_us", took.Microseconds()),
 		slog.String("request_id", requestid.FromContext(ctx)),
+		slog.String("client", clientinfo.FromContext(ctx).Address),
 	}
 	if w.err != nil {
 		attributes = append(attributes, slog.String("error", w.err.Error()))
