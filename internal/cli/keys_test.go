@@ -253,7 +253,7 @@ func TestTheSecondMasterKeyOfTheStore(t *testing.T) {
 	}
 	for _, args := range [][]string{
 		{"store", "--database-url=sqlite:db", "--master-key=" + masterKey, "--second-master-key=" + masterKey},
-		{"up", "--master-key=" + masterKey, "--second-master-key=" + masterKey},
+		{"up", "--master-key=" + masterKey, "--second-master-key=" + masterKey, "--data=" + t.TempDir(), "--http=" + taken(t)},
 	} {
 		if code, _, stderr := run(t, args); code != exitUsage || !strings.Contains(stderr, "the same as the master key") {
 			t.Errorf("%s takes the same key twice: %d, %s", args[0], code, stderr)

@@ -66,6 +66,18 @@ func TestActivationNeedsNoLoad(t *testing.T) {
 	}
 }
 
+// TestAKeyThatIsGoneIsNotPublished, also while nobody has deleted it yet.
+func TestAKeyThatIsGoneIsNotPublished(t *testing.T) {
+	db, clock := openDatabase(t, newDatabase(t)), newClock()
+	keyring := openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
+	clock.pass(50 * time.Minute)
+	maintain(t, keyring)
+	clock.pass(10*time.Minute + lifetime + time.Minute)
+	if ids := published(t, keyring); len(ids) != 1 || ids[0] != keyIDs(t, db)[0] || len(keyIDs(t, db)) != 2 {
+		t.Errorf("published are %v of %v", ids, keyIDs(t, db))
+	}
+}
+
 func TestOfManyStoresOneRotates(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		const stores = 10
@@ -166,10 +178,11 @@ type stored struct {
 }
 
 // TestNoTokenFailsWhileKeysRotate lets three stores, whose clocks differ, rotate each hour, while clients log in at each
-// of them and two verifiers, which load the keys every 300 s only, see every token until it expires.
+// of them and three verifiers, which load the keys every 300 s only, see every token until it expires.
 func TestNoTokenFailsWhileKeysRotate(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
-		const step, steps, clients = 90 * time.Second, 150, 2 // 3 h 45 min
+		// The steps are in step with neither an hour nor 300 s, so that each rotation meets the verifiers otherwise.
+		const step, steps, clients = 70 * time.Second, 200, 2
 		clock, masterKey := newClock(), signing.NewMasterKey()
 		var stores []stored
 		for _, skew := range []time.Duration{0, -20 * time.Second, 20 * time.Second} {
@@ -178,11 +191,13 @@ func TestNoTokenFailsWhileKeysRotate(t *testing.T) {
 				openKeyring(t, openDatabase(t, database), config(masterKey, jwk.EdDSA, now)), now,
 			})
 		}
-		verifiers := []*poller{
-			{source: stores[0].Keyring}, {source: stores[1].Keyring, next: clock.Now().Add(2 * step)},
-		}
-		if err := verifiers[1].poll(t.Context(), verifiers[1].next); err != nil {
-			t.Fatal(err)
+		var verifiers []*poller
+		for i, store := range stores {
+			verifier := &poller{source: store.Keyring}
+			if err := verifier.poll(t.Context(), clock.Now().Add(time.Duration(i)*100*time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			verifiers = append(verifiers, verifier)
 		}
 		live := make([][]shown, clients) // the tokens of each client
 		for range steps {
@@ -235,7 +250,7 @@ func use(tokens *[]shown, stores []stored, verifiers []*poller, now time.Time, s
 	var errs []error
 	for _, token := range *tokens {
 		left := token.expires.Sub(now)
-		if left > lifetime-2*step || left <= 2*step || left.Truncate(step)%(4*step) == 0 {
+		if left > lifetime-step || left <= 2*step || left.Truncate(step) == 6*step {
 			for _, verifier := range verifiers {
 				errs = append(errs, verifier.verify(token.token, now))
 			}
