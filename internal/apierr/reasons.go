@@ -164,5 +164,6 @@ func UserNotFound() *Error {
 
 // SessionNotFound is a session that does not exist, or not for this caller.
 func SessionNotFound() *Error {
-	return newError(codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND, "there is no such session", nil)
+	return newError(codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
+		"there is no such session", nil)
 }

@@ -54,8 +54,8 @@ func ReadableUserID(ctx context.Context, id string) (string, error) {
 	return "", apierr.UserNotFound()
 }
 
-// ReadableSessionID turns the id of a request into that of a session; whether it is one of the caller's is for the store
-// to find out.
+// ReadableSessionID turns the id of a request into that of a session; whether it is one of the caller's is for the
+// store to find out.
 func ReadableSessionID(ctx context.Context, id string) (string, error) {
 	caller, ok := CallerFrom(ctx)
 	if !ok {

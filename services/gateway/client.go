@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 )
 
-// forwardedFor is the one header by which proxies tell for whom they call. `Forwarded` (RFC 7239) is not read beside it:
-// of two headers one may be the client's own, which the proxy did not know to overwrite.
+// forwardedFor is the one header by which proxies tell for whom they call. `Forwarded` (RFC 7239) is not read beside
+// it: of two headers one may be the client's own, which the proxy did not know to overwrite.
 const forwardedFor = "X-Forwarded-For"
 
 // maxProxies bounds how many proxies in a row are followed.

@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -203,8 +204,11 @@ func TestRouting(t *testing.T) {
 		{"double slash", "GET", "//v1/users/me", nil, 404, "ROUTE_NOT_FOUND", ""},
 		{"no such well-known path", "GET", "/.well-known/nothing", nil, 404, "ROUTE_NOT_FOUND", ""},
 		{"DELETE on a collection", "DELETE", "/v1/users", nil, 405, "METHOD_NOT_ALLOWED", "POST"},
-		{"GET on a collection", "GET", "/v1/sessions", nil, 405, "METHOD_NOT_ALLOWED", "POST"},
-		{"HEAD on a collection", "HEAD", "/v1/sessions", nil, 405, "", "POST"},
+		{"GET on a collection", "GET", "/v1/users", nil, 405, "METHOD_NOT_ALLOWED", "POST"},
+		{"HEAD on a collection", "HEAD", "/v1/users", nil, 405, "", "POST"},
+		{"PUT on a collection of several methods", "PUT", "/v1/sessions", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD, POST, DELETE"},
+		{"PATCH on a session", "PATCH", "/v1/sessions/current", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD, DELETE"},
+		{"GET on a custom method", "GET", "/v1/sessions:refresh", nil, 405, "METHOD_NOT_ALLOWED", "POST"},
 		{"PUT on a resource", "PUT", "/v1/users/me", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
 		{"OPTIONS", "OPTIONS", "/v1/users/me", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
 		{"a method of nobody", "BREW", "/v1/users/me", nil, 405, "METHOD_NOT_ALLOWED", "GET, HEAD"},
@@ -367,23 +371,27 @@ func TestNothingElseAClientSendsReachesUpstream(t *testing.T) {
 	rest := func() {
 		h.get(t, "/v1/users/me", "Authorization: Bearer "+token, "X-Request-Id: one", "Grpc-Metadata-X-User-Id: admin",
 			"Grpc-Metadata-Authorization: Bearer other", "X-User-Id: admin", "Cookie: a=b", "X-Forwarded-For: 1.2.3.4",
-			"Grpc-Metadata-X-Bytes-Bin: AAAA", "Grpc-Timeout: 5S").wantOK(t)
+			"Grpc-Metadata-X-Bytes-Bin: AAAA", "Grpc-Timeout: 5S", "X-Gatehouse-Client-Address: 1.2.3.4",
+			"Grpc-Metadata-X-Gatehouse-Client-Address: 1.2.3.4", "User-Agent: browser").wantOK(t)
 	}
 	native := func() {
 		ctx := metadata.NewOutgoingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token,
-			"x-request-id", "one", "x-user-id", "admin", "x-bytes-bin", "\x00", "cookie", "a=b", "grpcgateway-authorization", "b"))
+			"x-request-id", "one", "x-user-id", "admin", "x-bytes-bin", "\x00", "cookie", "a=b", "grpcgateway-authorization", "b",
+			"x-gatehouse-client-address", "1.2.3.4", "x-gatehouse-user-agent-bin", "forged", "x-forwarded-for", "1.2.3.4"))
 		if _, err := gatehousev1.NewUserServiceClient(h.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
 			t.Error(err)
 		}
 	}
 	for name, call := range map[string]func(){"REST": rest, "gRPC": native} {
 		call()
+		agent := map[string]string{"REST": "browser", "gRPC": "grpc-go/" + grpc.Version}[name]
 		seen := u.lastSeen()
 		// These are of the connection between gateway and upstream.
 		for _, own := range []string{":authority", "content-type", "grpc-accept-encoding", "user-agent"} {
 			delete(seen, own)
 		}
-		want := metadata.Pairs("authorization", "Bearer "+token, "x-request-id", "one")
+		want := metadata.Pairs("authorization", "Bearer "+token, "x-request-id", "one",
+			"x-gatehouse-client-address", "127.0.0.1", "x-gatehouse-user-agent-bin", agent)
 		if !reflect.DeepEqual(seen, want) {
 			t.Errorf("%s: upstream is told %v, want %v", name, seen, want)
 		}
