@@ -210,7 +210,7 @@ func TestAnswerExamplesAreAnswers(t *testing.T) {
 		media := jsonBody(t, id, success.Content)
 		raw := exampleOf(t, id, media.Example)
 		accepts(t, id, media.Schema, raw)
-		if proto.Size(parse(t, endpoint.method.Output(), raw)) == 0 {
+		if proto.Size(parse(t, endpoint.method.Output(), raw)) == 0 && endpoint.method.Output().Fields().Len() > 0 {
 			t.Errorf("%s: the example of the answer is empty", id)
 		}
 	}

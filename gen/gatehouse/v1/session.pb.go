@@ -1163,9 +1163,10 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"session.id\x12\x19must be a UUID or current\x1a_this in ['', 'current'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\n" +
 	"\x92\x02\acurrentR\x02id\"\x17\n" +
-	"\x15DeleteSessionResponse\"B\n" +
-	"\x18DeleteAllSessionsRequest\x12&\n" +
-	"\fkeep_current\x18\x01 \x01(\bB\x03\xe0A\x01R\vkeepCurrent\"\x8f\x01\n" +
+	"\x15DeleteSessionResponse\"I\n" +
+	"\x18DeleteAllSessionsRequest\x12-\n" +
+	"\fkeep_current\x18\x01 \x01(\bB\n" +
+	"\xe0A\x01\xbaH\x04j\x02\x10\x01R\vkeepCurrent\"\x8f\x01\n" +
 	"\x19DeleteAllSessionsResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x129\n" +
 	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03H\x00R\asession\x88\x01\x01B\n" +
