@@ -182,6 +182,9 @@ func TestRequestExamplesCanBeSent(t *testing.T) {
 			}
 		}
 		for _, parameter := range endpoint.op.Parameters {
+			if parameter.Name == "pageToken" {
+				continue // It is given by the page before. The first page has none.
+			}
 			var value any
 			if err := json.Unmarshal(exampleOf(t, id+" "+parameter.Name, parameter.Example), &value); err != nil {
 				t.Errorf("%s: read the example of %s: %v", id, parameter.Name, err)
