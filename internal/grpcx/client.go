@@ -57,8 +57,8 @@ func InProcess(listener interface {
 	})
 }
 
-// outgoing sends the request's id, the client and the caller's token along, and nothing else that came in: what a client
-// sends beyond these must not reach a service as if the gateway had said it.
+// outgoing sends the request's id, the client and the caller's token along, and nothing else that came in: what a
+// client sends beyond these must not reach a service as if the gateway had said it.
 func outgoing(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
 	options ...grpc.CallOption,
 ) error {

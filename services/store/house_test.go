@@ -213,7 +213,7 @@ func wantReason(t *testing.T, err error, reason gatehousev1.ErrorReason) {
 
 func wantErrorReason(err error, reason gatehousev1.ErrorReason) error {
 	if got := apierr.ReasonOf(status.Convert(err)); got != reason {
-		return fmt.Errorf("error is %v (%v), want %v", got, err, reason)
+		return fmt.Errorf("want the reason %v, not %v of error %w", reason, got, err)
 	}
 	return nil
 }

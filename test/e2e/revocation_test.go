@@ -147,7 +147,7 @@ func newRevocation(t *testing.T, replicas []*house) *revocation {
 	for _, replica := range replicas {
 		r.users.Go(func() {
 			for ctx.Err() == nil {
-				r.use(t, replica)
+				r.use(context.WithoutCancel(ctx), t, replica)
 			}
 		})
 	}
@@ -155,9 +155,9 @@ func newRevocation(t *testing.T, replicas []*house) *revocation {
 }
 
 // use makes a call with the session.
-func (r *revocation) use(t *testing.T, replica *house) {
+func (r *revocation) use(ctx context.Context, t *testing.T, replica *house) {
 	ended := r.acknowledged.Load() // Before the call starts.
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	err := callAs(ctx, replica, r.own)
 	switch {
@@ -192,7 +192,7 @@ func (r *revocation) tryOn(t *testing.T, tries int) {
 	t.Helper()
 	for range tries {
 		for _, replica := range r.replicas {
-			r.use(t, replica)
+			r.use(t.Context(), t, replica)
 		}
 	}
 	r.stop()

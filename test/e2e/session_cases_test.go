@@ -282,7 +282,7 @@ func newestFirst(t *testing.T, r *residents, message proto.Message) {
 
 func loggedOutEverywhere(t *testing.T, _ *residents, message proto.Message) {
 	answer := message.(*gatehousev1.DeleteAllSessionsResponse)
-	if answer.GetUser().GetVersion() != 2 || answer.GetUser().GetSessionGeneration() != 1 || answer.Session != nil {
+	if answer.GetUser().GetVersion() != 2 || answer.GetUser().GetSessionGeneration() != 1 || answer.GetSession() != nil {
 		t.Errorf("answer is %v", answer)
 	}
 }

@@ -32,7 +32,7 @@ type EndReason string
 // The reasons to end a session.
 const (
 	LoggedOut   EndReason = "LOGGED_OUT"
-	TokenReused EndReason = "REFRESH_TOKEN_REUSED"
+	TokenReused EndReason = "REFRESH_TOKEN_REUSED" //nolint:gosec // no credential: the name of a reason
 )
 
 // Account is a session and the user whose it is, as of one moment.
@@ -105,7 +105,8 @@ func (s *Storage) ChangeSession(
 			return Account{User: account.User, Session: changed.kept()}, nil
 		}
 	}
-	return Account{}, fmt.Errorf("change session %s: %w: others were faster %d times", sessionID, ErrUnavailable, maxChanges)
+	return Account{}, fmt.Errorf("change session %s: %w: others were faster %d times", sessionID, ErrUnavailable,
+		maxChanges)
 }
 
 // writeSession replaces the version before by this one, and tells whether that was there.
@@ -122,8 +123,8 @@ func (s *Storage) writeSession(ctx context.Context, session Session) (written bo
 	return written, s.explain(ctx, "change session "+session.ID, err, nil)
 }
 
-// ListSessions gives the sessions of a user that stand at a time, newest first: at most limit, and only those older than
-// the session before, where that is not "".
+// ListSessions gives the sessions of a user that stand at a time, newest first: at most limit, and only those older
+// than the session before, where that is not "".
 func (s *Storage) ListSessions(
 	ctx context.Context, userID string, now time.Time, before string, limit int,
 ) ([]Session, error) {

@@ -89,11 +89,12 @@ type Credential struct {
 	SessionGeneration int64
 }
 
+//nolint:gosec // no credential: the statement that reads them
 const selectCredential = `SELECT c.user_id, c.password_hash, u.session_generation
 	FROM credentials c JOIN users u ON u.id = c.user_id WHERE `
 
-// ReadCredential finds the credential of the user who logs in with an address, compared by CanonicalEmail. It fails with
-// ErrNotFound if there is none.
+// ReadCredential finds the credential of the user who logs in with an address, compared by CanonicalEmail. It fails
+// with ErrNotFound if there is none.
 func (s *Storage) ReadCredential(ctx context.Context, email string) (Credential, error) {
 	return s.readCredential(ctx, "u.canonical_email = ?", CanonicalEmail(email))
 }
