@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -324,4 +325,59 @@ func (m *model) renew(parent, successor string) {
 		m.fault = "an old token is given out as a new one"
 	}
 	m.parent, m.current, m.late = parent, successor, false
+}
+
+func TestARefreshTokenSurvivesAChangeOfTheMasterKey(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		clock := newClock()
+		old, both, replaced := testConfig(database, clock), testConfig(database, clock), testConfig(database, clock)
+		replaced.MasterKey = bytes.Repeat([]byte("n"), MasterKeySize)
+		replaced.SecondMasterKey, both.SecondMasterKey = old.MasterKey, replaced.MasterKey
+		before := startStore(t, old)
+		before.signUp(t)
+		early, late := before.logIn(t).GetRefreshToken(), before.logIn(t).GetRefreshToken()
+
+		during, after := startStore(t, both), startStore(t, replaced) // Both serve while the stores are restarted.
+		for _, store := range []*testStore{during, after, during, after} {
+			response, err := store.refresh(t.Context(), early)
+			if err != nil {
+				t.Fatal(err)
+			}
+			early = response.GetRefreshToken()
+		}
+		if _, err := RewrapSigningKeys(t.Context(), KeysConfig{
+			Database: database, MasterKey: replaced.MasterKey, SecondMasterKey: replaced.SecondMasterKey, Now: clock.now,
+		}, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		replaced.SecondMasterKey = nil
+		alone := startStore(t, replaced)
+		if _, err := alone.refresh(t.Context(), early); err != nil {
+			t.Errorf("a token that was traded since the change: %v", err)
+		}
+		_, err := alone.refresh(t.Context(), late) // The old key is needed for as long as a session may be idle.
+		wantReason(t, err, invalid)
+		if _, err := after.refresh(t.Context(), late); err != nil {
+			t.Errorf("a token of before the change, while the old key is the second: %v", err)
+		}
+	})
+}
+
+func TestATokenOfAnotherSystemIsRefused(t *testing.T) {
+	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
+		foreign, err := refresh.NewTokens(bytes.Repeat([]byte("x"), MasterKeySize))
+		if err != nil {
+			t.Fatal(err)
+		}
+		own := store.logIn(t)
+		token, err := foreign.Make(own.GetSessionId(), 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = store.refresh(t.Context(), token)
+		wantReason(t, err, invalid)
+		if _, err := store.refresh(t.Context(), own.GetRefreshToken()); err != nil {
+			t.Errorf("the session suffered: %v", err)
+		}
+	})
 }
