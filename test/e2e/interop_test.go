@@ -70,6 +70,7 @@ func startClocked(t *testing.T, algorithm string) *clocked {
 		Database:  storeservice.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")},
 		MasterKey: storeservice.NewMasterKey(), Issuer: h.issuer, Audience: interopAudience,
 		SigningAlgorithm: algorithm, KeyRotationInterval: time.Hour, AccessTokenLifetime: 15 * time.Minute,
+		Sessions: storeservice.SessionConfig{IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour},
 		Password: storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: h.Now,
 	}
 	if err := storeservice.Migrate(t.Context(), h.config.Database, log); err != nil {

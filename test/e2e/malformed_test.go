@@ -124,8 +124,9 @@ var malformed = []malformedCase{
 		code: codes.Unimplemented, reason: "ROUTE_NOT_FOUND",
 	},
 	{
-		name: "wrong HTTP method", rest: requests(http.MethodDelete, "/v1/sessions"),
-		code: codes.Unimplemented, http: http.StatusMethodNotAllowed, reason: "METHOD_NOT_ALLOWED", allow: "POST",
+		name: "wrong HTTP method", rest: requests(http.MethodPatch, "/v1/sessions"),
+		code: codes.Unimplemented, http: http.StatusMethodNotAllowed, reason: "METHOD_NOT_ALLOWED",
+		allow: "GET, HEAD, POST, DELETE",
 	},
 	{
 		name: "wrong HTTP method for what can be read", rest: requests(http.MethodPost, "/v1/users/me"),

@@ -190,8 +190,11 @@ func TestOfFiftySignUpsWithOneAddressOneSucceeds(t *testing.T) {
 			outcomes := make(chan codes.Code, 50)
 			for range cap(outcomes) {
 				go func() {
-					_, err := client.CreateUser(callContext(t),
-						&gatehousev1.CreateUserRequest{Email: "one@example.com", FullName: "One", Password: adasPassword})
+					request := &gatehousev1.CreateUserRequest{Email: "one@example.com", FullName: "One", Password: adasPassword}
+					_, err := client.CreateUser(callContext(t), request)
+					for status.Code(err) == codes.ResourceExhausted { // More than the hashing takes on at once: come back.
+						_, err = client.CreateUser(callContext(t), request)
+					}
 					outcomes <- status.Code(err)
 				}()
 			}
@@ -225,10 +228,12 @@ func TestRedisDownAnswersStayRight(t *testing.T) {
 		if _, err := readMe(t, h, token); err != nil {
 			t.Fatal(err)
 		}
-		if entries := h.redisEntries(t); entries["user:{"+user.GetId()+"}"] == "" {
-			return errors.New("the profile is not in Redis again")
+		for key := range h.redisEntries(t) {
+			if strings.Contains(key, "user:{"+user.GetId()+"}") {
+				return nil
+			}
 		}
-		return nil
+		return errors.New("the profile is not in Redis again")
 	})
 }
 
