@@ -1,0 +1,198 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
+)
+
+// oracle is a store that answers ReadSession as it is told, and counts.
+type oracle struct {
+	gatehousev1.SessionServiceClient
+
+	answer *gatehousev1.ReadSessionResponse
+	err    error
+	asked  int
+}
+
+func (o *oracle) ReadSession(
+	ctx context.Context, _ *gatehousev1.ReadSessionRequest, _ ...grpc.CallOption,
+) (*gatehousev1.ReadSessionResponse, error) {
+	o.asked++
+	if o.answer == nil && o.err == nil {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return proto.CloneOf(o.answer), o.err
+}
+
+// newAccounts gives accounts over a store and a memory backend.
+func newAccounts(t *testing.T, store *oracle) *accounts {
+	t.Helper()
+	memory := memorybackend.New(memoryBytes, nil)
+	t.Cleanup(func() { _ = memory.Close() })
+	entries := newEntries(memory, time.Hour, slog.New(slog.DiscardHandler))
+	return &accounts{store: store, entries: entries, flights: newFlights[authn.Account](), now: time.Now}
+}
+
+func adas() authn.Caller { return authn.Caller{UserID: adaID, SessionID: sessionID} }
+
+func answerOf(user *gatehousev1.User, session *gatehousev1.Session) *gatehousev1.ReadSessionResponse {
+	session.Current = true
+	return &gatehousev1.ReadSessionResponse{User: user, Session: session}
+}
+
+// What the cache says is enough to admit a caller, and never to refuse one but for a tombstone.
+func TestTheStoreIsAskedUnlessTheSessionStands(t *testing.T) {
+	t.Parallel()
+	expired := adasSession(2)
+	expired.ExpireTime = timestamppb.New(time.Now().Add(-time.Second))
+	older, newer := adasSession(2), adasSession(2)
+	older.Generation, newer.Generation = 0, 2
+	for name, test := range map[string]struct {
+		user    *gatehousev1.User
+		session *gatehousev1.Session
+		asked   int
+	}{
+		"both are known":          {ada(2), adasSession(2), 0},
+		"nothing is known":        {nil, nil, 1},
+		"only the user":           {ada(2), nil, 1},
+		"only the session":        {nil, adasSession(2), 1},
+		"the session has expired": {ada(2), expired, 1},
+		"an older generation":     {ada(2), older, 1},
+		"a newer generation":      {ada(2), newer, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			store := &oracle{answer: answerOf(ada(3), adasSession(3))}
+			a := newAccounts(t, store)
+			a.entries.fill(t.Context(), a.entries.ask(), test.user, test.session)
+			account, err := a.load(t.Context(), adas())
+			want := int64(2 + test.asked)
+			if err != nil || account.User.GetVersion() != want || account.Session.GetVersion() != want {
+				t.Errorf("load: %v, error %v, want version %d", account, err, want)
+			}
+			if _, err := a.load(t.Context(), adas()); err != nil {
+				t.Errorf("load once more: %v", err)
+			}
+			if store.asked != test.asked {
+				t.Errorf("the store was asked %d times, want %d", store.asked, test.asked)
+			}
+			if account.Session.GetCurrent() {
+				t.Error("what is kept says whose call it is of")
+			}
+		})
+	}
+}
+
+func TestTheAnswerOfTheStoreIsFinal(t *testing.T) {
+	t.Parallel()
+	stranger := ada(3)
+	stranger.Id = otherID
+	for name, test := range map[string]struct {
+		store oracle
+		want  gatehousev1.ErrorReason
+	}{
+		"it cannot be reached": {
+			oracle{err: apierr.Unavailable(nil)}, gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE,
+		},
+		"it says no": {
+			oracle{err: apierr.SessionExpired()}, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED,
+		},
+		"it says something else": {oracle{err: errors.New("boom")}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL},
+		"it says nothing":        {oracle{answer: &gatehousev1.ReadSessionResponse{}}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL},
+		"it speaks of another": {
+			oracle{answer: answerOf(stranger, adasSession(3))}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			a := newAccounts(t, &test.store)
+			for asked := range 2 { // It is not kept either.
+				_, err := a.load(t.Context(), adas())
+				if reason := apierr.ReasonOf(apierr.Status(err)); reason != test.want {
+					t.Errorf("error %v, want %v", err, test.want)
+				}
+				if test.store.asked != asked+1 {
+					t.Errorf("the store was asked %d times, want %d", test.store.asked, asked+1)
+				}
+			}
+		})
+	}
+}
+
+func TestAStoreThatHangsCannotBeReached(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a := newAccounts(t, &oracle{})
+		_, err := a.load(t.Context(), adas())
+		if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE {
+			t.Errorf("error %v, want UNAVAILABLE", err)
+		}
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = a.load(impatient, adas())
+		if !errors.Is(err, context.DeadlineExceeded) || outOfTime(apierr.Unavailable(nil)) {
+			t.Errorf("error %v, want the caller's own", err)
+		}
+		time.Sleep(flightTimeout)
+	})
+}
+
+// An entry may be lost when its time is over. So nobody may take longer to keep something than that.
+func TestALeaseHasAnEnd(t *testing.T) {
+	t.Parallel()
+	for ttl, lasts := range map[time.Duration]time.Duration{time.Hour: maxLeaseTime, time.Second: time.Second / 2} {
+		a := newAccounts(t, &oracle{})
+		a.entries = newEntries(a.entries.backend, ttl, slog.New(slog.DiscardHandler))
+		now := time.Now()
+		a.entries.now = func() time.Time { return now }
+		read, asked := a.entries.account(t.Context(), adaID, sessionID).lease, a.entries.ask()
+		now = now.Add(lasts)
+		for _, lease := range []lease{read, asked} {
+			a.entries.fill(t.Context(), lease, ada(1), adasSession(1))
+			a.entries.change(t.Context(), lease, nil, adasSession(2))
+			known := a.entries.account(t.Context(), adaID, sessionID)
+			if known.User != nil || known.Session != nil {
+				t.Errorf("after %s the cache says %v", lasts, known)
+			}
+		}
+		read = a.entries.account(t.Context(), adaID, sessionID).lease
+		now = now.Add(lasts - 1)
+		a.entries.fill(t.Context(), read, ada(1), adasSession(1))
+		a.entries.fill(t.Context(), read, nil, adasSession(2))
+		known := a.entries.account(t.Context(), adaID, sessionID)
+		if known.User.GetVersion() != 1 || known.Session.GetVersion() != 2 {
+			t.Errorf("in time the cache says %v", known)
+		}
+	}
+}
+
+// What may have changed is not learnt anew, until all that may be on its way has arrived. That it has ended is.
+func TestDoubtOutlastsWhatIsOnItsWay(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t, &oracle{})
+	a.entries.fill(t.Context(), a.entries.ask(), ada(1), adasSession(1))
+	a.entries.doubt(t.Context(), adaID, sessionID)
+	a.entries.change(t.Context(), a.entries.ask(), ada(9), adasSession(9))
+	if known := a.entries.account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
+		t.Errorf("the cache says %v", known)
+	}
+	a.entries.end(t.Context(), lease{}, adaID, sessionID, nil)
+	a.entries.doubt(t.Context(), adaID, sessionID)
+	if known := a.entries.account(t.Context(), adaID, sessionID); !known.ended {
+		t.Errorf("the cache says %v", known)
+	}
+}
