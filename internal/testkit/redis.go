@@ -12,7 +12,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis is a Redis server that keeps nothing on disk: killed or stopped, it starts again empty, on the same port.
+// Redis is a Redis server that keeps nothing on disk by itself: killed or stopped, it starts again empty, on the same
+// port. After a test's SAVE, it starts with what was saved.
 type Redis struct {
 	Process
 

@@ -180,6 +180,23 @@ func TestALeaseHasAnEnd(t *testing.T) {
 	}
 }
 
+// A change that has no lease may itself be from before another. What is older than it is hidden all the same.
+func TestAChangeWithoutALeaseHidesWhatIsOlder(t *testing.T) {
+	t.Parallel()
+	a := newAccounts(t, &oracle{})
+	a.entries.fill(t.Context(), a.entries.ask(), ada(1), adasSession(1))
+	a.entries.change(t.Context(), lease{}, ada(2), adasSession(2))
+	a.entries.fill(t.Context(), a.entries.ask(), ada(1), adasSession(1))
+	if known := a.entries.account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
+		t.Errorf("the cache says %v", known)
+	}
+	a.entries.fill(t.Context(), a.entries.ask(), ada(2), adasSession(2))
+	known := a.entries.account(t.Context(), adaID, sessionID)
+	if known.User.GetVersion() != 2 || known.Session.GetVersion() != 2 {
+		t.Errorf("the cache says %v", known)
+	}
+}
+
 // What may have changed is not learnt anew, until all that may be on its way has arrived. That it has ended is.
 func TestDoubtOutlastsWhatIsOnItsWay(t *testing.T) {
 	t.Parallel()

@@ -88,10 +88,13 @@ func TestOnlyWhatWasPaidIsForgotten(t *testing.T) {
 	t.Parallel()
 	e, _ := newIndebted(t, slog.New(slog.DiscardHandler))
 	e.change(t.Context(), e.ask(), nil, adasSession(2))
-	paid := e.owed.all()[0]
+	owed := e.owed.all()
+	if len(owed) != 1 {
+		t.Fatalf("what is owed is %v, want one entry", owed)
+	}
 	e.end(t.Context(), lease{}, adaID, sessionID, nil)
 	e.change(t.Context(), e.ask(), nil, adasSession(3)) // One that was slow.
-	e.owed.paid(paid)
+	e.owed.paid(owed[0])
 	left := e.owed.all()
 	if len(left) != 1 || entry.Rank(left[0].Entry) != tombstoneRank {
 		t.Errorf("what is owed is %v, want a tombstone", left)
