@@ -36,8 +36,13 @@ func NewMariaDB(dir string) (*MariaDB, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A server that starts removes temporary tables from where they are kept: those of another one, if that is shared.
+	temporary := filepath.Join(dir, "tmp")
+	if err := os.Mkdir(temporary, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of temporary tables: %w", err)
+	}
 	options := append([]string{
-		"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--skip-name-resolve",
+		"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--tmpdir=" + temporary, "--skip-name-resolve",
 		"--innodb-log-file-size=16M",
 	}, asRoot()...)
 	if err := makeDataFolder(dir, options); err != nil {

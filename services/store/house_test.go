@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -25,43 +26,16 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// server serves all tests of the package; each has a database of its own. It starts with the first that wants it.
-var server struct {
-	start   sync.Once
-	folder  string
-	mariaDB *testkit.MariaDB
-	err     error
-}
+var mariaDB testkit.SharedMariaDB
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if server.mariaDB != nil && server.err == nil {
-		server.mariaDB.Kill()
-	}
-	if err := os.RemoveAll(server.folder); err != nil {
+	if err := errors.Join(mariaDB.Stop(), goleak.Find()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
 }
-
-func mariaDB(t *testing.T) *testkit.MariaDB {
-	t.Helper()
-	server.start.Do(func() {
-		if server.folder, server.err = os.MkdirTemp("", "gh"); server.err != nil {
-			return
-		}
-		if server.mariaDB, server.err = testkit.NewMariaDB(server.folder); server.err == nil {
-			server.err = server.mariaDB.Start()
-		}
-	})
-	if server.err != nil {
-		t.Fatal(server.err)
-	}
-	return server.mariaDB
-}
-
-var databases atomic.Int64
 
 // onEach runs a test on each kind of database, with an empty one.
 func onEach(t *testing.T, test func(t *testing.T, database Database)) {
@@ -69,13 +43,7 @@ func onEach(t *testing.T, test func(t *testing.T, database Database)) {
 	t.Run("sqlite", func(t *testing.T) {
 		test(t, Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")})
 	})
-	t.Run("mariadb", func(t *testing.T) {
-		name := fmt.Sprintf("test%d", databases.Add(1))
-		if err := mariaDB(t).CreateDatabase(name); err != nil {
-			t.Fatal(err)
-		}
-		test(t, Database{URL: mariaDB(t).URL(name)})
-	})
+	t.Run("mariadb", func(t *testing.T) { test(t, Database{URL: mariaDB.NewDatabase(t)}) })
 }
 
 // clock is a time that only the test makes pass.

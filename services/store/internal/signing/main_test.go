@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,30 +18,15 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-// server serves all tests of the package; each has a database of its own. It starts with the first that wants it.
-var server struct {
-	start     sync.Once
-	folder    string
-	mariaDB   *testkit.MariaDB
-	databases atomic.Int64
-	err       error
-}
+var mariaDB testkit.SharedMariaDB
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := stopServer(); err != nil {
+	if err := errors.Join(mariaDB.Stop(), goleak.Find()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
-}
-
-func stopServer() error {
-	if server.mariaDB == nil || server.err != nil {
-		return server.err
-	}
-	server.mariaDB.Kill()
-	return errors.Join(os.RemoveAll(server.folder), goleak.Find())
 }
 
 // onEach runs a test on each kind of database, with the configuration of one that is migrated and empty.
@@ -60,22 +44,7 @@ func newDatabase(t *testing.T) storage.Config {
 
 func newMariaDB(t *testing.T) storage.Config {
 	t.Helper()
-	server.start.Do(func() {
-		if server.folder, server.err = os.MkdirTemp("", "gh"); server.err != nil {
-			return
-		}
-		if server.mariaDB, server.err = testkit.NewMariaDB(server.folder); server.err == nil {
-			server.err = server.mariaDB.Start()
-		}
-	})
-	if server.err != nil {
-		t.Fatal(server.err)
-	}
-	name := fmt.Sprintf("test%d", server.databases.Add(1))
-	if err := server.mariaDB.CreateDatabase(name); err != nil {
-		t.Fatal(err)
-	}
-	return migrated(t, storage.Config{URL: server.mariaDB.URL(name)})
+	return migrated(t, storage.Config{URL: mariaDB.NewDatabase(t)})
 }
 
 func migrated(t *testing.T, database storage.Config) storage.Config {

@@ -6,8 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,45 +15,15 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// server serves all tests of the package; each has a database of its own. It starts with the first that wants it.
-var server struct {
-	start   sync.Once
-	folder  string
-	mariaDB *testkit.MariaDB
-	err     error
-}
+var mariaDB testkit.SharedMariaDB
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := stopServer(); err != nil {
+	if err := errors.Join(mariaDB.Stop(), goleak.Find()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
-}
-
-func mariaDB(t *testing.T) *testkit.MariaDB {
-	t.Helper()
-	server.start.Do(func() {
-		if server.folder, server.err = os.MkdirTemp("", "gh"); server.err != nil {
-			return
-		}
-		if server.mariaDB, server.err = testkit.NewMariaDB(server.folder); server.err == nil {
-			server.err = server.mariaDB.Start()
-		}
-	})
-	if server.err != nil {
-		t.Fatal(server.err)
-	}
-	return server.mariaDB
-}
-
-func stopServer() error {
-	if server.mariaDB == nil || server.err != nil {
-		return server.err
-	}
-	server.mariaDB.Kill()
-	return errors.Join(os.RemoveAll(server.folder), goleak.Find())
 }
 
 // onEach runs a test on each kind of database, with the configuration of an empty one.
@@ -70,15 +38,9 @@ func newSQLite(t *testing.T) Config {
 	return Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")}
 }
 
-var databases atomic.Int64
-
 func newMariaDB(t *testing.T) Config {
 	t.Helper()
-	name := fmt.Sprintf("test%d", databases.Add(1))
-	if err := mariaDB(t).CreateDatabase(name); err != nil {
-		t.Fatal(err)
-	}
-	return Config{URL: mariaDB(t).URL(name)}
+	return Config{URL: mariaDB.NewDatabase(t)}
 }
 
 func migrate(t *testing.T, config Config) {

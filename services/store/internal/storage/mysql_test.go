@@ -27,7 +27,7 @@ func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
 	for i := range 20 { // Several connections, all of which will be dead.
 		users = append(users, createUser(t, s, fmt.Sprintf("user%d@example.com", i)))
 	}
-	mariaDB(t).Kill()
+	mariaDB.Server(t).Kill()
 	for name, err := range everyOperation(t.Context(), s) {
 		if !errors.Is(err, ErrUnavailable) {
 			t.Errorf("%s: error is %v", name, err)
@@ -37,7 +37,7 @@ func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
 	want(t, err, ErrUnavailable)
 	want(t, Migrate(t.Context(), config, slog.New(slog.DiscardHandler)), ErrUnavailable)
 
-	if err := mariaDB(t).Start(); err != nil {
+	if err := mariaDB.Server(t).Start(); err != nil {
 		t.Fatal(err)
 	}
 	for _, user := range users {
@@ -55,8 +55,8 @@ func TestConnectionsThatDiedWhileIdle(t *testing.T) {
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
-	mariaDB(t).Kill()
-	if err := mariaDB(t).Start(); err != nil {
+	mariaDB.Server(t).Kill()
+	if err := mariaDB.Server(t).Start(); err != nil {
 		t.Fatal(err)
 	}
 	createUser(t, s, "ada@example.com")
@@ -64,13 +64,13 @@ func TestConnectionsThatDiedWhileIdle(t *testing.T) {
 
 func TestADatabaseThatHangs(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
-	if err := mariaDB(t).Freeze(); err != nil {
+	if err := mariaDB.Server(t).Freeze(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	err := s.CreateUser(ctx, newUser("ada@example.com"), hash)
-	if err := mariaDB(t).Thaw(); err != nil {
+	if err := mariaDB.Server(t).Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	want(t, err, context.DeadlineExceeded)
