@@ -11,21 +11,26 @@ import (
 
 // pageTokens makes and reads page tokens: where a page ended, and a MAC that binds it to its list, so that a token is
 // good for that list only, and for nobody else's. Nothing in one is secret.
-type pageTokens struct{ key []byte }
+type pageTokens struct{ keys [][]byte }
 
-func newPageTokens(masterKey []byte) (*pageTokens, error) {
-	key, err := hkdf.Key(sha256.New, masterKey, nil, "gatehouse page tokens v1", sha256.Size)
-	if err != nil {
-		return nil, fmt.Errorf("derive the key of the page tokens: %w", err)
+// newPageTokens takes the master key, under which tokens are made, and others under which tokens are believed as well.
+func newPageTokens(masterKeys ...[]byte) (*pageTokens, error) {
+	p := &pageTokens{}
+	for _, master := range masterKeys {
+		key, err := hkdf.Key(sha256.New, master, nil, "gatehouse page tokens v1", sha256.Size)
+		if err != nil {
+			return nil, fmt.Errorf("derive the key of the page tokens: %w", err)
+		}
+		p.keys = append(p.keys, key)
 	}
-	return &pageTokens{key: key}, nil
+	return p, nil
 }
 
 var pageEncoding = base64.RawURLEncoding.Strict()
 
 // make gives the token of the page after the one that ended with last. The list is named with all that selects it.
 func (p *pageTokens) make(list, last string) string {
-	return pageEncoding.EncodeToString(append(p.mac(list, last), last...))
+	return pageEncoding.EncodeToString(append(pageMAC(p.keys[0], list, last), last...))
 }
 
 // read gives where the page before ended: "" for the first page, whose token is "".
@@ -38,14 +43,16 @@ func (p *pageTokens) read(list, token string) (last string, err error) {
 		return "", errors.New("it does not have the form of a page token")
 	}
 	last = string(raw[sha256.Size:])
-	if !hmac.Equal(p.mac(list, last), raw[:sha256.Size]) {
-		return "", errors.New("its MAC is wrong")
+	for _, key := range p.keys {
+		if hmac.Equal(pageMAC(key, list, last), raw[:sha256.Size]) {
+			return last, nil
+		}
 	}
-	return last, nil
+	return "", errors.New("its MAC is wrong")
 }
 
-func (p *pageTokens) mac(list, last string) []byte {
-	hash := hmac.New(sha256.New, p.key)
+func pageMAC(key []byte, list, last string) []byte {
+	hash := hmac.New(sha256.New, key)
 	hash.Write([]byte(list + "\x00" + last))
 	return hash.Sum(nil)
 }

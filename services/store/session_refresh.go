@@ -64,8 +64,8 @@ func (s *sessionService) RefreshSession(
 		found = session.EndReason != account.Session.EndReason
 		return session, err
 	})
-	if found && err == nil {
-		s.reportReuse(ctx, account, number)
+	if found { // Also where the database's answer to the end was lost: whoever repeats it will not be told again.
+		s.reportReuse(ctx, id, number)
 	}
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
@@ -105,9 +105,8 @@ func (s *sessionService) present(
 }
 
 // reportReuse tells whoever watches the log.
-func (s *sessionService) reportReuse(ctx context.Context, account storage.Account, number int64) {
-	s.log.WarnContext(ctx, "security event: a refresh token was reused; its session has ended",
-		"event", string(storage.TokenReused), "session", account.Session.ID, "user", account.User.ID,
-		"token_number", number, "current_number", account.Session.Lineage.Current,
+func (s *sessionService) reportReuse(ctx context.Context, sessionID string, number int64) {
+	s.log.WarnContext(ctx, "security event: a refresh token was reused; its session is ended",
+		"event", string(storage.TokenReused), "session", sessionID, "token_number", number,
 		"client", clientinfo.FromContext(ctx).Address, "request_id", requestid.FromContext(ctx))
 }

@@ -38,15 +38,15 @@ type sessionService struct {
 func newSessionService(
 	config Config, db *storage.Storage, hasher *password.Hasher, keyring *signing.Keyring, log *slog.Logger,
 ) (*sessionService, error) {
-	var others [][]byte
+	masterKeys := [][]byte{config.MasterKey}
 	if config.SecondMasterKey != nil {
-		others = append(others, config.SecondMasterKey)
+		masterKeys = append(masterKeys, config.SecondMasterKey)
 	}
-	tokens, err := refresh.NewTokens(config.MasterKey, others...)
+	tokens, err := refresh.NewTokens(masterKeys...)
 	if err != nil {
 		return nil, err
 	}
-	pages, err := newPageTokens(config.MasterKey)
+	pages, err := newPageTokens(masterKeys...)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func ListSigningKeys(ctx context.Context, database Database, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
-	for i, standing := range signing.Standings(rows, time.Now()) {
+	for i, standing := range signing.Standings(rows, db.Now()) {
 		key := signingKey(rows[i])
 		key.State, key.LeaveTime = string(standing.State), standing.LeaveTime
 		keys = append(keys, key)
@@ -139,7 +139,7 @@ func (c KeysConfig) byHand(ctx context.Context, log *slog.Logger, change func(*s
 	}
 	now := c.Now
 	if now == nil {
-		now = time.Now
+		now = db.Now
 	}
 	keys, err := signing.NewByHand(db, signing.Config{
 		MasterKey: c.MasterKey, SecondMasterKey: c.SecondMasterKey, Algorithm: c.SigningAlgorithm, Now: now,

@@ -45,7 +45,7 @@ type Config struct {
 	AccessTokenLifetime time.Duration
 	Sessions            SessionConfig
 	Password            PasswordParams
-	Now                 func() time.Time // the clock of sessions and keys; nil is the system's
+	Now                 func() time.Time // the clock of sessions and keys; nil is the database's
 }
 
 // Validate reports every fault at once.
@@ -78,12 +78,12 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	if config.Now == nil {
-		config.Now = time.Now
-	}
 	db, err := storage.Open(ctx, config.Database, log)
 	if err != nil {
 		return nil, err
+	}
+	if config.Now == nil {
+		config.Now = db.Now
 	}
 	keyring, err := signing.OpenKeyring(ctx, db, config.signing(), log)
 	if err != nil {
@@ -139,6 +139,7 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	upkeep, stop := context.WithCancel(ctx)
 	var maintained sync.WaitGroup
 	maintained.Go(func() { s.keyring.Run(upkeep) })
+	maintained.Go(func() { s.storage.FollowClock(upkeep) })
 	maintained.Go(func() { sweep(upkeep, s.storage, s.now, s.log) })
 	err := s.server.Serve(ctx, listener)
 	stop() // Also where serving failed.

@@ -33,9 +33,9 @@ var encoding = base64.RawURLEncoding.Strict()
 type Tokens struct{ keys [][]byte }
 
 // NewTokens takes the master key, under which tokens are made, and others under which tokens are believed as well.
-func NewTokens(masterKey []byte, others ...[]byte) (*Tokens, error) {
+func NewTokens(masterKeys ...[]byte) (*Tokens, error) {
 	t := &Tokens{}
-	for _, master := range append([][]byte{masterKey}, others...) {
+	for _, master := range masterKeys {
 		key, err := hkdf.Key(sha256.New, master, nil, keyPurpose, sha256.Size)
 		if err != nil {
 			return nil, fmt.Errorf("derive the key of the refresh tokens: %w", err)

@@ -16,7 +16,7 @@ const sessionID = "01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54"
 
 func newTokens(t *testing.T, keys ...[]byte) *Tokens {
 	t.Helper()
-	tokens, err := NewTokens(keys[0], keys[1:]...)
+	tokens, err := NewTokens(keys...)
 	if err != nil {
 		t.Fatal(err)
 	}

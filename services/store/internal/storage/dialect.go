@@ -20,6 +20,8 @@ type dialect interface {
 	gorm(pool *sql.DB) gorm.Dialector
 	// classify tells what an error of the driver means.
 	classify(err error) class
+	// clock is a query of the database's time, or "" where that is this machine's.
+	clock() string
 	// hasTable is a query that counts the tables of the name given: 0 or 1.
 	hasTable() string
 	// migrations are the numbered SQL files, and what goose calls the dialect.

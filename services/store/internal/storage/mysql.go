@@ -87,6 +87,8 @@ func (d *mysqlDialect) gorm(pool *sql.DB) gorm.Dialector {
 	return gormmysql.New(gormmysql.Config{Conn: pool, SkipInitializeWithVersion: true})
 }
 
+func (d *mysqlDialect) clock() string { return "SELECT UTC_TIMESTAMP(6)" }
+
 func (d *mysqlDialect) hasTable() string {
 	return "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
 }

@@ -124,6 +124,8 @@ func (d *sqliteDialect) connect() (*sql.DB, error) {
 
 func (d *sqliteDialect) gorm(pool *sql.DB) gorm.Dialector { return sqliteDialector{pool: pool} }
 
+func (d *sqliteDialect) clock() string { return "" }
+
 func (d *sqliteDialect) hasTable() string {
 	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 }

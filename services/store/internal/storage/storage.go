@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -25,6 +26,7 @@ type Storage struct {
 	dialect dialect
 	pool    *sql.DB
 	db      *gorm.DB
+	ahead   atomic.Int64 // how far the database's clock is ahead of this machine's, in nanoseconds
 }
 
 // Open connects to a database that is migrated. It fails with *SchemaBehindError if migrations of this binary are
@@ -68,6 +70,9 @@ func (s *Storage) start(ctx context.Context, log *slog.Logger) error {
 	}
 	if version > needed {
 		log.InfoContext(ctx, "the database schema is newer than this binary", "version", version, "needed", needed)
+	}
+	if err := s.compareClock(ctx); err != nil {
+		return s.explain(ctx, "ask the database for the time", err, nil)
 	}
 	s.db, err = gorm.Open(s.dialect.gorm(s.pool), &gorm.Config{
 		// gorm logs statements with their values, hashes among them. What fails is returned, and logged by the caller.

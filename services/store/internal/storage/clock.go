@@ -1,0 +1,46 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// clockInterval is how often the clocks are compared.
+const clockInterval = 5 * time.Second
+
+// Now is the time by the database's clock, to within the time that a query takes: that of the last comparison, at most
+// 5 s ago while FollowClock runs. Stores whose machines disagree about the time agree by it: one that took the other's
+// "just now" for long ago would log out whoever refreshes at both.
+func (s *Storage) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
+// FollowClock compares the clocks until ctx ends. While the database cannot be asked, the last comparison stands.
+func (s *Storage) FollowClock(ctx context.Context) {
+	ticker := time.NewTicker(clockInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			_ = s.compareClock(ctx) // A database that is away is told of by everything else.
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// compareClock finds out how far the database's clock is ahead. SQLite has this machine's.
+func (s *Storage) compareClock(ctx context.Context) error {
+	query := s.dialect.clock()
+	if query == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, clockInterval)
+	defer cancel()
+	var theirs time.Time
+	before := time.Now()
+	if err := s.pool.QueryRowContext(ctx, query).Scan(&theirs); err != nil {
+		return err
+	}
+	half := time.Since(before) / 2 // It was asked somewhere between then and now.
+	s.ahead.Store(int64(theirs.Sub(before.Add(half))))
+	return nil
+}

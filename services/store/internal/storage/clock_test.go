@@ -1,0 +1,36 @@
+package storage
+
+import (
+	"testing"
+	"time"
+)
+
+// ahead is a dialect whose database is ahead by three quarters of a minute.
+type ahead struct{ dialect }
+
+func (ahead) clock() string { return "SELECT UTC_TIMESTAMP(6) + INTERVAL 45 SECOND" }
+
+func TestTheTimeIsThatOfTheDatabase(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	if off := s.Now().Sub(time.Now()).Abs(); off > 10*time.Second {
+		t.Errorf("on one machine the clocks differ by %v", off)
+	}
+	s.dialect = ahead{s.dialect}
+	if err := s.compareClock(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if off := s.Now().Sub(time.Now()); off < 35*time.Second || off > 55*time.Second {
+		t.Errorf("the database is ahead by 45 s, but the time by %v", off)
+	}
+	s.dialect = refusing{s.dialect}
+	if err := s.compareClock(t.Context()); err == nil {
+		t.Fatal("the question was answered")
+	}
+	if off := s.Now().Sub(time.Now()); off < 35*time.Second {
+		t.Errorf("without an answer the last one is forgotten: %v", off)
+	}
+}
+
+type refusing struct{ dialect }
+
+func (refusing) clock() string { return "SELECT no_such_column" }
