@@ -51,7 +51,7 @@ func MalformedRequest(message string, cause error) *Error {
 
 // MalformedFields is a request that cannot be read because of the fields named, if any could be found.
 func MalformedFields(violations []*errdetails.BadRequest_FieldViolation) *Error {
-	e := MalformedRequest("the body is not what the contract says", nil)
+	e := MalformedRequest("a part of the request is not what the contract says", nil)
 	if len(violations) > 0 {
 		e.details = append(e.details, protoadapt.MessageV1Of(&errdetails.BadRequest{FieldViolations: violations}))
 	}

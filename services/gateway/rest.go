@@ -79,7 +79,7 @@ func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
 	}
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
-		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody),
+		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody, refuseUnread(methods)),
 		runtime.WithErrorHandler(writeCallError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 		// A form must not be taken for a GET, nor a header for the method: neither is in the contract.

@@ -14,8 +14,15 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// restMethods are the full names of the methods by their REST routes ("GET /v1/users/{id}").
-type restMethods map[string]string
+// restMethods are the methods by their REST routes ("GET /v1/users/{id}").
+type restMethods map[string]restMethod
+
+// restMethod is what the contract says of a route.
+type restMethod struct {
+	name      string          // full, with slashes as gRPC has it
+	takesBody bool            // of what is asked, what is not in the path is in the body; else it is in the query
+	query     map[string]bool // names that the query may have
+}
 
 // loadRESTMethods reads the routes of the services from the contract.
 func loadRESTMethods(services []string) (restMethods, error) {
@@ -43,9 +50,36 @@ func (m restMethods) add(method protoreflect.MethodDescriptor) {
 			http.MethodGet: binding.GetGet(), http.MethodPost: binding.GetPost(), http.MethodPut: binding.GetPut(),
 			http.MethodPatch: binding.GetPatch(), http.MethodDelete: binding.GetDelete(),
 		} {
-			m[verb+" "+path] = fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name())
+			m[verb+" "+path] = restMethod{
+				name:      fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name()),
+				takesBody: binding.GetBody() != "", query: queryNames(method.Input().Fields(), binding, path),
+			}
 		}
 	}
+}
+
+// queryNames are the names of the fields that are neither in the path nor in the body, in both spellings of ProtoJSON.
+func queryNames(fields protoreflect.FieldDescriptors, binding *annotations.HttpRule, path string) map[string]bool {
+	names := map[string]bool{}
+	for i := range fields.Len() {
+		field := fields.Get(i)
+		if binding.GetBody() == "" && !strings.Contains(path, "{"+field.TextName()+"}") {
+			names[field.JSONName()], names[field.TextName()] = true, true
+		}
+	}
+	return names
+}
+
+// of finds the method of a request for which the runtime has found a route.
+func (m restMethods) of(r *http.Request) (restMethod, error) {
+	pattern, _ := runtime.HTTPPattern(r.Context())
+	// A variable that takes one segment is written {id=*} by the runtime and {id} in the contract.
+	route := r.Method + " " + strings.ReplaceAll(pattern.String(), "=*}", "}")
+	method, known := m[route]
+	if !known {
+		return method, apierr.Internal(fmt.Errorf("no method has the route %s", route))
+	}
+	return method, nil
 }
 
 // admitFirst checks that the caller may use the method of a route before the body is read, as native gRPC does before
@@ -53,15 +87,11 @@ func (m restMethods) add(method protoreflect.MethodDescriptor) {
 func admitFirst(edge *edge, methods restMethods) runtime.Middleware {
 	return func(next runtime.HandlerFunc) runtime.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
-			pattern, _ := runtime.HTTPPattern(r.Context())
-			// A variable that takes one segment is written {id=*} by the runtime and {id} in the contract.
-			route := r.Method + " " + strings.ReplaceAll(pattern.String(), "=*}", "}")
-			method, known := methods[route]
-			if !known {
-				writeError(w, apierr.Internal(fmt.Errorf("no method has the route %s", route)))
-				return
+			method, err := methods.of(r)
+			if err == nil {
+				_, _, err = edge.admit(r.Context(), method.name)
 			}
-			if _, _, err := edge.admit(r.Context(), method); err != nil {
+			if err != nil {
 				writeError(w, err)
 				return
 			}

@@ -108,6 +108,24 @@ var malformed = []malformedCase{
 		fields: []string{"email REQUIRED", "full_name REQUIRED", "password REQUIRED"},
 	},
 	{
+		name: "a name in the query that is none", rest: requests(http.MethodGet, "/.well-known/jwks.json?kid=1&kid=2&alg=x"),
+		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"alg", "kid"},
+	},
+	{
+		name: "a field of the body in the query", rest: requests(http.MethodPost, "/v1/users?email=ada@example.com"),
+		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"email"},
+	},
+	{
+		name: "a query that cannot be read", rest: requests(http.MethodGet, "/.well-known/jwks.json?a;b"),
+		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST",
+	},
+	{
+		name: "a body where there is none", rest: func() (string, string, http.Header, []byte) {
+			return http.MethodGet, "/.well-known/jwks.json", http.Header{"Content-Type": {"application/json"}}, []byte("{}")
+		},
+		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST",
+	},
+	{
 		name: "a form", rest: posts("application/x-www-form-urlencoded", "email=ada%40example.com"),
 		code: codes.InvalidArgument, http: http.StatusUnsupportedMediaType, reason: "UNSUPPORTED_MEDIA_TYPE",
 	},

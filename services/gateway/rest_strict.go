@@ -1,0 +1,56 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+// refuseUnread refuses what the generated handlers would not look at: a name in the query that the contract does not
+// have there, and a body where it has none. Misspelt, `keepCurrent` would else log the caller out everywhere.
+func refuseUnread(methods restMethods) runtime.Middleware {
+	return func(next runtime.HandlerFunc) runtime.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+			method, err := methods.of(r)
+			if err == nil {
+				err = method.unread(r)
+			}
+			if err != nil {
+				writeError(w, err)
+				return
+			}
+			next(w, r, params)
+		}
+	}
+}
+
+func (m restMethod) unread(r *http.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil { // What could not be read would be left out without a word.
+		return apierr.MalformedRequest("the query cannot be read", nil)
+	}
+	var faults []*errdetails.BadRequest_FieldViolation
+	for name := range query {
+		if !m.query[name] {
+			faults = append(faults, &errdetails.BadRequest_FieldViolation{
+				Field: shown(name), Description: "is not a field of the request that can stand in the query",
+			})
+		}
+	}
+	if len(faults) > 0 {
+		slices.SortFunc(faults, func(a, b *errdetails.BadRequest_FieldViolation) int {
+			return strings.Compare(a.GetField(), b.GetField())
+		})
+		return apierr.MalformedFields(faults[:min(len(faults), maxFaultsTold)])
+	}
+	if body, ok := r.Body.(*jsonBody); ok && len(body.raw) > 0 && !m.takesBody {
+		return apierr.MalformedRequest("this call takes no body: what it asks for stands in the path and the query", nil)
+	}
+	return nil
+}
