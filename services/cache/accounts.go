@@ -66,6 +66,10 @@ func (a *accounts) read(ctx context.Context, caller authn.Caller) (authn.Account
 	if !account.Belongs(caller) {
 		return authn.Account{}, apierr.Internal(errors.New("the store has answered with the account of another caller"))
 	}
+	if account.User.GetVersion() < known.User.GetVersion() {
+		// It asked a replica of the database that lags behind what is known already.
+		return authn.Account{}, apierr.Unavailable(errors.New("the store has answered with a user of the past"))
+	}
 	a.entries.fill(ctx, known.lease, account.User, account.Session)
 	return account, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
@@ -19,6 +20,9 @@ const (
 	// users who went away, and how long an entry could be wrong that nothing has corrected.
 	DefaultTTL = 10 * time.Minute
 
+	// maxTTL bounds how long what is wrong could stay.
+	maxTTL = 24 * time.Hour
+
 	// minTTL keeps an entry for longer than it takes to fetch it.
 	minTTL = time.Second
 )
@@ -31,7 +35,7 @@ type Config struct {
 	RedisURL string
 	// RedisPassword is the password of the Redis, or "" if it asks for none.
 	RedisPassword string
-	// TTL is for how long an entry is kept, give or take a tenth: at least a second. 0 is DefaultTTL.
+	// TTL is for how long an entry is kept, give or take a tenth: a second to a day. 0 is DefaultTTL.
 	TTL time.Duration
 	// Issuer is the `iss` that access tokens must have.
 	Issuer string
@@ -52,16 +56,10 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("the cache backend must be %s or %s, not %q",
 			BackendRedis, BackendMemory, c.Backend))
 	}
-	if c.TTL != 0 && c.TTL < minTTL {
-		faults = append(faults, fmt.Errorf("the cache TTL must be at least %s, not %s", minTTL, c.TTL))
+	if c.TTL != 0 && (c.TTL < minTTL || c.TTL > maxTTL) {
+		faults = append(faults, fmt.Errorf("the cache TTL must be %s to %s, not %s", minTTL, maxTTL, c.TTL))
 	}
-	if c.Issuer == "" {
-		faults = append(faults, errors.New("the issuer of access tokens is missing"))
-	}
-	if c.Audience == "" {
-		faults = append(faults, errors.New("the audience of access tokens is missing"))
-	}
-	return errors.Join(faults...)
+	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience))...)
 }
 
 func (c Config) ttl() time.Duration {

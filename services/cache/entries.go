@@ -132,6 +132,14 @@ func (e *entries) doubt(ctx context.Context, userID, sessionID string) {
 	e.set(ctx, lease{}, writes)
 }
 
+// mistrust forgets a user whom the store has changed, by what an error of it shows, until no answer from before the
+// change can be on its way any more. Whoever made the change may have died before it could tell.
+func (e *entries) mistrust(ctx context.Context, userID string) {
+	forgotten := e.always(userKey(userID), doubt())
+	forgotten.TTL = 2 * e.leaseTime
+	e.set(ctx, lease{}, []entry.Write{forgotten})
+}
+
 func (e *entries) writes(ctx context.Context, user *gatehousev1.User, session *gatehousev1.Session) []entry.Write {
 	writes := make([]entry.Write, 0, 2)
 	add := func(key string, of record) {

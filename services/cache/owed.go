@@ -6,13 +6,19 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
 const (
 	// retryInterval is how long the backend is left alone before what is owed to it is tried again. With the timeout of a
-	// write it bounds for how long other services may believe what this one could not take back.
+	// write, and the time that it takes to tell all that is owed, it bounds for how long other services may believe what
+	// this one could not take back.
 	retryInterval = 100 * time.Millisecond
+
+	// maxPayers is how many are told at once: half of the connections, so that calls find others.
+	maxPayers = 16
 
 	// maxOwed bounds what is owed: about 3 MB.
 	maxOwed = 10_000
@@ -99,12 +105,21 @@ func (o *owed) run(ctx context.Context) {
 
 // pay stops at the first failure: the others would most likely fail as well, each after its timeout.
 func (o *owed) pay(ctx context.Context) {
+	payers, ctx := errgroup.WithContext(ctx)
+	payers.SetLimit(maxPayers)
 	for _, write := range o.all() {
-		if ctx.Err() != nil || o.backend.Set(ctx, "", write) != nil {
-			return
+		if ctx.Err() != nil {
+			break
 		}
-		o.paid(write)
+		payers.Go(func() error {
+			err := o.backend.Set(ctx, "", write)
+			if err == nil {
+				o.paid(write)
+			}
+			return err
+		})
 	}
+	_ = payers.Wait() // What is still owed is tried again.
 }
 
 func (o *owed) all() []entry.Write {

@@ -2,6 +2,8 @@ package cache
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -64,12 +66,16 @@ func age(t *testing.T, client *redis.Client, by time.Duration) {
 // placeOf is where the backend keeps what is under a key.
 func placeOf(t *testing.T, client *redis.Client, key string) string {
 	t.Helper()
-	info, err := client.Info(t.Context(), "server").Result()
-	if err != nil {
-		t.Fatal(err)
+	lives := ""
+	for _, wanted := range [][2]string{{"server", "run_id:"}, {"replication", "master_replid:"}} {
+		info, err := client.Info(t.Context(), wanted[0]).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, value, _ := strings.Cut(info, wanted[1])
+		lives += value[:40] + "\n"
 	}
-	_, id, _ := strings.Cut(info, "run_id:")
-	return "gatehouse:" + id[:16] + ":" + key
+	return fmt.Sprintf("gatehouse:%.8x:%s", sha256.Sum256([]byte(lives)), key)
 }
 
 // What a Redis holds under our keys may have come from anywhere.

@@ -148,6 +148,12 @@ func (s *sessions) failed(ctx context.Context, err error, userID, sessionID stri
 		s.entries.doubt(ctx, userID, sessionID)
 	default: // The store has said no.
 	}
+	switch apierr.ReasonOf(apierr.Status(err)) {
+	case gatehousev1.ErrorReason_ERROR_REASON_PASSWORD_WRONG, gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED:
+		// That may be so since a change which this call repeats, as its cache service died before it could tell.
+		s.entries.mistrust(ctx, userID)
+	default:
+	}
 }
 
 // named gives the id of the session that a request names, and the caller.

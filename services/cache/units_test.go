@@ -11,7 +11,7 @@ import (
 
 func TestConfigNamesAllFaults(t *testing.T) {
 	t.Parallel()
-	good := Config{Backend: BackendRedis, RedisURL: "redis://cache:6379/2", Issuer: "issuer", Audience: "audience"}
+	good := Config{Backend: BackendRedis, RedisURL: "redis://cache:6379/2", Issuer: "https://issuer.example.com", Audience: "audience"}
 	for name, test := range map[string]struct {
 		change func(*Config)
 		want   []string // parts of the message; none means valid
@@ -20,7 +20,7 @@ func TestConfigNamesAllFaults(t *testing.T) {
 		"redis with TLS":   {func(c *Config) { c.RedisURL = "rediss://cache" }, nil},
 		"memory":           {func(c *Config) { c.Backend, c.RedisURL = BackendMemory, "" }, nil},
 		"everything wrong": {func(c *Config) { *c = Config{TTL: -1} }, []string{"backend", "TTL", "issuer", "audience"}},
-		"short TTL":        {func(c *Config) { c.TTL = time.Millisecond }, []string{"at least 1s"}},
+		"short TTL":        {func(c *Config) { c.TTL = time.Millisecond }, []string{"1s to 24h"}},
 		"no URL":           {func(c *Config) { c.RedisURL = "" }, []string{"redis://host:port"}},
 		"no host":          {func(c *Config) { c.RedisURL = "redis://:6379" }, []string{"redis://host:port"}},
 		"another scheme":   {func(c *Config) { c.RedisURL = "http://cache:6379" }, []string{"redis://host:port"}},

@@ -42,7 +42,7 @@ const (
 	// namespace begins every key, for the case that others use the same database.
 	namespace = "gatehouse:"
 
-	// idLength is how much of a run's id stands in the keys: 64 of its 160 random bits.
+	// idLength is how much of a run's id stands in the keys: 64 bits of a hash of two random numbers.
 	idLength = 16
 )
 
@@ -193,9 +193,10 @@ func (b *Backend) run() *run {
 	return b.current
 }
 
-// over tells whether an operation failed because the run is over, and sees to it that there is another one.
+// over tells whether an operation failed because the run is over, and sees to it that there is another one. A Redis that
+// refuses to write has been made a replica: the address leads to its master by now, or soon will.
 func (b *Backend) over(r *run, err error) bool {
-	if !errors.Is(err, errOver) && !errors.Is(err, redis.ErrClosed) {
+	if !errors.Is(err, errOver) && !errors.Is(err, redis.ErrClosed) && !redis.HasErrorPrefix(err, "READONLY") {
 		return false
 	}
 	b.mu.Lock()

@@ -2,7 +2,9 @@ package redisbackend
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -19,7 +21,7 @@ var (
 	// errOver says that a connection leads to another process than the run's.
 	errOver = errors.New("the Redis was restarted")
 
-	errNoRunID = errors.New("INFO server does not tell the run_id of the Redis")
+	errNoRunID = errors.New("INFO does not tell the run_id and the master_replid of the Redis")
 )
 
 // run is one life of a Redis process, from its start to its end, and the connections to it. All of them lead to the
@@ -60,18 +62,24 @@ func newRun(location Location, password string) *run {
 	return r
 }
 
-// meet asks a new connection which process it leads to.
+// meet asks a new connection which process it leads to, and in which life as a master that process is. A replica keeps
+// its run_id when it is made the master, and what it had of its master before: a fail-over and its way back would lead to
+// the same process with old entries. Each promotion begins another master_replid.
 func (r *run) meet(ctx context.Context, conn *redis.Conn) error {
-	info, err := conn.Info(ctx, "server").Result()
-	if err != nil {
-		return fmt.Errorf("ask for the run: %w", err)
+	lives := sha256.New()
+	for _, wanted := range []struct{ section, field string }{{"server", "run_id"}, {"replication", "master_replid"}} {
+		info, err := conn.Info(ctx, wanted.section).Result()
+		if err != nil {
+			return fmt.Errorf("ask for the run: %w", err)
+		}
+		_, after, _ := strings.Cut(info, "\n"+wanted.field+":")
+		value, _, _ := strings.Cut(after, "\r\n")
+		if value == "" {
+			return errNoRunID
+		}
+		lives.Write([]byte(value + "\n"))
 	}
-	_, after, _ := strings.Cut(info, "\nrun_id:")
-	id, _, _ := strings.Cut(after, "\r\n")
-	if len(id) < idLength {
-		return errNoRunID
-	}
-	id = id[:idLength]
+	id := hex.EncodeToString(lives.Sum(nil))[:idLength]
 	if r.id.CompareAndSwap(nil, &id) || *r.id.Load() == id {
 		return nil
 	}
