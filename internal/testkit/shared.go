@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// SharedMariaDB is one server for all tests of a package, each with a database of its own. It starts with the first that
-// wants it. The zero value is ready; TestMain ends it by Stop.
+// SharedMariaDB is one server for all tests of a package, each with a database of its own. It starts with the first
+// that wants it. The zero value is ready; TestMain ends it by Stop.
 type SharedMariaDB struct {
 	start     sync.Once
 	folder    string

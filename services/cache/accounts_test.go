@@ -213,3 +213,22 @@ func TestDoubtOutlastsWhatIsOnItsWay(t *testing.T) {
 		t.Errorf("the cache says %v", known)
 	}
 }
+
+// A store may have asked a node of the database that lags behind: it does not know yet that all sessions have ended.
+func TestAStoreThatLagsBehindIsNotBelieved(t *testing.T) {
+	t.Parallel()
+	store := &oracle{answer: answerOf(ada(2), adasSession(2))}
+	a := newAccounts(t, store)
+	known := ada(3)
+	known.SessionGeneration++
+	a.entries.fill(t.Context(), a.entries.ask(), known, adasSession(2))
+	_, err := a.load(t.Context(), adas())
+	if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE {
+		t.Errorf("error is %v", err)
+	}
+	store.answer = answerOf(known, adasSession(3))
+	store.answer.Session.Generation = known.GetSessionGeneration()
+	if _, err := a.load(t.Context(), adas()); err != nil {
+		t.Errorf("once it knows: %v", err)
+	}
+}

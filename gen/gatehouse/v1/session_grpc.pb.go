@@ -45,8 +45,8 @@ type SessionServiceClient interface {
 	//
 	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
 	// throw the old one away. If the answer is lost, send the old one again: within the grace (30 s unless configured
-	// otherwise) the answer has the same successor, later it has another one, and the one that was lost is void. Any
-	// other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
+	// otherwise) the answer has the same successor; later, or without a grace, it has another one, and the one that was
+	// lost is void. Any other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
 	// `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. Other reasons: `REFRESH_TOKEN_INVALID`, `SESSION_ENDED`,
 	// `SESSION_EXPIRED`.
 	RefreshSession(ctx context.Context, in *RefreshSessionRequest, opts ...grpc.CallOption) (*RefreshSessionResponse, error)
@@ -172,8 +172,8 @@ type SessionServiceServer interface {
 	//
 	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
 	// throw the old one away. If the answer is lost, send the old one again: within the grace (30 s unless configured
-	// otherwise) the answer has the same successor, later it has another one, and the one that was lost is void. Any
-	// other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
+	// otherwise) the answer has the same successor; later, or without a grace, it has another one, and the one that was
+	// lost is void. Any other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
 	// `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. Other reasons: `REFRESH_TOKEN_INVALID`, `SESSION_ENDED`,
 	// `SESSION_EXPIRED`.
 	RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error)

@@ -193,8 +193,8 @@ func (b *Backend) run() *run {
 	return b.current
 }
 
-// over tells whether an operation failed because the run is over, and sees to it that there is another one. A Redis that
-// refuses to write has been made a replica: the address leads to its master by now, or soon will.
+// over tells whether an operation failed because the run is over, and sees to it that there is another one. A Redis
+// that refuses to write has been made a replica: the address leads to its master by now, or soon will.
 func (b *Backend) over(r *run, err error) bool {
 	if !errors.Is(err, errOver) && !errors.Is(err, redis.ErrClosed) && !redis.HasErrorPrefix(err, "READONLY") {
 		return false

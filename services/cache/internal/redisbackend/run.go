@@ -63,8 +63,8 @@ func newRun(location Location, password string) *run {
 }
 
 // meet asks a new connection which process it leads to, and in which life as a master that process is. A replica keeps
-// its run_id when it is made the master, and what it had of its master before: a fail-over and its way back would lead to
-// the same process with old entries. Each promotion begins another master_replid.
+// its run_id when it is made the master, and what it had of its master before: a fail-over and its way back would lead
+// to the same process with old entries. Each promotion begins another master_replid.
 func (r *run) meet(ctx context.Context, conn *redis.Conn) error {
 	lives := sha256.New()
 	for _, wanted := range []struct{ section, field string }{{"server", "run_id"}, {"replication", "master_replid"}} {
