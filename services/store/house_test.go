@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
@@ -63,6 +62,7 @@ type testStore struct {
 	users    gatehousev1.UserServiceClient
 	sessions gatehousev1.SessionServiceClient
 	keys     gatehousev1.KeyServiceClient
+	service  *Service
 	log      *syncBuffer
 }
 
@@ -121,13 +121,9 @@ func startStore(t *testing.T, config Config) *testStore {
 			t.Error(err)
 		}
 	})
-	return clientsOf(conn, written)
-}
-
-func clientsOf(conn grpc.ClientConnInterface, log *syncBuffer) *testStore {
 	return &testStore{
 		users: gatehousev1.NewUserServiceClient(conn), sessions: gatehousev1.NewSessionServiceClient(conn),
-		keys: gatehousev1.NewKeyServiceClient(conn), log: log,
+		keys: gatehousev1.NewKeyServiceClient(conn), service: service, log: written,
 	}
 }
 
