@@ -139,6 +139,12 @@ func RefreshTokenReused(sessionID, userID string) *Error {
 		of(sessionID, userID)
 }
 
+// RoleRequired is a call, or a field of one, that is for admins only.
+func RoleRequired() *Error {
+	return newError(codes.PermissionDenied, gatehousev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED,
+		"this is for callers with the role admin", nil)
+}
+
 // PasswordWrong is a wrong present password of a caller who is logged in.
 func PasswordWrong() *Error {
 	return newError(codes.PermissionDenied, gatehousev1.ErrorReason_ERROR_REASON_PASSWORD_WRONG,
@@ -166,4 +172,34 @@ func UserNotFound() *Error {
 func SessionNotFound() *Error {
 	return newError(codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND,
 		"there is no such session", nil)
+}
+
+// UserDisabled is a log-in with the right password to an account that cannot be used.
+func UserDisabled() *Error {
+	return newError(codes.PermissionDenied, gatehousev1.ErrorReason_ERROR_REASON_USER_DISABLED,
+		"the account is disabled", nil)
+}
+
+// VersionMismatch is a change that was meant for another version.
+func VersionMismatch() *Error {
+	return newError(codes.Aborted, gatehousev1.ErrorReason_ERROR_REASON_VERSION_MISMATCH,
+		"the entry was changed since the version named: read it again", nil)
+}
+
+// RequestIDReused is a request id that stands for another request.
+func RequestIDReused() *Error {
+	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED,
+		"the request id was used for another request", nil)
+}
+
+// RecentLoginRequired is a call that wants a session which was opened just now.
+func RecentLoginRequired() *Error {
+	return newError(codes.FailedPrecondition, gatehousev1.ErrorReason_ERROR_REASON_RECENT_LOGIN_REQUIRED,
+		"this wants a session that was opened no more than 10 minutes ago: log in again", nil)
+}
+
+// LastAdmin is a change that would leave no admin who can log in.
+func LastAdmin() *Error {
+	return newError(codes.FailedPrecondition, gatehousev1.ErrorReason_ERROR_REASON_LAST_ADMIN,
+		"this would leave no administrator who can log in", nil)
 }

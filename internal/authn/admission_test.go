@@ -256,17 +256,17 @@ func TestTheInterceptorKeepsRefusedCallsFromTheHandler(t *testing.T) {
 func TestCallersMayReadThemselvesOnly(t *testing.T) {
 	ctx := authn.WithCaller(t.Context(), authn.Caller{UserID: userID, SessionID: session})
 	for _, id := range []string{authn.Me, userID, strings.ToUpper(userID)} {
-		if got, err := authn.ReadableUserID(ctx, id); err != nil || got != userID {
-			t.Errorf("ReadableUserID(%q) = %q, %v", id, got, err)
+		if got, err := authn.OwnUserID(ctx, id); err != nil || got != userID {
+			t.Errorf("OwnUserID(%q) = %q, %v", id, got, err)
 		}
 	}
 	for _, id := range []string{"", "ME", session, userID + " ", userID[:35]} {
-		got, err := authn.ReadableUserID(ctx, id)
+		got, err := authn.OwnUserID(ctx, id)
 		wantReason(t, err, gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND)
 		if got != "" {
-			t.Errorf("ReadableUserID(%q) gives %q beside its error", id, got)
+			t.Errorf("OwnUserID(%q) gives %q beside its error", id, got)
 		}
 	}
-	_, err := authn.ReadableUserID(t.Context(), authn.Me)
+	_, err := authn.OwnUserID(t.Context(), authn.Me)
 	wantReason(t, err, missing)
 }

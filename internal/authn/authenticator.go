@@ -35,18 +35,28 @@ func (a *Authenticator) Admit(ctx context.Context, method string) (context.Conte
 	case gatehousev1.Policy_POLICY_PUBLIC:
 		return ctx, nil
 	case gatehousev1.Policy_POLICY_AUTHENTICATED:
-		token, err := bearer(ctx)
-		if err != nil {
-			return ctx, err
+		return a.admitCaller(ctx)
+	case gatehousev1.Policy_POLICY_ADMIN:
+		ctx, err := a.admitCaller(ctx)
+		if err == nil && !IsAdmin(ctx) {
+			err = apierr.RoleRequired()
 		}
-		caller, err := a.verifier.Verify(ctx, token)
-		if err != nil {
-			return ctx, err
-		}
-		return a.withAccount(WithCaller(ctx, caller), caller)
+		return ctx, err
 	default:
 		return ctx, apierr.RouteNotFound("there is no such method")
 	}
+}
+
+func (a *Authenticator) admitCaller(ctx context.Context) (context.Context, error) {
+	token, err := bearer(ctx)
+	if err != nil {
+		return ctx, err
+	}
+	caller, err := a.verifier.Verify(ctx, token)
+	if err != nil {
+		return ctx, err
+	}
+	return a.withAccount(WithCaller(ctx, caller), caller)
 }
 
 func (a *Authenticator) withAccount(ctx context.Context, caller Caller) (context.Context, error) {

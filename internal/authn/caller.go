@@ -4,6 +4,7 @@ package authn
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,9 +42,25 @@ func CallerFrom(ctx context.Context) (Caller, bool) {
 	return caller, ok
 }
 
-// ReadableUserID turns the id of a request into the id of a user whom the caller may read. Users may read only
-// themselves; anybody else answers as one who does not exist.
-func ReadableUserID(ctx context.Context, id string) (string, error) {
+// RoleAdmin is the role of administrators.
+const RoleAdmin = "admin"
+
+// RoleUser is the role that every user has.
+const RoleUser = "user"
+
+// IsAdmin tells whether the caller has the role admin: by the token, and where accounts are loaded by the account too,
+// so that a role which was taken away does not live on in tokens.
+func IsAdmin(ctx context.Context) bool {
+	caller, ok := CallerFrom(ctx)
+	if !ok || !slices.Contains(caller.Roles, RoleAdmin) {
+		return false
+	}
+	account, loaded := AccountFrom(ctx)
+	return !loaded || slices.Contains(account.User.GetRoles(), RoleAdmin)
+}
+
+// OwnUserID turns the id of a request into that of the caller. Anybody else answers as one who does not exist.
+func OwnUserID(ctx context.Context, id string) (string, error) {
 	caller, ok := CallerFrom(ctx)
 	if !ok {
 		return "", apierr.AccessTokenMissing()
@@ -52,6 +69,16 @@ func ReadableUserID(ctx context.Context, id string) (string, error) {
 		return caller.UserID, nil
 	}
 	return "", apierr.UserNotFound()
+}
+
+// ManagedUserID turns the id of a request into the id of a user whom the caller may read and change: admins anybody,
+// others only themselves. Whether there is such a user is for the store to find out.
+func ManagedUserID(ctx context.Context, id string) (string, error) {
+	own, err := OwnUserID(ctx, id)
+	if err != nil && IsAdmin(ctx) {
+		return strings.ToLower(id), nil
+	}
+	return own, err
 }
 
 // ReadableSessionID turns the id of a request into that of a session; whether it is one of the caller's is for the

@@ -77,7 +77,7 @@ func security(method protoreflect.MethodDescriptor) ([]map[string][]string, erro
 	switch policy {
 	case gatehousev1.Policy_POLICY_PUBLIC:
 		return []map[string][]string{}, nil
-	case gatehousev1.Policy_POLICY_AUTHENTICATED:
+	case gatehousev1.Policy_POLICY_AUTHENTICATED, gatehousev1.Policy_POLICY_ADMIN:
 		return []map[string][]string{{bearer: {}}}, nil
 	case gatehousev1.Policy_POLICY_UNSPECIFIED:
 		fallthrough

@@ -34,7 +34,7 @@ func (u *users) CreateUser(
 func (u *users) ReadUser(
 	ctx context.Context, req *gatehousev1.ReadUserRequest,
 ) (*gatehousev1.ReadUserResponse, error) {
-	if _, err := authn.ReadableUserID(ctx, req.GetId()); err != nil {
+	if _, err := authn.OwnUserID(ctx, req.GetId()); err != nil {
 		return nil, err
 	}
 	account, ok := authn.AccountFrom(ctx)
@@ -42,4 +42,25 @@ func (u *users) ReadUser(
 		return nil, apierr.AccessTokenMissing()
 	}
 	return &gatehousev1.ReadUserResponse{User: account.User}, nil
+}
+
+// UpdateUser passes the call on.
+func (u *users) UpdateUser(
+	ctx context.Context, req *gatehousev1.UpdateUserRequest,
+) (*gatehousev1.UpdateUserResponse, error) {
+	return u.store.UpdateUser(ctx, req)
+}
+
+// DeleteUser passes the call on.
+func (u *users) DeleteUser(
+	ctx context.Context, req *gatehousev1.DeleteUserRequest,
+) (*gatehousev1.DeleteUserResponse, error) {
+	return u.store.DeleteUser(ctx, req)
+}
+
+// ListUsers passes the call on.
+func (u *users) ListUsers(
+	ctx context.Context, req *gatehousev1.ListUsersRequest,
+) (*gatehousev1.ListUsersResponse, error) {
+	return u.store.ListUsers(ctx, req)
 }

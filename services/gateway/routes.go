@@ -34,6 +34,12 @@ func newRoutes(upstreams Upstreams) routes {
 				return gatehousev1.RegisterSessionServiceHandlerClient(ctx, mux, gatehousev1.NewSessionServiceClient(conn))
 			},
 		},
+		gatehousev1.AdminService_ServiceDesc.ServiceName: {
+			upstreams.Cache,
+			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
+				return gatehousev1.RegisterAdminServiceHandlerClient(ctx, mux, gatehousev1.NewAdminServiceClient(conn))
+			},
+		},
 		gatehousev1.KeyService_ServiceDesc.ServiceName: {
 			upstreams.Store,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {

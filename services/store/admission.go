@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -27,7 +28,11 @@ func loadAccount(db *storage.Storage, now func() time.Time) authn.LoadAccount {
 		if err := standing(found, now()); err != nil {
 			return authn.Account{}, err
 		}
-		account := authn.Account{User: userResource(found.User), Session: sessionResource(found.Session)}
+		user, err := userResource(found.User)
+		if err != nil {
+			return authn.Account{}, err
+		}
+		account := authn.Account{User: user, Session: sessionResource(found.Session)}
 		if !account.Belongs(caller) {
 			return authn.Account{}, apierr.AccessTokenInvalid(errors.New("its session is that of another user"))
 		}
@@ -47,12 +52,42 @@ func standing(account storage.Account, now time.Time) error {
 	}
 }
 
-func userResource(user storage.User) *gatehousev1.User {
-	return &gatehousev1.User{
-		Id: user.ID, Email: user.Email, FullName: user.FullName,
+// userResource is a user without what only admins may see.
+func userResource(user storage.User) (*gatehousev1.User, error) {
+	metadata, err := readMetadata(user.Metadata)
+	if err != nil {
+		return nil, fmt.Errorf("read the metadata of user %s: %w", user.ID, err)
+	}
+	resource := &gatehousev1.User{
+		Id: user.ID, Email: user.Email, FullName: user.FullName, Locale: user.Locale, TimeZone: user.TimeZone,
+		PictureUri: user.PictureURI, Metadata: metadata,
 		CreateTime: timestamppb.New(user.CreateTime), UpdateTime: timestamppb.New(user.UpdateTime),
 		Version: user.Version, SessionGeneration: user.SessionGeneration,
+		Roles: roles(user), State: gatehousev1.UserState_USER_STATE_ACTIVE,
 	}
+	if user.State == storage.Disabled {
+		resource.State = gatehousev1.UserState_USER_STATE_DISABLED
+	}
+	return resource, nil
+}
+
+// fullUserResource is a user with all that admins may see.
+func fullUserResource(user storage.User) (*gatehousev1.User, error) {
+	resource, err := userResource(user)
+	if err != nil {
+		return nil, err
+	}
+	if resource.AppMetadata, err = readMetadata(user.AppMetadata); err != nil {
+		return nil, fmt.Errorf("read the app metadata of user %s: %w", user.ID, err)
+	}
+	return resource, nil
+}
+
+func roles(user storage.User) []string {
+	if user.Admin {
+		return []string{authn.RoleAdmin, authn.RoleUser}
+	}
+	return []string{authn.RoleUser}
 }
 
 func sessionResource(session storage.Session) *gatehousev1.Session {

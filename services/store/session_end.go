@@ -46,19 +46,20 @@ func (s *sessionService) DeleteAllSessions(
 	if err != nil {
 		return nil, endError(err, caller)
 	}
-	response := &gatehousev1.DeleteAllSessionsResponse{User: userResource(account.User)}
+	user, err := userResource(account.User)
+	response := &gatehousev1.DeleteAllSessionsResponse{User: user}
 	if spare != "" {
 		response.Session = sessionResource(account.Session)
 		response.Session.Current = true
 	}
-	return response, nil
+	return response, err
 }
 
 // ChangePassword replaces the caller's password and ends all other sessions.
 func (s *sessionService) ChangePassword(
 	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
 ) (*gatehousev1.ChangePasswordResponse, error) {
-	userID, err := authn.ReadableUserID(ctx, req.GetId())
+	userID, err := authn.OwnUserID(ctx, req.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,8 @@ func (s *sessionService) ChangePassword(
 	}
 	session := sessionResource(account.Session)
 	session.Current = true
-	return &gatehousev1.ChangePasswordResponse{User: userResource(account.User), Session: session}, nil
+	user, err := userResource(account.User)
+	return &gatehousev1.ChangePasswordResponse{User: user, Session: session}, err
 }
 
 // checkPassword wants the user's present password, and gives its hash.

@@ -19,10 +19,7 @@ func (s *sessionService) ListSessions(
 	if !ok {
 		return nil, apierr.AccessTokenMissing()
 	}
-	size := int(req.GetPageSize())
-	if size == 0 {
-		size = defaultPageSize
-	}
+	size := pageSize(req.GetPageSize())
 	list := "sessions of " + caller.UserID
 	before, err := s.pages.read(list, req.GetPageToken())
 	if err != nil {

@@ -174,8 +174,8 @@ func (s *sessionService) ReadSession(
 	if found.User.ID != caller.UserID || standing(found, s.now()) != nil {
 		return nil, apierr.SessionNotFound()
 	}
+	user, err := userResource(found.User)
 	return &gatehousev1.ReadSessionResponse{
-		Session: sessionResource(found.Session), User: userResource(found.User), Active: true, Sub: found.User.ID,
-		TokenType: tokenType,
-	}, nil
+		Session: sessionResource(found.Session), User: user, Active: true, Sub: found.User.ID, TokenType: tokenType,
+	}, err
 }

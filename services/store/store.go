@@ -127,7 +127,9 @@ func newServer(
 	if err != nil {
 		return nil, err
 	}
-	gatehousev1.RegisterUserServiceServer(server, &userService{storage: db, hasher: hasher, now: config.Now})
+	gatehousev1.RegisterUserServiceServer(server, &userService{
+		storage: db, hasher: hasher, pages: sessions.pages, now: config.Now,
+	})
 	gatehousev1.RegisterSessionServiceServer(server, sessions)
 	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring, issuer: config.Issuer})
 	return server, nil

@@ -22,6 +22,7 @@ type userService struct {
 
 	storage *storage.Storage
 	hasher  *password.Hasher
+	pages   *pageTokens
 	now     func() time.Time
 }
 
@@ -43,7 +44,7 @@ func (s *userService) CreateUser(
 	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
 	user := storage.User{
 		ID: id.String(), Email: storage.DisplayEmail(req.GetEmail()), FullName: req.GetFullName(),
-		CreateTime: now, UpdateTime: now, Version: 1,
+		CreateTime: now, UpdateTime: now, Version: 1, State: storage.Active,
 	}
 	err = s.storage.CreateUser(ctx, user, hash)
 	if errors.Is(err, storage.ErrEmailTaken) {
@@ -52,14 +53,15 @@ func (s *userService) CreateUser(
 	if err != nil {
 		return nil, translate(err)
 	}
-	return &gatehousev1.CreateUserResponse{User: userResource(user)}, nil
+	resource, err := userResource(user)
+	return &gatehousev1.CreateUserResponse{User: resource}, err
 }
 
 // ReadUser reads a profile.
 func (s *userService) ReadUser(
 	ctx context.Context, req *gatehousev1.ReadUserRequest,
 ) (*gatehousev1.ReadUserResponse, error) {
-	if _, err := authn.ReadableUserID(ctx, req.GetId()); err != nil {
+	if _, err := authn.OwnUserID(ctx, req.GetId()); err != nil {
 		return nil, err
 	}
 	account, _ := authn.AccountFrom(ctx) // Admission has just read it.

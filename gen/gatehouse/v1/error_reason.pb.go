@@ -89,6 +89,8 @@ const (
 	// The refresh token was traded before, and not just now: somebody else has, or had, the tokens of this session. The
 	// session has ended. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` names the `session` and its `user`.
 	ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED ErrorReason = 27
+	// The call, or a field of it, is for callers with the role `admin`. Code `PERMISSION_DENIED`.
+	ErrorReason_ERROR_REASON_ROLE_REQUIRED ErrorReason = 29
 	// The present password, which a call asks for beside the access token, is wrong. Code `PERMISSION_DENIED`.
 	ErrorReason_ERROR_REASON_PASSWORD_WRONG ErrorReason = 28
 	// An account with this e-mail address exists already. Code `ALREADY_EXISTS`.
@@ -97,6 +99,18 @@ const (
 	ErrorReason_ERROR_REASON_USER_NOT_FOUND ErrorReason = 31
 	// There is no such session, or not for this caller. Code `NOT_FOUND`.
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 32
+	// The account is disabled: address and password are right, and it cannot be used. Code `PERMISSION_DENIED`.
+	ErrorReason_ERROR_REASON_USER_DISABLED ErrorReason = 33
+	// The entry was changed since the version that the call names. Read it again, and decide anew. Code `ABORTED`; REST
+	// answers 409, or 412 to an `If-Match`.
+	ErrorReason_ERROR_REASON_VERSION_MISMATCH ErrorReason = 34
+	// The request id was used within 24 hours for a request with another body. Code `INVALID_ARGUMENT`.
+	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 35
+	// The call wants a session that was opened no more than 10 minutes ago: log in again. Code `FAILED_PRECONDITION`;
+	// REST answers 400.
+	ErrorReason_ERROR_REASON_RECENT_LOGIN_REQUIRED ErrorReason = 36
+	// The call would leave no administrator who can log in. Code `FAILED_PRECONDITION`; REST answers 400.
+	ErrorReason_ERROR_REASON_LAST_ADMIN ErrorReason = 37
 )
 
 // Enum value maps for ErrorReason.
@@ -123,10 +137,16 @@ var (
 		25: "ERROR_REASON_SESSION_EXPIRED",
 		26: "ERROR_REASON_REFRESH_TOKEN_INVALID",
 		27: "ERROR_REASON_REFRESH_TOKEN_REUSED",
+		29: "ERROR_REASON_ROLE_REQUIRED",
 		28: "ERROR_REASON_PASSWORD_WRONG",
 		30: "ERROR_REASON_EMAIL_TAKEN",
 		31: "ERROR_REASON_USER_NOT_FOUND",
 		32: "ERROR_REASON_SESSION_NOT_FOUND",
+		33: "ERROR_REASON_USER_DISABLED",
+		34: "ERROR_REASON_VERSION_MISMATCH",
+		35: "ERROR_REASON_REQUEST_ID_REUSED",
+		36: "ERROR_REASON_RECENT_LOGIN_REQUIRED",
+		37: "ERROR_REASON_LAST_ADMIN",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -150,10 +170,16 @@ var (
 		"ERROR_REASON_SESSION_EXPIRED":        25,
 		"ERROR_REASON_REFRESH_TOKEN_INVALID":  26,
 		"ERROR_REASON_REFRESH_TOKEN_REUSED":   27,
+		"ERROR_REASON_ROLE_REQUIRED":          29,
 		"ERROR_REASON_PASSWORD_WRONG":         28,
 		"ERROR_REASON_EMAIL_TAKEN":            30,
 		"ERROR_REASON_USER_NOT_FOUND":         31,
 		"ERROR_REASON_SESSION_NOT_FOUND":      32,
+		"ERROR_REASON_USER_DISABLED":          33,
+		"ERROR_REASON_VERSION_MISMATCH":       34,
+		"ERROR_REASON_REQUEST_ID_REUSED":      35,
+		"ERROR_REASON_RECENT_LOGIN_REQUIRED":  36,
+		"ERROR_REASON_LAST_ADMIN":             37,
 	}
 )
 
@@ -188,7 +214,7 @@ var File_gatehouse_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xef\x06\n" +
+	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xbb\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1c\n" +
@@ -211,11 +237,17 @@ const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\x1aERROR_REASON_SESSION_ENDED\x10\x18\x12 \n" +
 	"\x1cERROR_REASON_SESSION_EXPIRED\x10\x19\x12&\n" +
 	"\"ERROR_REASON_REFRESH_TOKEN_INVALID\x10\x1a\x12%\n" +
-	"!ERROR_REASON_REFRESH_TOKEN_REUSED\x10\x1b\x12\x1f\n" +
+	"!ERROR_REASON_REFRESH_TOKEN_REUSED\x10\x1b\x12\x1e\n" +
+	"\x1aERROR_REASON_ROLE_REQUIRED\x10\x1d\x12\x1f\n" +
 	"\x1bERROR_REASON_PASSWORD_WRONG\x10\x1c\x12\x1c\n" +
 	"\x18ERROR_REASON_EMAIL_TAKEN\x10\x1e\x12\x1f\n" +
 	"\x1bERROR_REASON_USER_NOT_FOUND\x10\x1f\x12\"\n" +
-	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10 BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\x1eERROR_REASON_SESSION_NOT_FOUND\x10 \x12\x1e\n" +
+	"\x1aERROR_REASON_USER_DISABLED\x10!\x12!\n" +
+	"\x1dERROR_REASON_VERSION_MISMATCH\x10\"\x12\"\n" +
+	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10#\x12&\n" +
+	"\"ERROR_REASON_RECENT_LOGIN_REQUIRED\x10$\x12\x1b\n" +
+	"\x17ERROR_REASON_LAST_ADMIN\x10%BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_error_reason_proto_rawDescOnce sync.Once

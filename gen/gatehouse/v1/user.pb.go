@@ -12,6 +12,8 @@ import (
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	fieldmaskpb "google.golang.org/protobuf/types/known/fieldmaskpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -25,14 +27,67 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// An account as its owner sees it. It never holds a secret.
+// Whether an account can be used.
+type UserState int32
+
+const (
+	// Not a state.
+	UserState_USER_STATE_UNSPECIFIED UserState = 0
+	// It can be used.
+	UserState_USER_STATE_ACTIVE UserState = 1
+	// Its owner cannot log in, and has no session.
+	UserState_USER_STATE_DISABLED UserState = 2
+)
+
+// Enum value maps for UserState.
+var (
+	UserState_name = map[int32]string{
+		0: "USER_STATE_UNSPECIFIED",
+		1: "USER_STATE_ACTIVE",
+		2: "USER_STATE_DISABLED",
+	}
+	UserState_value = map[string]int32{
+		"USER_STATE_UNSPECIFIED": 0,
+		"USER_STATE_ACTIVE":      1,
+		"USER_STATE_DISABLED":    2,
+	}
+)
+
+func (x UserState) Enum() *UserState {
+	p := new(UserState)
+	*p = x
+	return p
+}
+
+func (x UserState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (UserState) Descriptor() protoreflect.EnumDescriptor {
+	return file_gatehouse_v1_user_proto_enumTypes[0].Descriptor()
+}
+
+func (UserState) Type() protoreflect.EnumType {
+	return &file_gatehouse_v1_user_proto_enumTypes[0]
+}
+
+func (x UserState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use UserState.Descriptor instead.
+func (UserState) EnumDescriptor() ([]byte, []int) {
+	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{0}
+}
+
+// An account. It never holds a secret.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user's id, a UUIDv7 in lower case. It never changes and is never given to anybody else.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The e-mail address as the user wrote it, without surrounding white space and in Unicode normal form C.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
-	// The name to show.
+	// The name to show, by the rules of `CreateUserRequest.full_name`. It cannot be made empty.
 	FullName string `protobuf:"bytes,3,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
 	// When the account was made, UTC, to the microsecond.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -43,8 +98,26 @@ type User struct {
 	// Grows when the sessions of the user are ended all at once: by a log-out everywhere or a change of the password.
 	// Sessions of an older generation have ended.
 	SessionGeneration int64 `protobuf:"varint,7,opt,name=session_generation,json=sessionGeneration,proto3" json:"session_generation,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The language and region that the user prefers, as a tag of BCP 47 (RFC 5646): at most 35 bytes. Empty if none was
+	// chosen.
+	Locale string `protobuf:"bytes,8,opt,name=locale,proto3" json:"locale,omitempty"`
+	// The time zone of the user, by its name in the IANA database: at most 64 bytes. Empty if none was chosen.
+	TimeZone string `protobuf:"bytes,9,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
+	// Where a picture of the user is: an https URL without a user in it, at most 2,048 bytes. Gatehouse never fetches it.
+	// Empty if there is none.
+	PictureUri string `protobuf:"bytes,10,opt,name=picture_uri,json=pictureUri,proto3" json:"picture_uri,omitempty"`
+	// What the product keeps with the account, for the user to read and to change: a JSON object of at most 16 KiB and 16
+	// levels. An update replaces it as a whole.
+	Metadata *structpb.Struct `protobuf:"bytes,11,opt,name=metadata,proto3" json:"metadata,omitempty"`
+	// What the product keeps with the account that only admins may see and change, by the bounds of `metadata`. Other
+	// callers never get it, but for what the store is told to put into access tokens.
+	AppMetadata *structpb.Struct `protobuf:"bytes,12,opt,name=app_metadata,json=appMetadata,proto3" json:"app_metadata,omitempty"`
+	// What the user may do beyond what every user may: `user`, and `admin` for administrators. In alphabetical order.
+	Roles []string `protobuf:"bytes,13,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Whether the account can be used.
+	State         UserState `protobuf:"varint,14,opt,name=state,proto3,enum=gatehouse.v1.UserState" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *User) Reset() {
@@ -126,6 +199,55 @@ func (x *User) GetSessionGeneration() int64 {
 	return 0
 }
 
+func (x *User) GetLocale() string {
+	if x != nil {
+		return x.Locale
+	}
+	return ""
+}
+
+func (x *User) GetTimeZone() string {
+	if x != nil {
+		return x.TimeZone
+	}
+	return ""
+}
+
+func (x *User) GetPictureUri() string {
+	if x != nil {
+		return x.PictureUri
+	}
+	return ""
+}
+
+func (x *User) GetMetadata() *structpb.Struct {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *User) GetAppMetadata() *structpb.Struct {
+	if x != nil {
+		return x.AppMetadata
+	}
+	return nil
+}
+
+func (x *User) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *User) GetState() UserState {
+	if x != nil {
+		return x.State
+	}
+	return UserState_USER_STATE_UNSPECIFIED
+}
+
 // What it takes to sign up.
 type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -138,7 +260,11 @@ type CreateUserRequest struct {
 	FullName string `protobuf:"bytes,2,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
 	// The password: 8 to 1,024 bytes of UTF-8, of any characters, with no rules of composition (NIST SP 800-63B). At least
 	// 8 bytes must be left in Unicode normal form KC, in which it is hashed. It is never shown again.
-	Password      string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
+	// Names this request, so that it can be sent again (AIP-155): 1 to 128 visible ASCII characters that nobody else
+	// uses, such as a UUID. REST takes it from the header `Idempotency-Key` as well. For 24 hours the same id with the same
+	// request gets the same answer, and with any other `INVALID_ARGUMENT` / `REQUEST_ID_REUSED`.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -190,6 +316,13 @@ func (x *CreateUserRequest) GetFullName() string {
 func (x *CreateUserRequest) GetPassword() string {
 	if x != nil {
 		return x.Password
+	}
+	return ""
+}
+
+func (x *CreateUserRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -332,39 +465,433 @@ func (x *ReadUserResponse) GetUser() *User {
 	return nil
 }
 
+// What to change.
+type UpdateUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user's `id` (a UUID, or `me` for the caller), and the new values. Of the rest, these can be changed:
+	// `full_name`, `locale`, `time_zone`, `picture_uri`, `metadata`, and by admins `app_metadata`.
+	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// The fields to change, at most 16: those that are set in `user` if this is left out. A field that is named and not
+	// set is emptied. A name that is unknown, or of a field that cannot be changed, is refused; so is `*`.
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// The version that the change is meant for; 0 for any. REST takes it from the header `If-Match` as well.
+	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateUserRequest) Reset() {
+	*x = UpdateUserRequest{}
+	mi := &file_gatehouse_v1_user_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateUserRequest) ProtoMessage() {}
+
+func (x *UpdateUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_user_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateUserRequest.ProtoReflect.Descriptor instead.
+func (*UpdateUserRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *UpdateUserRequest) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *UpdateUserRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+func (x *UpdateUserRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// The account after the change.
+type UpdateUserResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The account.
+	User          *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateUserResponse) Reset() {
+	*x = UpdateUserResponse{}
+	mi := &file_gatehouse_v1_user_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateUserResponse) ProtoMessage() {}
+
+func (x *UpdateUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_user_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateUserResponse.ProtoReflect.Descriptor instead.
+func (*UpdateUserResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *UpdateUserResponse) GetUser() *User {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+// Which account to delete.
+type DeleteUserRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A user id (a UUID), or `me` for the caller.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// The version that the deletion is meant for; 0 for any. REST takes it from the header `If-Match` as well.
+	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteUserRequest) Reset() {
+	*x = DeleteUserRequest{}
+	mi := &file_gatehouse_v1_user_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteUserRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteUserRequest) ProtoMessage() {}
+
+func (x *DeleteUserRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_user_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteUserRequest.ProtoReflect.Descriptor instead.
+func (*DeleteUserRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DeleteUserRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *DeleteUserRequest) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// The account is deleted.
+type DeleteUserResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteUserResponse) Reset() {
+	*x = DeleteUserResponse{}
+	mi := &file_gatehouse_v1_user_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteUserResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteUserResponse) ProtoMessage() {}
+
+func (x *DeleteUserResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_user_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteUserResponse.ProtoReflect.Descriptor instead.
+func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{8}
+}
+
+// Which users to list.
+type ListUsersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many users to give at most: 1 to 100; 0 means 20.
+	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The `next_page_token` of the page before; empty for the first page. At most 4,096 bytes. One that was not given by
+	// this list, with these filters, answers `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
+	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only users whose e-mail address begins with this, as addresses are compared: case does not matter. At most 254
+	// bytes.
+	EmailPrefix string `protobuf:"bytes,3,opt,name=email_prefix,json=emailPrefix,proto3" json:"email_prefix,omitempty"`
+	// Only users in this state.
+	State UserState `protobuf:"varint,4,opt,name=state,proto3,enum=gatehouse.v1.UserState" json:"state,omitempty"`
+	// Only users with this role: `user`, which all have, or `admin`.
+	Role          string `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsersRequest) Reset() {
+	*x = ListUsersRequest{}
+	mi := &file_gatehouse_v1_user_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsersRequest) ProtoMessage() {}
+
+func (x *ListUsersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_user_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsersRequest.ProtoReflect.Descriptor instead.
+func (*ListUsersRequest) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListUsersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListUsersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListUsersRequest) GetEmailPrefix() string {
+	if x != nil {
+		return x.EmailPrefix
+	}
+	return ""
+}
+
+func (x *ListUsersRequest) GetState() UserState {
+	if x != nil {
+		return x.State
+	}
+	return UserState_USER_STATE_UNSPECIFIED
+}
+
+func (x *ListUsersRequest) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+// A page of users.
+type ListUsersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The users, in the order of their e-mail addresses.
+	Users []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	// What to ask for the next page with; empty if this is the last one.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListUsersResponse) Reset() {
+	*x = ListUsersResponse{}
+	mi := &file_gatehouse_v1_user_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListUsersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListUsersResponse) ProtoMessage() {}
+
+func (x *ListUsersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gatehouse_v1_user_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListUsersResponse.ProtoReflect.Descriptor instead.
+func (*ListUsersResponse) Descriptor() ([]byte, []int) {
+	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ListUsersResponse) GetUsers() []*User {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *ListUsersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\x8d\x03\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xa9\n" +
+	"\n" +
 	"\x04User\x12?\n" +
 	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x120\n" +
-	"\x05email\x18\x02 \x01(\tB\x1a\xe0A\x03\xbaH\x14r\x12\x92\x02\x0fada@example.comR\x05email\x124\n" +
-	"\tfull_name\x18\x03 \x01(\tB\x17\xe0A\x03\xbaH\x11r\x0f\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
+	"\x05email\x18\x02 \x01(\tB\x1a\xe0A\x03\xbaH\x14r\x12\x92\x02\x0fada@example.comR\x05email\x12\xa8\x02\n" +
+	"\tfull_name\x18\x03 \x01(\tB\x8a\x02\xbaH\x86\x02\xba\x01\xee\x01\n" +
+	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12$\n" +
 	"\aversion\x18\x06 \x01(\x03B\n" +
 	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\x122\n" +
-	"\x12session_generation\x18\a \x01(\x03B\x03\xe0A\x03R\x11sessionGeneration\"\xe4\a\n" +
+	"\x12session_generation\x18\a \x01(\x03B\x03\xe0A\x03R\x11sessionGeneration\x12\xa4\x01\n" +
+	"\x06locale\x18\b \x01(\tB\x8b\x01\xe0A\x01\xbaH\x84\x01\xba\x01u\n" +
+	"\n" +
+	"locale.tag\x12$must be a language tag such as en-GB\x1aAthis == '' || this.matches('^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$')r\n" +
+	"(#\x92\x02\x05en-GBR\x06locale\x127\n" +
+	"\ttime_zone\x18\t \x01(\tB\x1a\xe0A\x01\xbaH\x14r\x12(@\x92\x02\rEurope/LondonR\btimeZone\x12\xe9\x01\n" +
+	"\vpicture_uri\x18\n" +
+	" \x01(\tB\xc7\x01\xe0A\x01\xbaH\xc0\x01\xba\x01\x99\x01\n" +
+	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1aJthis == '' || (this.isUri() && this.matches('^https://[^/?#@]+([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
+	"pictureUri\x128\n" +
+	"\bmetadata\x18\v \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\bmetadata\x12?\n" +
+	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12*\n" +
+	"\x05roles\x18\r \x03(\tB\x14\xe0A\x03\xbaH\x0e\x92\x01\v\"\tr\a\x92\x02\x04userR\x05roles\x122\n" +
+	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\x8c\t\n" +
 	"\x11CreateUserRequest\x12\xcd\x04\n" +
 	"\x05email\x18\x01 \x01(\tB\xb6\x04\xe0A\x02\xbaH\xaf\x04\xba\x01\x91\x04\n" +
 	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xae\x02\n" +
 	"\tfull_name\x18\x02 \x01(\tB\x90\x02\xe0A\x02\xbaH\x89\x02\xba\x01\xee\x01\n" +
 	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
-	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$ \b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"A\n" +
+	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$ \b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\x12\xa5\x01\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x85\x01\xe0A\x01\xbaH\x7f\xba\x01P\n" +
+	"\x12request_id.visible\x12 must be visible ASCII characters\x1a\x18this.matches('^[!-~]*$')r*(\x80\x01\x92\x02$6f1c1f5e-3d0f-4b52-9d2c-0f4f6b1d7a11R\trequestId\"A\n" +
 	"\x12CreateUserResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xb4\x01\n" +
 	"\x0fReadUserRequest\x12\xa0\x01\n" +
 	"\x02id\x18\x01 \x01(\tB\x8f\x01\xe0A\x02\xbaH\x88\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\x05\x92\x02\x02meR\x02id\"?\n" +
 	"\x10ReadUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user2\xdf\x01\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\x89\x03\n" +
+	"\x11UpdateUserRequest\x12\xb9\x01\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x90\x01\xe0A\x02\xbaH\x89\x01\xba\x01\x82\x01\n" +
+	"\auser.id\x12\x1bthe id must be a UUID or me\x1aZthis.id == 'me' || this.id.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01R\x04user\x12\x8f\x01\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskBR\xe0A\x01\xbaHL\xba\x01I\n" +
+	"\x12update_mask.length\x12\x1bmust name at most 16 fields\x1a\x16size(this.paths) <= 16R\n" +
+	"updateMask\x12&\n" +
+	"\aversion\x18\x03 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"A\n" +
+	"\x12UpdateUserResponse\x12+\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xde\x01\n" +
+	"\x11DeleteUserRequest\x12\xa0\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\x8f\x01\xe0A\x02\xbaH\x88\x01\xba\x01{\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\x05\x92\x02\x02meR\x02id\x12&\n" +
+	"\aversion\x18\x02 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"\x14\n" +
+	"\x12DeleteUserResponse\"\x94\x02\n" +
+	"\x10ListUsersRequest\x12+\n" +
+	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x124\n" +
+	"\femail_prefix\x18\x03 \x01(\tB\x11\xe0A\x01\xbaH\vr\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x17.gatehouse.v1.UserStateB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\x01R\x05state\x123\n" +
+	"\x04role\x18\x05 \x01(\tB\x1f\xe0A\x01\xbaH\x19r\x17R\x00R\x04userR\x05admin\x92\x02\x05adminR\x04role\"o\n" +
+	"\x11ListUsersResponse\x12-\n" +
+	"\x05users\x18\x01 \x03(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x05users\x12+\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken*W\n" +
+	"\tUserState\x12\x1a\n" +
+	"\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11USER_STATE_ACTIVE\x10\x01\x12\x17\n" +
+	"\x13USER_STATE_DISABLED\x10\x022\xa9\x04\n" +
 	"\vUserService\x12i\n" +
 	"\n" +
 	"CreateUser\x12\x1f.gatehouse.v1.CreateUserRequest\x1a .gatehouse.v1.CreateUserResponse\"\x18\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12e\n" +
-	"\bReadUser\x12\x1d.gatehouse.v1.ReadUserRequest\x1a\x1e.gatehouse.v1.ReadUserResponse\"\x1a\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/users/{id}B\xfd\x04\xfaP\xb7\x04\n" +
+	"\bReadUser\x12\x1d.gatehouse.v1.ReadUserRequest\x1a\x1e.gatehouse.v1.ReadUserResponse\"\x1a\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/users/{id}\x12v\n" +
+	"\n" +
+	"UpdateUser\x12\x1f.gatehouse.v1.UpdateUserRequest\x1a .gatehouse.v1.UpdateUserResponse\"%\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x04user2\x13/v1/users/{user.id}\x12k\n" +
+	"\n" +
+	"DeleteUser\x12\x1f.gatehouse.v1.DeleteUserRequest\x1a .gatehouse.v1.DeleteUserResponse\"\x1a\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x10*\x0e/v1/users/{id}\x12c\n" +
+	"\tListUsers\x12\x1e.gatehouse.v1.ListUsersRequest\x1a\x1f.gatehouse.v1.ListUsersResponse\"\x15\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\v\x12\t/v1/usersB\xfd\x04\xfaP\xb7\x04\n" +
 	"\xe4\x03\n" +
 	"\tGatehouse\x1a\xcf\x03Accounts for a product: sign up, log in, read one's profile.\n" +
 	"\n" +
@@ -387,29 +914,53 @@ func file_gatehouse_v1_user_proto_rawDescGZIP() []byte {
 	return file_gatehouse_v1_user_proto_rawDescData
 }
 
-var file_gatehouse_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_gatehouse_v1_user_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_gatehouse_v1_user_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_gatehouse_v1_user_proto_goTypes = []any{
-	(*User)(nil),                  // 0: gatehouse.v1.User
-	(*CreateUserRequest)(nil),     // 1: gatehouse.v1.CreateUserRequest
-	(*CreateUserResponse)(nil),    // 2: gatehouse.v1.CreateUserResponse
-	(*ReadUserRequest)(nil),       // 3: gatehouse.v1.ReadUserRequest
-	(*ReadUserResponse)(nil),      // 4: gatehouse.v1.ReadUserResponse
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(UserState)(0),                // 0: gatehouse.v1.UserState
+	(*User)(nil),                  // 1: gatehouse.v1.User
+	(*CreateUserRequest)(nil),     // 2: gatehouse.v1.CreateUserRequest
+	(*CreateUserResponse)(nil),    // 3: gatehouse.v1.CreateUserResponse
+	(*ReadUserRequest)(nil),       // 4: gatehouse.v1.ReadUserRequest
+	(*ReadUserResponse)(nil),      // 5: gatehouse.v1.ReadUserResponse
+	(*UpdateUserRequest)(nil),     // 6: gatehouse.v1.UpdateUserRequest
+	(*UpdateUserResponse)(nil),    // 7: gatehouse.v1.UpdateUserResponse
+	(*DeleteUserRequest)(nil),     // 8: gatehouse.v1.DeleteUserRequest
+	(*DeleteUserResponse)(nil),    // 9: gatehouse.v1.DeleteUserResponse
+	(*ListUsersRequest)(nil),      // 10: gatehouse.v1.ListUsersRequest
+	(*ListUsersResponse)(nil),     // 11: gatehouse.v1.ListUsersResponse
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*structpb.Struct)(nil),       // 13: google.protobuf.Struct
+	(*fieldmaskpb.FieldMask)(nil), // 14: google.protobuf.FieldMask
 }
 var file_gatehouse_v1_user_proto_depIdxs = []int32{
-	5, // 0: gatehouse.v1.User.create_time:type_name -> google.protobuf.Timestamp
-	5, // 1: gatehouse.v1.User.update_time:type_name -> google.protobuf.Timestamp
-	0, // 2: gatehouse.v1.CreateUserResponse.user:type_name -> gatehouse.v1.User
-	0, // 3: gatehouse.v1.ReadUserResponse.user:type_name -> gatehouse.v1.User
-	1, // 4: gatehouse.v1.UserService.CreateUser:input_type -> gatehouse.v1.CreateUserRequest
-	3, // 5: gatehouse.v1.UserService.ReadUser:input_type -> gatehouse.v1.ReadUserRequest
-	2, // 6: gatehouse.v1.UserService.CreateUser:output_type -> gatehouse.v1.CreateUserResponse
-	4, // 7: gatehouse.v1.UserService.ReadUser:output_type -> gatehouse.v1.ReadUserResponse
-	6, // [6:8] is the sub-list for method output_type
-	4, // [4:6] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	12, // 0: gatehouse.v1.User.create_time:type_name -> google.protobuf.Timestamp
+	12, // 1: gatehouse.v1.User.update_time:type_name -> google.protobuf.Timestamp
+	13, // 2: gatehouse.v1.User.metadata:type_name -> google.protobuf.Struct
+	13, // 3: gatehouse.v1.User.app_metadata:type_name -> google.protobuf.Struct
+	0,  // 4: gatehouse.v1.User.state:type_name -> gatehouse.v1.UserState
+	1,  // 5: gatehouse.v1.CreateUserResponse.user:type_name -> gatehouse.v1.User
+	1,  // 6: gatehouse.v1.ReadUserResponse.user:type_name -> gatehouse.v1.User
+	1,  // 7: gatehouse.v1.UpdateUserRequest.user:type_name -> gatehouse.v1.User
+	14, // 8: gatehouse.v1.UpdateUserRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 9: gatehouse.v1.UpdateUserResponse.user:type_name -> gatehouse.v1.User
+	0,  // 10: gatehouse.v1.ListUsersRequest.state:type_name -> gatehouse.v1.UserState
+	1,  // 11: gatehouse.v1.ListUsersResponse.users:type_name -> gatehouse.v1.User
+	2,  // 12: gatehouse.v1.UserService.CreateUser:input_type -> gatehouse.v1.CreateUserRequest
+	4,  // 13: gatehouse.v1.UserService.ReadUser:input_type -> gatehouse.v1.ReadUserRequest
+	6,  // 14: gatehouse.v1.UserService.UpdateUser:input_type -> gatehouse.v1.UpdateUserRequest
+	8,  // 15: gatehouse.v1.UserService.DeleteUser:input_type -> gatehouse.v1.DeleteUserRequest
+	10, // 16: gatehouse.v1.UserService.ListUsers:input_type -> gatehouse.v1.ListUsersRequest
+	3,  // 17: gatehouse.v1.UserService.CreateUser:output_type -> gatehouse.v1.CreateUserResponse
+	5,  // 18: gatehouse.v1.UserService.ReadUser:output_type -> gatehouse.v1.ReadUserResponse
+	7,  // 19: gatehouse.v1.UserService.UpdateUser:output_type -> gatehouse.v1.UpdateUserResponse
+	9,  // 20: gatehouse.v1.UserService.DeleteUser:output_type -> gatehouse.v1.DeleteUserResponse
+	11, // 21: gatehouse.v1.UserService.ListUsers:output_type -> gatehouse.v1.ListUsersResponse
+	17, // [17:22] is the sub-list for method output_type
+	12, // [12:17] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_gatehouse_v1_user_proto_init() }
@@ -423,13 +974,14 @@ func file_gatehouse_v1_user_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatehouse_v1_user_proto_rawDesc), len(file_gatehouse_v1_user_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   5,
+			NumEnums:      1,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_gatehouse_v1_user_proto_goTypes,
 		DependencyIndexes: file_gatehouse_v1_user_proto_depIdxs,
+		EnumInfos:         file_gatehouse_v1_user_proto_enumTypes,
 		MessageInfos:      file_gatehouse_v1_user_proto_msgTypes,
 	}.Build()
 	File_gatehouse_v1_user_proto = out.File

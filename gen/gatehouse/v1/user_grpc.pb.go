@@ -21,24 +21,47 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	UserService_CreateUser_FullMethodName = "/gatehouse.v1.UserService/CreateUser"
 	UserService_ReadUser_FullMethodName   = "/gatehouse.v1.UserService/ReadUser"
+	UserService_UpdateUser_FullMethodName = "/gatehouse.v1.UserService/UpdateUser"
+	UserService_DeleteUser_FullMethodName = "/gatehouse.v1.UserService/DeleteUser"
+	UserService_ListUsers_FullMethodName  = "/gatehouse.v1.UserService/ListUsers"
 )
 
 // UserServiceClient is the client API for UserService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Accounts: sign up, and read one's profile.
+// Accounts: sign up, read one's profile, change it, delete the account, list all accounts.
 type UserServiceClient interface {
 	// Sign up.
 	//
 	// Makes an account that can log in at once. Of any number of sign-ups with one e-mail address exactly one succeeds;
-	// the others get `ALREADY_EXISTS` / `EMAIL_TAKEN`.
+	// the others get `ALREADY_EXISTS` / `EMAIL_TAKEN`. With a `request_id` a sign-up whose answer was lost can be sent
+	// again: it answers the same, and makes no second account.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*CreateUserResponse, error)
 	// Read a profile.
 	//
 	// The id `me` stands for the caller. Users may read only themselves: any other id answers `NOT_FOUND` /
-	// `USER_NOT_FOUND`, whether or not such a user exists.
+	// `USER_NOT_FOUND`, whether or not such a user exists. Admins may read anybody. REST answers with the user's version
+	// as `ETag`.
 	ReadUser(ctx context.Context, in *ReadUserRequest, opts ...grpc.CallOption) (*ReadUserResponse, error)
+	// Change a profile.
+	//
+	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
+	// themselves, admins anybody. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
+	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
+	// it is.
+	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
+	// Delete an account.
+	//
+	// Ends all its sessions, deletes what is known of the user, and frees the e-mail address; the id is never given to
+	// anybody else. It wants a session that was opened no more than 10 minutes ago: else `FAILED_PRECONDITION` /
+	// `RECENT_LOGIN_REQUIRED`. Users may delete themselves, admins anybody but the last admin
+	// (`FAILED_PRECONDITION` / `LAST_ADMIN`).
+	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*DeleteUserResponse, error)
+	// List users.
+	//
+	// In the order of their e-mail addresses, as these are compared.
+	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
 }
 
 type userServiceClient struct {
@@ -69,22 +92,72 @@ func (c *userServiceClient) ReadUser(ctx context.Context, in *ReadUserRequest, o
 	return out, nil
 }
 
+func (c *userServiceClient) UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateUserResponse)
+	err := c.cc.Invoke(ctx, UserService_UpdateUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *userServiceClient) DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*DeleteUserResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteUserResponse)
+	err := c.cc.Invoke(ctx, UserService_DeleteUser_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *userServiceClient) ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListUsersResponse)
+	err := c.cc.Invoke(ctx, UserService_ListUsers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // UserServiceServer is the server API for UserService service.
 // All implementations must embed UnimplementedUserServiceServer
 // for forward compatibility.
 //
-// Accounts: sign up, and read one's profile.
+// Accounts: sign up, read one's profile, change it, delete the account, list all accounts.
 type UserServiceServer interface {
 	// Sign up.
 	//
 	// Makes an account that can log in at once. Of any number of sign-ups with one e-mail address exactly one succeeds;
-	// the others get `ALREADY_EXISTS` / `EMAIL_TAKEN`.
+	// the others get `ALREADY_EXISTS` / `EMAIL_TAKEN`. With a `request_id` a sign-up whose answer was lost can be sent
+	// again: it answers the same, and makes no second account.
 	CreateUser(context.Context, *CreateUserRequest) (*CreateUserResponse, error)
 	// Read a profile.
 	//
 	// The id `me` stands for the caller. Users may read only themselves: any other id answers `NOT_FOUND` /
-	// `USER_NOT_FOUND`, whether or not such a user exists.
+	// `USER_NOT_FOUND`, whether or not such a user exists. Admins may read anybody. REST answers with the user's version
+	// as `ETag`.
 	ReadUser(context.Context, *ReadUserRequest) (*ReadUserResponse, error)
+	// Change a profile.
+	//
+	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
+	// themselves, admins anybody. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
+	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
+	// it is.
+	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
+	// Delete an account.
+	//
+	// Ends all its sessions, deletes what is known of the user, and frees the e-mail address; the id is never given to
+	// anybody else. It wants a session that was opened no more than 10 minutes ago: else `FAILED_PRECONDITION` /
+	// `RECENT_LOGIN_REQUIRED`. Users may delete themselves, admins anybody but the last admin
+	// (`FAILED_PRECONDITION` / `LAST_ADMIN`).
+	DeleteUser(context.Context, *DeleteUserRequest) (*DeleteUserResponse, error)
+	// List users.
+	//
+	// In the order of their e-mail addresses, as these are compared.
+	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
 
@@ -100,6 +173,15 @@ func (UnimplementedUserServiceServer) CreateUser(context.Context, *CreateUserReq
 }
 func (UnimplementedUserServiceServer) ReadUser(context.Context, *ReadUserRequest) (*ReadUserResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ReadUser not implemented")
+}
+func (UnimplementedUserServiceServer) UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateUser not implemented")
+}
+func (UnimplementedUserServiceServer) DeleteUser(context.Context, *DeleteUserRequest) (*DeleteUserResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteUser not implemented")
+}
+func (UnimplementedUserServiceServer) ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListUsers not implemented")
 }
 func (UnimplementedUserServiceServer) mustEmbedUnimplementedUserServiceServer() {}
 func (UnimplementedUserServiceServer) testEmbeddedByValue()                     {}
@@ -158,6 +240,60 @@ func _UserService_ReadUser_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _UserService_UpdateUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).UpdateUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_UpdateUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).UpdateUser(ctx, req.(*UpdateUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UserService_DeleteUser_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteUserRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).DeleteUser(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_DeleteUser_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).DeleteUser(ctx, req.(*DeleteUserRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _UserService_ListUsers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListUsersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(UserServiceServer).ListUsers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: UserService_ListUsers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(UserServiceServer).ListUsers(ctx, req.(*ListUsersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // UserService_ServiceDesc is the grpc.ServiceDesc for UserService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -172,6 +308,18 @@ var UserService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ReadUser",
 			Handler:    _UserService_ReadUser_Handler,
+		},
+		{
+			MethodName: "UpdateUser",
+			Handler:    _UserService_UpdateUser_Handler,
+		},
+		{
+			MethodName: "DeleteUser",
+			Handler:    _UserService_DeleteUser_Handler,
+		},
+		{
+			MethodName: "ListUsers",
+			Handler:    _UserService_ListUsers_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -167,7 +167,7 @@ func TestManyProcessesMigrateAtOnce(t *testing.T) {
 			}
 		}
 		s := open(t, config)
-		createUser(t, s, "ada@example.com")
+		addUser(t, s, "ada@example.com")
 		var applied int
 		err := s.pool.QueryRowContext(t.Context(), "SELECT COUNT(*) FROM goose_db_version").Scan(&applied)
 		if err != nil || applied != 1+len(versions(t)) { // goose begins with 0.
@@ -179,7 +179,7 @@ func TestManyProcessesMigrateAtOnce(t *testing.T) {
 func TestOfManyRefreshesAtOnceEachIsJudgedByTheOneBefore(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
-		session := createSession(t, stores[0], createUser(t, stores[0], "ada@example.com"))
+		session := addSession(t, stores[0], addUser(t, stores[0], "ada@example.com"))
 		const changes = maxChanges // Each loses at most to every other.
 		for _, err := range race(changes, func(i int) error {
 			_, err := stores[i%2].ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
@@ -203,8 +203,8 @@ func TestALogInDoesNotOutlastAChangeOfThePasswordThatRacesIt(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		for round := range 20 {
-			user := createUser(t, s, fmt.Sprintf("ada%d@example.com", round))
-			own, raced := createSession(t, s, user), newSession(user)
+			user := addUser(t, s, fmt.Sprintf("ada%d@example.com", round))
+			own, raced := addSession(t, s, user), newSession(user)
 			errs := race(2, func(i int) error {
 				if i == 0 {
 					return s.CreateSession(t.Context(), raced)
@@ -229,8 +229,8 @@ func TestALogInDoesNotOutlastAChangeOfThePasswordThatRacesIt(t *testing.T) {
 func TestOfManyChangesOfThePasswordOneSucceeds(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
-		user := createUser(t, s, "ada@example.com")
-		own := createSession(t, s, user)
+		user := addUser(t, s, "ada@example.com")
+		own := addSession(t, s, user)
 		errs := race(10, func(i int) error {
 			_, err := s.ChangePassword(t.Context(), user.ID, hash, fmt.Sprint(hash, i), own.ID, user.CreateTime)
 			return err

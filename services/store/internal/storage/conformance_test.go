@@ -65,7 +65,7 @@ func userAsWritten(t *testing.T, s *Storage) {
 	if got != user {
 		t.Errorf("read %+v\nwrote %+v", got, user)
 	}
-	wanted := Credential{UserID: user.ID, PasswordHash: hash}
+	wanted := Credential{UserID: user.ID, PasswordHash: hash, State: Active}
 	if got, err := s.ReadCredential(t.Context(), "ada.lovelace@example.COM"); err != nil || got != wanted {
 		t.Errorf("ReadCredential = %+v, %v", got, err)
 	}
@@ -75,7 +75,7 @@ func userAsWritten(t *testing.T, s *Storage) {
 }
 
 func noSuchUser(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
+	user := addUser(t, s, "ada@example.com")
 	for _, id := range []string{
 		newID(), "", "me", "é", strings.ToUpper(user.ID), user.ID[:35], user.ID + " ", "' OR '1'='1",
 	} {
@@ -135,7 +135,7 @@ func times(t *testing.T, s *Storage) {
 
 func oneAddress(t *testing.T, s *Storage) {
 	for _, pair := range sameAddresses {
-		first := createUser(t, s, pair[0])
+		first := addUser(t, s, pair[0])
 		err := s.CreateUser(t.Context(), newUser(pair[1]), hash)
 		if want(t, err, ErrEmailTaken); err == nil {
 			t.Errorf("%+q and %+q are two accounts", pair[0], pair[1])
@@ -148,7 +148,7 @@ func oneAddress(t *testing.T, s *Storage) {
 
 func differentAddresses(t *testing.T, s *Storage) {
 	for _, pair := range otherAddresses {
-		first, second := createUser(t, s, pair[0]), createUser(t, s, pair[1])
+		first, second := addUser(t, s, pair[0]), addUser(t, s, pair[1])
 		for _, user := range []User{first, second} {
 			if found, err := s.ReadCredential(t.Context(), user.Email); found.UserID != user.ID {
 				t.Errorf("of %+q, %+q logs in to the account of another: %v", pair, user.Email, err)
@@ -161,7 +161,7 @@ func differentAddresses(t *testing.T, s *Storage) {
 // normal form C.
 func longestAddresses(t *testing.T, s *Storage) {
 	address := strings.Repeat("\U0001D160", 59) + "@example.com"
-	first, second := createUser(t, s, address+".com.au"), createUser(t, s, address+".com.at")
+	first, second := addUser(t, s, address+".com.au"), addUser(t, s, address+".com.at")
 	for _, user := range []User{first, second} {
 		found, err := s.ReadCredential(t.Context(), user.Email)
 		if found.UserID != user.ID {
@@ -185,7 +185,7 @@ func bothOrNeither(t *testing.T, s *Storage) {
 }
 
 func idUsedOnce(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
+	user := addUser(t, s, "ada@example.com")
 	again := newUser("grace@example.com")
 	again.ID = user.ID
 	err := s.CreateUser(t.Context(), again, hash)
@@ -379,7 +379,7 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 }
 
 func errorsQuoteNothing(t *testing.T, s *Storage) {
-	user := createUser(t, s, "secret-ada@example.com")
+	user := addUser(t, s, "secret-ada@example.com")
 	sameID := newUser("secret-grace@example.com")
 	sameID.ID = user.ID
 	key := newSigningKey(1)

@@ -19,6 +19,10 @@ var (
 	ErrGenerationPast = errors.New("the sessions of this generation have ended")
 	// ErrSessionEnded is a session that has ended.
 	ErrSessionEnded = errors.New("the session has ended")
+	// ErrLastAdmin is a change that would leave no active admin.
+	ErrLastAdmin = errors.New("it is the last admin")
+	// ErrRequestTaken is a sign-up with a request id that another one has.
+	ErrRequestTaken = errors.New("the request id is taken")
 	// ErrUnavailable is a database that cannot be reached or does not do its work now. Whether a write that failed with
 	// it happened is not known.
 	ErrUnavailable = errors.New("the database is unavailable")
@@ -58,7 +62,7 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 	if err == nil {
 		return nil
 	}
-	for _, own := range []error{ErrGenerationPast, ErrSessionEnded} {
+	for _, own := range []error{ErrGenerationPast, ErrSessionEnded, ErrLastAdmin} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", doing, own)
 		}

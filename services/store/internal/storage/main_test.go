@@ -76,12 +76,12 @@ const hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$c2VjcmV0c2Vj
 // newUser is a user who is not stored yet.
 func newUser(email string) User {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return User{ID: newID(), Email: email, FullName: "Ada Lovelace", CreateTime: now, UpdateTime: now, Version: 1}
+	return User{ID: newID(), Email: email, FullName: "Ada Lovelace", CreateTime: now, UpdateTime: now, Version: 1, State: Active}
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func createUser(t *testing.T, s *Storage, email string) User {
+func addUser(t *testing.T, s *Storage, email string) User {
 	t.Helper()
 	user := newUser(email)
 	if err := s.CreateUser(t.Context(), user, hash); err != nil {

@@ -42,7 +42,7 @@ func TestMigrateLogsWhatItDoesAndDoesItOnce(t *testing.T) {
 		if lines := strings.Count(written.String(), `msg="applied a migration"`); lines != all {
 			t.Errorf("%d migrations are logged, not %d:\n%s", lines, all, &written)
 		}
-		user := createUser(t, open(t, config), "ada@example.com")
+		user := addUser(t, open(t, config), "ada@example.com")
 
 		written.Reset()
 		if err := Migrate(t.Context(), config, log); err != nil {
@@ -64,7 +64,7 @@ func TestDataSurvivesReopening(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		user := createUser(t, s, "ada@example.com")
+		user := addUser(t, s, "ada@example.com")
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestASchemaThatIsAheadIsServed(t *testing.T) {
 		exec(t, s, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
 		exec(t, s, "ALTER TABLE users ADD COLUMN shoe_size INTEGER")
 		s = open(t, config)
-		user := createUser(t, s, "ada@example.com")
+		user := addUser(t, s, "ada@example.com")
 		if got, err := s.ReadUser(t.Context(), user.ID); err != nil || got != user {
 			t.Errorf("wrote %+v, read %+v, %v", user, got, err)
 		}
@@ -128,7 +128,7 @@ func TestASchemaThatIsAheadIsServed(t *testing.T) {
 func TestAMigrationThatDiedIsRunAgain(t *testing.T) {
 	config := newMariaDB(t)
 	s := openNew(t, config)
-	user := createUser(t, s, "ada@example.com")
+	user := addUser(t, s, "ada@example.com")
 	exec(t, s, "DELETE FROM goose_db_version WHERE version_id > 0")
 	exec(t, s, "DROP TABLE signing_keys")
 	migrate(t, config)

@@ -25,7 +25,7 @@ func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
 	s := openNew(t, config)
 	var users []User
 	for i := range 20 { // Several connections, all of which will be dead.
-		users = append(users, createUser(t, s, fmt.Sprintf("user%d@example.com", i)))
+		users = append(users, addUser(t, s, fmt.Sprintf("user%d@example.com", i)))
 	}
 	mariaDB.Server(t).Kill()
 	for name, err := range everyOperation(t.Context(), s) {
@@ -45,7 +45,7 @@ func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
 			t.Errorf("wrote %+v, read %+v, %v", user, got, err)
 		}
 	}
-	createUser(t, s, "after@example.com")
+	addUser(t, s, "after@example.com")
 }
 
 // A connection that looks alive and is dead must not cost a caller an error: the server closed it while it was idle.
@@ -59,7 +59,7 @@ func TestConnectionsThatDiedWhileIdle(t *testing.T) {
 	if err := mariaDB.Server(t).Start(); err != nil {
 		t.Fatal(err)
 	}
-	createUser(t, s, "ada@example.com")
+	addUser(t, s, "ada@example.com")
 }
 
 func TestADatabaseThatHangs(t *testing.T) {
@@ -74,7 +74,7 @@ func TestADatabaseThatHangs(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, err, context.DeadlineExceeded)
-	createUser(t, s, "grace@example.com")
+	addUser(t, s, "grace@example.com")
 }
 
 // Sign-ups that wait for one that rolls back all lock the gap it leaves, and then wait for each other.
@@ -201,7 +201,7 @@ func TestSessionVariables(t *testing.T) {
 func TestLogInUsesTheIndex(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	for i := range 100 {
-		createUser(t, s, fmt.Sprintf("user%d@example.com", i))
+		addUser(t, s, fmt.Sprintf("user%d@example.com", i))
 	}
 	var plan string
 	query := "EXPLAIN FORMAT=JSON SELECT id FROM users WHERE canonical_email = ?"

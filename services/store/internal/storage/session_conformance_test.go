@@ -37,7 +37,7 @@ func newSession(user User) Session {
 	}
 }
 
-func createSession(t *testing.T, s *Storage, user User) Session {
+func addSession(t *testing.T, s *Storage, user User) Session {
 	t.Helper()
 	session := newSession(user)
 	if err := s.CreateSession(t.Context(), session); err != nil {
@@ -56,9 +56,9 @@ func readAccountOf(t *testing.T, s *Storage, sessionID string) Account {
 }
 
 func sessionAsWritten(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
+	user := addUser(t, s, "ada@example.com")
 	for range 2 { // A user has any number of sessions.
-		session := createSession(t, s, user)
+		session := addSession(t, s, user)
 		if got, wanted := readAccountOf(t, s, session.ID), (Account{User: user, Session: session}); got != wanted {
 			t.Errorf("wrote %+v\nread %+v", wanted, got)
 		}
@@ -85,7 +85,7 @@ func sessionNeedsUser(t *testing.T, s *Storage) {
 }
 
 func sessionOfPastGeneration(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
+	user := addUser(t, s, "ada@example.com")
 	session := newSession(user)
 	if _, err := s.EndAllSessions(t.Context(), user.ID, "", user.CreateTime); err != nil {
 		t.Fatal(err)
@@ -105,8 +105,8 @@ func sessionOfPastGeneration(t *testing.T, s *Storage) {
 }
 
 func changeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
-	session := createSession(t, s, user)
+	user := addUser(t, s, "ada@example.com")
+	session := addSession(t, s, user)
 	later := session.CreateTime.Add(time.Minute)
 	wanted := session
 	wanted.LastUseTime, wanted.ExpireTime, wanted.Version = later, later.Add(time.Hour), 2
@@ -136,7 +136,7 @@ func changeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
 }
 
 func changeOfNothing(t *testing.T, s *Storage) {
-	session := createSession(t, s, createUser(t, s, "ada@example.com"))
+	session := addSession(t, s, addUser(t, s, "ada@example.com"))
 	refusal := errors.New("refused")
 	for _, wanted := range []error{nil, refusal} {
 		_, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
@@ -155,8 +155,8 @@ func changeOfNothing(t *testing.T, s *Storage) {
 }
 
 func sessionEndedOnce(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
-	session, other := createSession(t, s, user), createSession(t, s, user)
+	user := addUser(t, s, "ada@example.com")
+	session, other := addSession(t, s, user), addSession(t, s, user)
 	for i := range 2 {
 		if err := s.EndSession(t.Context(), user.ID, session.ID, user.CreateTime.Add(time.Duration(i)*time.Second)); err != nil {
 			t.Fatal(err)
@@ -172,8 +172,8 @@ func sessionEndedOnce(t *testing.T, s *Storage) {
 }
 
 func sessionEndedByOwner(t *testing.T, s *Storage) {
-	ada, bob := createUser(t, s, "ada@example.com"), createUser(t, s, "bob@example.com")
-	session := createSession(t, s, ada)
+	ada, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
+	session := addSession(t, s, ada)
 	want(t, s.EndSession(t.Context(), bob.ID, session.ID, ada.CreateTime), ErrNotFound)
 	want(t, s.EndSession(t.Context(), ada.ID, newID(), ada.CreateTime), ErrNotFound)
 	if readAccountOf(t, s, session.ID).Ended() {
@@ -182,8 +182,8 @@ func sessionEndedByOwner(t *testing.T, s *Storage) {
 }
 
 func allSessionsEnd(t *testing.T, s *Storage) {
-	ada, bob := createUser(t, s, "ada@example.com"), createUser(t, s, "bob@example.com")
-	first, second, bobs := createSession(t, s, ada), createSession(t, s, ada), createSession(t, s, bob)
+	ada, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
+	first, second, bobs := addSession(t, s, ada), addSession(t, s, ada), addSession(t, s, bob)
 	later := ada.CreateTime.Add(time.Hour)
 	account, err := s.EndAllSessions(t.Context(), ada.ID, "", later)
 	if err != nil {
@@ -203,8 +203,8 @@ func allSessionsEnd(t *testing.T, s *Storage) {
 }
 
 func allSessionsButOneEnd(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
-	spared, other := createSession(t, s, user), createSession(t, s, user)
+	user := addUser(t, s, "ada@example.com")
+	spared, other := addSession(t, s, user), addSession(t, s, user)
 	for i := range int64(3) { // It is spared again and again.
 		account, err := s.EndAllSessions(t.Context(), user.ID, spared.ID, user.CreateTime)
 		if err != nil {
@@ -223,8 +223,8 @@ func allSessionsButOneEnd(t *testing.T, s *Storage) {
 }
 
 func endedSessionIsNotSpared(t *testing.T, s *Storage) {
-	user, bob := createUser(t, s, "ada@example.com"), createUser(t, s, "bob@example.com")
-	standing, ended, bobs := createSession(t, s, user), createSession(t, s, user), createSession(t, s, bob)
+	user, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
+	standing, ended, bobs := addSession(t, s, user), addSession(t, s, user), addSession(t, s, bob)
 	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
@@ -238,8 +238,8 @@ func endedSessionIsNotSpared(t *testing.T, s *Storage) {
 }
 
 func passwordWithSessions(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
-	spared, other := createSession(t, s, user), createSession(t, s, user)
+	user := addUser(t, s, "ada@example.com")
+	spared, other := addSession(t, s, user), addSession(t, s, user)
 	_, err := s.ChangePassword(t.Context(), user.ID, "another hash", "a new hash", spared.ID, user.CreateTime)
 	want(t, err, ErrNotFound)
 	if got := readAccountOf(t, s, other.ID); got.Ended() || got.User != user {
@@ -253,17 +253,17 @@ func passwordWithSessions(t *testing.T, s *Storage) {
 		t.Error("the other session did not end")
 	}
 	credential, err := s.ReadCredential(t.Context(), user.Email)
-	if wanted := (Credential{user.ID, "a new hash", 1}); err != nil || credential != wanted {
+	if wanted := (Credential{UserID: user.ID, PasswordHash: "a new hash", State: Active, SessionGeneration: 1}); err != nil || credential != wanted {
 		t.Errorf("the credential is %+v, %v", credential, err)
 	}
 }
 
 func sessionsByPage(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
-	createSession(t, s, createUser(t, s, "bob@example.com"))
+	user := addUser(t, s, "ada@example.com")
+	addSession(t, s, addUser(t, s, "bob@example.com"))
 	var made []Session
 	for range 5 {
-		made = append([]Session{createSession(t, s, user)}, made...)
+		made = append([]Session{addSession(t, s, user)}, made...)
 	}
 	var listed []Session
 	before := ""
@@ -283,13 +283,13 @@ func sessionsByPage(t *testing.T, s *Storage) {
 }
 
 func onlyStandingSessions(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
-	past, spared := createSession(t, s, user), createSession(t, s, user)
+	user := addUser(t, s, "ada@example.com")
+	past, spared := addSession(t, s, user), addSession(t, s, user)
 	account, err := s.EndAllSessions(t.Context(), user.ID, spared.ID, user.CreateTime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := createSession(t, s, account.User)
+	ended := addSession(t, s, account.User)
 	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func onlyStandingSessions(t *testing.T, s *Storage) {
 }
 
 func expiredSessionsDeleted(t *testing.T, s *Storage) {
-	user := createUser(t, s, "ada@example.com")
+	user := addUser(t, s, "ada@example.com")
 	var ids []string
 	for i := range 4 {
 		session := newSession(user)

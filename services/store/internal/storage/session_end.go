@@ -30,8 +30,14 @@ func (s *Storage) EndAllSessions(ctx context.Context, userID, spare string, now 
 	var account Account
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) (err error) {
-			account, err = endAllSessions(tx, userID, spare, now)
-			return err
+			if account, err = endAllSessions(tx, userID, spare, now); err != nil {
+				return err
+			}
+			event := Event{Kind: LogoutEverywhere, Time: now, UserID: userID}
+			if spare != "" {
+				event.Details = map[string]string{"spared": spare}
+			}
+			return appendEvent(ctx, tx, event)
 		})
 	})
 	return account, s.explain(ctx, "end the sessions of "+userID, err, nil)
@@ -49,9 +55,13 @@ func (s *Storage) ChangePassword(
 			if account, err = endAllSessions(tx, userID, spare, now); err != nil {
 				return err
 			}
-			return onlyOne(tx.Model(&credentialRow{}).
+			err = onlyOne(tx.Model(&credentialRow{}).
 				Where("user_id = ? AND password_hash = ?", userID, oldHash).
 				Update("password_hash", newHash))
+			if err != nil {
+				return err
+			}
+			return appendEvent(ctx, tx, Event{Kind: PasswordChanged, Time: now, UserID: userID})
 		})
 	})
 	return account, s.explain(ctx, "change the password of "+userID, err, nil)

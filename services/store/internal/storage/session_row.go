@@ -73,8 +73,10 @@ type accountRow struct {
 
 const selectAccount = `SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.end_time, s.end_reason,
 	s.user_agent, s.client_address, s.current_token, s.parent_token, s.rotate_time, s.generation, s.version,
-	u.id AS owner_id, u.email AS owner_email, u.full_name AS owner_full_name, u.create_time AS owner_create_time,
-	u.update_time AS owner_update_time, u.version AS owner_version, u.session_generation AS owner_session_generation
+	u.id AS owner_id, u.email AS owner_email, u.full_name AS owner_full_name, u.locale AS owner_locale,
+	u.time_zone AS owner_time_zone, u.picture_uri AS owner_picture_uri, u.metadata AS owner_metadata,
+	u.create_time AS owner_create_time, u.update_time AS owner_update_time, u.version AS owner_version,
+	u.state AS owner_state, u.is_admin AS owner_is_admin, u.session_generation AS owner_session_generation
 	FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`
 
 // readAccount fails with gorm.ErrRecordNotFound if there is no such session.

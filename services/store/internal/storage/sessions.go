@@ -7,6 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
 
@@ -51,20 +52,29 @@ func (a Account) Ended() bool {
 // sessions were ended since the generation of this one was read.
 func (s *Storage) CreateSession(ctx context.Context, session Session) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
-		// One statement: the lock that it takes on the user makes it wait for a change of the password that is being
-		// committed, and see it.
-		inserted := db.Exec(`INSERT INTO sessions (id, user_id, create_time, last_use_time, expire_time, user_agent,
-			client_address, current_token, parent_token, rotate_time, generation, version)
-			SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, session_generation, 1 FROM users WHERE id = ? AND session_generation = ?`,
-			session.ID, kept(session.CreateTime), kept(session.LastUseTime), kept(session.ExpireTime), session.UserAgent,
-			session.ClientAddress, session.Lineage.Current, session.Lineage.Parent, kept(session.Lineage.RotateTime),
-			session.UserID, session.Generation)
-		if inserted.Error == nil && inserted.RowsAffected == 0 {
-			return ErrGenerationPast
-		}
-		return inserted.Error
+		return db.Transaction(func(tx *gorm.DB) error { return createSession(ctx, tx, session) })
 	})
 	return s.explain(ctx, "create session "+session.ID, err, nil)
+}
+
+func createSession(ctx context.Context, tx *gorm.DB, session Session) error {
+	// One statement: the lock that it takes on the user makes it wait for a change of the password that is being
+	// committed, and see it.
+	inserted := tx.Exec(`INSERT INTO sessions (id, user_id, create_time, last_use_time, expire_time, user_agent,
+		client_address, current_token, parent_token, rotate_time, generation, version)
+		SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, session_generation, 1 FROM users WHERE id = ? AND session_generation = ?`,
+		session.ID, kept(session.CreateTime), kept(session.LastUseTime), kept(session.ExpireTime), session.UserAgent,
+		session.ClientAddress, session.Lineage.Current, session.Lineage.Parent, kept(session.Lineage.RotateTime),
+		session.UserID, session.Generation)
+	if inserted.Error != nil {
+		return inserted.Error
+	}
+	if inserted.RowsAffected == 0 {
+		return ErrGenerationPast
+	}
+	return appendEvent(ctx, tx, Event{
+		Kind: Login, Time: session.CreateTime, UserID: session.UserID, Origin: audit.Origin{SessionID: session.ID},
+	})
 }
 
 // ReadAccount finds a session by id, with its user. It fails with ErrNotFound if there is none; one that has ended is
@@ -97,7 +107,7 @@ func (s *Storage) ChangeSession(
 			return account, err
 		}
 		changed.Version = account.Session.Version + 1
-		written, err := s.writeSession(ctx, changed)
+		written, err := s.writeSession(ctx, account.Session, changed)
 		if err != nil {
 			return Account{}, err
 		}
@@ -110,17 +120,33 @@ func (s *Storage) ChangeSession(
 }
 
 // writeSession replaces the version before by this one, and tells whether that was there.
-func (s *Storage) writeSession(ctx context.Context, session Session) (written bool, err error) {
+func (s *Storage) writeSession(ctx context.Context, before, after Session) (written bool, err error) {
 	err = s.write(ctx, func(db *gorm.DB) error {
-		row := sessionRowOf(session)
-		updated := db.Model(&sessionRow{}).Where("id = ? AND version = ?", session.ID, session.Version-1).
-			Select("last_use_time", "expire_time", "end_time", "end_reason", "user_agent", "client_address",
-				"current_token", "parent_token", "rotate_time", "version").
-			Updates(&row)
-		written = updated.RowsAffected == 1
-		return updated.Error
+		return db.Transaction(func(tx *gorm.DB) error {
+			row := sessionRowOf(after)
+			updated := tx.Model(&sessionRow{}).Where("id = ? AND version = ?", before.ID, before.Version).
+				Select("last_use_time", "expire_time", "end_time", "end_reason", "user_agent", "client_address",
+					"current_token", "parent_token", "rotate_time", "version").
+				Updates(&row)
+			written = updated.RowsAffected == 1
+			if updated.Error != nil || !written || before.EndReason == after.EndReason {
+				return updated.Error
+			}
+			return appendEvent(ctx, tx, endEvent(after))
+		})
 	})
-	return written, s.explain(ctx, "change session "+session.ID, err, nil)
+	return written, s.explain(ctx, "change session "+before.ID, err, nil)
+}
+
+// endEvent tells why a session was ended by itself.
+func endEvent(session Session) Event {
+	event := Event{
+		Kind: Logout, Time: session.EndTime, UserID: session.UserID, Origin: audit.Origin{SessionID: session.ID},
+	}
+	if session.EndReason == TokenReused {
+		event.Kind, event.Reason = RefreshReused, string(TokenReused)
+	}
+	return event
 }
 
 // ListSessions gives the sessions of a user that stand at a time, newest first: at most limit, and only those older

@@ -64,14 +64,23 @@ func wholeSeconds(lifetime time.Duration) int64 {
 // CreateSigningKey adds a key. It fails with ErrGenerationTaken if there is one of its generation: of several stores
 // that make the next key at once, exactly one succeeds.
 func (s *Storage) CreateSigningKey(ctx context.Context, key SigningKey) error {
-	err := s.write(ctx, func(db *gorm.DB) error { return createSigningKey(ctx, db, key) })
+	err := s.write(ctx, func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error { return createSigningKey(ctx, tx, key) })
+	})
 	doing := fmt.Sprintf("create signing key %d", key.Generation)
 	return s.explain(ctx, doing, err, outcomes{duplicateKey: ErrGenerationTaken})
 }
 
-func createSigningKey(ctx context.Context, db *gorm.DB, key SigningKey) error {
+func createSigningKey(ctx context.Context, tx *gorm.DB, key SigningKey) error {
 	row := rowOf(key)
-	return gorm.G[signingKeyRow](db).Create(ctx, &row)
+	if err := gorm.G[signingKeyRow](tx).Create(ctx, &row); err != nil {
+		return err
+	}
+	return appendEvent(ctx, tx, keyEvent(SigningKeyRotated, key.KeyID, key.CreateTime))
+}
+
+func keyEvent(kind EventKind, keyID string, now time.Time) Event {
+	return Event{Kind: kind, Time: now, Details: map[string]string{"kid": keyID}}
 }
 
 // ListSigningKeys gives all keys, the newest generation first.
@@ -122,8 +131,9 @@ func (s *Storage) RevokeSigningKey(ctx context.Context, keyID string, successor 
 			if rows == 0 {
 				return gorm.ErrRecordNotFound
 			}
-			if successor == nil {
-				return nil
+			err = appendEvent(ctx, tx, keyEvent(SigningKeyRevoked, keyID, s.Now()))
+			if err != nil || successor == nil {
+				return err
 			}
 			return createSigningKey(ctx, tx, *successor)
 		})

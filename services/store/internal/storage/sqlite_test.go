@@ -17,7 +17,7 @@ import (
 func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "x.db")
-	createUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
+	addUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		info, err := os.Stat(path + suffix)
 		if err != nil {
@@ -35,13 +35,13 @@ func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
 func TestAnyPath(t *testing.T) {
 	for _, name := range []string{"with space.db", "100%41.db", "a#b.db", "a&b=c.db", "é.db", "file:x.db"} {
 		path := filepath.Join(t.TempDir(), name)
-		createUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
+		addUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}
 	}
 	t.Chdir(t.TempDir())
-	createUser(t, openNew(t, Config{URL: "sqlite:relative.db"}), "ada@example.com")
+	addUser(t, openNew(t, Config{URL: "sqlite:relative.db"}), "ada@example.com")
 }
 
 func TestWhatIsWrongWithThePathIsSaid(t *testing.T) {
@@ -144,7 +144,7 @@ func TestAWriterGivesUp(t *testing.T) {
 // A transaction that reads before it writes must not fail, or undo what another one wrote in between.
 func TestTransactionsTakeTurns(t *testing.T) {
 	s := openNew(t, newSQLite(t))
-	user := createUser(t, s, "ada@example.com")
+	user := addUser(t, s, "ada@example.com")
 	const writers = 20
 	for _, err := range race(writers, func(int) error {
 		return s.db.WithContext(t.Context()).Transaction(func(tx *gorm.DB) error {

@@ -12,27 +12,71 @@ type User struct {
 	ID         string // a UUID in lower case
 	Email      string // as DisplayEmail gives it
 	FullName   string
+	Locale     string // "" if none was chosen, as the rest
+	TimeZone   string
+	PictureURI string
+	Metadata   string // a JSON object, or ""; at most 16 KiB
 	CreateTime time.Time
 	UpdateTime time.Time
 	Version    int64 // 1 for a new user; grows by one with each committed change
+	State      UserState
+	Admin      bool
+
+	// AppMetadata is as Metadata. It is not part of an Account, which is read with every call.
+	AppMetadata string
 
 	// SessionGeneration grows when all sessions are ended at once. Sessions of an older generation have ended.
 	SessionGeneration int64
 }
+
+// UserState is whether an account can be used.
+type UserState string
+
+// The states of users.
+const (
+	Active   UserState = "ACTIVE"
+	Disabled UserState = "DISABLED"
+)
 
 type userRow struct {
 	ID             string `gorm:"primaryKey"`
 	Email          string
 	CanonicalEmail string
 	FullName       string
+	Locale         string
+	TimeZone       string
+	PictureURI     string
+	Metadata       string
 	CreateTime     time.Time
 	UpdateTime     time.Time
 	Version        int64
+	State          string
+	IsAdmin        bool
+	AppMetadata    string
 
 	SessionGeneration int64
 }
 
 func (userRow) TableName() string { return "users" }
+
+func userRowOf(user User) userRow {
+	return userRow{
+		ID: user.ID, Email: user.Email, CanonicalEmail: CanonicalEmail(user.Email), FullName: user.FullName,
+		Locale: user.Locale, TimeZone: user.TimeZone, PictureURI: user.PictureURI, Metadata: user.Metadata,
+		CreateTime: kept(user.CreateTime), UpdateTime: kept(user.UpdateTime), Version: user.Version,
+		State: string(user.State), IsAdmin: user.Admin, AppMetadata: user.AppMetadata,
+		SessionGeneration: user.SessionGeneration,
+	}
+}
+
+func (r userRow) user() User {
+	return User{
+		ID: r.ID, Email: r.Email, FullName: r.FullName, Locale: r.Locale, TimeZone: r.TimeZone,
+		PictureURI: r.PictureURI, Metadata: r.Metadata, CreateTime: r.CreateTime, UpdateTime: r.UpdateTime,
+		Version: r.Version, State: UserState(r.State), Admin: r.IsAdmin, AppMetadata: r.AppMetadata,
+		SessionGeneration: r.SessionGeneration,
+	}
+}
 
 // credentialRow is apart from the user so that no query for a profile can bring a hash along.
 type credentialRow struct {
@@ -46,22 +90,21 @@ func (credentialRow) TableName() string { return "credentials" }
 // address, compared by CanonicalEmail.
 func (s *Storage) CreateUser(ctx context.Context, user User, passwordHash string) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
-		return db.Transaction(func(tx *gorm.DB) error {
-			if err := gorm.G[userRow](tx).Create(ctx, &userRow{
-				ID:             user.ID,
-				Email:          user.Email,
-				CanonicalEmail: CanonicalEmail(user.Email),
-				FullName:       user.FullName,
-				CreateTime:     kept(user.CreateTime),
-				UpdateTime:     kept(user.UpdateTime),
-				Version:        user.Version,
-			}); err != nil {
-				return err
-			}
-			return gorm.G[credentialRow](tx).Create(ctx, &credentialRow{UserID: user.ID, PasswordHash: passwordHash})
-		})
+		return db.Transaction(func(tx *gorm.DB) error { return createUser(ctx, tx, user, passwordHash, UserCreated) })
 	})
 	return s.explain(ctx, "create user "+user.ID, err, outcomes{duplicateValue: ErrEmailTaken})
+}
+
+func createUser(ctx context.Context, tx *gorm.DB, user User, passwordHash string, kind EventKind) error {
+	row := userRowOf(user)
+	if err := gorm.G[userRow](tx).Create(ctx, &row); err != nil {
+		return err
+	}
+	credential := &credentialRow{UserID: user.ID, PasswordHash: passwordHash}
+	if err := gorm.G[credentialRow](tx).Create(ctx, credential); err != nil {
+		return err
+	}
+	return appendEvent(ctx, tx, Event{Kind: kind, Time: user.CreateTime, UserID: user.ID})
 }
 
 // ReadUser finds a user by id. It fails with ErrNotFound if there is none.
@@ -73,47 +116,39 @@ func (s *Storage) ReadUser(ctx context.Context, id string) (User, error) {
 	return row.user(), nil
 }
 
-func (r userRow) user() User {
-	return User{
-		ID: r.ID, Email: r.Email, FullName: r.FullName, CreateTime: r.CreateTime, UpdateTime: r.UpdateTime,
-		Version: r.Version, SessionGeneration: r.SessionGeneration,
+// UserFilter picks users. What is zero picks all.
+type UserFilter struct {
+	EmailPrefix string // compared by CanonicalEmail
+	State       UserState
+	Admins      bool   // only those who are
+	After       string // only users whose canonical e-mail address is after this one
+}
+
+// lastLetter is after every letter that an address can have.
+const lastLetter = "\U0010FFFF"
+
+// ListUsers gives users in the order of their canonical e-mail addresses: at most limit.
+func (s *Storage) ListUsers(ctx context.Context, filter UserFilter, limit int) ([]User, error) {
+	query := gorm.G[userRow](s.db).Where("canonical_email > ?", filter.After)
+	if filter.EmailPrefix != "" {
+		prefix := CanonicalEmail(filter.EmailPrefix)
+		query = query.Where("canonical_email >= ? AND canonical_email < ?", prefix, prefix+lastLetter)
 	}
-}
-
-// Credential is what a password is checked against.
-type Credential struct {
-	UserID       string
-	PasswordHash string
-	// SessionGeneration is the user's, as of the hash: a session that is opened with this generation is one for this
-	// hash.
-	SessionGeneration int64
-}
-
-//nolint:gosec // no credential: the statement that reads them
-const selectCredential = `SELECT c.user_id, c.password_hash, u.session_generation
-	FROM credentials c JOIN users u ON u.id = c.user_id WHERE `
-
-// ReadCredential finds the credential of the user who logs in with an address, compared by CanonicalEmail. It fails
-// with ErrNotFound if there is none.
-func (s *Storage) ReadCredential(ctx context.Context, email string) (Credential, error) {
-	return s.readCredential(ctx, "u.canonical_email = ?", CanonicalEmail(email))
-}
-
-// ReadCredentialOf finds the credential of a user by id. It fails with ErrNotFound if there is none.
-func (s *Storage) ReadCredentialOf(ctx context.Context, userID string) (Credential, error) {
-	return s.readCredential(ctx, "u.id = ?", userID)
-}
-
-func (s *Storage) readCredential(ctx context.Context, condition, value string) (Credential, error) {
-	var found []Credential
-	err := s.db.WithContext(ctx).Raw(selectCredential+condition, value).Scan(&found).Error
-	if err == nil && len(found) == 0 {
-		err = gorm.ErrRecordNotFound
+	if filter.State != "" {
+		query = query.Where("state = ?", string(filter.State))
 	}
+	if filter.Admins {
+		query = query.Where("is_admin = ?", true)
+	}
+	rows, err := query.Order("canonical_email").Limit(limit).Find(ctx)
 	if err != nil {
-		return Credential{}, s.explain(ctx, "read a credential", err, nil)
+		return nil, s.explain(ctx, "list users", err, nil)
 	}
-	return found[0], nil
+	users := make([]User, 0, len(rows))
+	for _, row := range rows {
+		users = append(users, row.user())
+	}
+	return users, nil
 }
 
 // kept is the part of a time that both databases keep. MySQL would round what is finer, so that a user could be made

@@ -1,0 +1,194 @@
+package storage
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
+)
+
+// EventKind is what was done, as the contract's AuditEventKind names it.
+type EventKind string
+
+// The kinds of audit events.
+const (
+	UserCreated       EventKind = "USER_CREATED"
+	UserImported      EventKind = "USER_IMPORTED"
+	UserUpdated       EventKind = "USER_UPDATED"
+	UserDisabled      EventKind = "USER_DISABLED"
+	UserEnabled       EventKind = "USER_ENABLED"
+	UserDeleted       EventKind = "USER_DELETED"
+	RolesSet          EventKind = "ROLES_SET"
+	Login             EventKind = "LOGIN"
+	Logout            EventKind = "LOGOUT"
+	LogoutEverywhere  EventKind = "LOGOUT_EVERYWHERE"
+	RefreshReused     EventKind = "REFRESH_TOKEN_REUSED"
+	PasswordChanged   EventKind = "PASSWORD_CHANGED"
+	PasswordReset     EventKind = "PASSWORD_RESET"
+	SigningKeyRotated EventKind = "KEY_ROTATED"
+	SigningKeyRevoked EventKind = "KEY_REVOKED"
+)
+
+// Event is one thing that was done, or refused.
+type Event struct {
+	audit.Origin
+
+	ID      string    // a UUIDv7 of Time; given when the event is appended
+	Time    time.Time // UTC, to the microsecond
+	Kind    EventKind
+	Reason  string            // why it was refused; "" if it was done
+	UserID  string            // whose account, session or password it is, or ""
+	Details map[string]string // by the kind; together at most 1,024 bytes as JSON
+}
+
+type eventRow struct {
+	ID            string `gorm:"primaryKey"`
+	EventTime     time.Time
+	Kind          string
+	Reason        string
+	Actor         string
+	UserID        string
+	SessionID     string
+	ClientAddress string
+	UserAgent     string
+	RequestID     string
+	Details       string
+}
+
+func (eventRow) TableName() string { return "audit_events" }
+
+func (r eventRow) event() (Event, error) {
+	event := Event{
+		Origin: audit.Origin{
+			Actor: r.Actor, SessionID: r.SessionID, ClientAddress: r.ClientAddress, UserAgent: r.UserAgent,
+			RequestID: r.RequestID,
+		},
+		ID: r.ID, Time: r.EventTime, Kind: EventKind(r.Kind), Reason: r.Reason, UserID: r.UserID,
+	}
+	if r.Details == "" {
+		return event, nil
+	}
+	return event, json.Unmarshal([]byte(r.Details), &event.Details)
+}
+
+// appendEvent writes what was done, by the origin of ctx, in the transaction that does it. Events are written nowhere
+// else, and never changed.
+func appendEvent(ctx context.Context, tx *gorm.DB, event Event) error {
+	origin := audit.OriginOf(ctx)
+	row := eventRow{
+		ID: eventID(event.Time), EventTime: kept(event.Time), Kind: string(event.Kind), Reason: event.Reason,
+		Actor: origin.Actor, UserID: event.UserID, SessionID: origin.SessionID, ClientAddress: origin.ClientAddress,
+		UserAgent: origin.UserAgent, RequestID: origin.RequestID,
+	}
+	if event.SessionID != "" {
+		row.SessionID = event.SessionID
+	}
+	if len(event.Details) > 0 {
+		details, err := json.Marshal(event.Details)
+		if err != nil {
+			return err
+		}
+		row.Details = string(details)
+	}
+	return gorm.G[eventRow](tx).Create(ctx, &row)
+}
+
+// RecordFailure appends an event of something that was refused.
+func (s *Storage) RecordFailure(ctx context.Context, kind EventKind, userID, reason string, now time.Time) error {
+	err := s.write(ctx, func(db *gorm.DB) error {
+		return appendEvent(ctx, db, Event{Kind: kind, Time: now, UserID: userID, Reason: reason})
+	})
+	return s.explain(ctx, "record that "+string(kind)+" was refused", err, nil)
+}
+
+// EventFilter picks audit events. What is zero picks all.
+type EventFilter struct {
+	UserID string
+	Actor  string
+	Kind   EventKind
+	From   time.Time // inclusive
+	Until  time.Time // exclusive
+	Before string    // only events older than the one of this id
+}
+
+// ListEvents gives events, newest first: at most limit.
+func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
+	query := gorm.G[eventRow](s.db).Where("1 = 1")
+	for column, value := range map[string]string{
+		"user_id": filter.UserID, "actor": filter.Actor, "kind": string(filter.Kind),
+	} {
+		if value != "" {
+			query = query.Where(column+" = ?", value)
+		}
+	}
+	// By the ids, which begin with the time and are the last part of every index.
+	if !filter.From.IsZero() {
+		query = query.Where("id >= ?", firstEventID(filter.From))
+	}
+	if !filter.Until.IsZero() {
+		query = query.Where("id < ?", firstEventID(filter.Until))
+	}
+	if filter.Before != "" {
+		query = query.Where("id < ?", filter.Before)
+	}
+	rows, err := query.Order("id DESC").Limit(limit).Find(ctx)
+	if err != nil {
+		return nil, s.explain(ctx, "list audit events", err, nil)
+	}
+	events := make([]Event, 0, len(rows))
+	for _, row := range rows {
+		event, err := row.event()
+		if err != nil {
+			return nil, fmt.Errorf("read audit event %s: %w", row.ID, err)
+		}
+		events = append(events, event)
+	}
+	return events, nil
+}
+
+// DeleteEvents deletes events of before a time: at most limit. It tells how many.
+func (s *Storage) DeleteEvents(ctx context.Context, before time.Time, limit int) (int64, error) {
+	var deleted int64
+	err := s.write(ctx, func(db *gorm.DB) error {
+		result := db.Exec(`DELETE FROM audit_events WHERE id IN (SELECT id FROM
+			(SELECT id FROM audit_events WHERE id < ? ORDER BY id LIMIT ?) AS old)`, firstEventID(before), limit)
+		deleted = result.RowsAffected
+		return result.Error
+	})
+	return deleted, s.explain(ctx, "delete old audit events", err, nil)
+}
+
+// eventID makes a UUIDv7 whose first part is the time to a quarter of a microsecond (RFC 9562, section 6.2, method 3):
+// events are in the order of their times.
+func eventID(at time.Time) string {
+	id := timeOf(at)
+	_, _ = rand.Read(id[8:]) // It never fails.
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}
+
+// firstEventID is before every id of that time and after every one of before.
+func firstEventID(at time.Time) string {
+	id := timeOf(at)
+	id[8] = 0x80
+	return id.String()
+}
+
+func timeOf(at time.Time) (id uuid.UUID) {
+	at = kept(at)
+	millis := uint64(max(at.UnixMilli(), 0)) //nolint:gosec // not negative
+	for i := range 6 {
+		id[i] = byte(millis >> (8 * (5 - i)))
+	}
+	const parts = 1 << 12 // of a millisecond
+	fraction := at.Nanosecond() / int(time.Microsecond) % 1000 * parts / 1000
+	id[6] = 0x70 | byte(fraction>>8)
+	id[7] = byte(fraction)
+	return id
+}

@@ -1,0 +1,74 @@
+package storage
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// SignUp is a sign-up that can be sent again, by what tells whether it is the same.
+type SignUp struct {
+	RequestID    []byte // a digest of the one that was sent, 32 bytes
+	Fingerprint  []byte // a digest of what was asked for, without the password, 32 bytes
+	UserID       string // who was made
+	PasswordHash string // as it was then
+	CreateTime   time.Time
+}
+
+type signUpRow struct {
+	RequestID    []byte `gorm:"primaryKey"`
+	Fingerprint  []byte
+	UserID       string
+	PasswordHash string
+	CreateTime   time.Time
+}
+
+func (signUpRow) TableName() string { return "sign_up_requests" }
+
+// CreateUserOnce is CreateUser for a sign-up that can be sent again. It fails with ErrRequestTaken if there is a sign-up
+// of this request id that is not older than oldest.
+func (s *Storage) CreateUserOnce(ctx context.Context, user User, signUp SignUp, oldest time.Time) error {
+	err := s.write(ctx, func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			err := tx.Exec("DELETE FROM sign_up_requests WHERE request_id = ? AND create_time < ?",
+				signUp.RequestID, kept(oldest)).Error
+			if err != nil {
+				return err
+			}
+			// Before the user: whoever sends the same twice at once must hear of itself, not of an address that is taken.
+			row := signUpRow{
+				RequestID: signUp.RequestID, Fingerprint: signUp.Fingerprint, UserID: user.ID,
+				PasswordHash: signUp.PasswordHash, CreateTime: kept(user.CreateTime),
+			}
+			if err := gorm.G[signUpRow](tx).Create(ctx, &row); err != nil {
+				return err
+			}
+			return createUser(ctx, tx, user, signUp.PasswordHash, UserCreated)
+		})
+	})
+	return s.explain(ctx, "create user "+user.ID, err,
+		outcomes{duplicateValue: ErrEmailTaken, duplicateKey: ErrRequestTaken})
+}
+
+// ReadSignUp finds the sign-up of a request id that is not older than oldest. It fails with ErrNotFound if there is none.
+func (s *Storage) ReadSignUp(ctx context.Context, requestID []byte, oldest time.Time) (SignUp, error) {
+	row, err := gorm.G[signUpRow](s.db).Where("request_id = ? AND create_time >= ?", requestID, kept(oldest)).Take(ctx)
+	if err != nil {
+		return SignUp{}, s.explain(ctx, "read a sign-up", err, nil)
+	}
+	return SignUp(row), nil
+}
+
+// DeleteSignUps forgets the request ids of sign-ups of before a time: at most limit. It tells how many.
+func (s *Storage) DeleteSignUps(ctx context.Context, before time.Time, limit int) (int64, error) {
+	var deleted int64
+	err := s.write(ctx, func(db *gorm.DB) error {
+		result := db.Exec(`DELETE FROM sign_up_requests WHERE request_id IN (SELECT request_id FROM
+			(SELECT request_id FROM sign_up_requests WHERE create_time < ? ORDER BY create_time LIMIT ?) AS old)`,
+			kept(before), limit)
+		deleted = result.RowsAffected
+		return result.Error
+	})
+	return deleted, s.explain(ctx, "delete old sign-ups", err, nil)
+}

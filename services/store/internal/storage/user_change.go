@@ -1,0 +1,170 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// UserChange is what becomes of a user.
+type UserChange struct {
+	User         User   // the profile, state, role and session generation after the change; the rest is not looked at
+	PasswordHash string // replaces the present one; "" leaves it
+	Delete       bool   // deletes the user, whatever else is said
+}
+
+// errOutrun is a change that was decided on a version which is not the present one any more.
+var errOutrun = errors.New("another change was faster")
+
+// ChangeUser reads a user, lets change decide what becomes of the user, and writes that with the next version, if there
+// is a difference. If another change was faster, it begins again: change may be called several times, and each time
+// decides on what was committed. It gives back the user after the change; one who was deleted with the version of the
+// tombstone.
+//
+// It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, and
+// with the error of change, unaltered; then nothing is written.
+func (s *Storage) ChangeUser(
+	ctx context.Context, id string, now time.Time, change func(User) (UserChange, error),
+) (User, error) {
+	for range maxChanges {
+		before, err := s.ReadUser(ctx, id)
+		if err != nil {
+			return User{}, err
+		}
+		changed, err := change(before)
+		if err != nil || changed == (UserChange{User: before}) {
+			return before, err
+		}
+		after := changed.User
+		after.Version, after.UpdateTime = before.Version+1, kept(now)
+		changed.User = after
+		err = s.write(ctx, func(db *gorm.DB) error {
+			return db.Transaction(func(tx *gorm.DB) error { return writeUser(ctx, tx, before, changed) })
+		})
+		if errors.Is(err, errOutrun) {
+			continue
+		}
+		return after, s.explain(ctx, "change user "+id, err, nil)
+	}
+	return User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxChanges)
+}
+
+func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange) error {
+	after := changed.User
+	if before.activeAdmin() && (changed.Delete || !after.activeAdmin()) {
+		if err := guardAdmins(tx, before.ID); err != nil {
+			return err
+		}
+	}
+	// The user first, here as everywhere: it is what others wait for.
+	row := userRowOf(after)
+	err := onlyOne(tx.Model(&userRow{}).Where("id = ? AND version = ?", before.ID, before.Version).
+		Select("full_name", "locale", "time_zone", "picture_uri", "metadata", "app_metadata", "update_time", "version",
+			"state", "is_admin", "session_generation").
+		Updates(&row))
+	switch {
+	case errors.Is(err, gorm.ErrRecordNotFound):
+		return errOutrun
+	case err != nil:
+		return err
+	case changed.Delete:
+		err = deleteUser(tx, after)
+	case changed.PasswordHash != "":
+		err = onlyOne(tx.Model(&credentialRow{}).Where("user_id = ?", before.ID).
+			Update("password_hash", changed.PasswordHash))
+	}
+	if err != nil {
+		return err
+	}
+	for _, event := range eventsOf(before, changed) {
+		event.Time, event.UserID = after.UpdateTime, before.ID
+		if err := appendEvent(ctx, tx, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (u User) activeAdmin() bool { return u.Admin && u.State == Active }
+
+// guardAdmins fails with ErrLastAdmin if there is no active admin but this one. Of several who ask, each waits until the
+// one before has committed; in a cluster, whose nodes do not know of each other's locks, the guard makes all but one fail
+// at commit. The guard comes before any read, so that what is read is no older.
+func guardAdmins(tx *gorm.DB, id string) error {
+	if err := onlyOne(tx.Exec("UPDATE guards SET changes = changes + 1 WHERE name = 'admins'")); err != nil {
+		return err
+	}
+	var others []string
+	err := tx.Raw("SELECT id FROM users WHERE is_admin = ? AND state = ? AND id <> ? LIMIT 1", true, string(Active), id).
+		Scan(&others).Error
+	if err == nil && len(others) == 0 {
+		return ErrLastAdmin
+	}
+	return err
+}
+
+// deleteUser deletes all that is known of a user, and leaves a tombstone.
+func deleteUser(tx *gorm.DB, user User) error {
+	for _, statement := range []string{
+		"DELETE FROM sessions WHERE user_id = ?", "DELETE FROM credentials WHERE user_id = ?",
+		"DELETE FROM sign_up_requests WHERE user_id = ?", "DELETE FROM users WHERE id = ?",
+	} {
+		if err := tx.Exec(statement, user.ID).Error; err != nil {
+			return err
+		}
+	}
+	return tx.Exec("INSERT INTO user_tombstones (id, delete_time, version) VALUES (?, ?, ?)",
+		user.ID, user.UpdateTime, user.Version).Error
+}
+
+// eventsOf tells of a change, by what is different.
+func eventsOf(before User, changed UserChange) []Event {
+	after := changed.User
+	if changed.Delete {
+		return []Event{{Kind: UserDeleted}}
+	}
+	var events []Event
+	if fields := profileChanges(before, after); len(fields) > 0 {
+		events = append(events, Event{Kind: UserUpdated, Details: map[string]string{"fields": strings.Join(fields, ",")}})
+	}
+	if before.Admin != after.Admin {
+		roles := "user"
+		if after.Admin {
+			roles = "admin,user"
+		}
+		events = append(events, Event{Kind: RolesSet, Details: map[string]string{"roles": roles}})
+	}
+	switch {
+	case before.State != after.State && after.State == Disabled:
+		events = append(events, Event{Kind: UserDisabled})
+	case before.State != after.State:
+		events = append(events, Event{Kind: UserEnabled})
+	case changed.PasswordHash != "":
+		events = append(events, Event{Kind: PasswordReset})
+	case before.SessionGeneration != after.SessionGeneration:
+		events = append(events, Event{Kind: LogoutEverywhere})
+	}
+	return events
+}
+
+// profileChanges names the fields of the profile that differ, as the contract does.
+func profileChanges(before, after User) []string {
+	var fields []string
+	for _, field := range []struct{ name, before, after string }{
+		{"full_name", before.FullName, after.FullName},
+		{"locale", before.Locale, after.Locale},
+		{"time_zone", before.TimeZone, after.TimeZone},
+		{"picture_uri", before.PictureURI, after.PictureURI},
+		{"metadata", before.Metadata, after.Metadata},
+		{"app_metadata", before.AppMetadata, after.AppMetadata},
+	} {
+		if field.before != field.after {
+			fields = append(fields, field.name)
+		}
+	}
+	return fields
+}

@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+	"strings"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// ListUsers lists users in the order of their canonical e-mail addresses.
+func (s *userService) ListUsers(
+	ctx context.Context, req *gatehousev1.ListUsersRequest,
+) (*gatehousev1.ListUsersResponse, error) {
+	filter := storage.UserFilter{
+		EmailPrefix: req.GetEmailPrefix(), State: stateOf(req.GetState()), Admins: req.GetRole() == authn.RoleAdmin,
+	}
+	list := strings.Join([]string{"users", filter.EmailPrefix, string(filter.State), req.GetRole()}, "\x00")
+	var err error
+	if filter.After, err = s.pages.read(list, req.GetPageToken()); err != nil {
+		return nil, apierr.PageTokenInvalid(err)
+	}
+	size := pageSize(req.GetPageSize())
+	users, err := s.storage.ListUsers(ctx, filter, size+1) // One more: is there a next page?
+	if err != nil {
+		return nil, translate(err)
+	}
+	response := &gatehousev1.ListUsersResponse{}
+	if len(users) > size {
+		users = users[:size]
+		response.NextPageToken = s.pages.make(list, storage.CanonicalEmail(users[size-1].Email))
+	}
+	for _, user := range users {
+		resource, err := fullUserResource(user)
+		if err != nil {
+			return nil, err
+		}
+		response.Users = append(response.Users, resource)
+	}
+	return response, nil
+}
+
+func pageSize(asked int32) int {
+	if asked == 0 {
+		return defaultPageSize
+	}
+	return int(asked)
+}
+
+// stateOf gives the state that a request names, or "" if it names none.
+func stateOf(state gatehousev1.UserState) storage.UserState {
+	if state == gatehousev1.UserState_USER_STATE_UNSPECIFIED {
+		return ""
+	}
+	return storage.UserState(strings.TrimPrefix(state.String(), "USER_STATE_"))
+}
