@@ -3,6 +3,7 @@ package authn
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -32,8 +33,12 @@ const (
 type Claims struct {
 	jwt.RegisteredClaims
 
-	SessionID string   `json:"sid"`
-	Roles     []string `json:"roles"`
+	SessionID string           `json:"sid"`
+	Roles     []string         `json:"roles"`
+	AuthTime  *jwt.NumericDate `json:"auth_time,omitempty"` // when the user logged in (RFC 9068, section 2.2.1)
+
+	// AppMetadata is what of the user's app metadata the store is told to show.
+	AppMetadata map[string]json.RawMessage `json:"app_metadata,omitempty"`
 }
 
 // Verifier checks access tokens: signature, key, algorithm, type, issuer, audience and expiry. It remembers a bounded

@@ -110,6 +110,7 @@ type store struct {
 	masterKeySettings
 	signingSettings
 	sessionSettings
+	accountSettings
 	tokenSettings
 	logSettings
 }
@@ -125,6 +126,7 @@ func (c *store) config() (storeservice.Config, error) {
 		Database: database, MasterKey: masterKey, SecondMasterKey: second, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
+		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention,
 	}, errors.Join(databaseErr, masterKeyErr, secondErr)
 }
 

@@ -113,6 +113,12 @@ func (s *sessionSettings) sessions() storeservice.SessionConfig {
 	}
 }
 
+// accountSettings say what of an account tokens tell, and how long what happened to accounts is kept.
+type accountSettings struct {
+	AppMetadataClaims []string      `placeholder:"NAMES" help:"Names of members of a user's appMetadata that go into the user's access tokens, in the claim app_metadata, with commas between. None, if none is named."`
+	AuditRetention    time.Duration `default:"8760h" help:"How long audit events are kept: 24h or more (a year is 8760h), or 0 for ever."`
+}
+
 // databaseSettings say where the store's database is.
 type databaseSettings struct {
 	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS) or sqlite:PATH. The password is a setting of its own."`

@@ -29,6 +29,7 @@ type up struct {
 	masterKeySettings
 	signingSettings
 	sessionSettings
+	accountSettings
 	edgeSettings
 	tokenSettings
 	logSettings
@@ -40,6 +41,7 @@ func (c *up) storeConfig(masterKey, second []byte) storeservice.Config {
 		MasterKey: masterKey, SecondMasterKey: second, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
+		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention,
 	}
 }
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"time"
@@ -14,7 +15,7 @@ const (
 	// has expired, and who comes later that it has ended.
 	sessionRetention = 7 * 24 * time.Hour
 
-	// sweepInterval is how often expired sessions are looked for, give or take half: the stores should not all do it at
+	// sweepInterval is how often what is not kept any longer is looked for, give or take half: the stores should not all do it at
 	// once.
 	sweepInterval = time.Hour
 
@@ -22,11 +23,11 @@ const (
 	sweepBatch = 1000
 )
 
-// sweep deletes expired sessions now and then until ctx ends.
-func sweep(ctx context.Context, db *storage.Storage, now func() time.Time, log *slog.Logger) {
+// sweep deletes what is not kept any longer now and then until ctx ends.
+func sweep(ctx context.Context, db *storage.Storage, auditRetention time.Duration, now func() time.Time, log *slog.Logger) {
 	for {
-		if err := sweepOnce(ctx, db, now()); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "expired sessions could not be deleted; tried again later", "error", err)
+		if err := sweepOnce(ctx, db, auditRetention, now()); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "what is not kept any longer could not be deleted; tried again later", "error", err)
 		}
 		timer := time.NewTimer(sweepInterval/2 + rand.N(sweepInterval)) //nolint:gosec // spreads load; nothing to guess
 		select {
@@ -38,9 +39,24 @@ func sweep(ctx context.Context, db *storage.Storage, now func() time.Time, log *
 	}
 }
 
-func sweepOnce(ctx context.Context, db *storage.Storage, now time.Time) error {
+// sweepOnce deletes expired sessions, request ids of sign-ups, and audit events, unless these are kept for ever: then
+// their retention is 0.
+func sweepOnce(ctx context.Context, db *storage.Storage, auditRetention time.Duration, now time.Time) error {
+	err := errors.Join(
+		inBatches(ctx, now.Add(-sessionRetention), db.DeleteExpiredSessions),
+		inBatches(ctx, now.Add(-signUpRetention), db.DeleteSignUps),
+	)
+	if auditRetention > 0 {
+		err = errors.Join(err, inBatches(ctx, now.Add(-auditRetention), db.DeleteEvents))
+	}
+	return err
+}
+
+func inBatches(
+	ctx context.Context, before time.Time, deleteSome func(context.Context, time.Time, int) (int64, error),
+) error {
 	for {
-		deleted, err := db.DeleteExpiredSessions(ctx, now.Add(-sessionRetention), sweepBatch)
+		deleted, err := deleteSome(ctx, before, sweepBatch)
 		if err != nil || deleted < sweepBatch {
 			return err
 		}

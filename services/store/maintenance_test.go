@@ -39,7 +39,7 @@ func TestASweepTakesAllThereIs(t *testing.T) {
 		for range sweepBatch + 1 {
 			service.open(t)
 		}
-		if err := sweepOnce(t.Context(), db, service.now().Add(365*24*time.Hour)); err != nil {
+		if err := sweepOnce(t.Context(), db, 0, service.now().Add(365*24*time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 		sessions, err := db.ListSessions(t.Context(), service.userID, time.Unix(0, 0), "", 1)

@@ -16,26 +16,26 @@ const (
 	maxMetadataDepth = 16
 )
 
-// metadataFault is what is wrong with metadata, as a rule of the contract: its name, and words.
-type metadataFault struct{ rule, words string }
+// fieldFault is what is wrong with a field, as a rule of the contract: its name, and words.
+type fieldFault struct{ rule, words string }
 
 // writeMetadata gives the JSON under which metadata is kept: compact, with sorted names, "" for none.
-func writeMetadata(metadata *structpb.Struct) (string, *metadataFault) {
+func writeMetadata(metadata *structpb.Struct) (string, *fieldFault) {
 	if len(metadata.GetFields()) == 0 {
 		return "", nil
 	}
 	if !withinDepth(structpb.NewStructValue(metadata), maxMetadataDepth) {
-		return "", &metadataFault{"METADATA_TOO_DEEP", "must not be nested deeper than 16 levels"}
+		return "", &fieldFault{"METADATA_TOO_DEEP", "must not be nested deeper than 16 levels"}
 	}
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(metadata.AsMap()); err != nil {
-		return "", &metadataFault{"METADATA_NUMBER", "must have numbers that JSON can write"}
+		return "", &fieldFault{"METADATA_NUMBER", "must have numbers that JSON can write"}
 	}
 	written := bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
 	if len(written) > maxMetadata {
-		return "", &metadataFault{"METADATA_TOO_LARGE", "must be at most 16 KiB as JSON"}
+		return "", &fieldFault{"METADATA_TOO_LARGE", "must be at most 16 KiB as JSON"}
 	}
 	return string(written), nil
 }

@@ -95,10 +95,15 @@ func (s *sessionService) checkPassword(ctx context.Context, userID, present stri
 		return "", translate(err)
 	}
 	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, present)
-	if err == nil && !matches {
-		err = apierr.PasswordWrong()
+	if err != nil || matches {
+		return credential.PasswordHash, err
 	}
-	return credential.PasswordHash, err
+	refusal := apierr.PasswordWrong()
+	reason := apierr.ReasonName(refusal.Reason())
+	if err := s.storage.RecordFailure(ctx, storage.PasswordChanged, userID, reason, s.now()); err != nil {
+		return "", translate(err)
+	}
+	return "", refusal
 }
 
 // endError is that of a call which found its own session ended since it was admitted, or any other.

@@ -75,7 +75,7 @@ func (s *sessionService) RefreshSession(
 	case account.Session.EndReason == storage.TokenReused:
 		return nil, apierr.RefreshTokenReused(account.Session.ID, account.User.ID)
 	default:
-		return s.answer(account.Session)
+		return s.answer(ctx, account.Session, account.User.Admin)
 	}
 }
 

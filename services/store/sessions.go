@@ -31,6 +31,7 @@ type sessionService struct {
 	tokens  *refresh.Tokens
 	pages   *pageTokens
 	config  SessionConfig
+	claims  appClaims
 	now     func() time.Time
 	log     *slog.Logger
 }
@@ -52,7 +53,7 @@ func newSessionService(
 	}
 	return &sessionService{
 		storage: db, hasher: hasher, keyring: keyring, tokens: tokens, pages: pages, config: config.Sessions,
-		now: config.Now, log: log,
+		claims: config.AppMetadataClaims, now: config.Now, log: log,
 	}, nil
 }
 
@@ -79,7 +80,7 @@ func (s *sessionService) CreateSession(
 		if err != nil {
 			return nil, translate(err)
 		}
-		return s.opened(session)
+		return s.opened(ctx, session, credential.Admin)
 	}
 	return nil, apierr.Unavailable(errors.New("all sessions of the user ended again and again during a log-in"))
 }
@@ -99,29 +100,46 @@ func (s *sessionService) newSession(ctx context.Context, credential storage.Cred
 	}, nil
 }
 
-// authenticate tells whose address and password these are. An unknown address costs the same hash and gets the same
-// answer as a wrong password, so that nobody can find out which addresses have accounts.
+// authenticate tells whose address and password these are. An unknown address costs the same hash, the same event and
+// gets the same answer as a wrong password, so that nobody can find out which addresses have accounts.
 func (s *sessionService) authenticate(ctx context.Context, email, password string) (storage.Credential, error) {
 	credential, err := s.storage.ReadCredential(ctx, email)
-	if errors.Is(err, storage.ErrNotFound) {
-		if err := s.hasher.VerifyNothing(ctx, password); err != nil {
-			return credential, err
-		}
-		return credential, apierr.InvalidCredentials()
-	}
-	if err != nil {
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		err = s.hasher.VerifyNothing(ctx, password)
+		return credential, s.refused(ctx, credential, apierr.InvalidCredentials(), err)
+	case err != nil:
 		return credential, translate(err)
 	}
 	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, password)
-	if err == nil && !matches {
-		err = apierr.InvalidCredentials()
+	if err != nil || !matches {
+		return credential, s.refused(ctx, credential, apierr.InvalidCredentials(), err)
 	}
-	return credential, err
+	if credential.State != storage.Active { // Told only to who knows the password.
+		return credential, s.refused(ctx, credential, apierr.UserDisabled(), nil)
+	}
+	return credential, nil
+}
+
+// refused gives the error of a log-in, once the refusal is recorded; or that of what came before, if there is one.
+func (s *sessionService) refused(
+	ctx context.Context, credential storage.Credential, refusal *apierr.Error, err error,
+) error {
+	if err != nil {
+		return err
+	}
+	reason := apierr.ReasonName(refusal.Reason())
+	if err := s.storage.RecordFailure(ctx, storage.Login, credential.UserID, reason, s.now()); err != nil {
+		return translate(err)
+	}
+	return refusal
 }
 
 // opened answers a log-in.
-func (s *sessionService) opened(session storage.Session) (*gatehousev1.CreateSessionResponse, error) {
-	answer, err := s.answer(session)
+func (s *sessionService) opened(
+	ctx context.Context, session storage.Session, admin bool,
+) (*gatehousev1.CreateSessionResponse, error) {
+	answer, err := s.answer(ctx, session, admin)
 	if err != nil {
 		return nil, err
 	}
@@ -133,8 +151,10 @@ func (s *sessionService) opened(session storage.Session) (*gatehousev1.CreateSes
 }
 
 // answer gives out the tokens of a session as it is now: the current refresh token and a new access token.
-func (s *sessionService) answer(session storage.Session) (*gatehousev1.RefreshSessionResponse, error) {
-	access, err := s.keyring.Mint(session.UserID, session.ID, s.now(), session.ExpireTime)
+func (s *sessionService) answer(
+	ctx context.Context, session storage.Session, admin bool,
+) (*gatehousev1.RefreshSessionResponse, error) {
+	access, err := s.accessToken(ctx, session, admin)
 	if err != nil {
 		return nil, err
 	}
@@ -150,6 +170,29 @@ func (s *sessionService) answer(session storage.Session) (*gatehousev1.RefreshSe
 		SessionId: session.ID, RefreshToken: refreshToken,
 		CreateTime: resource.GetCreateTime(), ExpireTime: resource.GetExpireTime(), Session: resource,
 	}, nil
+}
+
+func (s *sessionService) accessToken(
+	ctx context.Context, session storage.Session, admin bool,
+) (signing.Token, error) {
+	grant := signing.Grant{
+		UserID: session.UserID, SessionID: session.ID, Roles: roles(storage.User{Admin: admin}),
+		AuthTime: session.CreateTime, SessionEnd: session.ExpireTime,
+	}
+	if len(s.claims) > 0 {
+		user, err := s.storage.ReadUser(ctx, session.UserID)
+		if errors.Is(err, storage.ErrNotFound) {
+			return signing.Token{}, apierr.SessionEnded(session.ID, session.UserID) // Deleted since.
+		}
+		if err != nil {
+			return signing.Token{}, translate(err)
+		}
+		if grant.AppMetadata, err = s.claims.of(user.AppMetadata); err != nil {
+			// Written when other claims were configured. A log-in that fails would help nobody.
+			s.log.WarnContext(ctx, "app metadata is left out of an access token", "user", user.ID, "error", err)
+		}
+	}
+	return s.keyring.Mint(grant, s.now())
 }
 
 // ReadSession tells of a session of the caller that stands.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -96,7 +97,7 @@ func signingKey(row storage.SigningKey) SigningKey {
 
 // RotateSigningKey makes the next signing key, unless there is one already that is yet to sign, and gives that one.
 func RotateSigningKey(ctx context.Context, config KeysConfig, log *slog.Logger) (key SigningKey, made bool, err error) {
-	err = config.byHand(ctx, log, func(keys *signing.ByHand) error {
+	err = config.byHand(ctx, log, func(ctx context.Context, keys *signing.ByHand) error {
 		row, isNew, err := keys.Rotate(ctx)
 		key, made = signingKey(row), isNew
 		return err
@@ -109,7 +110,7 @@ func RotateSigningKey(ctx context.Context, config KeysConfig, log *slog.Logger) 
 func RevokeSigningKey(
 	ctx context.Context, config KeysConfig, id string, log *slog.Logger,
 ) (successor *SigningKey, err error) {
-	err = config.byHand(ctx, log, func(keys *signing.ByHand) error {
+	err = config.byHand(ctx, log, func(ctx context.Context, keys *signing.ByHand) error {
 		row, err := keys.Revoke(ctx, id)
 		if row != nil {
 			successor = new(signingKey(*row))
@@ -122,14 +123,14 @@ func RevokeSigningKey(
 // RewrapSigningKeys seals every private key with the master key that only the second one opens, and tells how many. If
 // neither opens one, nothing is changed.
 func RewrapSigningKeys(ctx context.Context, config KeysConfig, log *slog.Logger) (changed int, err error) {
-	err = config.byHand(ctx, log, func(keys *signing.ByHand) error {
+	err = config.byHand(ctx, log, func(ctx context.Context, keys *signing.ByHand) error {
 		changed, err = keys.Rewrap(ctx)
 		return err
 	})
 	return changed, err
 }
 
-func (c KeysConfig) byHand(ctx context.Context, log *slog.Logger, change func(*signing.ByHand) error) error {
+func (c KeysConfig) byHand(ctx context.Context, log *slog.Logger, change func(context.Context, *signing.ByHand) error) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}
@@ -145,7 +146,7 @@ func (c KeysConfig) byHand(ctx context.Context, log *slog.Logger, change func(*s
 		MasterKey: c.MasterKey, SecondMasterKey: c.SecondMasterKey, Algorithm: c.SigningAlgorithm, Now: now,
 	})
 	if err == nil {
-		err = change(keys)
+		err = change(audit.WithActor(ctx, audit.Operator), keys)
 	}
 	return errors.Join(err, db.Close())
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -45,6 +46,8 @@ type Config struct {
 	AccessTokenLifetime time.Duration
 	Sessions            SessionConfig
 	Password            PasswordParams
+	AppMetadataClaims   []string         // names of app metadata that go into access tokens
+	AuditRetention      time.Duration    // how long audit events are kept: a day or more, or 0 for ever
 	Now                 func() time.Time // the clock of sessions and keys; nil is the database's
 }
 
@@ -60,7 +63,10 @@ func (c Config) Validate() error {
 	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > 24*time.Hour {
 		faults = append(faults, fmt.Errorf("access token lifetime is %v, not 1s to 24h", c.AccessTokenLifetime))
 	}
-	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
+	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
+		faults = append(faults, fmt.Errorf("audit retention is %v, not 24h or more, nor 0 for ever", c.AuditRetention))
+	}
+	return errors.Join(append(faults, appClaims(c.AppMetadataClaims).validate(), authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
 		c.Password.Validate(), c.Database.Validate())...)
 }
 
@@ -69,7 +75,7 @@ type Service struct {
 	server  *grpcx.Server
 	storage *storage.Storage
 	keyring *signing.Keyring
-	now     func() time.Time
+	config  Config
 	log     *slog.Logger
 }
 
@@ -85,7 +91,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if config.Now == nil {
 		config.Now = db.Now
 	}
-	keyring, err := signing.OpenKeyring(ctx, db, config.signing(), log)
+	keyring, err := signing.OpenKeyring(audit.WithActor(ctx, audit.System), db, config.signing(), log)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
@@ -93,7 +99,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Service{server: server, storage: db, keyring: keyring, now: config.Now, log: log}, nil
+	return &Service{server: server, storage: db, keyring: keyring, config: config, log: log}, nil
 }
 
 // Migrate brings the database's schema to what this binary needs.
@@ -112,7 +118,8 @@ func newServer(
 		return nil, err
 	}
 	policies, err := authn.LoadPolicies(gatehousev1.UserService_ServiceDesc.ServiceName,
-		gatehousev1.SessionService_ServiceDesc.ServiceName, gatehousev1.KeyService_ServiceDesc.ServiceName)
+		gatehousev1.SessionService_ServiceDesc.ServiceName, gatehousev1.KeyService_ServiceDesc.ServiceName,
+		gatehousev1.AdminService_ServiceDesc.ServiceName)
 	if err != nil {
 		return nil, err
 	}
@@ -127,8 +134,15 @@ func newServer(
 	if err != nil {
 		return nil, err
 	}
+	byHand, err := signing.NewByHand(db, config.signing())
+	if err != nil {
+		return nil, err
+	}
 	gatehousev1.RegisterUserServiceServer(server, &userService{
-		storage: db, hasher: hasher, pages: sessions.pages, now: config.Now,
+		storage: db, hasher: hasher, pages: sessions.pages, claims: config.AppMetadataClaims, now: config.Now,
+	})
+	gatehousev1.RegisterAdminServiceServer(server, &adminService{
+		storage: db, hasher: hasher, keys: byHand, pages: sessions.pages, now: config.Now,
 	})
 	gatehousev1.RegisterSessionServiceServer(server, sessions)
 	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring, issuer: config.Issuer})
@@ -140,9 +154,9 @@ func newServer(
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	upkeep, stop := context.WithCancel(ctx)
 	var maintained sync.WaitGroup
-	maintained.Go(func() { s.keyring.Run(upkeep) })
+	maintained.Go(func() { s.keyring.Run(audit.WithActor(upkeep, audit.System)) })
 	maintained.Go(func() { s.storage.FollowClock(upkeep) })
-	maintained.Go(func() { sweep(upkeep, s.storage, s.now, s.log) })
+	maintained.Go(func() { sweep(upkeep, s.storage, s.config.AuditRetention, s.config.Now, s.log) })
 	err := s.server.Serve(ctx, listener)
 	stop() // Also where serving failed.
 	maintained.Wait()

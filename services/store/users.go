@@ -23,6 +23,7 @@ type userService struct {
 	storage *storage.Storage
 	hasher  *password.Hasher
 	pages   *pageTokens
+	claims  appClaims
 	now     func() time.Time
 }
 
@@ -33,20 +34,40 @@ func (s *userService) CreateUser(
 	if password.TooShort(req.GetPassword()) {
 		return nil, passwordTooShort("password")
 	}
+	if req.GetRequestId() != "" {
+		return s.createUserOnce(ctx, req)
+	}
 	hash, err := s.hasher.Hash(ctx, req.GetPassword())
 	if err != nil {
 		return nil, err
 	}
-	id, err := uuid.NewV7()
+	user, err := s.newUser(req)
 	if err != nil {
 		return nil, err
 	}
-	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
-	user := storage.User{
-		ID: id.String(), Email: storage.DisplayEmail(req.GetEmail()), FullName: req.GetFullName(),
-		CreateTime: now, UpdateTime: now, Version: 1, State: storage.Active,
+	return created(user, s.storage.CreateUser(ctx, user, hash))
+}
+
+// newUser is a user who is not stored yet.
+func (s *userService) newUser(req *gatehousev1.CreateUserRequest) (storage.User, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return storage.User{}, err
 	}
-	err = s.storage.CreateUser(ctx, user, hash)
+	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
+	return signedUp(req, id.String(), now), nil
+}
+
+// signedUp is the user whom a sign-up makes.
+func signedUp(req *gatehousev1.CreateUserRequest, id string, at time.Time) storage.User {
+	return storage.User{
+		ID: id, Email: storage.DisplayEmail(req.GetEmail()), FullName: req.GetFullName(),
+		CreateTime: at, UpdateTime: at, Version: 1, State: storage.Active,
+	}
+}
+
+// created answers a sign-up.
+func created(user storage.User, err error) (*gatehousev1.CreateUserResponse, error) {
 	if errors.Is(err, storage.ErrEmailTaken) {
 		return nil, apierr.EmailTaken()
 	}
@@ -61,11 +82,20 @@ func (s *userService) CreateUser(
 func (s *userService) ReadUser(
 	ctx context.Context, req *gatehousev1.ReadUserRequest,
 ) (*gatehousev1.ReadUserResponse, error) {
-	if _, err := authn.OwnUserID(ctx, req.GetId()); err != nil {
+	id, err := authn.ManagedUserID(ctx, req.GetId())
+	if err != nil {
 		return nil, err
 	}
-	account, _ := authn.AccountFrom(ctx) // Admission has just read it.
-	return &gatehousev1.ReadUserResponse{User: account.User}, nil
+	if !authn.IsAdmin(ctx) {
+		account, _ := authn.AccountFrom(ctx) // Admission has just read it.
+		return &gatehousev1.ReadUserResponse{User: account.User}, nil
+	}
+	user, err := s.storage.ReadUser(ctx, id)
+	if err != nil {
+		return nil, changeError(err)
+	}
+	resource, err := fullUserResource(user)
+	return &gatehousev1.ReadUserResponse{User: resource}, err
 }
 
 // passwordTooShort is what the rule of the contract says of a password that is too short as it stands.

@@ -3,6 +3,7 @@ package signing
 import (
 	"context"
 	"crypto"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -173,24 +174,33 @@ type Token struct {
 	Lifetime time.Duration
 }
 
-// Mint makes an access token for a session, which it does not outlive.
-func (k *Keyring) Mint(userID, sessionID string, now, sessionEnd time.Time) (Token, error) {
+// Grant is what an access token is to say.
+type Grant struct {
+	UserID, SessionID string
+	Roles             []string
+	AuthTime          time.Time                  // when the user logged in
+	SessionEnd        time.Time                  // which the token does not outlive
+	AppMetadata       map[string]json.RawMessage // nil for none
+}
+
+// Mint makes an access token.
+func (k *Keyring) Mint(grant Grant, now time.Time) (Token, error) {
 	key, private, err := k.loaded.Load().signer(now)
 	if err != nil {
 		return Token{}, err
 	}
-	lifetime := min(k.config.Lifetime, sessionEnd.Sub(now))
+	lifetime := min(k.config.Lifetime, grant.SessionEnd.Sub(now))
 	token := jwt.NewWithClaims(signingMethod(key.Algorithm), authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer:    k.config.Issuer,
 			Audience:  jwt.ClaimStrings{k.config.Audience},
-			Subject:   userID,
+			Subject:   grant.UserID,
 			IssuedAt:  jwt.NewNumericDate(now),
 			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 			ID:        uuid.NewString(),
 		},
-		SessionID: sessionID,
-		Roles:     []string{"user"},
+		SessionID: grant.SessionID, Roles: grant.Roles, AuthTime: jwt.NewNumericDate(grant.AuthTime),
+		AppMetadata: grant.AppMetadata,
 	})
 	token.Header["kid"] = key.KeyID
 	token.Header["typ"] = authn.TokenType
@@ -202,7 +212,9 @@ func (k *Keyring) Mint(userID, sessionID string, now, sessionEnd time.Time) (Tok
 }
 
 // ClaimNames are the claims of every token that Mint makes, in alphabetical order.
-func ClaimNames() []string { return []string{"aud", "exp", "iat", "iss", "jti", "roles", "sid", "sub"} }
+func ClaimNames() []string {
+	return []string{"aud", "auth_time", "exp", "iat", "iss", "jti", "roles", "sid", "sub"}
+}
 
 // PublicKeys lists the public halves of the keys that are pending, active or retiring, newest first. It asks the
 // database each time, so that a key which was revoked is not published any more. One that cannot be read is left out.

@@ -59,7 +59,7 @@ func maintain(t *testing.T, keyrings ...*signing.Keyring) {
 
 func mint(t *testing.T, keyring *signing.Keyring, now time.Time) string {
 	t.Helper()
-	token, err := keyring.Mint(userID, session, now, now.Add(time.Hour))
+	token, err := keyring.Mint(grantUntil(now.Add(time.Hour)), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +256,7 @@ func TestStoresThatStartAtOnceShareOneKey(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				token, err := keyring.Mint(userID, session, clock.Now().Add(10*time.Minute), clock.Now().Add(time.Hour))
+				token, err := keyring.Mint(grantUntil(clock.Now().Add(time.Hour)), clock.Now().Add(10*time.Minute))
 				if err != nil {
 					t.Error(err)
 				}
@@ -277,5 +277,12 @@ func TestStoresThatStartAtOnceShareOneKey(t *testing.T) {
 				t.Errorf("%s: a store signs with %s, not %s", algorithm, id, ids[0])
 			}
 		}
+	}
+}
+
+// grantUntil is a grant to the user of these tests whose session ends at a time.
+func grantUntil(end time.Time) signing.Grant {
+	return signing.Grant{
+		UserID: userID, SessionID: session, Roles: []string{"user"}, AuthTime: end.Add(-time.Hour), SessionEnd: end,
 	}
 }

@@ -240,7 +240,7 @@ type shown struct {
 func use(tokens *[]shown, stores []stored, verifiers []*poller, now time.Time, step time.Duration) error {
 	for _, store := range stores {
 		made := store.now()
-		token, err := store.Mint(userID, session, made, made.Add(24*time.Hour))
+		token, err := store.Mint(grantUntil(made.Add(24*time.Hour)), made)
 		if err != nil {
 			return err
 		}
@@ -272,7 +272,7 @@ func TestAKeyStaysForTheLongestTokenOfAnyStore(t *testing.T) {
 		maintain(t, short, long)
 		clock.pass(10*time.Minute - 1)
 		signer := listKeys(t, db)[1].KeyID
-		if token, err := long.Mint(userID, session, clock.Now(), clock.Now().Add(24*time.Hour)); err != nil || keyIDOf(t, token.Signed) != signer {
+		if token, err := long.Mint(grantUntil(clock.Now().Add(24*time.Hour)), clock.Now()); err != nil || keyIDOf(t, token.Signed) != signer {
 			t.Fatalf("%s does not sign: %v", signer, err)
 		}
 		clock.pass(1)
@@ -321,7 +321,7 @@ func TestAKeyThatCannotBeOpenedDoesNotStopARunningStore(t *testing.T) {
 	if got := listKeys(t, db); got[0].Generation != 2 {
 		t.Errorf("it made the key of generation %d", got[0].Generation)
 	}
-	if _, err := behind.Mint(userID, session, clock.Now(), clock.Now().Add(24*time.Hour)); err == nil {
+	if _, err := behind.Mint(grantUntil(clock.Now().Add(24*time.Hour)), clock.Now()); err == nil {
 		t.Error("it signs with a key that is gone")
 	}
 }

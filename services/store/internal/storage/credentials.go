@@ -11,13 +11,14 @@ type Credential struct {
 	UserID       string
 	PasswordHash string
 	State        UserState
+	Admin        bool
 	// SessionGeneration is the user's, as of the hash: a session that is opened with this generation is one for this
 	// hash.
 	SessionGeneration int64
 }
 
 //nolint:gosec // no credential: the statement that reads them
-const selectCredential = `SELECT c.user_id, c.password_hash, u.state, u.session_generation
+const selectCredential = `SELECT c.user_id, c.password_hash, u.state, u.is_admin AS admin, u.session_generation
 	FROM credentials c JOIN users u ON u.id = c.user_id WHERE `
 
 // ReadCredential finds the credential of the user who logs in with an address, compared by CanonicalEmail. It fails

@@ -129,7 +129,7 @@ func (s *Storage) writeSession(ctx context.Context, before, after Session) (writ
 					"current_token", "parent_token", "rotate_time", "version").
 				Updates(&row)
 			written = updated.RowsAffected == 1
-			if updated.Error != nil || !written || before.EndReason == after.EndReason {
+			if updated.Error != nil || !written || after.EndReason == "" || before.EndReason == after.EndReason {
 				return updated.Error
 			}
 			return appendEvent(ctx, tx, endEvent(after))

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"time"
+	_ "time/tzdata" // The zones are the same on every machine.
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// profileEdit is what an update asks for, checked: the fields to change, and a user who has their new values.
+type profileEdit struct {
+	fields []string
+	values storage.User
+}
+
+// newProfileEdit checks what the rules of the contract cannot say. It names every fault.
+func (s *userService) newProfileEdit(ctx context.Context, req *gatehousev1.UpdateUserRequest) (profileEdit, error) {
+	edit := profileEdit{fields: editedFields(req)}
+	var faults []*errdetails.BadRequest_FieldViolation
+	for _, field := range edit.fields {
+		if field == "app_metadata" && !authn.IsAdmin(ctx) {
+			return edit, apierr.RoleRequired()
+		}
+		if fault := s.take(&edit.values, req.GetUser(), field); fault != nil {
+			faults = append(faults, fault)
+		}
+	}
+	if len(faults) > 0 {
+		return edit, apierr.InvalidFields(faults)
+	}
+	return edit, nil
+}
+
+// editedFields are those of the mask or, without one, those that are set.
+func editedFields(req *gatehousev1.UpdateUserRequest) []string {
+	var fields []string
+	if paths := req.GetUpdateMask().GetPaths(); len(paths) > 0 {
+		for _, path := range paths {
+			if path != "id" { // It says whom, and can stand in a mask that was made of a body.
+				fields = append(fields, path)
+			}
+		}
+		return fields
+	}
+	req.GetUser().ProtoReflect().Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		if field.TextName() != "id" {
+			fields = append(fields, field.TextName())
+		}
+		return true
+	})
+	return fields
+}
+
+// take gives values a field's new value, or says what is wrong with it.
+func (s *userService) take(
+	values *storage.User, from *gatehousev1.User, field string,
+) *errdetails.BadRequest_FieldViolation {
+	var fault *fieldFault
+	switch field {
+	case "full_name":
+		values.FullName = from.GetFullName()
+		if values.FullName == "" {
+			fault = &fieldFault{"REQUIRED", "cannot be made empty"}
+		}
+	case "locale":
+		values.Locale = from.GetLocale()
+	case "time_zone":
+		values.TimeZone = from.GetTimeZone()
+		fault = checkTimeZone(values.TimeZone)
+	case "picture_uri":
+		values.PictureURI = from.GetPictureUri()
+	case "metadata":
+		values.Metadata, fault = writeMetadata(from.GetMetadata())
+	case "app_metadata":
+		values.AppMetadata, fault = writeMetadata(from.GetAppMetadata())
+		if fault == nil {
+			fault = s.claims.fault(values.AppMetadata)
+		}
+	default:
+		return &errdetails.BadRequest_FieldViolation{
+			Field: "update_mask", Reason: "UPDATE_MASK_FIELD", Description: notEditable(field),
+		}
+	}
+	if fault == nil {
+		return nil
+	}
+	return &errdetails.BadRequest_FieldViolation{Field: "user." + field, Reason: fault.rule, Description: fault.words}
+}
+
+// notEditable tells what a mask may name, and quotes what it names only where that is a field of a user.
+func notEditable(field string) string {
+	const editable = "full_name, locale, time_zone, picture_uri, metadata and app_metadata can be changed"
+	if (&gatehousev1.User{}).ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(field)) == nil {
+		return "names what is no field of a user; " + editable
+	}
+	return fmt.Sprintf("names %s, which cannot be changed; %s", field, editable)
+}
+
+// checkTimeZone wants a name of the IANA database, or "".
+func checkTimeZone(name string) *fieldFault {
+	if _, err := time.LoadLocation(name); err != nil || name == "Local" {
+		return &fieldFault{"TIME_ZONE", "must be a time zone of the IANA database such as Europe/London"}
+	}
+	return nil
+}
+
+// applied is a user with the new values.
+func (e profileEdit) applied(user storage.User) storage.User {
+	for _, field := range e.fields {
+		switch field {
+		case "full_name":
+			user.FullName = e.values.FullName
+		case "locale":
+			user.Locale = e.values.Locale
+		case "time_zone":
+			user.TimeZone = e.values.TimeZone
+		case "picture_uri":
+			user.PictureURI = e.values.PictureURI
+		case "metadata":
+			user.Metadata = e.values.Metadata
+		case "app_metadata":
+			user.AppMetadata = e.values.AppMetadata
+		}
+	}
+	return user
+}
