@@ -29,14 +29,13 @@ func (c appClaims) validate() error {
 
 // of gives what goes into the tokens of a user with this app metadata: nil for nothing.
 func (c appClaims) of(appMetadata string) (map[string]json.RawMessage, error) {
+	var all, claims map[string]json.RawMessage
 	if len(c) == 0 || appMetadata == "" {
-		return nil, nil
+		return claims, nil
 	}
-	var all map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(appMetadata), &all); err != nil {
 		return nil, err
 	}
-	var claims map[string]json.RawMessage
 	size := 0
 	for _, name := range c {
 		value, ok := all[name]
@@ -58,7 +57,7 @@ func (c appClaims) of(appMetadata string) (map[string]json.RawMessage, error) {
 // fault refuses app metadata that has too much for tokens.
 func (c appClaims) fault(appMetadata string) *fieldFault {
 	if _, err := c.of(appMetadata); err != nil {
-		return &fieldFault{"APP_METADATA_CLAIMS_TOO_LARGE", "what of it goes into access tokens must be at most 2 KiB as JSON"}
+		return &fieldFault{"APP_METADATA_CLAIMS_TOO_LARGE", "what goes into access tokens must be at most 2 KiB as JSON"}
 	}
 	return nil
 }

@@ -15,8 +15,8 @@ const (
 	// has expired, and who comes later that it has ended.
 	sessionRetention = 7 * 24 * time.Hour
 
-	// sweepInterval is how often what is not kept any longer is looked for, give or take half: the stores should not all do it at
-	// once.
+	// sweepInterval is how often what is not kept any longer is looked for, give or take half: the stores should not all
+	// do it at once.
 	sweepInterval = time.Hour
 
 	// sweepBatch bounds one deletion, so that nobody waits long for its locks.
@@ -24,7 +24,9 @@ const (
 )
 
 // sweep deletes what is not kept any longer now and then until ctx ends.
-func sweep(ctx context.Context, db *storage.Storage, auditRetention time.Duration, now func() time.Time, log *slog.Logger) {
+func sweep(
+	ctx context.Context, db *storage.Storage, auditRetention time.Duration, now func() time.Time, log *slog.Logger,
+) {
 	for {
 		if err := sweepOnce(ctx, db, auditRetention, now()); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "what is not kept any longer could not be deleted; tried again later", "error", err)

@@ -130,7 +130,9 @@ func RewrapSigningKeys(ctx context.Context, config KeysConfig, log *slog.Logger)
 	return changed, err
 }
 
-func (c KeysConfig) byHand(ctx context.Context, log *slog.Logger, change func(context.Context, *signing.ByHand) error) error {
+func (c KeysConfig) byHand(
+	ctx context.Context, log *slog.Logger, change func(context.Context, *signing.ByHand) error,
+) error {
 	if err := c.Validate(); err != nil {
 		return err
 	}

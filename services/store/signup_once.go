@@ -18,8 +18,8 @@ import (
 // signUpRetention is for how long a sign-up can be sent again.
 const signUpRetention = 24 * time.Hour
 
-// createUserOnce signs up with a request id. Of the request it keeps a digest, but of the password only the hash that it
-// is checked against anyway: no digest of a password that could be tried fast.
+// createUserOnce signs up with a request id. Of the request it keeps a digest, but of the password only the hash that
+// it is checked against anyway: no digest of a password that could be tried fast.
 func (s *userService) createUserOnce(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {

@@ -66,8 +66,8 @@ func (c Config) Validate() error {
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
 		faults = append(faults, fmt.Errorf("audit retention is %v, not 24h or more, nor 0 for ever", c.AuditRetention))
 	}
-	return errors.Join(append(faults, appClaims(c.AppMetadataClaims).validate(), authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
-		c.Password.Validate(), c.Database.Validate())...)
+	return errors.Join(append(faults, appClaims(c.AppMetadataClaims).validate(),
+		authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(), c.Password.Validate(), c.Database.Validate())...)
 }
 
 // Service is a store that is ready to run.

@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -182,13 +183,9 @@ func firstEventID(at time.Time) string {
 
 func timeOf(at time.Time) (id uuid.UUID) {
 	at = kept(at)
-	millis := uint64(max(at.UnixMilli(), 0)) //nolint:gosec // not negative
-	for i := range 6 {
-		id[i] = byte(millis >> (8 * (5 - i)))
-	}
 	const parts = 1 << 12 // of a millisecond
 	fraction := at.Nanosecond() / int(time.Microsecond) % 1000 * parts / 1000
-	id[6] = 0x70 | byte(fraction>>8)
-	id[7] = byte(fraction)
+	millis := max(at.UnixMilli(), 0)
+	binary.BigEndian.PutUint64(id[:8], uint64(millis)<<16|7<<12|uint64(fraction)) //nolint:gosec // neither is negative
 	return id
 }

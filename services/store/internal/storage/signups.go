@@ -26,8 +26,8 @@ type signUpRow struct {
 
 func (signUpRow) TableName() string { return "sign_up_requests" }
 
-// CreateUserOnce is CreateUser for a sign-up that can be sent again. It fails with ErrRequestTaken if there is a sign-up
-// of this request id that is not older than oldest.
+// CreateUserOnce is CreateUser for a sign-up that can be sent again. It fails with ErrRequestTaken if there is one of
+// this request id that is not older than oldest.
 func (s *Storage) CreateUserOnce(ctx context.Context, user User, signUp SignUp, oldest time.Time) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
@@ -51,7 +51,8 @@ func (s *Storage) CreateUserOnce(ctx context.Context, user User, signUp SignUp, 
 		outcomes{duplicateValue: ErrEmailTaken, duplicateKey: ErrRequestTaken})
 }
 
-// ReadSignUp finds the sign-up of a request id that is not older than oldest. It fails with ErrNotFound if there is none.
+// ReadSignUp finds the sign-up of a request id that is not older than oldest. It fails with ErrNotFound if there is
+// none.
 func (s *Storage) ReadSignUp(ctx context.Context, requestID []byte, oldest time.Time) (SignUp, error) {
 	row, err := gorm.G[signUpRow](s.db).Where("request_id = ? AND create_time >= ?", requestID, kept(oldest)).Take(ctx)
 	if err != nil {
