@@ -92,8 +92,8 @@ func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange
 func (u User) activeAdmin() bool { return u.Admin && u.State == Active }
 
 // guardAdmins fails with ErrLastAdmin if there is no active admin but this one. Of several who ask, each waits until
-// the one before has committed; in a cluster, whose nodes do not know of each other's locks, the guard makes all but one
-// fail at commit. The guard comes before any read, so that what is read is no older.
+// the one before has committed; in a cluster, whose nodes do not know of each other's locks, the guard makes all but
+// one fail at commit. The guard comes before any read, so that what is read is no older.
 func guardAdmins(tx *gorm.DB, id string) error {
 	if err := onlyOne(tx.Exec("UPDATE guards SET changes = changes + 1 WHERE name = 'admins'")); err != nil {
 		return err
