@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -23,6 +24,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 var mariaDB testkit.SharedMariaDB
@@ -62,6 +64,7 @@ type testStore struct {
 	users    gatehousev1.UserServiceClient
 	sessions gatehousev1.SessionServiceClient
 	keys     gatehousev1.KeyServiceClient
+	admin    gatehousev1.AdminServiceClient
 	service  *Service
 	log      *syncBuffer
 }
@@ -123,7 +126,8 @@ func startStore(t *testing.T, config Config) *testStore {
 	})
 	return &testStore{
 		users: gatehousev1.NewUserServiceClient(conn), sessions: gatehousev1.NewSessionServiceClient(conn),
-		keys: gatehousev1.NewKeyServiceClient(conn), service: service, log: written,
+		keys: gatehousev1.NewKeyServiceClient(conn), admin: gatehousev1.NewAdminServiceClient(conn),
+		service: service, log: written,
 	}
 }
 
@@ -146,6 +150,41 @@ func (s *testStore) logIn(t *testing.T) *gatehousev1.CreateSessionResponse {
 	t.Helper()
 	response, err := s.sessions.CreateSession(t.Context(),
 		&gatehousev1.CreateSessionRequest{Email: adasEmail, Password: adasPassword})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response
+}
+
+// logInRoot makes an administrator, and logs in.
+func (s *testStore) logInRoot(t *testing.T) *gatehousev1.CreateSessionResponse {
+	t.Helper()
+	return s.logInAs(t, s.addUser(t, "root@example.com", true))
+}
+
+// addUser adds a user to the database who has Ada's password.
+func (s *testStore) addUser(t *testing.T, email string, admin bool) storage.User {
+	t.Helper()
+	db := s.service.storage
+	credential, err := db.ReadCredential(t.Context(), adasEmail)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := s.service.config.Now().UTC()
+	user := storage.User{
+		ID: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Somebody", CreateTime: now, UpdateTime: now,
+		Version: 1, State: storage.Active, Admin: admin,
+	}
+	if err := db.CreateUser(t.Context(), user, credential.PasswordHash); err != nil {
+		t.Fatal(err)
+	}
+	return user
+}
+
+func (s *testStore) logInAs(t *testing.T, user storage.User) *gatehousev1.CreateSessionResponse {
+	t.Helper()
+	response, err := s.sessions.CreateSession(t.Context(),
+		&gatehousev1.CreateSessionRequest{Email: user.Email, Password: adasPassword})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,9 @@ package store
 import (
 	"bytes"
 	"encoding/json"
+	"maps"
+	"math"
+	"slices"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -24,14 +27,14 @@ func writeMetadata(metadata *structpb.Struct) (string, *fieldFault) {
 	if len(metadata.GetFields()) == 0 {
 		return "", nil
 	}
-	if !withinDepth(structpb.NewStructValue(metadata), maxMetadataDepth) {
-		return "", &fieldFault{"METADATA_TOO_DEEP", "must not be nested deeper than 16 levels"}
+	if fault := checkValue(structpb.NewStructValue(metadata), maxMetadataDepth); fault != nil {
+		return "", fault
 	}
 	var buffer bytes.Buffer
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(metadata.AsMap()); err != nil {
-		return "", &fieldFault{"METADATA_NUMBER", "must have numbers that JSON can write"}
+	if err := encoder.Encode(metadata.AsMap()); err != nil { // Not for what was checked.
+		return "", &fieldFault{"METADATA", "must be what JSON can write"}
 	}
 	written := bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
 	if len(written) > maxMetadata {
@@ -40,28 +43,31 @@ func writeMetadata(metadata *structpb.Struct) (string, *fieldFault) {
 	return string(written), nil
 }
 
-// withinDepth looks no deeper than depth.
-func withinDepth(value *structpb.Value, depth int) bool {
-	inner := make([]*structpb.Value, 0)
+// checkValue looks no deeper than depth. Over gRPC there can be numbers that JSON does not have.
+func checkValue(value *structpb.Value, depth int) *fieldFault {
+	var inner []*structpb.Value
 	switch kind := value.GetKind().(type) {
 	case *structpb.Value_StructValue:
-		for _, member := range kind.StructValue.GetFields() {
-			inner = append(inner, member)
-		}
+		inner = slices.Collect(maps.Values(kind.StructValue.GetFields()))
 	case *structpb.Value_ListValue:
 		inner = kind.ListValue.GetValues()
+	case *structpb.Value_NumberValue:
+		if math.IsNaN(kind.NumberValue) || math.IsInf(kind.NumberValue, 0) {
+			return &fieldFault{"METADATA_NUMBER", "must have numbers that JSON can write"}
+		}
+		return nil
 	default:
-		return true
+		return nil
 	}
 	if depth == 0 {
-		return false
+		return &fieldFault{"METADATA_TOO_DEEP", "must not be nested deeper than 16 levels"}
 	}
 	for _, member := range inner {
-		if !withinDepth(member, depth-1) {
-			return false
+		if fault := checkValue(member, depth-1); fault != nil {
+			return fault
 		}
 	}
-	return true
+	return nil
 }
 
 // readMetadata reads what writeMetadata gave.
