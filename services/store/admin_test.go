@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 // claimsOf reads what an access token says.
@@ -207,5 +209,37 @@ func TestUsersAreListedByPages(t *testing.T) {
 		}
 		_, err = store.admin.ListAuditEvents(root, &gatehousev1.ListAuditEventsRequest{PageToken: page.GetNextPageToken()})
 		wantReason(t, err, badPageToken)
+	})
+}
+
+func TestMetadataDoesNotKeepUsersFromBeingListed(t *testing.T) {
+	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
+		root := as(t, store.logInRoot(t).GetAccessToken())
+		large := "[" + strings.Repeat("1,", 8000) + "1]" // as a message five times as long as it is as JSON
+		for i := range 60 {
+			user := store.addUser(t, fmt.Sprintf("user%d@example.com", i), false)
+			_, err := store.service.storage.ChangeUser(t.Context(), user.ID, user.CreateTime,
+				func(before storage.User) (storage.UserChange, error) {
+					before.Metadata = `{"list":` + large + `}`
+					return storage.UserChange{User: before}, nil
+				})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		request, found := &gatehousev1.ListUsersRequest{PageSize: 100, EmailPrefix: "user"}, 0
+		for {
+			page, err := store.users.ListUsers(root, request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found += len(page.GetUsers())
+			if request.PageToken = page.GetNextPageToken(); request.GetPageToken() == "" {
+				break
+			}
+		}
+		if found != 60 {
+			t.Errorf("found %d users, not 60", found)
+		}
 	})
 }

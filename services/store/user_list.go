@@ -4,9 +4,12 @@ import (
 	"context"
 	"strings"
 
+	"google.golang.org/protobuf/proto"
+
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -28,19 +31,25 @@ func (s *userService) ListUsers(
 		return nil, translate(err)
 	}
 	response := &gatehousev1.ListUsersResponse{}
-	if len(users) > size {
-		users = users[:size]
-		response.NextPageToken = s.pages.make(list, storage.CanonicalEmail(users[size-1].Email))
-	}
-	for _, user := range users {
+	bytes := 0
+	for i, user := range users {
 		resource, err := fullUserResource(user)
 		if err != nil {
 			return nil, err
+		}
+		bytes += proto.Size(resource)
+		if i == size || i > 0 && bytes > maxPageBytes {
+			response.NextPageToken = s.pages.make(list, storage.CanonicalEmail(users[i-1].Email))
+			break
 		}
 		response.Users = append(response.Users, resource)
 	}
 	return response, nil
 }
+
+// maxPageBytes ends a page early: what users keep in their metadata must not make a page larger than the messages that
+// services send, or nobody could list these users. One user has 180 KiB at most.
+const maxPageBytes = grpcx.MaxMessageSize / 2
 
 func pageSize(asked int32) int {
 	if asked == 0 {

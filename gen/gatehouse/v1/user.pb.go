@@ -672,7 +672,7 @@ func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
 // Which users to list.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many users to give at most: 1 to 100; 0 means 20.
+	// How many users to give at most: 1 to 100; 0 means 20. A page of users who have much metadata can be shorter.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the page before; empty for the first page. At most 4,096 bytes. One that was not given by
 	// this list, with these filters, answers `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
