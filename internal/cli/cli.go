@@ -33,6 +33,7 @@ type commands struct {
 	Store   store   `cmd:"" help:"Run the entry store, on MySQL or MariaDB."`
 	Migrate migrate `cmd:"" help:"Bring the schema of the store's database to what this version needs, and end."`
 	Keys    keys    `cmd:"" help:"Look at the signing keys in the store's database, or change them, and end."`
+	Admin   admin   `cmd:"" help:"Make an administrator in the store's database, and end."`
 	Health  health  `cmd:"" help:"Ask a running service for its health, and end: 0 if it is serving, 1 if not."`
 }
 

@@ -66,12 +66,17 @@ type signingSettings struct {
 	algorithmSettings
 	KeyRotationInterval time.Duration `default:"720h" help:"How long a signing key signs before the next one does: 1h to 8760h. The next is published 10 minutes before."`
 	AccessTokenLifetime time.Duration `default:"15m" help:"How long an access token is good: 1s to 24h."`
-	Argon2Memory        uint32        `name:"argon2-memory" env:"GATEHOUSE_ARGON2_MEMORY" default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576."`
-	Argon2Iterations    int           `name:"argon2-iterations" env:"GATEHOUSE_ARGON2_ITERATIONS" default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
-	Argon2Parallelism   int           `name:"argon2-parallelism" env:"GATEHOUSE_ARGON2_PARALLELISM" default:"1" help:"Lanes of one password hash: 1 to 16."`
+	argon2Settings
 }
 
-func (s *signingSettings) password() storeservice.PasswordParams {
+// argon2Settings say what a password hash costs.
+type argon2Settings struct {
+	Argon2Memory      uint32 `name:"argon2-memory" env:"GATEHOUSE_ARGON2_MEMORY" default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576."`
+	Argon2Iterations  int    `name:"argon2-iterations" env:"GATEHOUSE_ARGON2_ITERATIONS" default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
+	Argon2Parallelism int    `name:"argon2-parallelism" env:"GATEHOUSE_ARGON2_PARALLELISM" default:"1" help:"Lanes of one password hash: 1 to 16."`
+}
+
+func (s *argon2Settings) password() storeservice.PasswordParams {
 	return storeservice.PasswordParams{
 		MemoryKiB: s.Argon2Memory, Iterations: s.Argon2Iterations, Parallelism: s.Argon2Parallelism,
 	}
