@@ -78,8 +78,8 @@ const (
 	ErrorReason_ERROR_REASON_ACCESS_TOKEN_EXPIRED ErrorReason = 22
 	// The e-mail address or the password is wrong; which of them is not told. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_INVALID_CREDENTIALS ErrorReason = 23
-	// The session of the token has ended: by a log-out, a change of the password, or because its refresh token was
-	// reused. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` names the `session` and its `user` where they are
+	// The session of the token has ended: by a log-out, a change of the password, because its refresh token was reused, or
+	// because the account was disabled or deleted. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` names the `session` and its `user` where they are
 	// known.
 	ErrorReason_ERROR_REASON_SESSION_ENDED ErrorReason = 24
 	// The session of the token was not refreshed in time, or has reached its greatest age. Code `UNAUTHENTICATED`.

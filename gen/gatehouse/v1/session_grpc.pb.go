@@ -39,7 +39,8 @@ type SessionServiceClient interface {
 	// Log in.
 	//
 	// Opens a session and answers with an access token and a refresh token for it. An unknown e-mail address and a wrong
-	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`.
+	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`. Who knows the
+	// password of an account that is disabled is told so: `PERMISSION_DENIED` / `USER_DISABLED`.
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*CreateSessionResponse, error)
 	// Refresh: trade the refresh token for a new one and a new access token.
 	//
@@ -54,7 +55,8 @@ type SessionServiceClient interface {
 	//
 	// With the id `current` it is what a resource server asks that does not verify tokens itself, or that must know of a
 	// log-out at once: it sends the access token that it was given, and gets either the members of RFC 7662, section 2.2,
-	// or `UNAUTHENTICATED` with the reason why the token is not good.
+	// or `UNAUTHENTICATED` with the reason why the token is not good. A session of somebody else, or one that does not
+	// stand, answers `NOT_FOUND` / `SESSION_NOT_FOUND`.
 	ReadSession(ctx context.Context, in *ReadSessionRequest, opts ...grpc.CallOption) (*ReadSessionResponse, error)
 	// List one's sessions.
 	//
@@ -166,7 +168,8 @@ type SessionServiceServer interface {
 	// Log in.
 	//
 	// Opens a session and answers with an access token and a refresh token for it. An unknown e-mail address and a wrong
-	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`.
+	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`. Who knows the
+	// password of an account that is disabled is told so: `PERMISSION_DENIED` / `USER_DISABLED`.
 	CreateSession(context.Context, *CreateSessionRequest) (*CreateSessionResponse, error)
 	// Refresh: trade the refresh token for a new one and a new access token.
 	//
@@ -181,7 +184,8 @@ type SessionServiceServer interface {
 	//
 	// With the id `current` it is what a resource server asks that does not verify tokens itself, or that must know of a
 	// log-out at once: it sends the access token that it was given, and gets either the members of RFC 7662, section 2.2,
-	// or `UNAUTHENTICATED` with the reason why the token is not good.
+	// or `UNAUTHENTICATED` with the reason why the token is not good. A session of somebody else, or one that does not
+	// stand, answers `NOT_FOUND` / `SESSION_NOT_FOUND`.
 	ReadSession(context.Context, *ReadSessionRequest) (*ReadSessionResponse, error)
 	// List one's sessions.
 	//

@@ -95,7 +95,8 @@ type User struct {
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	// 1 for a new account; grows by one with each committed change.
 	Version int64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
-	// Grows when the sessions of the user are ended all at once: by a log-out everywhere or a change of the password.
+	// Grows when the sessions of the user are ended all at once: by a log-out everywhere, a change of the password, or
+	// because the account was disabled.
 	// Sessions of an older generation have ended.
 	SessionGeneration int64 `protobuf:"varint,7,opt,name=session_generation,json=sessionGeneration,proto3" json:"session_generation,omitempty"`
 	// The language and region that the user prefers, as a tag of BCP 47 (RFC 5646): at most 35 bytes. Empty if none was
@@ -891,9 +892,9 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"UpdateUser\x12\x1f.gatehouse.v1.UpdateUserRequest\x1a .gatehouse.v1.UpdateUserResponse\"%\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x04user2\x13/v1/users/{user.id}\x12k\n" +
 	"\n" +
 	"DeleteUser\x12\x1f.gatehouse.v1.DeleteUserRequest\x1a .gatehouse.v1.DeleteUserResponse\"\x1a\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x10*\x0e/v1/users/{id}\x12c\n" +
-	"\tListUsers\x12\x1e.gatehouse.v1.ListUsersRequest\x1a\x1f.gatehouse.v1.ListUsersResponse\"\x15\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\v\x12\t/v1/usersB\xfd\x04\xfaP\xb7\x04\n" +
-	"\xe4\x03\n" +
-	"\tGatehouse\x1a\xcf\x03Accounts for a product: sign up, log in, read one's profile.\n" +
+	"\tListUsers\x12\x1e.gatehouse.v1.ListUsersRequest\x1a\x1f.gatehouse.v1.ListUsersResponse\"\x15\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\v\x12\t/v1/usersB\x98\x05\xfaP\xd2\x04\n" +
+	"\xff\x03\n" +
+	"\tGatehouse\x1a\xea\x03Accounts for a product: sign up, log in, read and change one's profile; administration.\n" +
 	"\n" +
 	"To try it here: send *Sign up*, then *Log in*; copy `accessToken` from the answer into *Authorize*; then send *Read a profile*. The same calls are served as native gRPC.\n" +
 	"\n" +
