@@ -104,35 +104,23 @@ func (s *sessionService) newSession(ctx context.Context, credential storage.Cred
 // gets the same answer as a wrong password, so that nobody can find out which addresses have accounts.
 func (s *sessionService) authenticate(ctx context.Context, email, password string) (storage.Credential, error) {
 	credential, err := s.storage.ReadCredential(ctx, email)
+	matches := false
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		err = s.hasher.VerifyNothing(ctx, password)
-		return credential, s.refused(ctx, credential, apierr.InvalidCredentials(), err)
+	case err == nil:
+		matches, err = s.hasher.Verify(ctx, credential.PasswordHash, password)
+	}
+	switch {
 	case err != nil:
 		return credential, translate(err)
+	case !matches:
+		return credential, s.refused(ctx, storage.Login, credential.UserID, apierr.InvalidCredentials())
+	case credential.State != storage.Active: // Told only to who knows the password.
+		return credential, s.refused(ctx, storage.Login, credential.UserID, apierr.UserDisabled())
+	default:
+		return credential, nil
 	}
-	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, password)
-	if err != nil || !matches {
-		return credential, s.refused(ctx, credential, apierr.InvalidCredentials(), err)
-	}
-	if credential.State != storage.Active { // Told only to who knows the password.
-		return credential, s.refused(ctx, credential, apierr.UserDisabled(), nil)
-	}
-	return credential, nil
-}
-
-// refused gives the error of a log-in, once the refusal is recorded; or that of what came before, if there is one.
-func (s *sessionService) refused(
-	ctx context.Context, credential storage.Credential, refusal *apierr.Error, err error,
-) error {
-	if err != nil {
-		return err
-	}
-	reason := apierr.ReasonName(refusal.Reason())
-	if err := s.storage.RecordFailure(ctx, storage.Login, credential.UserID, reason, s.now()); err != nil {
-		return translate(err)
-	}
-	return refusal
 }
 
 // opened answers a log-in.
