@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/go-crypt/crypt/algorithm/argon2"
@@ -60,6 +61,7 @@ type Hasher struct {
 	working    chan struct{} // one slot per core
 	waiting    chan struct{} // one slot per call that is working or waiting
 	retryAfter time.Duration // what a caller beyond the queue is told: how long a full queue takes to empty
+	current    string        // how every hash of the current parameters begins
 	decoy      string        // a hash of the current parameters, of an account that does not exist
 }
 
@@ -83,6 +85,7 @@ func New(ctx context.Context, params Params) (*Hasher, error) {
 		return nil, err
 	}
 	h.setQueue(time.Since(began))
+	h.current = h.decoy[:strings.LastIndex(h.decoy[:strings.LastIndex(h.decoy, "$")], "$")+1]
 	return h, nil
 }
 
@@ -110,23 +113,32 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return digest.Encode(), nil
 }
 
-// Verify tells whether the password is the one that was hashed. It waits for a free core as long as ctx lasts.
-func (h *Hasher) Verify(ctx context.Context, phc, password string) (bool, error) {
+// Verify tells whether the password is the one that was hashed: in the form that we hash, or, where that differs, as it
+// is given, which is what others mostly hash. It waits for a free core as long as ctx lasts. A hash that Check refuses
+// fails as there, but for one of ours: that may cost what the settings allow.
+func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error) {
+	stored, err := decodeStored(hash)
+	if err != nil {
+		return false, fmt.Errorf("read a password hash: %w", err)
+	}
 	release, err := h.acquire(ctx)
 	if err != nil {
 		return false, err
 	}
 	defer release()
-	digest, err := argon2.Decode(phc)
-	if err != nil {
-		return false, fmt.Errorf("read a password hash: %w", err)
+	normal := normalize(password)
+	matches, err := stored.matches(normal)
+	if err == nil && !matches && normal != password { // For our own hashes too: what it costs tells nobody whose it is.
+		matches, err = stored.matches(password)
 	}
-	matches, err := digest.MatchAdvanced(normalize(password))
 	if err != nil {
 		return false, fmt.Errorf("verify a password: %w", err)
 	}
 	return matches, nil
 }
+
+// Outdated tells whether a hash is another than Hash would make now: of another kind, or with other parameters.
+func (h *Hasher) Outdated(hash string) bool { return !strings.HasPrefix(hash, h.current) }
 
 // VerifyNothing costs what Verify costs, for an address that has no account.
 func (h *Hasher) VerifyNothing(ctx context.Context, password string) error {

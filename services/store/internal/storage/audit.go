@@ -81,6 +81,14 @@ func (r eventRow) event() (Event, error) {
 // appendEvent writes what was done, by the origin of ctx, in the transaction that does it. Events are written nowhere
 // else, and never changed.
 func appendEvent(ctx context.Context, tx *gorm.DB, event Event) error {
+	row, err := newEventRow(ctx, event)
+	if err != nil {
+		return err
+	}
+	return gorm.G[eventRow](tx).Create(ctx, &row)
+}
+
+func newEventRow(ctx context.Context, event Event) (eventRow, error) {
 	origin := audit.OriginOf(ctx)
 	row := eventRow{
 		ID: eventID(event.Time), EventTime: kept(event.Time), Kind: string(event.Kind), Reason: event.Reason,
@@ -93,11 +101,11 @@ func appendEvent(ctx context.Context, tx *gorm.DB, event Event) error {
 	if len(event.Details) > 0 {
 		details, err := json.Marshal(event.Details)
 		if err != nil {
-			return err
+			return row, err
 		}
 		row.Details = string(details)
 	}
-	return gorm.G[eventRow](tx).Create(ctx, &row)
+	return row, nil
 }
 
 // RecordFailure appends an event of something that was refused.

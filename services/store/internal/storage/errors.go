@@ -13,6 +13,10 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrEmailTaken is a user whose canonical e-mail address another user has.
 	ErrEmailTaken = errors.New("the e-mail address is taken")
+	// ErrIDTaken is a user whose id another user has, or had.
+	ErrIDTaken = errors.New("the id is taken")
+	// ErrImportOutrun is an import that another process goes on with.
+	ErrImportOutrun = errors.New("another process is importing the same file")
 	// ErrGenerationTaken is a signing key of a generation that exists.
 	ErrGenerationTaken = errors.New("the generation is taken")
 	// ErrGenerationPast is a session for a generation of its user's sessions that has ended.
@@ -62,7 +66,7 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 	if err == nil {
 		return nil
 	}
-	for _, own := range []error{ErrGenerationPast, ErrSessionEnded, ErrLastAdmin} {
+	for _, own := range []error{ErrGenerationPast, ErrSessionEnded, ErrLastAdmin, ErrImportOutrun} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", doing, own)
 		}

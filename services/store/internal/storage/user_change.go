@@ -13,7 +13,7 @@ import (
 // UserChange is what becomes of a user.
 type UserChange struct {
 	User         User   // the profile, state, role and session generation after the change; the rest is not looked at
-	PasswordHash string // replaces the present one; "" leaves it
+	PasswordHash string // replaces the present one, if there is one; "" leaves it
 	Delete       bool   // deletes the user, whatever else is said
 }
 
@@ -74,8 +74,7 @@ func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange
 	case changed.Delete:
 		err = deleteUser(tx, after)
 	case changed.PasswordHash != "":
-		err = onlyOne(tx.Model(&credentialRow{}).Where("user_id = ?", before.ID).
-			Update("password_hash", changed.PasswordHash))
+		err = setPassword(tx, before.ID, changed.PasswordHash)
 	}
 	if err != nil {
 		return err
@@ -87,6 +86,15 @@ func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange
 		}
 	}
 	return nil
+}
+
+// setPassword writes the hash of a user's password. Who was imported may have had none.
+func setPassword(tx *gorm.DB, userID, hash string) error {
+	err := onlyOne(tx.Model(&credentialRow{}).Where("user_id = ?", userID).Update("password_hash", hash))
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		return tx.Create(&credentialRow{UserID: userID, PasswordHash: hash}).Error
+	}
+	return err
 }
 
 func (u User) activeAdmin() bool { return u.Admin && u.State == Active }
