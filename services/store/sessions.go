@@ -119,7 +119,23 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 	case credential.State != storage.Active: // Told only to who knows the password.
 		return credential, s.refused(ctx, storage.Login, credential.UserID, apierr.UserDisabled())
 	default:
+		s.rehash(ctx, credential, password)
 		return credential, nil
+	}
+}
+
+// rehash replaces the hash of a password that was hashed in another way than passwords are now: by the system that the
+// account was imported from, or with other parameters. A log-in does not fail for it: the next one tries again.
+func (s *sessionService) rehash(ctx context.Context, credential storage.Credential, password string) {
+	if !s.hasher.Outdated(credential.PasswordHash) {
+		return
+	}
+	hash, err := s.hasher.Hash(ctx, password)
+	if err == nil {
+		err = s.storage.Rehash(ctx, credential.UserID, credential.PasswordHash, hash)
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "a password could not be hashed anew", "user", credential.UserID, "error", err)
 	}
 }
 
