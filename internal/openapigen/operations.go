@@ -69,7 +69,7 @@ func completeOperation(op *operation, method protoreflect.MethodDescriptor) erro
 	if err := completeAnswer(op.Responses, method.Output()); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
-	return nil
+	return addHeaders(op, method)
 }
 
 func security(method protoreflect.MethodDescriptor) ([]map[string][]string, error) {
@@ -112,6 +112,8 @@ func completeParameter(param *parameter, message protoreflect.MessageDescriptor)
 	}
 	if len(param.Schema.Examples) > 0 {
 		param.Example, param.Schema.Examples = param.Schema.Examples[0], nil
+	} else if field.Enum() != nil { // Its schema is shared, and has no example of this field.
+		param.Example, _ = examples.get(field.JSONName())
 	}
 	return nil
 }
