@@ -178,7 +178,13 @@ func TestRequestExamplesCanBeSent(t *testing.T) {
 		if body := endpoint.op.RequestBody; body != nil {
 			media := jsonBody(t, id, body.Content)
 			accepts(t, id, media.Schema, exampleOf(t, id, media.Example))
-			if err := media.Example.Decode(&members); err != nil {
+			sent := members
+			rule, _ := proto.GetExtension(endpoint.method.Options(), annotations.E_Http).(*annotations.HttpRule)
+			if field := rule.GetBody(); field != "*" {
+				sent = map[string]any{}
+				members[field] = sent
+			}
+			if err := media.Example.Decode(&sent); err != nil {
 				t.Errorf("%s: read the example of the body: %v", id, err)
 			}
 		}
@@ -190,7 +196,11 @@ func TestRequestExamplesCanBeSent(t *testing.T) {
 			if err := json.Unmarshal(exampleOf(t, id+" "+parameter.Name, parameter.Example), &value); err != nil {
 				t.Errorf("%s: read the example of %s: %v", id, parameter.Name, err)
 			}
-			members[parameter.Name] = value
+			into, name := members, parameter.Name
+			if outer, inner, nested := strings.Cut(name, "."); nested {
+				into, name = members[outer].(map[string]any), inner
+			}
+			into[name] = value
 		}
 		raw, err := json.Marshal(members)
 		if err != nil {

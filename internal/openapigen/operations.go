@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -28,7 +29,7 @@ func completeOperations(doc *document) error {
 		for _, op := range path.value.operations() {
 			method, err := methodOf(op)
 			if err == nil {
-				err = completeOperation(op, method)
+				err = completeOperation(doc, op, method)
 			}
 			if err != nil {
 				return fmt.Errorf("operation %s of %s: %w", op.OperationID, path.name, err)
@@ -53,7 +54,7 @@ func methodOf(op *operation) (protoreflect.MethodDescriptor, error) {
 	return descriptor, nil
 }
 
-func completeOperation(op *operation, method protoreflect.MethodDescriptor) error {
+func completeOperation(doc *document, op *operation, method protoreflect.MethodDescriptor) error {
 	var err error
 	if op.Security, err = security(method); err != nil {
 		return err
@@ -63,7 +64,7 @@ func completeOperation(op *operation, method protoreflect.MethodDescriptor) erro
 			return fmt.Errorf("parameter %s: %w", param.Name, err)
 		}
 	}
-	if err := completeRequest(op.RequestBody, method.Input()); err != nil {
+	if err := completeRequest(doc, op.RequestBody, method); err != nil {
 		return fmt.Errorf("request body: %w", err)
 	}
 	if err := completeAnswer(op.Responses, method.Output()); err != nil {
@@ -119,10 +120,11 @@ func completeParameter(param *parameter, message protoreflect.MessageDescriptor)
 }
 
 // completeRequest gives the body an example that can be sent as it stands: Swagger UI offers it for editing.
-func completeRequest(body *requestBody, message protoreflect.MessageDescriptor) error {
+func completeRequest(doc *document, body *requestBody, method protoreflect.MethodDescriptor) error {
 	if body == nil {
 		return nil
 	}
+	message := method.Input()
 	media, ok := body.Content.get(jsonType)
 	if !ok {
 		return fmt.Errorf("it has no %s", jsonType)
@@ -131,6 +133,11 @@ func completeRequest(body *requestBody, message protoreflect.MessageDescriptor) 
 		var err error
 		if message, err = messageOf(media.Schema.Ref); err != nil {
 			return err
+		}
+		if message != method.Input() { // The body is one field: a resource, of which the server alone says a part.
+			if media.Schema, err = writable(doc, media.Schema.Ref, message); err != nil {
+				return err
+			}
 		}
 	} else if err := completeObject(media.Schema, message); err != nil {
 		return err
@@ -144,6 +151,23 @@ func completeRequest(body *requestBody, message protoreflect.MessageDescriptor) 
 		media.Example, err = only(whole, media.Schema.Properties)
 	}
 	return err
+}
+
+// writable is the schema of what clients may send of a resource: of its schema those properties that are not
+// output-only, none of which is required.
+func writable(doc *document, ref string, message protoreflect.MessageDescriptor) (*schema, error) {
+	whole, ok := doc.Components.Schemas.get(strings.TrimPrefix(ref, schemaRef))
+	if !ok {
+		return nil, fmt.Errorf("there is no schema %s", ref)
+	}
+	part := *whole
+	part.Properties, part.Required = nil, nil
+	for _, property := range whole.Properties {
+		if !hasBehavior(message.Fields().ByJSONName(property.name), annotations.FieldBehavior_OUTPUT_ONLY) {
+			part.Properties.set(property.name, property.value)
+		}
+	}
+	return &part, nil
 }
 
 // only leaves out the members that the body does not have, because they are in the path.
