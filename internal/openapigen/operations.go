@@ -124,22 +124,12 @@ func completeRequest(doc *document, body *requestBody, method protoreflect.Metho
 	if body == nil {
 		return nil
 	}
-	message := method.Input()
 	media, ok := body.Content.get(jsonType)
 	if !ok {
 		return fmt.Errorf("it has no %s", jsonType)
 	}
-	if media.Schema.Ref != "" {
-		var err error
-		if message, err = messageOf(media.Schema.Ref); err != nil {
-			return err
-		}
-		if message != method.Input() { // The body is one field: a resource, of which the server alone says a part.
-			if media.Schema, err = writable(doc, media.Schema.Ref, message); err != nil {
-				return err
-			}
-		}
-	} else if err := completeObject(media.Schema, message); err != nil {
+	message, err := completeBody(doc, media, method.Input())
+	if err != nil {
 		return err
 	}
 	whole, err := exampleRequest(message)
@@ -151,6 +141,20 @@ func completeRequest(doc *document, body *requestBody, method protoreflect.Metho
 		media.Example, err = only(whole, media.Schema.Properties)
 	}
 	return err
+}
+
+// completeBody completes the schema of a body, and gives the message that the body is or is a part of.
+func completeBody(
+	doc *document, media *mediaType, input protoreflect.MessageDescriptor,
+) (protoreflect.MessageDescriptor, error) {
+	if media.Schema.Ref == "" {
+		return input, completeObject(media.Schema, input)
+	}
+	message, err := messageOf(media.Schema.Ref)
+	if err == nil && message != input { // The body is one field: a resource, of which the server alone says a part.
+		media.Schema, err = writable(doc, media.Schema.Ref, message)
+	}
+	return message, err
 }
 
 // writable is the schema of what clients may send of a resource: of its schema those properties that are not
