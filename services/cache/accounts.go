@@ -77,9 +77,8 @@ func (a *accounts) read(ctx context.Context, caller authn.Caller) (authn.Account
 	return account, nil
 }
 
-// claimsMore tells whether a token says that its owner is an admin and what is known of the user does not. What is known
-// may be from before an operator gave the role, at the database, or be kept by a version of this service that knew no
-// roles.
+// claimsMore tells whether a token says that its owner is an admin, and what is known of the user does not. That may be
+// from before an operator gave the role, at the database, or be kept by a version of this service that knew no roles.
 func claimsMore(caller authn.Caller, user *gatehousev1.User) bool {
 	return slices.Contains(caller.Roles, authn.RoleAdmin) && !slices.Contains(user.GetRoles(), authn.RoleAdmin)
 }

@@ -124,14 +124,14 @@ func (e *entries) end(ctx context.Context, under lease, userID, sessionID string
 	e.set(ctx, under, append(e.writes(ctx, user, nil), e.always(sessionKey(userID, sessionID), ended)))
 }
 
-// gone keeps it that the store has deleted a user, with all sessions. Of these, the one that the user's own call was
-// made with has ended by the deletion, and is refused without asking the store; the others are unknown here, or too many,
-// and the store is asked. An empty session id stands for none.
+// gone keeps it that the store has deleted a user, with all sessions. The session of the user's own call has ended with
+// it, and is refused without asking the store from now on. About the others the store is asked: which they are is not
+// known here. An empty session id stands for none.
 //
 // Nothing brings the user back. Whatever has asked the store before the deletion, under a lease, finds the doubt there,
-// which outlives the lease; or the Redis has lost the doubt, and with it the run that the lease is of; or the memory has,
-// where a lease is the number of a write from before it. Without a lease nobody puts more than "there is a version v,
-// ask". Who asks the store later is told that there is no such user, as ids are never given again.
+// which outlives the lease; or the Redis has lost the doubt, and with it the run that the lease is of; or the memory
+// has, where a lease is the number of a write from before the doubt. Without a lease nobody puts more than "there is a
+// version v, ask". Who asks the store later is told that there is no such user, as ids are never given again.
 func (e *entries) gone(ctx context.Context, userID, sessionID string) {
 	writes := []entry.Write{e.doubtful(userKey(userID), jitter(e.ttl))}
 	if sessionID != "" {

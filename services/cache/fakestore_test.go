@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,6 +45,7 @@ type fakeStore struct {
 	users    map[string]*gatehousev1.User
 	sessions map[string]*heldSession
 	tokens   map[string]string // session ids by access token
+	ofAdmins map[string]bool   // access tokens that say so
 	reads    int
 	before   func(ctx context.Context, method, token string) error // runs in each call, before it sees the truth
 	after    func(ctx context.Context, method, token string) error // runs in each call, before it answers
@@ -71,6 +71,7 @@ func newFakeStore(t *testing.T) *fakeStore {
 	return &fakeStore{
 		private: private, public: key,
 		users: map[string]*gatehousev1.User{}, sessions: map[string]*heldSession{}, tokens: map[string]string{},
+		ofAdmins: map[string]bool{},
 	}
 }
 
@@ -278,7 +279,7 @@ func (s *fakeStore) issue(session *heldSession) string {
 	if err != nil {
 		panic(err)
 	}
-	s.tokens[signed] = session.GetId()
+	s.tokens[signed], s.ofAdmins[signed] = session.GetId(), isAdmin(s.users[session.GetUserId()])
 	return signed
 }
 
@@ -332,10 +333,12 @@ func (s *fakeStore) user(id string) *gatehousev1.User {
 	return proto.CloneOf(s.users[id])
 }
 
-// profile is what a user may see of the own account: admins all of it.
-func (s *fakeStore) profile(id string) *gatehousev1.User {
-	user := s.user(id)
-	if !slices.Contains(user.GetRoles(), authn.RoleAdmin) {
+// profile is what a token shows of the user whose it is: all of it, if the token and the user are an admin's.
+func (s *fakeStore) profile(token string) *gatehousev1.User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user := proto.CloneOf(s.users[s.sessions[s.tokens[token]].GetUserId()])
+	if !s.ofAdmins[token] || !isAdmin(user) {
 		user.AppMetadata = nil
 	}
 	return user

@@ -30,6 +30,15 @@ func (s *fakeStore) managed(ctx context.Context, id string) (*gatehousev1.User, 
 
 func isAdmin(user *gatehousev1.User) bool { return slices.Contains(user.GetRoles(), authn.RoleAdmin) }
 
+func (s *fakeStore) lastAdmin(user *gatehousev1.User) bool {
+	for _, other := range s.users {
+		if isAdmin(other) && other != user {
+			return false
+		}
+	}
+	return isAdmin(user)
+}
+
 // asAdmin insists on a caller who is one. The truth must be locked.
 func (s *fakeStore) asAdmin(ctx context.Context) error {
 	caller, _, err := s.caller(ctx)
@@ -89,7 +98,7 @@ func (s *fakeStore) DeleteUser(
 		if err != nil {
 			return nil, err
 		}
-		if isAdmin(user) {
+		if s.lastAdmin(user) {
 			return nil, apierr.LastAdmin()
 		}
 		s.remove(user.GetId())

@@ -185,7 +185,7 @@ func (f *front) wantIn(t *testing.T, s *fakeStore, token string) {
 	t.Helper()
 	session := s.session(token)
 	user, err := f.me(t.Context(), token)
-	if want := s.profile(session.GetUserId()); err != nil || !proto.Equal(user, want) {
+	if want := s.profile(token); err != nil || !proto.Equal(user, want) {
 		t.Fatalf("read: %v, error %v, want %v", user, err, want)
 	}
 	response, err := f.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current})
@@ -217,7 +217,7 @@ func (h *house) read(t *testing.T, id string) {
 		h.own[id] = h.store.token(id)
 	}
 	user, err := h.me(t.Context(), h.own[id])
-	if want := h.store.profile(id); err != nil || !proto.Equal(user, want) {
+	if want := h.store.profile(h.own[id]); err != nil || !proto.Equal(user, want) {
 		t.Fatalf("read user %s: %v, error %v, want %v", id, user, err, want)
 	}
 }
