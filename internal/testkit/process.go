@@ -38,10 +38,11 @@ var (
 // Process is a child process whose output goes to a file. It does not outlive the test binary on Linux. Start, Stop and
 // Kill may be used in turn any number of times, from one goroutine.
 type Process struct {
-	Path string   // program
-	Args []string // without the program's name
-	Env  []string // beside the environment of the test; "NAME=value"
-	Log  string   // file that both outputs are appended to
+	Path  string   // program
+	Args  []string // without the program's name
+	Env   []string // beside the environment of the test; "NAME=value"
+	Stdin string   // file to read from; "" is nothing
+	Log   string   // file that both outputs are appended to
 
 	cmd      *exec.Cmd     // nil before the first start
 	done     chan struct{} // closed when the process has ended
@@ -179,6 +180,14 @@ func (p *Process) launch(more []string) error {
 	cmd := exec.Command(p.Path, slices.Concat(p.Args, more)...)
 	cmd.Env = append(os.Environ(), p.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
+	if p.Stdin != "" {
+		input, err := os.Open(p.Stdin)
+		if err != nil {
+			return fmt.Errorf("open what to read: %w", err)
+		}
+		defer func() { _ = input.Close() }() // The child has its own.
+		cmd.Stdin = input
+	}
 	cmd.SysProcAttr = ownGroup()
 	done := make(chan struct{})
 	if err := startOnThread(cmd, done); err != nil {

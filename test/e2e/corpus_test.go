@@ -45,6 +45,11 @@ type residents struct {
 	t     *testing.T // of the case that runs
 	house *house
 
+	root *gatehousev1.CreateSessionResponse // of an administrator; tokens["root"]
+
+	victim  *gatehousev1.User                  // whom the request of the present case is about
+	victims *gatehousev1.CreateSessionResponse // a session of the victim
+
 	own, spare, ended, stolen *gatehousev1.CreateSessionResponse // Ada's: of tokens["ada"]; unused; logged out; reused
 	bobs                      *gatehousev1.CreateSessionResponse
 	page, bobsPage            string // tokens of the second page of Ada's sessions, and of Bob's
@@ -67,6 +72,8 @@ func moveIn(t *testing.T, h *house) *residents {
 	r.tokens = forgeries(t, h, r.own.GetAccessToken())
 	r.tokens["nobody"] = nil
 	r.tokens["ada"] = callsAs(r.own)
+	r.root = openSession(t, h, makeAdmin(t, h, "root."+r.tag+"@example.com"))
+	r.tokens["root"] = callsAs(r.root)
 	r.openSessions(t)
 	return r
 }
@@ -239,7 +246,7 @@ func TestCorpusHasEveryMethodAndEnoughCases(t *testing.T) {
 			badly[test.method] = true
 		}
 	}
-	for _, service := range []string{"UserService", "SessionService", "KeyService"} {
+	for _, service := range []string{"UserService", "SessionService", "KeyService", "AdminService"} {
 		for _, method := range methodsOf(t, service) {
 			if !well[method] {
 				t.Errorf("%s has no case that succeeds", method)

@@ -24,6 +24,7 @@ type house struct {
 	conn *grpc.ClientConn
 
 	processes []*testkit.Process // in the order in which they were started
+	database  string             // URL, for commands
 	redis     *testkit.Redis     // nil on embedded parts
 	mariadb   *testkit.MariaDB   // nil on embedded parts
 }
@@ -40,7 +41,7 @@ var cheapHashes = []string{"--argon2-memory", "7168", "--argon2-iterations", "1"
 // startUp runs `gatehouse up` on a data folder.
 func startUp(t *testing.T, data string, args ...string) *house {
 	t.Helper()
-	h := &house{}
+	h := &house{database: "sqlite:" + filepath.Join(data, "gatehouse.db")}
 	http, native := freeAddress(t), freeAddress(t)
 	h.start(t, "up", []string{}, append([]string{"--data", data, "--http", http, "--grpc", native}, args...)...)
 	h.connect(t, http, native)
@@ -66,7 +67,7 @@ func startReplicas(t *testing.T, replicas int, storeArgs ...string) []*house {
 	migrate(t, database)
 	houses := make([]*house, 0, replicas)
 	for range replicas {
-		h := &house{redis: redis, mariadb: mariadb}
+		h := &house{database: mariadb.URL("gatehouse"), redis: redis, mariadb: mariadb}
 		store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 		h.start(t, "store", []string{database, masterKey}, append([]string{"--listen", store}, storeArgs...)...)
 		h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + redis.URL()}, "--listen", cache, "--store-address", store)

@@ -10,6 +10,7 @@ import (
 // holdsNoSecret looks for passwords, hashes and tokens where none may be: in Redis and in every log.
 func (h *house) holdsNoSecret(t *testing.T, r *residents) {
 	t.Helper()
+	r.t = t
 	secrets := append(passwordsOfCorpus(r), "$argon2", "ghrt_", strings.TrimPrefix(r.tokens["ada"][0], "Bearer "))
 	for _, process := range h.processes {
 		output := process.Output()

@@ -3,10 +3,12 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
@@ -19,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 )
 
 // answer is what a call gave, whatever the transport.
@@ -101,23 +104,15 @@ func overREST(ctx context.Context, h *house, short string, request proto.Message
 	if path == "" {
 		return nil, fmt.Errorf("%s has no REST route", short)
 	}
-	rest := proto.Clone(request) // what is not in the path
-	query := url.Values{}
-	request.ProtoReflect().Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
-		if variable := "{" + string(field.Name()) + "}"; strings.Contains(path, variable) {
-			path = strings.ReplaceAll(path, variable, url.PathEscape(value.String()))
-			rest.ProtoReflect().Clear(field)
-		} else {
-			query.Set(field.JSONName(), value.String()) // The contract has scalars only.
-		}
-		return true
-	})
-	var body []byte
-	if rule.GetBody() == "*" {
-		if body, err = protojson.Marshal(rest); err != nil {
-			return nil, err
-		}
-	} else if len(query) > 0 {
+	path, rest, err := fillPath(path, request)
+	if err != nil {
+		return nil, err
+	}
+	body, query, err := bodyAndQuery(rule.GetBody(), rest)
+	if err != nil {
+		return nil, err
+	}
+	if len(query) > 0 {
 		path += "?" + query.Encode()
 	}
 	header := http.Header{"Authorization": tokens}
@@ -131,12 +126,78 @@ func overREST(ctx context.Context, h *house, short string, request proto.Message
 	return restRequest(ctx, h, verb, path, header, body, response)
 }
 
+// pathVariable is a field in a route: {id}, or {user.id}.
+var pathVariable = regexp.MustCompile(`\{[a-z_.]+\}`)
+
+// fillPath puts fields of the request into the path, and gives the request without them.
+func fillPath(path string, request proto.Message) (filled string, rest proto.Message, err error) {
+	rest = proto.Clone(request)
+	filled = pathVariable.ReplaceAllStringFunc(path, func(variable string) string {
+		message := rest.ProtoReflect()
+		names := strings.Split(strings.Trim(variable, "{}"), ".")
+		for _, outer := range names[:len(names)-1] {
+			field := message.Descriptor().Fields().ByTextName(outer)
+			if !message.Has(field) {
+				err = fmt.Errorf("the request has no %s for the path", variable)
+				return ""
+			}
+			message = message.Mutable(field).Message()
+		}
+		field := message.Descriptor().Fields().ByTextName(names[len(names)-1])
+		value := message.Get(field).String()
+		message.Clear(field)
+		return url.PathEscape(value)
+	})
+	return filled, rest, err
+}
+
+// bodyAndQuery parts what is not in the path as the route says: "*" is all in the body, a name is one field there and
+// the rest in the query, "" is all in the query.
+func bodyAndQuery(inBody string, rest proto.Message) (body []byte, query url.Values, err error) {
+	message := rest.ProtoReflect()
+	if inBody == "*" {
+		body, err = protojson.Marshal(rest)
+		return body, nil, err
+	}
+	if inBody != "" {
+		field := message.Descriptor().Fields().ByTextName(inBody)
+		if body, err = protojson.Marshal(message.Get(field).Message().Interface()); err != nil {
+			return nil, nil, err
+		}
+		message.Clear(field)
+	}
+	query = url.Values{}
+	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		if mask, ok := value.Interface().(protoreflect.Message); ok {
+			if mask, ok := mask.Interface().(*fieldmaskpb.FieldMask); ok { // Also one that ProtoJSON would not write.
+				query.Set(field.JSONName(), strings.Join(mask.GetPaths(), ","))
+				message.Clear(field)
+			}
+		}
+		return true
+	})
+	raw, err := protojson.Marshal(rest)
+	if err != nil {
+		return nil, nil, err
+	}
+	var members map[string]any
+	if err := json.Unmarshal(raw, &members); err != nil {
+		return nil, nil, err
+	}
+	for name, value := range members { // ProtoJSON has strings for times, enums and long numbers.
+		query.Set(name, fmt.Sprint(value))
+	}
+	return body, query, nil
+}
+
 func route(rule *annotations.HttpRule) (verb, path string) {
 	switch {
 	case rule.GetGet() != "":
 		return http.MethodGet, rule.GetGet()
 	case rule.GetPost() != "":
 		return http.MethodPost, rule.GetPost()
+	case rule.GetPatch() != "":
+		return http.MethodPatch, rule.GetPatch()
 	case rule.GetDelete() != "":
 		return http.MethodDelete, rule.GetDelete()
 	default:

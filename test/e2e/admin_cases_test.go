@@ -1,0 +1,438 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// makeAdmin makes an administrator with Ada's password by the command, and gives the address back.
+func makeAdmin(t *testing.T, h *house, email string) string {
+	t.Helper()
+	input := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(input, []byte(adasPassword+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	command := &testkit.Process{
+		Path: binary, Args: []string{"admin", "create", "--email", email, "--argon2-memory", "7168", "--argon2-iterations", "1"},
+		Env: []string{"GATEHOUSE_DATABASE_URL=" + h.database}, Stdin: input, Log: filepath.Join(t.TempDir(), "admin"),
+	}
+	if err := command.Start(func() error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if code, err := command.Wait(time.Minute); err != nil || code != 0 {
+		t.Fatalf("admin create ended with %d, %v\n%s", code, err, command.Output())
+	}
+	return email
+}
+
+func wantErrorReason(t *testing.T, err error, reason string) {
+	t.Helper()
+	if got := apierr.ReasonName(apierr.ReasonOf(status.Convert(err))); got != reason {
+		t.Errorf("the error is %v, not %s", err, reason)
+	}
+}
+
+// administers is a call of AdminService; nobody but an admin may make it.
+func administers(name, method, caller string, request func(*residents) proto.Message) corpusCase {
+	return corpusCase{name: "admin: " + name, method: "AdminService/" + method, caller: caller, request: request}
+}
+
+func listsUsers(name, caller string, change func(*residents, *gatehousev1.ListUsersRequest)) corpusCase {
+	return corpusCase{
+		name: "users: " + name, method: "UserService/ListUsers", caller: caller,
+		request: func(r *residents) proto.Message {
+			request := &gatehousev1.ListUsersRequest{PageSize: 100}
+			change(r, request)
+			return request
+		},
+	}
+}
+
+// secondPage gives the token of the second page of all users.
+func secondPage(r *residents) string {
+	page, err := gatehousev1.NewUserServiceClient(r.house.conn).ListUsers(withTokens(callContext(r.t), callsAs(r.root)),
+		&gatehousev1.ListUsersRequest{PageSize: 1})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return page.GetNextPageToken()
+}
+
+// addresses wants exactly these of a list, in this order.
+func addresses(want func(*residents) []string) func(*testing.T, *residents, proto.Message) {
+	return func(t *testing.T, r *residents, message proto.Message) {
+		var found []string
+		for _, user := range message.(*gatehousev1.ListUsersResponse).GetUsers() {
+			found = append(found, user.GetEmail())
+		}
+		if !slices.Equal(found, want(r)) {
+			t.Errorf("found %v, not %v", found, want(r))
+		}
+	}
+}
+
+func all(*residents, *gatehousev1.ListUsersRequest) {}
+
+var listUsersCases = []corpusCase{
+	ok(checked(listsUsers("all", "root", all), func(t *testing.T, r *residents, message proto.Message) {
+		page := message.(*gatehousev1.ListUsersResponse)
+		sorted := slices.IsSortedFunc(page.GetUsers(), func(a, b *gatehousev1.User) int {
+			return strings.Compare(strings.ToLower(a.GetEmail()), strings.ToLower(b.GetEmail()))
+		})
+		if len(page.GetUsers()) < 4 || !sorted {
+			t.Errorf("the page is %v", page)
+		}
+	})),
+	ok(checked(listsUsers("by a prefix in capitals", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.EmailPrefix = "ADA." + strings.ToUpper(r.tag) + "@"
+	}), addresses(func(r *residents) []string { return []string{r.ada.GetEmail()} }))),
+	ok(checked(listsUsers("by an accent", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.EmailPrefix = "jose\u0301." + r.tag
+	}), addresses(func(r *residents) []string { return []string{r.bob.GetEmail()} }))),
+	ok(checked(listsUsers("by a wildcard, which is none", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+		request.EmailPrefix = "%"
+	}), addresses(func(*residents) []string { return nil }))),
+	ok(checked(listsUsers("the admins", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.Role, request.EmailPrefix = "admin", "root."
+	}), addresses(func(r *residents) []string { return []string{"root." + r.tag + "@example.com"} }))),
+	ok(checked(listsUsers("the disabled of a prefix", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.State, request.EmailPrefix = gatehousev1.UserState_USER_STATE_DISABLED, "ada."
+	}), addresses(func(*residents) []string { return nil }))),
+	ok(listsUsers("the second page", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.PageSize, request.PageToken = 1, secondPage(r)
+	})),
+	noPageToken(listsUsers("a page token of other filters", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.PageToken, request.Role = secondPage(r), "admin"
+	})),
+	noPageToken(listsUsers("a page token of another list", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.PageToken = r.page
+	})),
+	noPageToken(listsUsers("a tampered page token", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.PageToken = flipAt(secondPage(r), 20)
+	})),
+	invalid(listsUsers("a role that does not exist", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+		request.Role = "superuser"
+	}), "role STRING_IN"),
+	invalid(listsUsers("too large a page", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+		request.PageSize = 101
+	}), "page_size INT32_GTE_LTE"),
+	invalid(listsUsers("an oversized prefix", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+		request.EmailPrefix = strings.Repeat("a", 255)
+	}), "email_prefix STRING_MAX_BYTES"),
+	roleRequired(listsUsers("by a user", "ada", all)),
+	unauthenticated(listsUsers("without a token", "nobody", all), "ACCESS_TOKEN_MISSING"),
+	ok(checked(reads("anybody, by an admin", "root", func(r *residents) string { return r.bob.GetId() }),
+		func(t *testing.T, r *residents, message proto.Message) {
+			if user := message.(*gatehousev1.ReadUserResponse).GetUser(); user.GetEmail() != r.bob.GetEmail() {
+				t.Errorf("user is %v", user)
+			}
+		})),
+	ok(checked(reads("an admin", "root", fixed("me")), func(t *testing.T, _ *residents, message proto.Message) {
+		if user := message.(*gatehousev1.ReadUserResponse).GetUser(); !slices.Equal(user.GetRoles(), []string{"admin", "user"}) {
+			t.Errorf("user is %v", user)
+		}
+	})),
+	notFound(reads("nobody, by an admin", "root", nobodys)),
+}
+
+// disabledUser makes an account and disables it.
+func disabledUser(r *residents) string {
+	id := doomed(r)
+	if _, err := gatehousev1.NewAdminServiceClient(r.house.conn).DisableUser(withTokens(callContext(r.t), callsAs(r.root)),
+		&gatehousev1.DisableUserRequest{Id: id}); err != nil {
+		r.t.Fatal(err)
+	}
+	return id
+}
+
+func disables(name, caller string, id func(*residents) string) corpusCase {
+	return administers("disable "+name, "DisableUser", caller, func(r *residents) proto.Message {
+		return &gatehousev1.DisableUserRequest{Id: id(r)}
+	})
+}
+
+func enables(name, caller string, id func(*residents) string) corpusCase {
+	return administers("enable "+name, "EnableUser", caller, func(r *residents) proto.Message {
+		return &gatehousev1.EnableUserRequest{Id: id(r)}
+	})
+}
+
+var disableCases = []corpusCase{
+	ok(checked(disables("anybody", "root", doomed), func(t *testing.T, r *residents, message proto.Message) {
+		user := message.(*gatehousev1.DisableUserResponse).GetUser()
+		if user.GetState() != gatehousev1.UserState_USER_STATE_DISABLED || user.GetVersion() != 2 {
+			t.Errorf("user is %v", user)
+		}
+	})),
+	ok(checked(disables("somebody again", "root", disabledUser), func(t *testing.T, r *residents, message proto.Message) {
+		if user := message.(*gatehousev1.DisableUserResponse).GetUser(); user.GetVersion() != 2 {
+			t.Errorf("user is %v", user)
+		}
+	})),
+	notFound(disables("nobody", "root", nobodys)),
+	invalid(disables("an id that is no UUID", "root", fixed("42")), "id USER_ID"),
+	roleRequired(disables("somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() })),
+	unauthenticated(disables("without a token", "nobody", fixed("me")), "ACCESS_TOKEN_MISSING"),
+	func() corpusCase {
+		c := logsIn("a disabled account", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+			disabledUser(r)
+			request.Email = r.victim.GetEmail()
+		})
+		c.code, c.http, c.reason = codes.PermissionDenied, 403, "USER_DISABLED"
+		return c
+	}(),
+	unauthenticated(logsIn("a disabled account with a wrong password", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+		disabledUser(r)
+		request.Email, request.Password = r.victim.GetEmail(), "another password that stands nowhere"
+	}), "INVALID_CREDENTIALS"),
+	ok(checked(enables("a disabled account", "root", disabledUser), func(t *testing.T, r *residents, message proto.Message) {
+		if user := message.(*gatehousev1.EnableUserResponse).GetUser(); user.GetState() != gatehousev1.UserState_USER_STATE_ACTIVE {
+			t.Errorf("user is %v", user)
+		}
+		openSession(t, r.house, r.victim.GetEmail())
+	})),
+	ok(enables("an account that is active", "root", doomed)),
+	notFound(enables("nobody", "root", nobodys)),
+	roleRequired(enables("somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() })),
+}
+
+func setsRoles(name, caller string, id func(*residents) string, roles ...string) corpusCase {
+	return administers("set roles, "+name, "SetRoles", caller, func(r *residents) proto.Message {
+		return &gatehousev1.SetRolesRequest{Id: id(r), Roles: roles}
+	})
+}
+
+var roleCases = []corpusCase{
+	ok(checked(setsRoles("admin", "root", doomed, "user", "admin"), func(t *testing.T, r *residents, message proto.Message) {
+		if user := message.(*gatehousev1.SetRolesResponse).GetUser(); !slices.Equal(user.GetRoles(), []string{"admin", "user"}) {
+			t.Errorf("user is %v", user)
+		}
+	})),
+	ok(setsRoles("what they are", "root", doomed, "user")),
+	invalid(setsRoles("one that does not exist", "root", doomed, "user", "superuser"), "roles[1] STRING_IN"),
+	invalid(setsRoles("none", "root", doomed), "roles ROLES_USER"),
+	invalid(setsRoles("without user", "root", doomed, "admin"), "roles ROLES_USER"),
+	invalid(setsRoles("one twice", "root", doomed, "user", "user"), "roles REPEATED_UNIQUE"),
+	notFound(setsRoles("of nobody", "root", nobodys, "user")),
+	roleRequired(setsRoles("of oneself by a user", "ada", fixed("me"), "user", "admin")),
+	unauthenticated(setsRoles("without a token", "nobody", fixed("me"), "user"), "ACCESS_TOKEN_MISSING"),
+}
+
+func resetsPassword(name, caller string, id func(*residents) string, password string) corpusCase {
+	return administers("reset password, "+name, "ResetUserPassword", caller, func(r *residents) proto.Message {
+		return &gatehousev1.ResetUserPasswordRequest{Id: id(r), NewPassword: password}
+	})
+}
+
+func endsSessions(name, caller string, id func(*residents) string) corpusCase {
+	return administers("delete sessions, "+name, "DeleteUserSessions", caller, func(r *residents) proto.Message {
+		return &gatehousev1.DeleteUserSessionsRequest{UserId: id(r)}
+	})
+}
+
+func rotates(name, caller string) corpusCase {
+	return administers("rotate key, "+name, "RotateKey", caller, func(*residents) proto.Message {
+		return &gatehousev1.RotateKeyRequest{}
+	})
+}
+
+// loggedIn makes an account with a session.
+func loggedIn(r *residents) string {
+	id := doomed(r)
+	r.victims = openSession(r.t, r.house, r.victim.GetEmail())
+	return id
+}
+
+func victimIsLoggedOut(t *testing.T, r *residents, _ proto.Message) {
+	_, err := gatehousev1.NewUserServiceClient(r.house.conn).ReadUser(withTokens(callContext(t), callsAs(r.victims)),
+		&gatehousev1.ReadUserRequest{Id: "me"})
+	wantErrorReason(t, err, "SESSION_ENDED")
+}
+
+var adminCases = []corpusCase{
+	ok(checked(resetsPassword("of anybody", "root", loggedIn, newPassword), victimIsLoggedOut)),
+	invalid(resetsPassword("too short", "root", doomed, "1234567"), "new_password STRING_MIN_BYTES"),
+	invalid(resetsPassword("too short in its normal form", "root", doomed, "ａｂｃ"), "new_password STRING_MIN_BYTES"),
+	notFound(resetsPassword("of nobody", "root", nobodys, newPassword)),
+	roleRequired(resetsPassword("of somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() }, newPassword)),
+	ok(checked(endsSessions("of anybody", "root", loggedIn), victimIsLoggedOut)),
+	notFound(endsSessions("of nobody", "root", nobodys)),
+	invalid(endsSessions("of an id that is no UUID", "root", fixed("42")), "user_id USER_ID"),
+	roleRequired(endsSessions("of somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() })),
+	roleRequired(rotates("by a user", "ada")),
+	unauthenticated(rotates("without a token", "nobody"), "ACCESS_TOKEN_MISSING"),
+}
+
+// rotateCases come last: other cases count the keys.
+var rotateCases = []corpusCase{
+	ok(checked(rotates("by an admin", "root"), func(t *testing.T, _ *residents, message proto.Message) {
+		if key := message.(*gatehousev1.RotateKeyResponse); key.GetKeyId() == "" || !key.GetActivateTime().AsTime().After(time.Now()) {
+			t.Errorf("the key is %v", key)
+		}
+	})),
+}
+
+func listsEvents(name, caller string, change func(*residents, *gatehousev1.ListAuditEventsRequest)) corpusCase {
+	return administers("audit events, "+name, "ListAuditEvents", caller, func(r *residents) proto.Message {
+		request := &gatehousev1.ListAuditEventsRequest{PageSize: 100}
+		change(r, request)
+		return request
+	})
+}
+
+func everyEvent(*residents, *gatehousev1.ListAuditEventsRequest) {}
+
+// events wants at least one event, and of each that it is as asked for.
+func events(fits func(*residents, *gatehousev1.AuditEvent) bool) func(*testing.T, *residents, proto.Message) {
+	return func(t *testing.T, r *residents, message proto.Message) {
+		page := message.(*gatehousev1.ListAuditEventsResponse)
+		if len(page.GetAuditEvents()) == 0 {
+			t.Error("there is no event")
+		}
+		for i, event := range page.GetAuditEvents() {
+			if !fits(r, event) {
+				t.Errorf("there is the event %v", event)
+			}
+			if i > 0 && event.GetEventTime().AsTime().After(page.GetAuditEvents()[i-1].GetEventTime().AsTime()) {
+				t.Errorf("event %d is newer than the one before", i)
+			}
+		}
+	}
+}
+
+func eventPage(r *residents) string {
+	page, err := gatehousev1.NewAdminServiceClient(r.house.conn).ListAuditEvents(
+		withTokens(callContext(r.t), callsAs(r.root)), &gatehousev1.ListAuditEventsRequest{PageSize: 1})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return page.GetNextPageToken()
+}
+
+var auditCases = []corpusCase{
+	ok(checked(listsEvents("of a user", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.UserId = strings.ToUpper(r.ada.GetId())
+	}), events(func(r *residents, event *gatehousev1.AuditEvent) bool { return event.GetUserId() == r.ada.GetId() }))),
+	ok(checked(listsEvents("by an operator", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.Actor = "operator"
+	}), events(func(r *residents, event *gatehousev1.AuditEvent) bool { return event.GetActor() == "operator" }))),
+	ok(checked(listsEvents("log-ins that failed and did not", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.Kind = gatehousev1.AuditEventKind_AUDIT_EVENT_KIND_LOGIN
+	}), events(func(_ *residents, event *gatehousev1.AuditEvent) bool {
+		failed := event.GetOutcome() == gatehousev1.AuditOutcome_AUDIT_OUTCOME_FAILURE
+		return event.GetKind() == gatehousev1.AuditEventKind_AUDIT_EVENT_KIND_LOGIN && failed == (event.GetReason() != "") &&
+			event.GetRequestId() != "" && event.GetClientAddress() == "127.0.0.1"
+	}))),
+	ok(checked(listsEvents("of the last hour", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.StartTime = timestamppb.New(time.Now().Add(-time.Hour))
+		request.EndTime = timestamppb.New(time.Now().Add(time.Hour))
+	}), events(func(*residents, *gatehousev1.AuditEvent) bool { return true }))),
+	ok(checked(listsEvents("of tomorrow", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.StartTime = timestamppb.New(time.Now().Add(24 * time.Hour))
+	}), func(t *testing.T, _ *residents, message proto.Message) {
+		if page := message.(*gatehousev1.ListAuditEventsResponse); len(page.GetAuditEvents()) > 0 {
+			t.Errorf("there are %v", page)
+		}
+	})),
+	ok(listsEvents("the second page", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.PageSize, request.PageToken = 1, eventPage(r)
+	})),
+	noPageToken(listsEvents("a page token of other filters", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.PageToken, request.Actor = eventPage(r), "system"
+	})),
+	noPageToken(listsEvents("a page token of the users", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.PageToken = secondPage(r)
+	})),
+	invalid(listsEvents("an actor that cannot be", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.Actor = "root"
+	}), "actor ACTOR"),
+	invalid(listsEvents("a user id that is no UUID", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.UserId = "me"
+	}), "user_id UUID"),
+	roleRequired(listsEvents("by a user", "ada", everyEvent)),
+	unauthenticated(listsEvents("without a token", "nobody", everyEvent), "ACCESS_TOKEN_MISSING"),
+}
+
+// TestTheLastAdminStays has a house of its own: others make admins.
+func TestTheLastAdminStays(t *testing.T) {
+	t.Parallel()
+	for name, start := range houses {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t)
+			root := openSession(t, h, makeAdmin(t, h, "root@example.com"))
+			ctx := func() context.Context { return withTokens(callContext(t), callsAs(root)) }
+			users, admin := gatehousev1.NewUserServiceClient(h.conn), gatehousev1.NewAdminServiceClient(h.conn)
+			for transport, call := range transports {
+				for method, request := range map[string]proto.Message{
+					"AdminService/DisableUser": &gatehousev1.DisableUserRequest{Id: "me"},
+					"AdminService/SetRoles":    &gatehousev1.SetRolesRequest{Id: "me", Roles: []string{"user"}},
+					"UserService/DeleteUser":   &gatehousev1.DeleteUserRequest{Id: "me"},
+				} {
+					got, err := call(callContext(t), h, method, request, callsAs(root))
+					if err != nil {
+						t.Fatal(err)
+					}
+					if reason, _ := details(t, got); reason != "LAST_ADMIN" || codes.Code(got.status.GetCode()) != codes.FailedPrecondition {
+						t.Errorf("%s over %s gives %v", method, transport, got.status)
+					}
+				}
+			}
+			second := openSession(t, h, makeAdmin(t, h, "second@example.com"))
+			if _, err := users.DeleteUser(ctx(), &gatehousev1.DeleteUserRequest{Id: "me"}); err != nil {
+				t.Fatal(err)
+			}
+			_, err := users.ListUsers(ctx(), &gatehousev1.ListUsersRequest{})
+			wantErrorReason(t, err, "SESSION_ENDED")
+			_, err = admin.DisableUser(withTokens(callContext(t), callsAs(second)), &gatehousev1.DisableUserRequest{Id: uuid.NewString()})
+			wantErrorReason(t, err, "USER_NOT_FOUND")
+		})
+	}
+}
+
+// TestAFilterByWhatDoesNotExistIsRefused is no part of the corpus: in a query, a name or a number that the contract does
+// not have cannot be read, and over gRPC there are no names.
+func TestAFilterByWhatDoesNotExistIsRefused(t *testing.T) {
+	t.Parallel()
+	h := startUp(t, t.TempDir())
+	root := callsAs(openSession(t, h, makeAdmin(t, h, "root@example.com")))
+	for method, request := range map[string]proto.Message{
+		"UserService/ListUsers":        &gatehousev1.ListUsersRequest{State: 7},
+		"AdminService/ListAuditEvents": &gatehousev1.ListAuditEventsRequest{Kind: 99},
+	} {
+		got, err := overGRPC(callContext(t), h, method, request, root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reason, fields := details(t, got); reason != "INVALID_FIELDS" || len(fields) != 1 {
+			t.Errorf("%s over gRPC gives %v", method, got.status)
+		}
+	}
+	for query, field := range map[string]string{
+		"/v1/users?state=7": "state", "/v1/users?state=GONE": "state", "/v1/users?pageSize=many": "pageSize",
+		"/v1/auditEvents?kind=99": "kind", "/v1/auditEvents?kind=LOGIN": "kind", "/v1/auditEvents?startTime=now": "startTime",
+	} {
+		got, err := restRequest(callContext(t), h, "GET", query, map[string][]string{"Authorization": root}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reason, fields := details(t, got); got.http != 400 || reason != "MALFORMED_REQUEST" || !slices.Equal(fields, []string{field}) {
+			t.Errorf("%s gives %d %v", query, got.http, got.status)
+		}
+	}
+}
