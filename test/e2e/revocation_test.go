@@ -17,41 +17,46 @@ import (
 )
 
 // ending is a way in which a session ends. It is called through one of the replicas, and returns when the end is
-// acknowledged. Other is another session of the same user.
+// acknowledged.
 type ending struct {
 	name  string
 	spare bool // the other session stands afterwards
-	end   func(ctx context.Context, at grpc.ClientConnInterface, own, other *gatehousev1.CreateSessionResponse) error
+	end   func(ctx context.Context, at grpc.ClientConnInterface, of parties) error
+}
+
+// parties are the session that is to end, another one of the same user, and one of an admin.
+type parties struct {
+	own, other, root *gatehousev1.CreateSessionResponse
 }
 
 var endings = []ending{
-	{"log-out", true, func(ctx context.Context, at grpc.ClientConnInterface, own, _ *gatehousev1.CreateSessionResponse) error {
-		_, err := gatehousev1.NewSessionServiceClient(at).DeleteSession(withTokens(ctx, callsAs(own)),
+	{"log-out", true, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteSession(withTokens(ctx, callsAs(of.own)),
 			&gatehousev1.DeleteSessionRequest{Id: "current"})
 		return err
 	}},
-	{"log-out from another session", true, func(ctx context.Context, at grpc.ClientConnInterface, own, other *gatehousev1.CreateSessionResponse) error {
-		_, err := gatehousev1.NewSessionServiceClient(at).DeleteSession(withTokens(ctx, callsAs(other)),
-			&gatehousev1.DeleteSessionRequest{Id: own.GetSessionId()})
+	{"log-out from another session", true, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteSession(withTokens(ctx, callsAs(of.other)),
+			&gatehousev1.DeleteSessionRequest{Id: of.own.GetSessionId()})
 		return err
 	}},
-	{"log-out everywhere", false, func(ctx context.Context, at grpc.ClientConnInterface, own, _ *gatehousev1.CreateSessionResponse) error {
-		_, err := gatehousev1.NewSessionServiceClient(at).DeleteAllSessions(withTokens(ctx, callsAs(own)),
+	{"log-out everywhere", false, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteAllSessions(withTokens(ctx, callsAs(of.own)),
 			&gatehousev1.DeleteAllSessionsRequest{})
 		return err
 	}},
-	{"log-out everywhere else", true, func(ctx context.Context, at grpc.ClientConnInterface, _, other *gatehousev1.CreateSessionResponse) error {
-		_, err := gatehousev1.NewSessionServiceClient(at).DeleteAllSessions(withTokens(ctx, callsAs(other)),
+	{"log-out everywhere else", true, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).DeleteAllSessions(withTokens(ctx, callsAs(of.other)),
 			&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
 		return err
 	}},
-	{"change of the password", true, func(ctx context.Context, at grpc.ClientConnInterface, _, other *gatehousev1.CreateSessionResponse) error {
-		_, err := gatehousev1.NewSessionServiceClient(at).ChangePassword(withTokens(ctx, callsAs(other)),
+	{"change of the password", true, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewSessionServiceClient(at).ChangePassword(withTokens(ctx, callsAs(of.other)),
 			&gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: adasPassword, NewPassword: newPassword})
 		return err
 	}},
-	{"reuse of a refresh token", true, func(ctx context.Context, at grpc.ClientConnInterface, own, _ *gatehousev1.CreateSessionResponse) error {
-		sessions, token := gatehousev1.NewSessionServiceClient(at), own.GetRefreshToken()
+	{"reuse of a refresh token", true, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		sessions, token := gatehousev1.NewSessionServiceClient(at), of.own.GetRefreshToken()
 		for range 2 {
 			answer, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: token})
 			if err != nil {
@@ -59,11 +64,31 @@ var endings = []ending{
 			}
 			token = answer.GetRefreshToken()
 		}
-		_, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: own.GetRefreshToken()})
+		_, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: of.own.GetRefreshToken()})
 		if reason := apierr.ReasonOf(status.Convert(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED {
 			return fmt.Errorf("the reuse gives %w", err)
 		}
 		return nil
+	}},
+	{"deletion of the account", false, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewUserServiceClient(at).DeleteUser(withTokens(ctx, callsAs(of.other)),
+			&gatehousev1.DeleteUserRequest{Id: "me"})
+		return err
+	}},
+	{"disabling of the account", false, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewAdminServiceClient(at).DisableUser(withTokens(ctx, callsAs(of.root)),
+			&gatehousev1.DisableUserRequest{Id: of.own.GetSession().GetUserId()})
+		return err
+	}},
+	{"a new password from an admin", false, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewAdminServiceClient(at).ResetUserPassword(withTokens(ctx, callsAs(of.root)),
+			&gatehousev1.ResetUserPasswordRequest{Id: of.own.GetSession().GetUserId(), NewPassword: newPassword})
+		return err
+	}},
+	{"log-out everywhere by an admin", false, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
+		_, err := gatehousev1.NewAdminServiceClient(at).DeleteUserSessions(withTokens(ctx, callsAs(of.root)),
+			&gatehousev1.DeleteUserSessionsRequest{UserId: of.own.GetSession().GetUserId()})
+		return err
 	}},
 }
 
@@ -108,15 +133,16 @@ func TestNoCallSucceedsOnceTheEndOfItsSessionIsAcknowledged(t *testing.T) {
 
 func endSessions(t *testing.T, replicas []*house, faults []fault) {
 	t.Helper()
-	const rounds, tries = 3, 25
+	const rounds, tries = 2, 25
 	var early, late atomic.Int64
+	root := openSession(t, replicas[0], makeAdmin(t, replicas[0], "root@example.com"))
 	for round := range rounds {
 		for _, fault := range faults {
 			for i, ending := range endings {
 				t.Run(fmt.Sprintf("%s, Redis %s, round %d", ending.name, fault.name, round), func(t *testing.T) {
 					r := newRevocation(t, replicas)
 					fault.before(t, replicas[0].redis)
-					r.endAt(t, replicas[(i+round)%len(replicas)], ending)
+					r.endAt(t, replicas[(i+round)%len(replicas)], ending, root)
 					fault.after(t, replicas[0].redis)
 					r.tryOn(t, tries)
 					r.othersStand(t, ending)
@@ -193,9 +219,9 @@ func callAs(ctx context.Context, at *house, session *gatehousev1.CreateSessionRe
 	return err
 }
 
-func (r *revocation) endAt(t *testing.T, replica *house, ending ending) {
+func (r *revocation) endAt(t *testing.T, replica *house, ending ending, root *gatehousev1.CreateSessionResponse) {
 	t.Helper()
-	err := ending.end(callContext(t), replica.conn, r.own, r.other)
+	err := ending.end(callContext(t), replica.conn, parties{r.own, r.other, root})
 	r.acknowledged.Store(true)
 	if err != nil {
 		t.Errorf("the session could not be ended: %v", err)
