@@ -89,7 +89,7 @@ func addresses(want func(*residents) []string) func(*testing.T, *residents, prot
 func all(*residents, *gatehousev1.ListUsersRequest) {}
 
 var listUsersCases = []corpusCase{
-	ok(checked(listsUsers("all", "root", all), func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(listsUsers("all", "root", all), func(t *testing.T, _ *residents, message proto.Message) {
 		page := message.(*gatehousev1.ListUsersResponse)
 		sorted := slices.IsSortedFunc(page.GetUsers(), func(a, b *gatehousev1.User) int {
 			return strings.Compare(strings.ToLower(a.GetEmail()), strings.ToLower(b.GetEmail()))
@@ -107,10 +107,10 @@ var listUsersCases = []corpusCase{
 	ok(checked(listsUsers("by a wildcard, which is none", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "%"
 	}), addresses(func(*residents) []string { return nil }))),
-	ok(checked(listsUsers("the admins", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	ok(checked(listsUsers("the admins", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
 		request.Role, request.EmailPrefix = "admin", "root."
 	}), addresses(func(r *residents) []string { return []string{"root." + r.tag + "@example.com"} }))),
-	ok(checked(listsUsers("the disabled of a prefix", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	ok(checked(listsUsers("the disabled of a prefix", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
 		request.State, request.EmailPrefix = gatehousev1.UserState_USER_STATE_DISABLED, "ada."
 	}), addresses(func(*residents) []string { return nil }))),
 	ok(listsUsers("the second page", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
@@ -173,13 +173,13 @@ func enables(name, caller string, id func(*residents) string) corpusCase {
 }
 
 var disableCases = []corpusCase{
-	ok(checked(disables("anybody", "root", doomed), func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(disables("anybody", "root", doomed), func(t *testing.T, _ *residents, message proto.Message) {
 		user := message.(*gatehousev1.DisableUserResponse).GetUser()
 		if user.GetState() != gatehousev1.UserState_USER_STATE_DISABLED || user.GetVersion() != 2 {
 			t.Errorf("user is %v", user)
 		}
 	})),
-	ok(checked(disables("somebody again", "root", disabledUser), func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(disables("somebody again", "root", disabledUser), func(t *testing.T, _ *residents, message proto.Message) {
 		if user := message.(*gatehousev1.DisableUserResponse).GetUser(); user.GetVersion() != 2 {
 			t.Errorf("user is %v", user)
 		}
@@ -218,7 +218,7 @@ func setsRoles(name, caller string, id func(*residents) string, roles ...string)
 }
 
 var roleCases = []corpusCase{
-	ok(checked(setsRoles("admin", "root", doomed, "user", "admin"), func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(setsRoles("admin", "root", doomed, "user", "admin"), func(t *testing.T, _ *residents, message proto.Message) {
 		if user := message.(*gatehousev1.SetRolesResponse).GetUser(); !slices.Equal(user.GetRoles(), []string{"admin", "user"}) {
 			t.Errorf("user is %v", user)
 		}
@@ -330,7 +330,7 @@ var auditCases = []corpusCase{
 	}), events(func(r *residents, event *gatehousev1.AuditEvent) bool { return event.GetUserId() == r.ada.GetId() }))),
 	ok(checked(listsEvents("by an operator", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
 		request.Actor = "operator"
-	}), events(func(r *residents, event *gatehousev1.AuditEvent) bool { return event.GetActor() == "operator" }))),
+	}), events(func(_ *residents, event *gatehousev1.AuditEvent) bool { return event.GetActor() == "operator" }))),
 	ok(checked(listsEvents("log-ins that failed and did not", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
 		request.Kind = gatehousev1.AuditEventKind_AUDIT_EVENT_KIND_LOGIN
 	}), events(func(_ *residents, event *gatehousev1.AuditEvent) bool {
