@@ -62,7 +62,7 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 	if err == nil {
 		return nil
 	}
-	for _, own := range []error{ErrGenerationPast, ErrSessionEnded, ErrLastAdmin} {
+	for _, own := range []error{ErrGenerationPast, ErrSessionEnded, ErrLastAdmin, ErrEmailTaken, ErrRequestTaken} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", doing, own)
 		}

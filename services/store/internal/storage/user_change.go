@@ -17,6 +17,10 @@ type UserChange struct {
 	Delete       bool   // deletes the user, whatever else is said
 }
 
+// maxUserChanges bounds how often a change of a user is decided anew because another was faster. Unlike those of a
+// session, all who race change something, so that they wait in between: some three seconds in all, enough for fifty.
+const maxUserChanges = 32
+
 // errOutrun is a change that was decided on a version which is not the present one any more.
 var errOutrun = errors.New("another change was faster")
 
@@ -30,7 +34,8 @@ var errOutrun = errors.New("another change was faster")
 func (s *Storage) ChangeUser(
 	ctx context.Context, id string, now time.Time, change func(User) (UserChange, error),
 ) (User, error) {
-	for range maxChanges {
+	wait := newBackOff()
+	for range maxUserChanges {
 		before, err := s.ReadUser(ctx, id)
 		if err != nil {
 			return User{}, err
@@ -45,12 +50,11 @@ func (s *Storage) ChangeUser(
 		err = s.write(ctx, func(db *gorm.DB) error {
 			return db.Transaction(func(tx *gorm.DB) error { return writeUser(ctx, tx, before, changed) })
 		})
-		if errors.Is(err, errOutrun) {
-			continue
+		if !errors.Is(err, errOutrun) || !wait.pause(ctx) {
+			return after, s.explain(ctx, "change user "+id, err, nil)
 		}
-		return after, s.explain(ctx, "change user "+id, err, nil)
 	}
-	return User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxChanges)
+	return User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxUserChanges)
 }
 
 func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange) error {
