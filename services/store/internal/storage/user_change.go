@@ -41,10 +41,11 @@ func (s *Storage) ChangeUser(
 			return User{}, err
 		}
 		changed, err := change(before)
+		after := before.edited(changed.User)
+		changed.User = after
 		if err != nil || changed == (UserChange{User: before}) {
 			return before, err
 		}
-		after := changed.User
 		after.Version, after.UpdateTime = before.Version+1, kept(now)
 		changed.User = after
 		err = s.write(ctx, func(db *gorm.DB) error {
@@ -55,6 +56,13 @@ func (s *Storage) ChangeUser(
 		}
 	}
 	return User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxUserChanges)
+}
+
+// edited is the user with what a change can be about.
+func (u User) edited(change User) User {
+	change.ID, change.Email, change.CreateTime, change.UpdateTime = u.ID, u.Email, u.CreateTime, u.UpdateTime
+	change.Version = u.Version
+	return change
 }
 
 func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange) error {
@@ -147,9 +155,11 @@ func eventsOf(before User, changed UserChange) []Event {
 		events = append(events, Event{Kind: UserDisabled})
 	case before.State != after.State:
 		events = append(events, Event{Kind: UserEnabled})
-	case changed.PasswordHash != "":
-		events = append(events, Event{Kind: PasswordReset})
-	case before.SessionGeneration != after.SessionGeneration:
+	}
+	if changed.PasswordHash != "" {
+		return append(events, Event{Kind: PasswordReset})
+	}
+	if before.State == after.State && before.SessionGeneration != after.SessionGeneration {
 		events = append(events, Event{Kind: LogoutEverywhere})
 	}
 	return events
