@@ -66,7 +66,9 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 	if err == nil {
 		return nil
 	}
-	for _, own := range []error{ErrGenerationPast, ErrSessionEnded, ErrLastAdmin, ErrImportOutrun} {
+	for _, own := range []error{
+		ErrGenerationPast, ErrSessionEnded, ErrLastAdmin, ErrEmailTaken, ErrRequestTaken, ErrImportOutrun,
+	} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", doing, own)
 		}

@@ -121,6 +121,7 @@ func classifyNumber(number uint16) class {
 	case 1452: // no such parent row
 		return missingReference
 	case
+		1020, // MariaDB with innodb_snapshot_isolation, its default since 11.6: the row was changed since it was read
 		1205, // lock wait timeout
 		1213: // deadlock, and in Galera a conflict that is found at commit
 		return conflict

@@ -110,6 +110,36 @@ func TestADeadlockIsTriedAgain(t *testing.T) {
 	}
 }
 
+// A server of today's defaults does not let a transaction write what was changed since it has read something.
+func TestAChangeSinceTheFirstReadIsTriedAgain(t *testing.T) {
+	config := newMariaDB(t)
+	other := openNew(t, config)
+	exec(t, other, "SET GLOBAL innodb_snapshot_isolation = ON")
+	t.Cleanup(func() {
+		if _, err := other.pool.Exec("SET GLOBAL innodb_snapshot_isolation = OFF"); err != nil {
+			t.Error(err)
+		}
+	})
+	s := open(t, config)
+	user := addUser(t, s, "ada@example.com")
+	attempts := 0
+	err := s.write(t.Context(), func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			var read []string
+			if err := tx.Raw("SELECT id FROM users").Scan(&read).Error; err != nil {
+				return err
+			}
+			if attempts++; attempts == 1 {
+				exec(t, other, "UPDATE users SET full_name = 'Grace' WHERE id = ?", user.ID)
+			}
+			return tx.Exec("UPDATE users SET version = 2 WHERE id = ?", user.ID).Error
+		})
+	})
+	if err != nil || attempts != 2 {
+		t.Errorf("%d attempts gave %v", attempts, err)
+	}
+}
+
 // status reads a counter of the server.
 func status(t *testing.T, s *Storage, name string) int {
 	t.Helper()
@@ -159,6 +189,7 @@ func TestClassify(t *testing.T) {
 		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry '1' for key 'PRIMARY'"}, duplicateKey},
 		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry '1' for key 'users.PRIMARY'"}, duplicateKey},
 		{&mysql.MySQLError{Number: 1062, Message: "Duplicate entry 'primary' for key 'users.email'"}, duplicateValue},
+		{&mysql.MySQLError{Number: 1020}, conflict},
 		{&mysql.MySQLError{Number: 1205}, conflict},
 		{&mysql.MySQLError{Number: 1047}, unavailable},
 		{driver.ErrBadConn, unavailable},

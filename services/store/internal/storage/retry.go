@@ -23,23 +23,28 @@ const (
 //
 // A change must be one statement or one transaction, and must not touch anything outside of the database.
 func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) error {
-	backOff := firstBackOff
+	wait := newBackOff()
 	for attempt := 1; ; attempt++ {
 		err := change(s.db.WithContext(ctx))
 		if err == nil || attempt == maxAttempts || s.dialect.classify(err) != conflict {
 			return err
 		}
-		if !pause(ctx, rand.N(backOff)) { //nolint:gosec // spreads load; nothing to guess
+		if !wait.pause(ctx) {
 			return err
 		}
-		backOff = min(2*backOff, maxBackOff)
 	}
 }
 
-// pause waits, and tells whether the context still stands.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
+// backOff is how long to wait at most before another attempt.
+type backOff time.Duration
+
+func newBackOff() *backOff { return new(backOff(firstBackOff)) }
+
+// pause waits, the longer the more often, and tells whether the context still stands.
+func (b *backOff) pause(ctx context.Context) bool {
+	timer := time.NewTimer(time.Duration(rand.N(*b))) //nolint:gosec // spreads load; nothing to guess
 	defer timer.Stop()
+	*b = min(2**b, backOff(maxBackOff))
 	select {
 	case <-timer.C:
 		return true

@@ -31,9 +31,7 @@ func (signUpRow) TableName() string { return "sign_up_requests" }
 func (s *Storage) CreateUserOnce(ctx context.Context, user User, signUp SignUp, oldest time.Time) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			err := tx.Exec("DELETE FROM sign_up_requests WHERE request_id = ? AND create_time < ?",
-				signUp.RequestID, kept(oldest)).Error
-			if err != nil {
+			if err := checkSignUp(tx, user, signUp, oldest); err != nil {
 				return err
 			}
 			// Before the user: whoever sends the same twice at once must hear of itself, not of an address that is taken.
@@ -49,6 +47,34 @@ func (s *Storage) CreateUserOnce(ctx context.Context, user User, signUp SignUp, 
 	})
 	return s.explain(ctx, "create user "+user.ID, err,
 		outcomes{duplicateValue: ErrEmailTaken, duplicateKey: ErrRequestTaken})
+}
+
+// checkSignUp refuses what is taken already, and forgets a sign-up of the same request id that is too old.
+//
+// It decides nothing: those who race are told apart by what is unique. But it locks nothing either. In MySQL a DELETE
+// that finds no row locks the gap where it would be, and those who lock a gap wait for each other as soon as they
+// insert into it; so do those who wait for a sign-up that is undone, because of its address.
+func checkSignUp(tx *gorm.DB, user User, signUp SignUp, oldest time.Time) error {
+	var known []signUpRow
+	if err := tx.Where("request_id = ?", signUp.RequestID).Find(&known).Error; err != nil {
+		return err
+	}
+	if len(known) > 0 {
+		if !known[0].CreateTime.Before(kept(oldest)) {
+			return ErrRequestTaken
+		}
+		err := tx.Exec("DELETE FROM sign_up_requests WHERE request_id = ? AND create_time < ?",
+			signUp.RequestID, kept(oldest)).Error
+		if err != nil {
+			return err
+		}
+	}
+	var owners []string
+	err := tx.Raw("SELECT id FROM users WHERE canonical_email = ?", CanonicalEmail(user.Email)).Scan(&owners).Error
+	if err == nil && len(owners) > 0 {
+		return ErrEmailTaken
+	}
+	return err
 }
 
 // ReadSignUp finds the sign-up of a request id that is not older than oldest. It fails with ErrNotFound if there is

@@ -17,6 +17,10 @@ type UserChange struct {
 	Delete       bool   // deletes the user, whatever else is said
 }
 
+// maxUserChanges bounds how often a change of a user is decided anew because another was faster. Unlike those of a
+// session, all who race change something, so that they wait in between: some three seconds in all, enough for fifty.
+const maxUserChanges = 32
+
 // errOutrun is a change that was decided on a version which is not the present one any more.
 var errOutrun = errors.New("another change was faster")
 
@@ -30,27 +34,35 @@ var errOutrun = errors.New("another change was faster")
 func (s *Storage) ChangeUser(
 	ctx context.Context, id string, now time.Time, change func(User) (UserChange, error),
 ) (User, error) {
-	for range maxChanges {
+	wait := newBackOff()
+	for range maxUserChanges {
 		before, err := s.ReadUser(ctx, id)
 		if err != nil {
 			return User{}, err
 		}
 		changed, err := change(before)
+		after := before.edited(changed.User)
+		changed.User = after
 		if err != nil || changed == (UserChange{User: before}) {
 			return before, err
 		}
-		after := changed.User
 		after.Version, after.UpdateTime = before.Version+1, kept(now)
 		changed.User = after
 		err = s.write(ctx, func(db *gorm.DB) error {
 			return db.Transaction(func(tx *gorm.DB) error { return writeUser(ctx, tx, before, changed) })
 		})
-		if errors.Is(err, errOutrun) {
-			continue
+		if !errors.Is(err, errOutrun) || !wait.pause(ctx) {
+			return after, s.explain(ctx, "change user "+id, err, nil)
 		}
-		return after, s.explain(ctx, "change user "+id, err, nil)
 	}
-	return User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxChanges)
+	return User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxUserChanges)
+}
+
+// edited is the user with what a change can be about.
+func (u User) edited(change User) User {
+	change.ID, change.Email, change.CreateTime, change.UpdateTime = u.ID, u.Email, u.CreateTime, u.UpdateTime
+	change.Version = u.Version
+	return change
 }
 
 func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange) error {
@@ -151,9 +163,11 @@ func eventsOf(before User, changed UserChange) []Event {
 		events = append(events, Event{Kind: UserDisabled})
 	case before.State != after.State:
 		events = append(events, Event{Kind: UserEnabled})
-	case changed.PasswordHash != "":
-		events = append(events, Event{Kind: PasswordReset})
-	case before.SessionGeneration != after.SessionGeneration:
+	}
+	if changed.PasswordHash != "" {
+		return append(events, Event{Kind: PasswordReset})
+	}
+	if before.State == after.State && before.SessionGeneration != after.SessionGeneration {
 		events = append(events, Event{Kind: LogoutEverywhere})
 	}
 	return events

@@ -1,0 +1,14 @@
+package storage
+
+import (
+	"bytes"
+	"time"
+)
+
+// newSignUp is a sign-up of the user, with a request id that the number tells from others.
+func newSignUp(user User, number byte) SignUp {
+	return SignUp{
+		RequestID: bytes.Repeat([]byte{number}, 32), Fingerprint: bytes.Repeat([]byte{0xff, 0}, 16), UserID: user.ID,
+		PasswordHash: hash, CreateTime: user.CreateTime.Truncate(time.Microsecond),
+	}
+}
