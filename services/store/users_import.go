@@ -113,13 +113,19 @@ func (i *userImport) begin(ctx context.Context, report string) error {
 	return err
 }
 
-// run imports what is left of the file.
-func (i *userImport) run(ctx context.Context, path string) (err error) {
+// resume opens the file and the report where the import is.
+func (i *userImport) resume(report string) (err error) {
 	if _, err := i.file.Seek(i.at.Bytes, io.SeekStart); err != nil {
 		return fmt.Errorf("read %s: %w", i.file.Name(), err)
 	}
 	i.lines = newLineReader(i.file, i.at.Bytes, i.at.Lines)
-	if i.report, err = openReport(path, i.at.ReportBytes); err != nil {
+	i.report, err = openReport(report, i.at.ReportBytes)
+	return err
+}
+
+// run imports what is left of the file.
+func (i *userImport) run(ctx context.Context, report string) (err error) {
+	if err := i.resume(report); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, i.report.file.Close()) }()
