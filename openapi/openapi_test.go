@@ -159,6 +159,7 @@ func TestSecurityFollowsThePolicy(t *testing.T) {
 		want := map[gatehousev1.Policy][]string{
 			gatehousev1.Policy_POLICY_PUBLIC:        nil,
 			gatehousev1.Policy_POLICY_AUTHENTICATED: {"bearer"},
+			gatehousev1.Policy_POLICY_ADMIN:         {"bearer"},
 		}
 		schemesOfPolicy, ok := want[policy]
 		if !ok || !slices.Equal(schemes, schemesOfPolicy) {
@@ -177,19 +178,29 @@ func TestRequestExamplesCanBeSent(t *testing.T) {
 		if body := endpoint.op.RequestBody; body != nil {
 			media := jsonBody(t, id, body.Content)
 			accepts(t, id, media.Schema, exampleOf(t, id, media.Example))
-			if err := media.Example.Decode(&members); err != nil {
+			sent := members
+			rule, _ := proto.GetExtension(endpoint.method.Options(), annotations.E_Http).(*annotations.HttpRule)
+			if field := rule.GetBody(); field != "*" {
+				sent = map[string]any{}
+				members[field] = sent
+			}
+			if err := media.Example.Decode(&sent); err != nil {
 				t.Errorf("%s: read the example of the body: %v", id, err)
 			}
 		}
 		for _, parameter := range endpoint.op.Parameters {
-			if parameter.Name == "pageToken" {
-				continue // It is given by the page before. The first page has none.
+			if parameter.Name == "pageToken" || parameter.In == "header" {
+				continue // The first page has no token. Headers stand for fields that are there as well.
 			}
 			var value any
 			if err := json.Unmarshal(exampleOf(t, id+" "+parameter.Name, parameter.Example), &value); err != nil {
 				t.Errorf("%s: read the example of %s: %v", id, parameter.Name, err)
 			}
-			members[parameter.Name] = value
+			into, name := members, parameter.Name
+			if outer, inner, nested := strings.Cut(name, "."); nested {
+				into, name = members[outer].(map[string]any), inner
+			}
+			into[name] = value
 		}
 		raw, err := json.Marshal(members)
 		if err != nil {

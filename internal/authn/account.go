@@ -28,14 +28,30 @@ func (a Account) Belongs(caller Caller) bool {
 
 // Standing tells whether the session stands: nil, SESSION_ENDED or SESSION_EXPIRED. A session that has been ended by
 // itself alone has no place in an Account and is not seen here.
+//
+// To disable an account ends all its sessions, so that their generation is past; that none of them stands while it is
+// disabled is said twice. A user without a state was kept in a cache by a version that knew no states, when all users
+// were active, and stands: or every caller would be a miss at the first start of a new version.
 func (a Account) Standing(now time.Time) error {
 	switch {
 	case a.Session.GetGeneration() < a.User.GetSessionGeneration():
 		return apierr.SessionEnded(a.Session.GetId(), a.User.GetId())
+	case disabled(a.User):
+		// Not named: by the state alone it is not the session that has ended for good.
+		return apierr.SessionEnded("", "")
 	case !now.Before(a.Session.GetExpireTime().AsTime()):
 		return apierr.SessionExpired()
 	default:
 		return nil
+	}
+}
+
+func disabled(user *gatehousev1.User) bool {
+	switch user.GetState() {
+	case gatehousev1.UserState_USER_STATE_ACTIVE, gatehousev1.UserState_USER_STATE_UNSPECIFIED:
+		return false
+	default: // One that this version does not know gives nobody a right.
+		return true
 	}
 }
 

@@ -24,7 +24,17 @@ func accountUntil(expires time.Time, generation, users int64) authn.Account {
 }
 
 func TestWhetherASessionStands(t *testing.T) {
+	const (
+		active      = gatehousev1.UserState_USER_STATE_ACTIVE
+		disabled    = gatehousev1.UserState_USER_STATE_DISABLED
+		unspecified = gatehousev1.UserState_USER_STATE_UNSPECIFIED
+	)
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	inState := func(state gatehousev1.UserState) authn.Account {
+		account := accountUntil(now.Add(1), 2, 2)
+		account.User.State = state
+		return account
+	}
 	for name, test := range map[string]struct {
 		account authn.Account
 		want    gatehousev1.ErrorReason
@@ -35,6 +45,10 @@ func TestWhetherASessionStands(t *testing.T) {
 		"it expires now":           {accountUntil(now, 2, 2), gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED},
 		"it has expired":           {accountUntil(now.Add(-1), 2, 2), gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED},
 		"ended, and expired since": {accountUntil(now.Add(-1), 1, 2), gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED},
+		"the user is active":       {inState(active), gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED},
+		"no state was kept":        {inState(unspecified), gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED},
+		"the user is disabled":     {inState(disabled), gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED},
+		"the state is a later one": {inState(99), gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED},
 		"nothing is known of it":   {authn.Account{}, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED},
 		"nothing of when it expires": {
 			authn.Account{Session: &gatehousev1.Session{Id: session}}, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED,
@@ -43,6 +57,21 @@ func TestWhetherASessionStands(t *testing.T) {
 		if got := apierr.ReasonOf(apierr.Status(test.account.Standing(now))); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
+	}
+}
+
+// A cache keeps it for good that a session that is named has ended. By the state of the user alone none has: that may be
+// from before the account was enabled, and the session from after.
+func TestTheEndThatIsNamedIsFinal(t *testing.T) {
+	now := time.Now()
+	ended, disabled := accountUntil(now.Add(time.Hour), 1, 2), accountUntil(now.Add(time.Hour), 2, 2)
+	ended.User.State = gatehousev1.UserState_USER_STATE_DISABLED
+	disabled.User.State = gatehousev1.UserState_USER_STATE_DISABLED
+	if id, owner := apierr.EndedSession(apierr.Status(ended.Standing(now))); id != session || owner != userID {
+		t.Errorf("a session of an older generation is named %q of %q", id, owner)
+	}
+	if id, owner := apierr.EndedSession(apierr.Status(disabled.Standing(now))); id != "" || owner != "" {
+		t.Errorf("a session of this generation is named %q of %q", id, owner)
 	}
 }
 

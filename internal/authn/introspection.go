@@ -3,6 +3,7 @@ package authn
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -23,10 +24,18 @@ func Introspect(ctx context.Context) (*gatehousev1.ReadSessionResponse, error) {
 	session.Current = true
 	return &gatehousev1.ReadSessionResponse{
 		Session: session, User: account.User, Active: true,
-		Sub: caller.UserID, TokenType: "Bearer", Roles: caller.Roles,
+		Sub: caller.UserID, TokenType: "Bearer", Roles: held(caller.Roles, account),
 		Iss: stated(caller.Issuer), Aud: stated(caller.Audience), Jti: stated(caller.TokenID),
 		Iat: seconds(caller.IssueTime), Exp: seconds(caller.ExpireTime),
 	}, nil
+}
+
+// held are the roles of the token but for one that the account has lost since: who asks about a token relies on them.
+func held(roles []string, account Account) []string {
+	if slices.Contains(account.User.GetRoles(), RoleAdmin) {
+		return roles
+	}
+	return slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return role == RoleAdmin })
 }
 
 // stated is nil for what the token does not say.

@@ -1,6 +1,7 @@
 package authn_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -33,6 +34,27 @@ func TestIntrospectTellsAllOfTheCall(t *testing.T) {
 	}
 	if account.Session.GetCurrent() {
 		t.Error("the account, which others share, was changed")
+	}
+}
+
+// Whoever asks about a token lets its bearer do what the roles allow.
+func TestIntrospectTellsNoRoleThatWasTakenAway(t *testing.T) {
+	for _, test := range []struct{ token, account, want []string }{
+		{[]string{"admin", "user"}, []string{"admin", "user"}, []string{"admin", "user"}},
+		{[]string{"admin", "user"}, []string{"user"}, []string{"user"}},
+		{[]string{"admin", "user"}, nil, []string{"user"}},
+		{[]string{"user"}, []string{"admin", "user"}, []string{"user"}},
+		{[]string{"user"}, nil, []string{"user"}},
+	} {
+		account := authn.Account{User: &gatehousev1.User{Roles: test.account}, Session: &gatehousev1.Session{}}
+		caller := authn.Caller{UserID: userID, Roles: slices.Clone(test.token)}
+		got, err := authn.Introspect(authn.WithAccount(authn.WithCaller(t.Context(), caller), account))
+		if err != nil || !slices.Equal(got.GetRoles(), test.want) {
+			t.Errorf("token %q, account %q: %q, error %v, want %q", test.token, test.account, got.GetRoles(), err, test.want)
+		}
+		if !slices.Equal(caller.Roles, test.token) {
+			t.Errorf("the caller, whom others share, was changed to %q", caller.Roles)
+		}
 	}
 }
 

@@ -12,13 +12,27 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// exampleTime stands for every time that has no example of its own.
-func exampleTime() protoreflect.Message {
-	return timestamppb.New(time.Date(2026, time.January, 2, 15, 4, 5, 678901000, time.UTC)).ProtoReflect()
+// knownExample stands for messages of google.protobuf that have no example of their own, and is nil for others.
+func knownExample(field protoreflect.FieldDescriptor) protoreflect.Message {
+	for _, known := range []proto.Message{
+		timestamppb.New(time.Date(2026, time.January, 2, 15, 4, 5, 678901000, time.UTC)),
+		&fieldmaskpb.FieldMask{Paths: []string{"full_name", "locale"}},
+		&structpb.Struct{Fields: map[string]*structpb.Value{"theme": structpb.NewStringValue("dark")}},
+	} {
+		if reflected := known.ProtoReflect(); reflected.Descriptor().FullName() == field.Message().FullName() {
+			return reflected
+		}
+	}
+	return nil
 }
+
+// adminsOnly is what others may not send: an example is for everybody.
+const adminsOnly protoreflect.FullName = contract + ".User.app_metadata"
 
 // exampleRequest is a message as a client sends it, made of the examples of its fields.
 func exampleRequest(message protoreflect.MessageDescriptor) (json.RawMessage, error) {
@@ -68,7 +82,7 @@ func exampleMessage(
 		field := descriptor.Fields().Get(i)
 		oneof := field.ContainingOneof()
 		switch {
-		case hasBehavior(field, without), oneof != nil && message.WhichOneof(oneof) != nil:
+		case field.FullName() == adminsOnly, hasBehavior(field, without), oneof != nil && message.WhichOneof(oneof) != nil:
 			continue
 		case field.Message() != nil && slices.Contains(outer, field.Message().FullName()):
 			continue
@@ -104,8 +118,8 @@ func exampleValue(
 	if err != nil || value.IsValid() || field.Message() == nil {
 		return value, err
 	}
-	if moment := exampleTime(); field.Message().FullName() == moment.Descriptor().FullName() {
-		return protoreflect.ValueOfMessage(moment), nil
+	if known := knownExample(field); known != nil {
+		return protoreflect.ValueOfMessage(known), nil
 	}
 	message, err := exampleMessage(field.Message(), without, outer)
 	if err != nil {

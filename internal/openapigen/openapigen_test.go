@@ -131,7 +131,7 @@ func TestTheSameDocumentGivesTheSameBytes(t *testing.T) {
 
 func TestExamplesOfRequestsAndAnswersHaveTheirOwnFields(t *testing.T) {
 	t.Parallel()
-	request, err := exampleRequest((&gatehousev1.User{}).ProtoReflect().Descriptor())
+	request, err := exampleRequest((&gatehousev1.Session{}).ProtoReflect().Descriptor())
 	if err != nil || string(request) != "{}" {
 		t.Errorf("a client would send %s (%v), all of which only the server says", request, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -28,7 +29,7 @@ func completeOperations(doc *document) error {
 		for _, op := range path.value.operations() {
 			method, err := methodOf(op)
 			if err == nil {
-				err = completeOperation(op, method)
+				err = completeOperation(doc, op, method)
 			}
 			if err != nil {
 				return fmt.Errorf("operation %s of %s: %w", op.OperationID, path.name, err)
@@ -53,7 +54,7 @@ func methodOf(op *operation) (protoreflect.MethodDescriptor, error) {
 	return descriptor, nil
 }
 
-func completeOperation(op *operation, method protoreflect.MethodDescriptor) error {
+func completeOperation(doc *document, op *operation, method protoreflect.MethodDescriptor) error {
 	var err error
 	if op.Security, err = security(method); err != nil {
 		return err
@@ -63,13 +64,13 @@ func completeOperation(op *operation, method protoreflect.MethodDescriptor) erro
 			return fmt.Errorf("parameter %s: %w", param.Name, err)
 		}
 	}
-	if err := completeRequest(op.RequestBody, method.Input()); err != nil {
+	if err := completeRequest(doc, op.RequestBody, method); err != nil {
 		return fmt.Errorf("request body: %w", err)
 	}
 	if err := completeAnswer(op.Responses, method.Output()); err != nil {
 		return fmt.Errorf("answer: %w", err)
 	}
-	return nil
+	return addHeaders(op, method)
 }
 
 func security(method protoreflect.MethodDescriptor) ([]map[string][]string, error) {
@@ -112,12 +113,14 @@ func completeParameter(param *parameter, message protoreflect.MessageDescriptor)
 	}
 	if len(param.Schema.Examples) > 0 {
 		param.Example, param.Schema.Examples = param.Schema.Examples[0], nil
+	} else if field.Enum() != nil { // Its schema is shared, and has no example of this field.
+		param.Example, _ = examples.get(field.JSONName())
 	}
 	return nil
 }
 
 // completeRequest gives the body an example that can be sent as it stands: Swagger UI offers it for editing.
-func completeRequest(body *requestBody, message protoreflect.MessageDescriptor) error {
+func completeRequest(doc *document, body *requestBody, method protoreflect.MethodDescriptor) error {
 	if body == nil {
 		return nil
 	}
@@ -125,12 +128,8 @@ func completeRequest(body *requestBody, message protoreflect.MessageDescriptor) 
 	if !ok {
 		return fmt.Errorf("it has no %s", jsonType)
 	}
-	if media.Schema.Ref != "" {
-		var err error
-		if message, err = messageOf(media.Schema.Ref); err != nil {
-			return err
-		}
-	} else if err := completeObject(media.Schema, message); err != nil {
+	message, err := completeBody(doc, media, method.Input())
+	if err != nil {
 		return err
 	}
 	whole, err := exampleRequest(message)
@@ -142,6 +141,37 @@ func completeRequest(body *requestBody, message protoreflect.MessageDescriptor) 
 		media.Example, err = only(whole, media.Schema.Properties)
 	}
 	return err
+}
+
+// completeBody completes the schema of a body, and gives the message that the body is or is a part of.
+func completeBody(
+	doc *document, media *mediaType, input protoreflect.MessageDescriptor,
+) (protoreflect.MessageDescriptor, error) {
+	if media.Schema.Ref == "" {
+		return input, completeObject(media.Schema, input)
+	}
+	message, err := messageOf(media.Schema.Ref)
+	if err == nil && message != input { // The body is one field: a resource, of which the server alone says a part.
+		media.Schema, err = writable(doc, media.Schema.Ref, message)
+	}
+	return message, err
+}
+
+// writable is the schema of what clients may send of a resource: of its schema those properties that are not
+// output-only, none of which is required.
+func writable(doc *document, ref string, message protoreflect.MessageDescriptor) (*schema, error) {
+	whole, ok := doc.Components.Schemas.get(strings.TrimPrefix(ref, schemaRef))
+	if !ok {
+		return nil, fmt.Errorf("there is no schema %s", ref)
+	}
+	part := *whole
+	part.Properties, part.Required = nil, nil
+	for _, property := range whole.Properties {
+		if !hasBehavior(message.Fields().ByJSONName(property.name), annotations.FieldBehavior_OUTPUT_ONLY) {
+			part.Properties.set(property.name, property.value)
+		}
+	}
+	return &part, nil
 }
 
 // only leaves out the members that the body does not have, because they are in the path.

@@ -3,6 +3,7 @@ package cache
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -47,6 +48,8 @@ func (a *accounts) look(ctx context.Context, caller authn.Caller) (known found, 
 		return known, false, nil
 	case known.Session.GetGeneration() != known.User.GetSessionGeneration():
 		return known, false, nil // One of a newer generation shows that it is the user who is outdated.
+	case claimsMore(caller, known.User):
+		return known, false, nil // The token is from after the role was given, or the user from after it was taken away.
 	default:
 		return known, known.Standing(a.now()) == nil, nil
 	}
@@ -62,7 +65,7 @@ func (a *accounts) read(ctx context.Context, caller authn.Caller) (authn.Account
 	if err != nil {
 		return authn.Account{}, err
 	}
-	account := authn.Account{User: response.GetUser(), Session: kept(response.GetSession())}
+	account := authn.Account{User: shared(response.GetUser()), Session: kept(response.GetSession())}
 	if !account.Belongs(caller) {
 		return authn.Account{}, apierr.Internal(errors.New("the store has answered with the account of another caller"))
 	}
@@ -72,6 +75,12 @@ func (a *accounts) read(ctx context.Context, caller authn.Caller) (authn.Account
 	}
 	a.entries.fill(ctx, known.lease, account.User, account.Session)
 	return account, nil
+}
+
+// claimsMore tells whether a token says that its owner is an admin, and what is known of the user does not. That may be
+// from before an operator gave the role, at the database, or be kept by a version of this service that knew no roles.
+func claimsMore(caller authn.Caller, user *gatehousev1.User) bool {
+	return slices.Contains(caller.Roles, authn.RoleAdmin) && !slices.Contains(user.GetRoles(), authn.RoleAdmin)
 }
 
 // ofTheToken tells whether the store does not take a token, which says nothing about others of the same session.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,16 +16,20 @@ import (
 // An entry is its rank, a protobuf message, which has no secret in it, and a checksum of both, because a message that
 // was cut may still parse. What the entry of a higher rank says was true later:
 //
-//	2v       the message is what it was in version v
-//	2v - 1   version v is there, what it says is not known. An outdated entry, which is nothing but its rank
-//	2^53 - 3 an outdated entry that nothing but a tombstone replaces
-//	2^53 - 1 the session has ended by itself: a tombstone. The message holds nothing but its ids
+//	2v             the message is what it was in version v
+//	2v - 1         version v is there, what it says is not known. An outdated entry, which is nothing but its rank
+//	2^52 + 2t + 1  an outdated entry that nothing replaces but a doubt that ends after t, or a tombstone
+//	2^53 - 1       the session has ended by itself: a tombstone. The message holds nothing but its ids
 //
 // Beyond 2^53 the numbers of Lua, by which Redis compares, are not exact. A session that has ended never comes back, so
 // nothing is ever higher than its tombstone, and no reader that is slow can put the living session in its place.
+//
+// Doubts are in the order of their ends, t, in milliseconds since 1970: what is put where there is one of the same rank
+// changes nothing, not even when it expires, and the doubt that came first could end before what the second one is
+// about has arrived.
 const (
 	tombstoneRank = 1<<53 - 1
-	doubtRank     = tombstoneRank - 2
+	doubtRank     = 1<<52 + 1 // the lowest
 	maxVersion    = doubtRank/2 - 1
 )
 
@@ -77,8 +82,10 @@ func seal(rank uint64, message proto.Message) ([]byte, error) {
 	return binary.BigEndian.AppendUint32(sealed, crc32.ChecksumIEEE(sealed)), nil
 }
 
-// doubt makes the entry of what may have changed.
-func doubt() []byte { return binary.BigEndian.AppendUint64(nil, doubtRank) }
+// doubt makes the entry of what may have changed, and is not learnt anew until this time.
+func doubt(until time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, doubtRank+2*uint64(max(0, until.UnixMilli())))
+}
 
 // decodeUser reads an entry and refuses one that was not made of the user with this id: another user's above all. It
 // gives nil for an outdated one.
@@ -90,6 +97,8 @@ func decodeUser(bytes []byte, id string) (*gatehousev1.User, error) {
 		return nil, err
 	case user.GetId() != id:
 		return nil, errors.New("it holds another user")
+	case user.GetAppMetadata() != nil:
+		return nil, errors.New("it holds what only admins may see")
 	default:
 		return user, nil
 	}
@@ -126,7 +135,7 @@ func decode(bytes []byte, into record) (known bool, err error) {
 		return false, fmt.Errorf("it has %d bytes", len(bytes))
 	}
 	held := entry.Rank(bytes)
-	if held%2 == 1 && held <= doubtRank && len(bytes) == entry.RankLength {
+	if held%2 == 1 && held < tombstoneRank && len(bytes) == entry.RankLength {
 		return false, nil
 	}
 	if err := unseal(bytes, into); err != nil {

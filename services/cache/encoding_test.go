@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -95,6 +96,9 @@ func TestDecodeTakesOnlyWhatEncodeMade(t *testing.T) {
 		"another rank": sealed(t, 8, ada(3)),
 		"a tombstone":  buried(t, adaID, adaID),
 		"a session":    encoded(t, adasSession(3)),
+		"what only admins may see": encoded(t, &gatehousev1.User{
+			Id: adaID, Version: 3, AppMetadata: &structpb.Struct{},
+		}),
 	} {
 		if user, err := decodeUser(held, adaID); err == nil {
 			t.Errorf("%s was taken for %v", name, user)
@@ -125,7 +129,7 @@ func TestOutdatedEntriesTellNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, held := range [][]byte{outdated, doubt()} {
+	for _, held := range [][]byte{outdated, doubt(time.Now())} {
 		session, ended, err := decodeSession(held, adaID, sessionID)
 		if session != nil || ended || err != nil {
 			t.Errorf("%x was taken for %v, ended %t, error %v", held, session, ended, err)
@@ -144,7 +148,8 @@ func TestRanksAreInTheOrderOfTheTruth(t *testing.T) {
 	_, outdated2, _ := encode(adasSession(2))
 	ascending := [][]byte{
 		outdated1, encoded(t, adasSession(1)), outdated2, encoded(t, adasSession(2)),
-		encoded(t, adasSession(maxVersion)), doubt(), buried(t, adaID, sessionID), entryOf(1<<53, ""),
+		encoded(t, adasSession(maxVersion)), doubt(time.Time{}), doubt(time.Now()),
+		doubt(time.Now().Add(time.Millisecond)), buried(t, adaID, sessionID), entryOf(1<<53, ""),
 	}
 	for i := range len(ascending) - 1 {
 		if entry.Rank(ascending[i]) >= entry.Rank(ascending[i+1]) {
@@ -180,7 +185,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, ada(3)))
 	f.Add(encoded(f, adasSession(3)))
 	f.Add(buried(f, adaID, sessionID))
-	f.Add(doubt())
+	f.Add(doubt(time.Now()))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, held []byte) {
 		user, err := decodeUser(held, adaID)

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
@@ -122,12 +124,33 @@ func (e *entries) end(ctx context.Context, under lease, userID, sessionID string
 	e.set(ctx, under, append(e.writes(ctx, user, nil), e.always(sessionKey(userID, sessionID), ended)))
 }
 
+// gone keeps it that the store has deleted a user, with all sessions. The session of the user's own call has ended with
+// it, and is refused without asking the store from now on. About the others the store is asked: which they are is not
+// known here. An empty session id stands for none.
+//
+// Nothing brings the user back. Whatever has asked the store before the deletion, under a lease, finds the doubt there,
+// which outlives the lease; or the Redis has lost the doubt, and with it the run that the lease is of; or the memory
+// has, where a lease is the number of a write from before the doubt. Without a lease nobody puts more than "there is a
+// version v, ask". Who asks the store later is told that there is no such user, as ids are never given again.
+func (e *entries) gone(ctx context.Context, userID, sessionID string) {
+	writes := []entry.Write{e.doubtful(userKey(userID), jitter(e.ttl))}
+	if sessionID != "" {
+		ended, err := tombstone(userID, sessionID)
+		if err != nil {
+			e.failed(ctx, err)
+			ended = doubt(e.now().Add(e.ttl))
+		}
+		writes = append(writes, e.always(sessionKey(userID, sessionID), ended))
+	}
+	e.set(ctx, lease{}, writes)
+}
+
 // doubt forgets a user and a session that the store may have changed, and learns neither anew until all that may be on
 // its way is over. An empty session id stands for none.
 func (e *entries) doubt(ctx context.Context, userID, sessionID string) {
-	writes := []entry.Write{e.always(userKey(userID), doubt())}
+	writes := []entry.Write{e.doubtful(userKey(userID), jitter(e.ttl))}
 	if sessionID != "" {
-		writes = append(writes, e.always(sessionKey(userID, sessionID), doubt()))
+		writes = append(writes, e.doubtful(sessionKey(userID, sessionID), jitter(e.ttl)))
 	}
 	e.set(ctx, lease{}, writes)
 }
@@ -135,9 +158,7 @@ func (e *entries) doubt(ctx context.Context, userID, sessionID string) {
 // mistrust forgets a user whom the store has changed, by what an error of it shows, until no answer from before the
 // change can be on its way any more. Whoever made the change may have died before it could tell.
 func (e *entries) mistrust(ctx context.Context, userID string) {
-	forgotten := e.always(userKey(userID), doubt())
-	forgotten.TTL = 2 * e.leaseTime
-	e.set(ctx, lease{}, []entry.Write{forgotten})
+	e.set(ctx, lease{}, []entry.Write{e.doubtful(userKey(userID), 2*e.leaseTime)})
 }
 
 func (e *entries) writes(ctx context.Context, user *gatehousev1.User, session *gatehousev1.Session) []entry.Write {
@@ -151,7 +172,7 @@ func (e *entries) writes(ctx context.Context, user *gatehousev1.User, session *g
 		writes = append(writes, entry.Write{Key: key, Entry: current, Outdated: outdated, TTL: jitter(e.ttl)})
 	}
 	if user != nil {
-		add(userKey(user.GetId()), user)
+		add(userKey(user.GetId()), shared(user))
 	}
 	if session != nil {
 		add(sessionKey(session.GetUserId(), session.GetId()), session)
@@ -161,6 +182,11 @@ func (e *entries) writes(ctx context.Context, user *gatehousev1.User, session *g
 
 func (e *entries) always(key string, held []byte) entry.Write {
 	return entry.Write{Key: key, Entry: held, Outdated: held, TTL: jitter(e.ttl)}
+}
+
+func (e *entries) doubtful(key string, ttl time.Duration) entry.Write {
+	made := doubt(e.now().Add(ttl))
+	return entry.Write{Key: key, Entry: made, Outdated: made, TTL: ttl}
 }
 
 func (e *entries) set(ctx context.Context, under lease, writes []entry.Write) {
@@ -183,6 +209,16 @@ func (e *entries) failed(ctx context.Context, err error) {
 	if !errors.Is(err, errOpen) { // The breaker has logged that.
 		e.failures.report(ctx, err)
 	}
+}
+
+// shared is the user as it is kept, for whoever may see the user at all: without what only admins may see.
+func shared(user *gatehousev1.User) *gatehousev1.User {
+	if user.GetAppMetadata() == nil {
+		return user
+	}
+	user = proto.CloneOf(user)
+	user.AppMetadata = nil
+	return user
 }
 
 // jitter spreads the ends of entries that were made together over a fifth of ttl, so that they are not all asked for

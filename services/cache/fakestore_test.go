@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -23,6 +24,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 )
+
+// forAdmins is what admins alone may see of every user. The store is careless: it is in each of its answers.
+const forAdmins = "only admins may see this"
 
 // lifetime is that of the sessions of the fake store.
 const lifetime = time.Hour
@@ -32,6 +36,7 @@ type fakeStore struct {
 	gatehousev1.UnsafeUserServiceServer
 	gatehousev1.UnsafeSessionServiceServer
 	gatehousev1.UnsafeKeyServiceServer
+	gatehousev1.UnsafeAdminServiceServer
 
 	private ed25519.PrivateKey
 	public  *gatehousev1.Key
@@ -40,6 +45,7 @@ type fakeStore struct {
 	users    map[string]*gatehousev1.User
 	sessions map[string]*heldSession
 	tokens   map[string]string // session ids by access token
+	ofAdmins map[string]bool   // access tokens that say so
 	reads    int
 	before   func(ctx context.Context, method, token string) error // runs in each call, before it sees the truth
 	after    func(ctx context.Context, method, token string) error // runs in each call, before it answers
@@ -65,6 +71,7 @@ func newFakeStore(t *testing.T) *fakeStore {
 	return &fakeStore{
 		private: private, public: key,
 		users: map[string]*gatehousev1.User{}, sessions: map[string]*heldSession{}, tokens: map[string]string{},
+		ofAdmins: map[string]bool{},
 	}
 }
 
@@ -102,9 +109,13 @@ func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *heldSession
 	if len(values) != 1 {
 		return nil, nil, apierr.AccessTokenMissing()
 	}
-	session := s.sessions[s.tokens[strings.TrimPrefix(values[0], "Bearer ")]]
-	if session == nil {
+	id, issued := s.tokens[strings.TrimPrefix(values[0], "Bearer ")]
+	if !issued {
 		return nil, nil, apierr.AccessTokenInvalid(errors.New("it was not issued here"))
+	}
+	session := s.sessions[id]
+	if session == nil {
+		return nil, nil, apierr.SessionEnded("", "") // It was deleted with its user.
 	}
 	user := s.users[session.GetUserId()]
 	if session.ended {
@@ -149,33 +160,13 @@ func (s *fakeStore) ListKeys(
 	return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{s.public}}, nil
 }
 
-func (s *fakeStore) CreateUser(
-	ctx context.Context, req *gatehousev1.CreateUserRequest,
-) (*gatehousev1.CreateUserResponse, error) {
-	return serve(ctx, s, "CreateUser", func() (*gatehousev1.CreateUserResponse, error) {
-		for _, user := range s.users {
-			if user.GetEmail() == req.GetEmail() {
-				return nil, apierr.EmailTaken()
-			}
-		}
-		return &gatehousev1.CreateUserResponse{User: proto.CloneOf(s.add(req.GetEmail()))}, nil
-	})
-}
-
-func (s *fakeStore) ReadUser(
-	ctx context.Context, _ *gatehousev1.ReadUserRequest,
-) (*gatehousev1.ReadUserResponse, error) {
-	return serve(ctx, s, "ReadUser", func() (*gatehousev1.ReadUserResponse, error) {
-		return nil, errors.New("the cache has no need to ask this")
-	})
-}
-
 func (s *fakeStore) CreateSession(
 	ctx context.Context, req *gatehousev1.CreateSessionRequest,
 ) (*gatehousev1.CreateSessionResponse, error) {
 	return serve(ctx, s, "CreateSession", func() (*gatehousev1.CreateSessionResponse, error) {
 		for _, user := range s.users {
-			if user.GetEmail() == req.GetEmail() && req.GetPassword() == password {
+			if user.GetEmail() == req.GetEmail() && req.GetPassword() == password &&
+				user.GetState() == gatehousev1.UserState_USER_STATE_ACTIVE {
 				session := s.open(user)
 				return &gatehousev1.CreateSessionResponse{
 					AccessToken: s.issue(session), TokenType: "Bearer", ExpiresIn: 900, SessionId: session.GetId(),
@@ -251,68 +242,12 @@ func (s *fakeStore) ListSessions(
 	})
 }
 
-func (s *fakeStore) DeleteSession(
-	ctx context.Context, req *gatehousev1.DeleteSessionRequest,
-) (*gatehousev1.DeleteSessionResponse, error) {
-	return serve(ctx, s, "DeleteSession", func() (*gatehousev1.DeleteSessionResponse, error) {
-		_, _, named, err := s.own(ctx, req.GetId())
-		if err != nil {
-			return nil, err
-		}
-		named.ended = true
-		return &gatehousev1.DeleteSessionResponse{}, nil
-	})
-}
-
-func (s *fakeStore) DeleteAllSessions(
-	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
-) (*gatehousev1.DeleteAllSessionsResponse, error) {
-	return serve(ctx, s, "DeleteAllSessions", func() (*gatehousev1.DeleteAllSessionsResponse, error) {
-		user, current, err := s.caller(ctx)
-		if err != nil {
-			return nil, err
-		}
-		response := &gatehousev1.DeleteAllSessionsResponse{}
-		s.raise(user)
-		if req.GetKeepCurrent() {
-			response.Session = s.spare(current, user)
-		}
-		response.User = proto.CloneOf(user)
-		return response, nil
-	})
-}
-
-func (s *fakeStore) ChangePassword(
-	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
-) (*gatehousev1.ChangePasswordResponse, error) {
-	return serve(ctx, s, "ChangePassword", func() (*gatehousev1.ChangePasswordResponse, error) {
-		user, current, err := s.caller(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if req.GetCurrentPassword() != password {
-			return nil, apierr.PasswordWrong()
-		}
-		s.raise(user)
-		return &gatehousev1.ChangePasswordResponse{Session: s.spare(current, user), User: proto.CloneOf(user)}, nil
-	})
-}
-
-func (s *fakeStore) raise(user *gatehousev1.User) {
-	user.Version++
-	user.SessionGeneration++
-}
-
-func (s *fakeStore) spare(session *heldSession, user *gatehousev1.User) *gatehousev1.Session {
-	session.Version++
-	session.Generation = user.GetSessionGeneration()
-	return session.shown(true)
-}
-
 // add makes a user. The truth must be locked.
 func (s *fakeStore) add(email string) *gatehousev1.User {
 	user := &gatehousev1.User{
 		Id: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Ada Lovelace", Version: 1, SessionGeneration: 1,
+		Roles: []string{authn.RoleUser}, State: gatehousev1.UserState_USER_STATE_ACTIVE,
+		AppMetadata: &structpb.Struct{Fields: map[string]*structpb.Value{"tier": structpb.NewStringValue(forAdmins)}},
 	}
 	s.users[user.GetId()] = user
 	return user
@@ -337,14 +272,14 @@ func (s *fakeStore) issue(session *heldSession) string {
 			Issuer: issuer, Subject: session.GetUserId(), Audience: jwt.ClaimStrings{audience}, ID: uuid.NewString(),
 			IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(15 * time.Minute)),
 		},
-		SessionID: session.GetId(), Roles: []string{"user"},
+		SessionID: session.GetId(), Roles: s.users[session.GetUserId()].GetRoles(),
 	})
 	token.Header["kid"], token.Header["typ"] = s.public.GetKid(), authn.TokenType
 	signed, err := token.SignedString(s.private)
 	if err != nil {
 		panic(err)
 	}
-	s.tokens[signed] = session.GetId()
+	s.tokens[signed], s.ofAdmins[signed] = session.GetId(), isAdmin(s.users[session.GetUserId()])
 	return signed
 }
 
@@ -353,6 +288,15 @@ func (s *fakeStore) put(email string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.add(email).GetId()
+}
+
+// putAdmin is put of an admin.
+func (s *fakeStore) putAdmin(email string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user := s.add(email)
+	user.Roles = []string{authn.RoleAdmin, authn.RoleUser}
+	return user.GetId()
 }
 
 // token gives a token of a new session, without the cache's knowing.
@@ -387,6 +331,17 @@ func (s *fakeStore) user(id string) *gatehousev1.User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return proto.CloneOf(s.users[id])
+}
+
+// profile is what a token shows of the user whose it is: all of it, if the token and the user are an admin's.
+func (s *fakeStore) profile(token string) *gatehousev1.User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	user := proto.CloneOf(s.users[s.sessions[s.tokens[token]].GetUserId()])
+	if !s.ofAdmins[token] || !isAdmin(user) {
+		user.AppMetadata = nil
+	}
+	return user
 }
 
 func (s *fakeStore) readCount() int {

@@ -31,6 +31,8 @@ const (
 )
 
 const (
+	roleRequired   = gatehousev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED
+	userNotFound   = gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND
 	sessionEnded   = gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED
 	sessionExpired = gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED
 	tokenReused    = gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED
@@ -43,6 +45,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type front struct {
 	users    gatehousev1.UserServiceClient
 	sessions gatehousev1.SessionServiceClient
+	admins   gatehousev1.AdminServiceClient
 	conn     *grpc.ClientConn
 	logged   *logBuffer
 }
@@ -52,6 +55,7 @@ type house struct {
 	*front
 
 	store  *fakeStore
+	admin  string // a token of an admin
 	others []*front
 	own    map[string]string // a token of each user, by user id
 }
@@ -88,11 +92,13 @@ func openHouse(
 ) *house {
 	t.Helper()
 	h := &house{store: newFakeStore(t), own: map[string]string{}}
+	h.admin = h.store.token(h.store.putAdmin("root@example.com"))
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.UnaryInterceptor(tell))
 	gatehousev1.RegisterUserServiceServer(server, h.store)
 	gatehousev1.RegisterSessionServiceServer(server, h.store)
 	gatehousev1.RegisterKeyServiceServer(server, h.store)
+	gatehousev1.RegisterAdminServiceServer(server, h.store)
 	run(t, func(ctx context.Context) error {
 		return grpcx.ServeUntil(ctx, server, listener, func() {})
 	})
@@ -132,6 +138,7 @@ func newFront(
 	run(t, func(ctx context.Context) error { return service.Run(ctx, listener) })
 	f.conn = dial(t, listener)
 	f.users, f.sessions = gatehousev1.NewUserServiceClient(f.conn), gatehousev1.NewSessionServiceClient(f.conn)
+	f.admins = gatehousev1.NewAdminServiceClient(f.conn)
 	return f
 }
 
@@ -178,7 +185,7 @@ func (f *front) wantIn(t *testing.T, s *fakeStore, token string) {
 	t.Helper()
 	session := s.session(token)
 	user, err := f.me(t.Context(), token)
-	if want := s.user(session.GetUserId()); err != nil || !proto.Equal(user, want) {
+	if want := s.profile(token); err != nil || !proto.Equal(user, want) {
 		t.Fatalf("read: %v, error %v, want %v", user, err, want)
 	}
 	response, err := f.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current})
@@ -210,7 +217,7 @@ func (h *house) read(t *testing.T, id string) {
 		h.own[id] = h.store.token(id)
 	}
 	user, err := h.me(t.Context(), h.own[id])
-	if want := h.store.user(id); err != nil || !proto.Equal(user, want) {
+	if want := h.store.profile(h.own[id]); err != nil || !proto.Equal(user, want) {
 		t.Fatalf("read user %s: %v, error %v, want %v", id, user, err, want)
 	}
 }

@@ -63,6 +63,9 @@ func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *s
 		store: gatehousev1.NewUserServiceClient(store), entries: entries,
 	})
 	gatehousev1.RegisterSessionServiceServer(server, &sessions{store: sessionStore, entries: entries})
+	gatehousev1.RegisterAdminServiceServer(server, &admin{
+		store: gatehousev1.NewAdminServiceClient(store), entries: entries,
+	})
 	return &Service{server: server, backend: kept, owed: entries.owed}, nil
 }
 
@@ -83,7 +86,8 @@ func newAuthenticator(
 	cfg Config, store grpc.ClientConnInterface, load authn.LoadAccount,
 ) (*authn.Authenticator, error) {
 	policies, err := authn.LoadPolicies(
-		gatehousev1.UserService_ServiceDesc.ServiceName, gatehousev1.SessionService_ServiceDesc.ServiceName)
+		gatehousev1.UserService_ServiceDesc.ServiceName, gatehousev1.SessionService_ServiceDesc.ServiceName,
+		gatehousev1.AdminService_ServiceDesc.ServiceName)
 	if err != nil {
 		return nil, fmt.Errorf("load the policies: %w", err)
 	}

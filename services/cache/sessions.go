@@ -2,19 +2,12 @@ package cache
 
 import (
 	"context"
-	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
-
-// commitTimeout bounds a change at the store, which goes on when its caller gives up: what the store has committed has
-// to reach the cache, whoever still waits for it.
-const commitTimeout = 10 * time.Second
 
 // sessions is the SessionService of the store with a cache before it. Passwords and tokens pass through it and are
 // never kept.
@@ -38,19 +31,15 @@ func (s *sessions) CreateSession(
 	return response, nil
 }
 
-// RefreshSession passes the call on and keeps the session.
+// RefreshSession passes the call on and keeps the session. If it fails, nothing is known of whose session it is but by
+// the token; the witness hears of one that has ended.
 func (s *sessions) RefreshSession(
 	ctx context.Context, req *gatehousev1.RefreshSessionRequest,
 ) (*gatehousev1.RefreshSessionResponse, error) {
-	lease := s.entries.ask()
-	commit, cancel := uncut(ctx)
-	defer cancel()
-	response, err := s.store.RefreshSession(commit, req)
-	if err != nil {
-		return nil, err // Whose session it is, the token alone knows; the witness hears of one that has ended.
-	}
-	s.entries.change(ctx, lease, nil, kept(response.GetSession()))
-	return response, nil
+	return commit(ctx, s.entries, subject{}, s.store.RefreshSession, req,
+		func(lease lease, response *gatehousev1.RefreshSessionResponse) {
+			s.entries.change(ctx, lease, nil, kept(response.GetSession()))
+		})
 }
 
 // ReadSession answers about the session of the call with what the caller was admitted by, and passes on what is about
@@ -83,15 +72,10 @@ func (s *sessions) DeleteSession(
 	if err != nil {
 		return nil, err
 	}
-	commit, cancel := uncut(ctx)
-	defer cancel()
-	response, err := s.store.DeleteSession(commit, req)
-	if err != nil {
-		s.failed(ctx, err, caller.UserID, id)
-		return nil, err
-	}
-	s.entries.end(ctx, lease{}, caller.UserID, id, nil)
-	return response, nil
+	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteSession, req,
+		func(lease, *gatehousev1.DeleteSessionResponse) {
+			s.entries.end(ctx, lease{}, caller.UserID, id, nil)
+		})
 }
 
 // DeleteAllSessions passes the call on and keeps the user, whose older sessions have ended with the change, and what
@@ -103,20 +87,14 @@ func (s *sessions) DeleteAllSessions(
 	if err != nil {
 		return nil, err
 	}
-	lease := s.entries.ask()
-	commit, cancel := uncut(ctx)
-	defer cancel()
-	response, err := s.store.DeleteAllSessions(commit, req)
-	if err != nil {
-		s.failed(ctx, err, caller.UserID, id)
-		return nil, err
-	}
-	if spared := response.GetSession(); spared != nil {
-		s.entries.change(ctx, lease, response.GetUser(), kept(spared))
-	} else {
-		s.entries.end(ctx, lease, caller.UserID, id, response.GetUser())
-	}
-	return response, nil
+	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteAllSessions, req,
+		func(lease lease, response *gatehousev1.DeleteAllSessionsResponse) {
+			if spared := response.GetSession(); spared != nil {
+				s.entries.change(ctx, lease, response.GetUser(), kept(spared))
+			} else {
+				s.entries.end(ctx, lease, caller.UserID, id, response.GetUser())
+			}
+		})
 }
 
 // ChangePassword passes the call on and keeps the user, whose older sessions have ended with the change, and the
@@ -128,32 +106,10 @@ func (s *sessions) ChangePassword(
 	if err != nil {
 		return nil, err
 	}
-	lease := s.entries.ask()
-	commit, cancel := uncut(ctx)
-	defer cancel()
-	response, err := s.store.ChangePassword(commit, req)
-	if err != nil {
-		s.failed(ctx, err, caller.UserID, id)
-		return nil, err
-	}
-	s.entries.change(ctx, lease, response.GetUser(), kept(response.GetSession()))
-	return response, nil
-}
-
-// failed forgets what a change that failed may have changed all the same: the store can have committed it and its
-// answer be lost.
-func (s *sessions) failed(ctx context.Context, err error, userID, sessionID string) {
-	switch apierr.Status(err).Code() {
-	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.Unknown, codes.Aborted:
-		s.entries.doubt(ctx, userID, sessionID)
-	default: // The store has said no.
-	}
-	switch apierr.ReasonOf(apierr.Status(err)) {
-	case gatehousev1.ErrorReason_ERROR_REASON_PASSWORD_WRONG, gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED:
-		// That may be so since a change which this call repeats, as its cache service died before it could tell.
-		s.entries.mistrust(ctx, userID)
-	default:
-	}
+	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.ChangePassword, req,
+		func(lease lease, response *gatehousev1.ChangePasswordResponse) {
+			s.entries.change(ctx, lease, response.GetUser(), kept(response.GetSession()))
+		})
 }
 
 // named gives the id of the session that a request names, and the caller.
@@ -171,8 +127,4 @@ func kept(session *gatehousev1.Session) *gatehousev1.Session {
 	session = proto.CloneOf(session)
 	session.Current = false
 	return session
-}
-
-func uncut(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -13,7 +14,9 @@ import (
 
 	"google.golang.org/grpc/status"
 
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
@@ -21,10 +24,11 @@ import (
 var tries = flag.Int("tries", 15, "how often each resident of the stress test tries to break the cache's word")
 
 // After the end of a session is acknowledged, no call that starts later succeeds with it; after a change of the user, none
-// shows what was before; and whoever is spared is let in. By whichever service, whatever becomes of the Redis.
+// shows what was before; after the loss of a role, none is let do what it allowed; and whoever is spared is let in. By
+// whichever service, whatever becomes of the Redis.
 func TestNothingOfBeforeIsSeenAfterwards(t *testing.T) {
 	t.Parallel()
-	const residents = 20
+	const residents, officials = 20, 4
 	h, server, _ := newRedisTown(t, 3)
 	h.store.hook(dawdle, dawdle)
 	over := make(chan struct{})
@@ -35,9 +39,19 @@ func TestNothingOfBeforeIsSeenAfterwards(t *testing.T) {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
 				r := &resident{house: h, email: fmt.Sprintf("ada-%d@example.com", i)}
-				r.user = h.signUp(t, r.email)
 				for range *tries {
+					r.settle(t)
 					r.try(t)
+				}
+			})
+		}
+		for i := range officials {
+			t.Run(fmt.Sprintf("official %d", i), func(t *testing.T) {
+				t.Parallel()
+				email := fmt.Sprintf("grace-%d@example.com", i)
+				o := &official{house: h, email: email, user: h.signUp(t, email)}
+				for range *tries {
+					o.try(t)
 				}
 			})
 		}
@@ -103,46 +117,115 @@ type session struct {
 	version atomic.Int64 // of the user
 }
 
-func (r *resident) any() *front { return r.others[rand.N(len(r.others))] }
+func (h *house) any() *front { return h.others[rand.N(len(h.others))] }
+
+// settle makes an account that can be used, if there is none.
+func (r *resident) settle(t *testing.T) {
+	t.Helper()
+	user := r.store.user(r.user)
+	if user == nil {
+		r.user = r.signUp(t, r.email)
+	}
+	if user.GetState() == gatehousev1.UserState_USER_STATE_DISABLED {
+		if err := r.any().enable(t.Context(), r.admin, r.user); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 func (r *resident) try(t *testing.T) {
 	t.Helper()
 	h := &household{house: r.house, user: r.user, phone: r.any().logIn(t, r.email), laptop: r.any().logIn(t, r.email)}
-	names := make([]string, 0, len(ends))
-	for name := range ends {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	name := names[rand.N(len(names))]
-	way := ends[name]
-	phone := &session{token: h.phone.GetAccessToken()}
+	name, way, ending := anyWay()
+	phone := &session{token: h.phone.GetAccessToken(), spared: !ending}
 	laptop := &session{token: h.laptop.GetAccessToken(), spared: way.spares}
 	over := make(chan struct{})
 	var readers sync.WaitGroup
 	for _, s := range []*session{phone, phone, laptop} {
-		readers.Go(func() {
-			for reading := true; reading; {
-				r.check(t, s, r.any(), name)
-				select {
-				case <-over:
-					reading = false
-				case <-time.After(rand.N(5 * time.Millisecond)):
-				}
-			}
-		})
+		readers.Go(func() { until(over, func() { r.check(t, s, r.any(), name) }) })
 	}
 	if err := way.end(t, h, r.any()); err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
-	phone.ended.Store(true)
-	laptop.ended.Store(!way.spares)
-	laptop.version.Store(r.store.user(r.user).GetVersion())
+	phone.ended.Store(!phone.spared)
+	laptop.ended.Store(!laptop.spared)
+	for _, s := range []*session{phone, laptop} {
+		s.version.Store(r.store.user(r.user).GetVersion())
+	}
 	for _, f := range r.others {
 		r.check(t, phone, f, name)
 		r.check(t, laptop, f, name)
 	}
 	close(over)
 	readers.Wait()
+}
+
+// anyWay gives something to do to a household, and whether it ends the session on the phone.
+func anyWay() (name string, chosen way, ending bool) {
+	ways := updates
+	if rand.N(3) > 0 {
+		ways, ending = ends, true
+	}
+	names := slices.Sorted(maps.Keys(ways))
+	name = names[rand.N(len(names))]
+	return name, ways[name], ending
+}
+
+// until does something again and again, and at least once.
+func until(over <-chan struct{}, do func()) {
+	for {
+		do()
+		select {
+		case <-over:
+			return
+		case <-time.After(rand.N(5 * time.Millisecond)):
+		}
+	}
+}
+
+// official is a user who is made an admin and no admin, again and again.
+type official struct {
+	*house
+
+	email, user string
+}
+
+func (o *official) try(t *testing.T) {
+	t.Helper()
+	if err := o.any().setRoles(t.Context(), o.admin, o.user, authn.RoleAdmin, authn.RoleUser); err != nil {
+		t.Fatal(err)
+	}
+	token := o.any().logIn(t, o.email).GetAccessToken()
+	var demoted atomic.Bool
+	check := func(f *front) {
+		was := demoted.Load()
+		err := f.listUsers(t.Context(), token)
+		switch reason := apierr.ReasonOf(status.Convert(err)); {
+		case err == nil && was:
+			t.Error("a user who is no admin any more may list users")
+		case err != nil && reason != roleRequired:
+			t.Errorf("refused with %v", err)
+		}
+	}
+	for _, f := range o.others {
+		if err := f.listUsers(t.Context(), token); err != nil {
+			t.Errorf("a new admin is refused with %v", err)
+		}
+	}
+	over := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 2 {
+		callers.Go(func() { until(over, func() { check(o.any()) }) })
+	}
+	if err := o.any().setRoles(t.Context(), o.admin, o.user, authn.RoleUser); err != nil {
+		t.Error(err)
+	}
+	demoted.Store(true)
+	for _, f := range o.others {
+		check(f)
+	}
+	close(over)
+	callers.Wait()
 }
 
 // check reads by a cache service and judges the answer by what was acknowledged before.

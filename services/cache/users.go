@@ -17,7 +17,8 @@ type users struct {
 	entries *entries
 }
 
-// CreateUser passes the call on and keeps the user whom the store has made.
+// CreateUser passes the call on and keeps the user whom the store has made. With a request id it may have made the user
+// long ago, and answer as it did then: of such a user anything can be known by now, so nothing is kept.
 func (u *users) CreateUser(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {
@@ -26,16 +27,27 @@ func (u *users) CreateUser(
 	if err != nil {
 		return nil, err
 	}
-	u.entries.fill(ctx, lease, response.GetUser(), nil)
+	if req.GetRequestId() == "" {
+		u.entries.fill(ctx, lease, response.GetUser(), nil)
+	}
 	return response, nil
 }
 
-// ReadUser answers with what the caller was admitted by.
+// ReadUser answers with what the caller was admitted by. Admins are answered by the store, about themselves as well:
+// they may see more than is kept here.
 func (u *users) ReadUser(
 	ctx context.Context, req *gatehousev1.ReadUserRequest,
 ) (*gatehousev1.ReadUserResponse, error) {
-	if _, err := authn.OwnUserID(ctx, req.GetId()); err != nil {
+	id, err := authn.ManagedUserID(ctx, req.GetId())
+	if err != nil {
 		return nil, err
+	}
+	if authn.IsAdmin(ctx) {
+		response, err := u.store.ReadUser(ctx, req)
+		if err != nil {
+			u.entries.outdated(ctx, err, id)
+		}
+		return response, err
 	}
 	account, ok := authn.AccountFrom(ctx)
 	if !ok {
@@ -44,18 +56,28 @@ func (u *users) ReadUser(
 	return &gatehousev1.ReadUserResponse{User: account.User}, nil
 }
 
-// UpdateUser passes the call on.
+// UpdateUser passes the call on and keeps the user.
 func (u *users) UpdateUser(
 	ctx context.Context, req *gatehousev1.UpdateUserRequest,
 ) (*gatehousev1.UpdateUserResponse, error) {
-	return u.store.UpdateUser(ctx, req)
+	return manage(ctx, u.entries, req.GetUser().GetId(), u.store.UpdateUser, req)
 }
 
-// DeleteUser passes the call on.
+// DeleteUser passes the call on and keeps it that the user is gone.
 func (u *users) DeleteUser(
 	ctx context.Context, req *gatehousev1.DeleteUserRequest,
 ) (*gatehousev1.DeleteUserResponse, error) {
-	return u.store.DeleteUser(ctx, req)
+	id, err := authn.ManagedUserID(ctx, req.GetId())
+	if err != nil {
+		return nil, err
+	}
+	about := subject{userID: id}
+	if caller, _ := authn.CallerFrom(ctx); caller.UserID == id {
+		about.sessionID = caller.SessionID
+	}
+	return commit(ctx, u.entries, about, u.store.DeleteUser, req, func(lease, *gatehousev1.DeleteUserResponse) {
+		u.entries.gone(ctx, about.userID, about.sessionID)
+	})
 }
 
 // ListUsers passes the call on.

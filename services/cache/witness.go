@@ -6,11 +6,13 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-// witness is the connection to the store. Whatever was asked there: if the error says that a session has ended, the
-// cache knows it before the caller does.
+// witness is the connection to the store. Whatever was asked there: if the error says that a session has ended, or that
+// a caller is not who the cache took them for, the cache knows it before the caller does.
 type witness struct {
 	grpc.ClientConnInterface
 
@@ -23,8 +25,26 @@ func (w witness) Invoke(ctx context.Context, method string, args, reply any, opt
 	if err == nil {
 		return nil
 	}
-	if sessionID, userID := apierr.EndedSession(status.Convert(err)); sessionID != "" && userID != "" {
+	st := status.Convert(err)
+	if sessionID, userID := apierr.EndedSession(st); sessionID != "" && userID != "" {
 		w.entries.end(ctx, lease{}, userID, sessionID, nil)
 	}
+	if account, admitted := authn.AccountFrom(ctx); admitted && unseats(ctx, apierr.ReasonOf(st)) {
+		w.entries.mistrust(ctx, account.User.GetId())
+	}
 	return err
+}
+
+// unseats tells whether the store has refused a caller whom the cache had admitted: what is known here of the user is
+// outdated then. That may be so since a change whose cache service died before it could tell. A caller who was no admin
+// here may lack the role by the store as well.
+func unseats(ctx context.Context, reason gatehousev1.ErrorReason) bool {
+	switch reason {
+	case gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED:
+		return true
+	case gatehousev1.ErrorReason_ERROR_REASON_ROLE_REQUIRED:
+		return authn.IsAdmin(ctx)
+	default:
+		return false
+	}
 }

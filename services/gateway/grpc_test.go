@@ -96,7 +96,7 @@ func TestGRPCRefusals(t *testing.T) {
 		reason       string
 	}{
 		{"no such service", "/gatehouse.v1.NoService/Read", nil, codes.Unimplemented, "ROUTE_NOT_FOUND"},
-		{"no such method", "/gatehouse.v1.UserService/DeleteUser", nil, codes.Unimplemented, "ROUTE_NOT_FOUND"},
+		{"no such method", "/gatehouse.v1.UserService/ForgetUser", nil, codes.Unimplemented, "ROUTE_NOT_FOUND"},
 		{"another case", "/gatehouse.v1.UserService/createUser", nil, codes.Unimplemented, "ROUTE_NOT_FOUND"},
 		{"slash after", create + "/", nil, codes.Unimplemented, "ROUTE_NOT_FOUND"},
 		{"no message", create, []byte("\xff\xff" + secret), codes.InvalidArgument, "MALFORMED_REQUEST"},
@@ -212,7 +212,7 @@ func TestReflectionListsThePublicServices(t *testing.T) {
 	}).GetListServicesResponse().GetService() {
 		listed = append(listed, service.GetName())
 	}
-	want := []string{"gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService"}
+	want := []string{"gatehouse.v1.AdminService", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService"}
 	if !slices.Equal(listed, want) {
 		t.Errorf("services are %v, want %v", listed, want)
 	}

@@ -43,8 +43,10 @@ type upstream struct {
 	gatehousev1.UnimplementedUserServiceServer
 	gatehousev1.UnimplementedSessionServiceServer
 	gatehousev1.UnimplementedKeyServiceServer
+	gatehousev1.UnimplementedAdminServiceServer
 
 	createUser func(context.Context, *gatehousev1.CreateUserRequest) error
+	updateUser func(context.Context, *gatehousev1.UpdateUserRequest) error
 	listKeys   func() error
 	private    ed25519.PrivateKey
 	public     *gatehousev1.Key
@@ -67,6 +69,7 @@ func newUpstream(t testing.TB) *upstream {
 	return &upstream{
 		private: private, public: key, health: grpchealth.NewServer(),
 		createUser: func(context.Context, *gatehousev1.CreateUserRequest) error { return nil },
+		updateUser: func(context.Context, *gatehousev1.UpdateUserRequest) error { return nil },
 		listKeys:   func() error { return nil },
 	}
 }
@@ -100,6 +103,16 @@ func (u *upstream) ReadUser(
 	return &gatehousev1.ReadUserResponse{User: &gatehousev1.User{Id: req.GetId()}}, nil
 }
 
+func (u *upstream) UpdateUser(
+	ctx context.Context, req *gatehousev1.UpdateUserRequest,
+) (*gatehousev1.UpdateUserResponse, error) {
+	u.remember(ctx)
+	if err := u.updateUser(ctx, req); err != nil {
+		return nil, err
+	}
+	return &gatehousev1.UpdateUserResponse{User: &gatehousev1.User{Id: req.GetUser().GetId(), Version: 8}}, nil
+}
+
 func (u *upstream) CreateSession(
 	ctx context.Context, _ *gatehousev1.CreateSessionRequest,
 ) (*gatehousev1.CreateSessionResponse, error) {
@@ -122,6 +135,7 @@ func (u *upstream) serve(t testing.TB) *grpc.ClientConn {
 	gatehousev1.RegisterUserServiceServer(server, u)
 	gatehousev1.RegisterSessionServiceServer(server, u)
 	gatehousev1.RegisterKeyServiceServer(server, u)
+	gatehousev1.RegisterAdminServiceServer(server, u)
 	healthpb.RegisterHealthServer(server, u.health)
 	for service := range server.GetServiceInfo() {
 		u.health.SetServingStatus(service, healthpb.HealthCheckResponse_SERVING)

@@ -79,18 +79,21 @@ func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
 	}
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
-		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody, refuseUnread(methods)),
+		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody, refuseUnread(methods), takeHeaders(methods),
+			completeMask(methods)),
+		runtime.WithForwardResponseOption(writeETag),
 		runtime.WithErrorHandler(writeCallError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 		// A form must not be taken for a GET, nor a header for the method: neither is in the contract.
 		runtime.WithDisablePathLengthFallback(),
 		runtime.WithDisableHTTPMethodOverride(),
-		// What upstreams say in headers is for the gateway.
+		// What clients say in headers goes no further but by code of ours, and what upstreams say is for the gateway.
+		runtime.WithIncomingHeaderMatcher(noHeader),
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
 	)
 	for name, route := range edge.routes {
-		if err := route.rest(ctx, mux, edge); err != nil {
+		if err := route.rest(ctx, mux, restConn{edge}); err != nil {
 			return nil, fmt.Errorf("register the REST routes of %s: %w", name, err)
 		}
 	}

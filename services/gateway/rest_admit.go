@@ -19,9 +19,11 @@ type restMethods map[string]restMethod
 
 // restMethod is what the contract says of a route.
 type restMethod struct {
-	name      string          // full, with slashes as gRPC has it
-	takesBody bool            // of what is asked, what is not in the path is in the body; else it is in the query
+	name      string // full, with slashes as gRPC has it
+	input     protoreflect.MessageDescriptor
+	takesBody bool            // what is neither in the path nor in the query is in the body
 	query     map[string]bool // names that the query may have
+	patch     *patch          // nil for most
 }
 
 // loadRESTMethods reads the routes of the services from the contract.
@@ -52,7 +54,9 @@ func (m restMethods) add(method protoreflect.MethodDescriptor) {
 		} {
 			m[verb+" "+path] = restMethod{
 				name:      fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name()),
+				input:     method.Input(),
 				takesBody: binding.GetBody() != "", query: queryNames(method.Input().Fields(), binding, path),
+				patch: patchOf(method.Input(), binding.GetBody()),
 			}
 		}
 	}
@@ -63,7 +67,8 @@ func queryNames(fields protoreflect.FieldDescriptors, binding *annotations.HttpR
 	names := map[string]bool{}
 	for i := range fields.Len() {
 		field := fields.Get(i)
-		if binding.GetBody() == "" && !strings.Contains(path, "{"+field.TextName()+"}") {
+		inPath := strings.Contains(path, "{"+field.TextName()+"}") || strings.Contains(path, "{"+field.TextName()+".")
+		if binding.GetBody() != "*" && binding.GetBody() != field.TextName() && !inPath {
 			names[field.JSONName()], names[field.TextName()] = true, true
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
@@ -86,12 +87,29 @@ func newMarshaler() *marshaler {
 	return &marshaler{runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
 }
 
+// messageAt gives the message that target is or, where the body is one field of a request, that it points to: a new one
+// if it points to none. It gives nil for anything else.
+func messageAt(target any) proto.Message {
+	if message, ok := target.(proto.Message); ok {
+		return message
+	}
+	field := reflect.ValueOf(target)
+	if field.Kind() != reflect.Pointer || field.Elem().Kind() != reflect.Pointer {
+		return nil
+	}
+	if field.Elem().IsNil() {
+		field.Elem().Set(reflect.New(field.Elem().Type().Elem()))
+	}
+	message, _ := reflect.TypeAssert[proto.Message](field.Elem())
+	return message
+}
+
 // NewDecoder implements runtime.Marshaler.
 func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 	return runtime.DecoderFunc(func(target any) error {
 		body, isBody := r.(*jsonBody)
-		message, isMessage := target.(proto.Message)
-		if !isBody || !isMessage {
+		message := messageAt(target)
+		if !isBody || message == nil {
 			return fmt.Errorf("cannot decode %T into %T", r, target)
 		}
 		if len(body.raw) == 0 {

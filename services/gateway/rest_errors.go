@@ -21,7 +21,18 @@ import (
 func writeCallError(
 	_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error,
 ) {
-	writeError(w, callError(r, err))
+	writeErrorTo(w, r, callError(r, err))
+}
+
+// writeErrorTo is writeError for a request whose precondition may have failed: HTTP has a status for that (RFC 9110,
+// section 13.1.1).
+func writeErrorTo(w http.ResponseWriter, r *http.Request, err error) {
+	mismatch := apierr.ReasonOf(apierr.Status(err)) == gatehousev1.ErrorReason_ERROR_REASON_VERSION_MISMATCH
+	if mismatch && r.Header.Get(ifMatch) != "" {
+		writeErrorAs(w, err, http.StatusPreconditionFailed)
+		return
+	}
+	writeError(w, err)
 }
 
 // callError finds out why a call failed. The generated handlers turn a fault of the request into a bare
@@ -59,6 +70,11 @@ func writeRoutingError(
 // writeError answers with a google.rpc.Status in JSON, and with the headers that HTTP wants beside it.
 func writeError(w http.ResponseWriter, err error) {
 	st := apierr.Status(err)
+	writeErrorAs(w, err, httpStatus(st, apierr.ReasonOf(st)))
+}
+
+func writeErrorAs(w http.ResponseWriter, err error, code int) {
+	st := apierr.Status(err)
 	reason := apierr.ReasonOf(st)
 	if observer, ok := w.(*observedWriter); ok {
 		observer.err = err
@@ -77,7 +93,7 @@ func writeError(w http.ResponseWriter, err error) {
 	if err != nil { // Only for a detail that is not linked in: all are made by apierr, which links them.
 		body = []byte(`{"code":13}`)
 	}
-	writeJSON(w, httpStatus(st, reason), body)
+	writeJSON(w, code, body)
 }
 
 // challenges are the values of WWW-Authenticate (RFC 6750, section 3). A wrong password and a bad

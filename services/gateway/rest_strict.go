@@ -7,7 +7,9 @@ import (
 	"strings"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
+	"github.com/grpc-ecosystem/grpc-gateway/v2/utilities"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
@@ -36,11 +38,9 @@ func (m restMethod) unread(r *http.Request) error {
 		return apierr.MalformedRequest("the query cannot be read", nil)
 	}
 	var faults []*errdetails.BadRequest_FieldViolation
-	for name := range query {
-		if !m.query[name] {
-			faults = append(faults, &errdetails.BadRequest_FieldViolation{
-				Field: shown(name), Description: "is not a field of the request that can stand in the query",
-			})
+	for name, values := range query {
+		if fault := m.queryFault(name, values); fault != "" {
+			faults = append(faults, &errdetails.BadRequest_FieldViolation{Field: shown(name), Description: fault})
 		}
 	}
 	if len(faults) > 0 {
@@ -53,4 +53,21 @@ func (m restMethod) unread(r *http.Request) error {
 		return apierr.MalformedRequest("this call takes no body: what it asks for stands in the path and the query", nil)
 	}
 	return nil
+}
+
+// queryFault tells what is wrong with a name of the query and its values, or "" if nothing is. The generated handlers
+// would say of a value no more than that one cannot be read.
+func (m restMethod) queryFault(name string, values []string) string {
+	if !m.query[name] {
+		return "is not a field of the request that can stand in the query"
+	}
+	kind, err := protoregistry.GlobalTypes.FindMessageByName(m.input.FullName())
+	if err != nil {
+		return "" // The generated handlers have it linked in.
+	}
+	nothingElsewhere := utilities.NewDoubleArray(nil)
+	if runtime.PopulateQueryParameters(kind.New().Interface(), url.Values{name: values}, nothingElsewhere) != nil {
+		return "is not a value of this field"
+	}
+	return ""
 }

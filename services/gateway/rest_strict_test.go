@@ -20,8 +20,8 @@ func TestNobodyIsLoggedOutByATypo(t *testing.T) {
 		{query: "keepCurrent=true&x=1&keep_current.y=1", fields: []string{"keep_current.y", "x"}},
 		{query: "keepCurrent=true;x"},
 		{query: "keepCurrent=%zz"},
-		{query: "keepCurrent=yes"},
-		{query: "keepCurrent"},
+		{query: "keepCurrent=yes", fields: []string{"keepCurrent"}},
+		{query: "keepCurrent", fields: []string{"keepCurrent"}},
 		{body: `{"keepCurrent":true}`},
 		{query: "keepCurrent=true", body: "{}"},
 	} {

@@ -59,56 +59,71 @@ func (s *sessionService) DeleteAllSessions(
 func (s *sessionService) ChangePassword(
 	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
 ) (*gatehousev1.ChangePasswordResponse, error) {
-	userID, err := authn.OwnUserID(ctx, req.GetId())
-	if err != nil {
+	if _, err := authn.OwnUserID(ctx, req.GetId()); err != nil {
 		return nil, err
 	}
 	if password.TooShort(req.GetNewPassword()) {
 		return nil, passwordTooShort("new_password")
 	}
-	oldHash, err := s.checkPassword(ctx, userID, req.GetCurrentPassword())
-	if err != nil {
-		return nil, err
-	}
-	newHash, err := s.hasher.Hash(ctx, req.GetNewPassword())
-	if err != nil {
-		return nil, err
-	}
 	caller, _ := authn.CallerFrom(ctx)
-	account, err := s.storage.ChangePassword(ctx, userID, oldHash, newHash, caller.SessionID, s.now())
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, apierr.PasswordWrong() // Another change was faster: the present password is another one by now.
+	newHash := ""
+	for range maxLogInAttempts {
+		oldHash, err := s.checkPassword(ctx, caller, req.GetCurrentPassword())
+		if err == nil && newHash == "" {
+			newHash, err = s.hasher.Hash(ctx, req.GetNewPassword())
+		}
+		if err != nil {
+			return nil, err
+		}
+		account, err := s.storage.ChangePassword(ctx, caller.UserID, oldHash, newHash, caller.SessionID, s.now())
+		if errors.Is(err, storage.ErrNotFound) {
+			continue // There is another hash by now: of another password, or of the same one, hashed anew by a log-in.
+		}
+		if err != nil {
+			return nil, endError(err, caller)
+		}
+		return passwordChanged(account)
 	}
-	if err != nil {
-		return nil, endError(err, caller)
-	}
+	return nil, apierr.Unavailable(errors.New("the password's hash was replaced again and again during its change"))
+}
+
+func passwordChanged(account storage.Account) (*gatehousev1.ChangePasswordResponse, error) {
 	session := sessionResource(account.Session)
 	session.Current = true
 	user, err := userResource(account.User)
 	return &gatehousev1.ChangePasswordResponse{User: user, Session: session}, err
 }
 
-// checkPassword wants the user's present password, and gives its hash.
-func (s *sessionService) checkPassword(ctx context.Context, userID, present string) (hash string, err error) {
-	credential, err := s.storage.ReadCredentialOf(ctx, userID)
+// checkPassword wants the caller's present password, and gives its hash.
+func (s *sessionService) checkPassword(
+	ctx context.Context, caller authn.Caller, present string,
+) (hash string, err error) {
+	credential, err := s.storage.ReadCredentialOf(ctx, caller.UserID)
 	if err != nil {
-		return "", translate(err)
+		return "", endError(err, caller)
 	}
 	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, present)
 	if err != nil || matches {
 		return credential.PasswordHash, err
 	}
-	refusal := apierr.PasswordWrong()
-	reason := apierr.ReasonName(refusal.Reason())
-	if err := s.storage.RecordFailure(ctx, storage.PasswordChanged, userID, reason, s.now()); err != nil {
-		return "", translate(err)
-	}
-	return "", refusal
+	return "", s.refused(ctx, storage.PasswordChanged, caller.UserID, apierr.PasswordWrong())
 }
 
-// endError is that of a call which found its own session ended since it was admitted, or any other.
+// refused gives the error of what is refused, once that is recorded.
+func (s *sessionService) refused(
+	ctx context.Context, kind storage.EventKind, userID string, refusal *apierr.Error,
+) error {
+	reason := apierr.ReasonName(refusal.Reason())
+	if err := s.storage.RecordFailure(ctx, kind, userID, reason, s.now()); err != nil {
+		return translate(err)
+	}
+	return refusal
+}
+
+// endError is that of a call which found its own session ended since it was admitted, by itself or with the account, or
+// any other.
 func endError(err error, caller authn.Caller) error {
-	if errors.Is(err, storage.ErrSessionEnded) {
+	if errors.Is(err, storage.ErrSessionEnded) || errors.Is(err, storage.ErrNotFound) {
 		return apierr.SessionEnded(caller.SessionID, caller.UserID)
 	}
 	return translate(err)

@@ -104,35 +104,39 @@ func (s *sessionService) newSession(ctx context.Context, credential storage.Cred
 // gets the same answer as a wrong password, so that nobody can find out which addresses have accounts.
 func (s *sessionService) authenticate(ctx context.Context, email, password string) (storage.Credential, error) {
 	credential, err := s.storage.ReadCredential(ctx, email)
+	matches := false
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		err = s.hasher.VerifyNothing(ctx, password)
-		return credential, s.refused(ctx, credential, apierr.InvalidCredentials(), err)
+	case err == nil:
+		matches, err = s.hasher.Verify(ctx, credential.PasswordHash, password)
+	}
+	switch {
 	case err != nil:
 		return credential, translate(err)
+	case !matches:
+		return credential, s.refused(ctx, storage.Login, credential.UserID, apierr.InvalidCredentials())
+	case credential.State != storage.Active: // Told only to who knows the password.
+		return credential, s.refused(ctx, storage.Login, credential.UserID, apierr.UserDisabled())
+	default:
+		s.rehash(ctx, credential, password)
+		return credential, nil
 	}
-	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, password)
-	if err != nil || !matches {
-		return credential, s.refused(ctx, credential, apierr.InvalidCredentials(), err)
-	}
-	if credential.State != storage.Active { // Told only to who knows the password.
-		return credential, s.refused(ctx, credential, apierr.UserDisabled(), nil)
-	}
-	return credential, nil
 }
 
-// refused gives the error of a log-in, once the refusal is recorded; or that of what came before, if there is one.
-func (s *sessionService) refused(
-	ctx context.Context, credential storage.Credential, refusal *apierr.Error, err error,
-) error {
+// rehash replaces the hash of a password that was hashed in another way than passwords are now: by the system that the
+// account was imported from, or with other parameters. A log-in does not fail for it: the next one tries again.
+func (s *sessionService) rehash(ctx context.Context, credential storage.Credential, password string) {
+	if !s.hasher.Outdated(credential.PasswordHash) {
+		return
+	}
+	hash, err := s.hasher.Hash(ctx, password)
+	if err == nil {
+		err = s.storage.Rehash(ctx, credential.UserID, credential.PasswordHash, hash)
+	}
 	if err != nil {
-		return err
+		s.log.WarnContext(ctx, "a password could not be hashed anew", "user", credential.UserID, "error", err)
 	}
-	reason := apierr.ReasonName(refusal.Reason())
-	if err := s.storage.RecordFailure(ctx, storage.Login, credential.UserID, reason, s.now()); err != nil {
-		return translate(err)
-	}
-	return refusal
 }
 
 // opened answers a log-in.

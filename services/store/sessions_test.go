@@ -406,3 +406,38 @@ func TestStoresGoByTheClockOfTheDatabase(t *testing.T) {
 		t.Errorf("the database is an hour ahead, the session was opened %v ahead", ahead)
 	}
 }
+
+func TestALoginHashesAnOutdatedPasswordAnew(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		config := testConfig(database, newClock())
+		store := startStore(t, config)
+		store.signUp(t)
+		config.Password.Iterations = 2
+		stronger, db := startStore(t, config), store.service.storage
+		before, err := db.ReadCredential(t.Context(), adasEmail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stronger.sessions.CreateSession(t.Context(),
+			&gatehousev1.CreateSessionRequest{Email: adasEmail, Password: "a wrong one"}); err == nil {
+			t.Fatal("a wrong password was taken")
+		}
+		if same, err := db.ReadCredential(t.Context(), adasEmail); err != nil || same != before {
+			t.Errorf("a wrong password has changed the hash, %v", err)
+		}
+		own := stronger.logIn(t)
+		after, err := db.ReadCredential(t.Context(), adasEmail)
+		if err != nil || after.PasswordHash == before.PasswordHash || !strings.Contains(after.PasswordHash, "t=2") {
+			t.Fatalf("the hash is %q, %v", after.PasswordHash, err)
+		}
+		again := stronger.logIn(t)
+		if same, err := db.ReadCredential(t.Context(), adasEmail); err != nil || same != after {
+			t.Errorf("the hash changes with each log-in, %v", err)
+		}
+		for _, session := range []*gatehousev1.CreateSessionResponse{own, again} { // Nobody is logged out by it.
+			if _, err := stronger.read(t, session.GetAccessToken()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

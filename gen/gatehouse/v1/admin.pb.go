@@ -1125,7 +1125,7 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\adetails\x18\f \x03(\v2%.gatehouse.v1.AuditEvent.DetailsEntryB\x03\xe0A\x03R\adetails\x1a:\n" +
 	"\fDetailsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb1\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcd\x05\n" +
 	"\x16ListAuditEventsRequest\x12+\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
 	"\n" +
@@ -1134,10 +1134,10 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\x04uuid\x12\x0emust be a UUID\x1aRthis == '' || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\x12\xc6\x01\n" +
 	"\x05actor\x18\x04 \x01(\tB\xaf\x01\xe0A\x01\xbaH\xa8\x01\xba\x01\x97\x01\n" +
 	"\x05actor\x12\"must be a UUID, operator or system\x1ajthis in ['', 'operator', 'system'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')r\v\x92\x02\boperatorR\x05actor\x12?\n" +
-	"\x04kind\x18\x05 \x01(\x0e2\x1c.gatehouse.v1.AuditEventKindB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\bR\x04kind\x12>\n" +
+	"\x04kind\x18\x05 \x01(\x0e2\x1c.gatehouse.v1.AuditEventKindB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\bR\x04kind\x12L\n" +
 	"\n" +
-	"start_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\tstartTime\x12:\n" +
-	"\bend_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x01R\aendTime\"\x88\x01\n" +
+	"start_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xe0A\x01\xbaH\v\xb2\x01\bR\x06\b\x80\xf2\xd6\xca\x06R\tstartTime\x12H\n" +
+	"\bend_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x11\xe0A\x01\xbaH\v\xb2\x01\bR\x06\b\x80\xae\x99\xa4\x0fR\aendTime\"\x88\x01\n" +
 	"\x17ListAuditEventsResponse\x12@\n" +
 	"\faudit_events\x18\x01 \x03(\v2\x18.gatehouse.v1.AuditEventB\x03\xe0A\x03R\vauditEvents\x12+\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken*\xc2\x04\n" +

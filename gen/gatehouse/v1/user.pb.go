@@ -83,7 +83,8 @@ func (UserState) EnumDescriptor() ([]byte, []int) {
 // An account. It never holds a secret.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user's id, a UUIDv7 in lower case. It never changes and is never given to anybody else.
+	// The user's id, a UUIDv7 in lower case. It never changes and is never given to anybody else. Where a request names a
+	// user by it, `me` stands for the caller.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The e-mail address as the user wrote it, without surrounding white space and in Unicode normal form C.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`

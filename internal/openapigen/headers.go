@@ -1,0 +1,56 @@
+package main
+
+import (
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// conventionHeader is a header that stands for a field of a request, as docs/adr/0009-headers-that-stand-for-fields.md
+// says.
+type conventionHeader struct {
+	field             protoreflect.Name
+	name, description string
+	example           string // JSON
+}
+
+func conventionHeaders() []conventionHeader {
+	return []conventionHeader{
+		{
+			"version", "If-Match",
+			"The `ETag` of the version that the call is meant for, instead of the field `version`. If it is another by now, " +
+				"the answer is 412 with the reason `VERSION_MISMATCH`.", `"\"1\""`,
+		},
+		{
+			"request_id", "Idempotency-Key",
+			"Names this request, so that it can be sent again, instead of the field `requestId`.",
+			`"6f1c1f5e-3d0f-4b52-9d2c-0f4f6b1d7a11"`,
+		},
+	}
+}
+
+// addHeaders tells which headers a call takes for fields of its request, and which its answer has.
+func addHeaders(op *operation, method protoreflect.MethodDescriptor) error {
+	text, err := encode("string")
+	if err != nil {
+		return err
+	}
+	for _, known := range conventionHeaders() {
+		if method.Input().Fields().ByName(known.field) != nil {
+			op.Parameters = append(op.Parameters, &parameter{
+				Name: known.name, In: "header", Description: prose(known.description), Schema: &schema{Type: text},
+				Example: []byte(known.example),
+			})
+		}
+	}
+	success, ok := op.Responses.get("200")
+	if fields := method.Output().Fields(); ok && fields.Len() == 1 && versioned(fields.Get(0)) {
+		success.Headers.set("ETag", &header{
+			Description: "The version of the answer, in quotes: to be sent as `If-Match`.", Schema: &schema{Type: text},
+		})
+	}
+	return nil
+}
+
+// versioned tells whether a field is one resource with a version.
+func versioned(field protoreflect.FieldDescriptor) bool {
+	return !field.IsList() && field.Message() != nil && field.Message().Fields().ByName("version") != nil
+}

@@ -1,0 +1,88 @@
+package cache
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+)
+
+// oneRun is a backend whose leases stand whatever is written, as those of a Redis do that is not restarted.
+type oneRun struct{ backend }
+
+func (o oneRun) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
+	if lease != "" {
+		lease = o.Lease()
+	}
+	return o.backend.Set(ctx, lease, writes...)
+}
+
+// A mistrust is soon over. A doubt that is put meanwhile is not, or what was asked for before it would still be kept.
+func TestADoubtThatIsPutWhileThereIsOneLastsLonger(t *testing.T) {
+	t.Parallel()
+	for name, forget := range map[string]func(*entries){
+		"a deletion":       func(e *entries) { e.gone(t.Context(), adaID, "") },
+		"a doubt":          func(e *entries) { e.doubt(t.Context(), adaID, "") },
+		"another mistrust": func(e *entries) { e.mistrust(t.Context(), adaID) },
+	} {
+		memory, clock := openMemory(t, memoryBytes)
+		e := newEntries(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
+		now := time.Now()
+		e.now = func() time.Time { return now }
+		pass := func(d time.Duration) {
+			now = now.Add(d)
+			clock.advance(d)
+		}
+		e.mistrust(t.Context(), adaID)
+		pass(2*e.leaseTime - 2*time.Second)
+		asked := e.ask()
+		forget(e)
+		pass(e.leaseTime - time.Second)
+		e.change(t.Context(), asked, ada(2), nil)
+		if known := e.account(t.Context(), adaID, sessionID); known.User != nil {
+			t.Errorf("after %s the cache says %v", name, known)
+		}
+		e.change(t.Context(), e.ask(), nil, adasSession(2))
+		if known := e.account(t.Context(), adaID, sessionID); known.Session == nil {
+			t.Fatal("the cache keeps nothing at all")
+		}
+		pass(2 * time.Hour)
+		e.change(t.Context(), e.ask(), ada(3), nil)
+		if known := e.account(t.Context(), adaID, sessionID); known.User.GetVersion() != 3 {
+			t.Errorf("after %s the cache learns nothing any more", name)
+		}
+	}
+}
+
+// A mistrust does not shorten a doubt.
+func TestAMistrustDoesNotEndADoubt(t *testing.T) {
+	t.Parallel()
+	memory, clock := openMemory(t, memoryBytes)
+	e := newEntries(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
+	e.gone(t.Context(), adaID, "")
+	e.mistrust(t.Context(), adaID)
+	clock.advance(3 * e.leaseTime)
+	e.fill(t.Context(), e.ask(), ada(2), nil)
+	if known := e.account(t.Context(), adaID, sessionID); known.User != nil {
+		t.Errorf("the cache says %v", known)
+	}
+}
+
+// What is owed under a key is the doubt that lasts longest.
+func TestTheLongestDoubtIsOwed(t *testing.T) {
+	t.Parallel()
+	e, _ := newIndebted(t, slog.New(slog.DiscardHandler))
+	e.mistrust(t.Context(), adaID)
+	e.gone(t.Context(), adaID, sessionID)
+	e.mistrust(t.Context(), adaID)
+	for _, write := range e.owed.all() {
+		if write.TTL < e.ttl/2 {
+			t.Errorf("%s is owed for %s", write.Key, write.TTL)
+		}
+	}
+	if !e.owed.any(userKey(adaID)) || !e.owed.any(sessionKey(adaID, sessionID)) {
+		t.Error("a deletion is not owed")
+	}
+}

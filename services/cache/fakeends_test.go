@@ -1,0 +1,68 @@
+package cache_test
+
+import (
+	"context"
+
+	"google.golang.org/protobuf/proto"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+func (s *fakeStore) DeleteSession(
+	ctx context.Context, req *gatehousev1.DeleteSessionRequest,
+) (*gatehousev1.DeleteSessionResponse, error) {
+	return serve(ctx, s, "DeleteSession", func() (*gatehousev1.DeleteSessionResponse, error) {
+		_, _, named, err := s.own(ctx, req.GetId())
+		if err != nil {
+			return nil, err
+		}
+		named.ended = true
+		return &gatehousev1.DeleteSessionResponse{}, nil
+	})
+}
+
+func (s *fakeStore) DeleteAllSessions(
+	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
+) (*gatehousev1.DeleteAllSessionsResponse, error) {
+	return serve(ctx, s, "DeleteAllSessions", func() (*gatehousev1.DeleteAllSessionsResponse, error) {
+		user, current, err := s.caller(ctx)
+		if err != nil {
+			return nil, err
+		}
+		response := &gatehousev1.DeleteAllSessionsResponse{}
+		s.raise(user)
+		if req.GetKeepCurrent() {
+			response.Session = s.spare(current, user)
+		}
+		response.User = proto.CloneOf(user)
+		return response, nil
+	})
+}
+
+func (s *fakeStore) ChangePassword(
+	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
+) (*gatehousev1.ChangePasswordResponse, error) {
+	return serve(ctx, s, "ChangePassword", func() (*gatehousev1.ChangePasswordResponse, error) {
+		user, current, err := s.caller(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if req.GetCurrentPassword() != password {
+			return nil, apierr.PasswordWrong()
+		}
+		s.raise(user)
+		return &gatehousev1.ChangePasswordResponse{Session: s.spare(current, user), User: proto.CloneOf(user)}, nil
+	})
+}
+
+func (s *fakeStore) raise(user *gatehousev1.User) {
+	user.Version++
+	user.SessionGeneration++
+}
+
+func (s *fakeStore) spare(session *heldSession, user *gatehousev1.User) *gatehousev1.Session {
+	session.Version++
+	session.Generation = user.GetSessionGeneration()
+	return session.shown(true)
+}
