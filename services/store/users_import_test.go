@@ -104,11 +104,10 @@ func deep(levels int) string {
 
 func TestLinesAreRefused(t *testing.T) {
 	const known = "ada@example.com"
-	i := newImport(t, sqliteDatabase(t), "")
 	hashed := func(hash string) string {
 		return `{"email":"ada@example.com","fullName":"Ada","passwordHash":"` + hash + `"}`
 	}
-	for _, test := range []struct{ name, line, email, reason, words string }{
+	tests := []struct{ name, line, email, reason, words string }{
 		{"no JSON", "ada@example.com", "", "BROKEN_JSON", "is not one JSON object"},
 		{"a list", `["ada@example.com"]`, "", "BROKEN_JSON", ""},
 		{"cut off", `{"email":"ada@example.com","fullName":"A`, known, "BROKEN_JSON", ""},
@@ -158,24 +157,30 @@ func TestLinesAreRefused(t *testing.T) {
 		{"a costly hash", hashed(strings.Replace(bcryptHash, "$05$", "$31$", 1)), known, "HASH_TOO_COSTLY", "the cost must be at most 14"},
 		{"a hash without end", hashed("$6$" + strings.Repeat("a", 10_000)), known, "HASH_MALFORMED", ""},
 		{"a bad hash and a bad field", `{"email":"ada@example.com","fullName":"Ada","state":"x","passwordHash":"x"}`, known, "INVALID_FIELD", "state must be ACTIVE or DISABLED; passwordHash"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			i.write(t, test.line)
-			if got := i.run(t); got != (ImportSummary{Lines: 1, Refused: 1}) {
-				t.Errorf("it tells %+v", got)
-			}
-			reported := i.reported(t)
-			if len(reported) != 1 || reported[0].Line != 1 || reported[0].Reason != test.reason || reported[0].Email != test.email ||
-				!strings.Contains(reported[0].Description, test.words) {
-				t.Fatalf("the report is %+v", reported)
-			}
-			if content, _ := os.ReadFile(i.config.Report); bytes.Contains(content, []byte("$05$")) || bytes.Contains(content, []byte("staple")) {
-				t.Errorf("the report holds the hash: %s", content)
-			}
-			if exported := i.export(t, true); exported != "" {
-				t.Errorf("there is %s", exported)
-			}
-		})
+	}
+	var content strings.Builder
+	for _, test := range tests {
+		content.WriteString(test.line + "\n")
+	}
+	i := newImport(t, sqliteDatabase(t), content.String())
+	if got := i.run(t); got != (ImportSummary{Lines: int64(len(tests)), Refused: int64(len(tests))}) {
+		t.Errorf("it tells %+v", got)
+	}
+	reported := i.reported(t)
+	if len(reported) != len(tests) {
+		t.Fatalf("the report has %d lines for %d", len(reported), len(tests))
+	}
+	for n, test := range tests {
+		if got := reported[n]; got.Line != int64(n+1) || got.Reason != test.reason || got.Email != test.email ||
+			!strings.Contains(got.Description, test.words) {
+			t.Errorf("%s: the report has %+v", test.name, got)
+		}
+	}
+	if report, _ := os.ReadFile(i.config.Report); bytes.Contains(report, []byte("$05$")) || bytes.Contains(report, []byte("staple")) {
+		t.Error("the report holds a hash or a password")
+	}
+	if exported := i.export(t, true); exported != "" {
+		t.Errorf("there is %s", exported)
 	}
 }
 
