@@ -20,6 +20,11 @@ look() {
 	{ have mariadbd && have mariadb-install-db; } || packages="$packages mariadb-server"
 	have redis-server || packages="$packages redis-server"
 	have chromium chromium-browser google-chrome || packages="$packages chromium fonts-dejavu-core"
+	# What makes password hashes to import.
+	have argon2 || packages="$packages argon2"
+	have mkpasswd || packages="$packages whois"
+	have htpasswd || packages="$packages apache2-utils"
+	have node nodejs || packages="$packages nodejs"
 	# The race detector needs cgo, and cgo a C compiler.
 	have "${CC:-cc}" || packages="$packages gcc libc6-dev"
 }

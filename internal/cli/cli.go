@@ -34,6 +34,8 @@ type commands struct {
 	Migrate migrate `cmd:"" help:"Bring the schema of the store's database to what this version needs, and end."`
 	Keys    keys    `cmd:"" help:"Look at the signing keys in the store's database, or change them, and end."`
 	Admin   admin   `cmd:"" help:"Make an administrator in the store's database, and end."`
+	Users   users   `cmd:"" help:"Import users into the store's database or export them, and end."`
+	Audit   audit   `cmd:"" help:"Export the audit events of the store's database, and end."`
 	Health  health  `cmd:"" help:"Ask a running service for its health, and end: 0 if it is serving, 1 if not."`
 }
 

@@ -14,8 +14,8 @@ type fieldError struct{ field, words string }
 
 func (f fieldError) Error() string { return f.field + " " + f.words }
 
-// violations checks a message by the rules of the contract, for commands, which no interceptor does it for. An error is a
-// fault of the rules themselves.
+// violations checks a message by the rules of the contract, for commands, for which no interceptor does it. An error is
+// a fault of the rules themselves.
 func violations(validator protovalidate.Validator, message proto.Message) ([]fieldError, error) {
 	err := validator.Validate(message)
 	if err == nil {

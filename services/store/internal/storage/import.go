@@ -63,7 +63,7 @@ func (s *Storage) ReadImport(ctx context.Context, fileDigest []byte) (Import, er
 }
 
 // ImportUsers adds those users who can be added, each with an event, and writes how far the import is then: all or
-// nothing. settle is given what became of each user: nil, ErrEmailTaken, or ErrIDTaken, which the id of somebody who was
+// nothing. settle is given what became of each user: nil, ErrEmailTaken, or ErrIDTaken, which the id of who was
 // deleted gets too. It tells how far the import is with them. It is called before anything is committed, and maybe
 // several times: only the last call counts. Its error is given back unaltered.
 //

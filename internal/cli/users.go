@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+)
+
+// users are the commands to move users in and out. They work on the store's database, beside the stores that run on it.
+type users struct {
+	Import usersImport `cmd:"" help:"Import users from a file of JSON lines. If it is interrupted, the same command goes on where it was. Ends with 1 if lines were refused."`
+	Export usersExport `cmd:"" help:"Write all users to stdout as JSON lines."`
+}
+
+// usersImport imports users.
+type usersImport struct {
+	File   string `arg:"" name:"file" help:"File of users, each a JSON object on a line of its own."`
+	Report string `env:"GATEHOUSE_IMPORT_REPORT" placeholder:"PATH" help:"File to write why lines were refused, as JSON lines: FILE.report if it is left out."`
+	databaseSettings
+	logSettings
+}
+
+func (c *usersImport) faults() error { return errors.Join(c.logSettings.faults(), c.databaseFaults()) }
+
+func (c *usersImport) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
+	database, err := c.database()
+	if err != nil {
+		return err
+	}
+	report := c.Report
+	if report == "" {
+		report = c.File + ".report"
+	}
+	summary, err := storeservice.ImportUsers(ctx,
+		storeservice.ImportConfig{Database: database, File: c.File, Report: report}, log)
+	if err != nil {
+		return err
+	}
+	begin := "Imported"
+	if summary.Already {
+		begin = "This file was imported before, and nothing was done now. It had"
+	}
+	_, err = fmt.Fprintf(stdout, "%s %d users of %d lines; %d lines were refused.\n",
+		begin, summary.Imported, summary.Lines, summary.Refused)
+	if err == nil && summary.Refused > 0 {
+		err = fmt.Errorf("%d lines were refused: the report tells why", summary.Refused)
+		if !summary.Already {
+			err = fmt.Errorf("%d lines were refused: %s tells why", summary.Refused, report)
+		}
+	}
+	return err
+}
+
+// usersExport exports users.
+type usersExport struct {
+	WithHashes bool `env:"GATEHOUSE_EXPORT_WITH_HASHES" help:"Write the password hashes too. Keep what is written as a secret."`
+	databaseSettings
+	logSettings
+}
+
+func (c *usersExport) faults() error { return errors.Join(c.logSettings.faults(), c.databaseFaults()) }
+
+func (c *usersExport) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
+	database, err := c.database()
+	if err != nil {
+		return err
+	}
+	exported, err := storeservice.ExportUsers(ctx, database, c.WithHashes, stdout, log)
+	if err == nil {
+		log.InfoContext(ctx, "exported all users", "users", exported)
+	}
+	return err
+}

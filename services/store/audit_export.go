@@ -1,0 +1,58 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// eventRecord is an audit event as a line of JSON has it. Its names are those of REST.
+type eventRecord struct {
+	ID            string            `json:"id"`
+	EventTime     string            `json:"eventTime"`
+	Kind          string            `json:"kind"`
+	Outcome       string            `json:"outcome"`
+	Reason        string            `json:"reason,omitempty"`
+	Actor         string            `json:"actor,omitempty"`
+	UserID        string            `json:"userId,omitempty"`
+	SessionID     string            `json:"sessionId,omitempty"`
+	ClientAddress string            `json:"clientAddress,omitempty"`
+	UserAgent     string            `json:"userAgent,omitempty"`
+	RequestID     string            `json:"requestId,omitempty"`
+	Details       map[string]string `json:"details,omitempty"`
+}
+
+func newEventRecord(event storage.Event) eventRecord {
+	record := eventRecord{
+		ID: event.ID, EventTime: event.Time.UTC().Format(recordTime), Kind: string(event.Kind), Outcome: "SUCCESS",
+		Reason: event.Reason, Actor: event.Actor, UserID: event.UserID, SessionID: event.SessionID,
+		ClientAddress: event.ClientAddress, UserAgent: event.UserAgent, RequestID: event.RequestID, Details: event.Details,
+	}
+	if event.Reason != "" {
+		record.Outcome = "FAILURE"
+	}
+	return record
+}
+
+// ExportAuditEvents writes the audit events of a time, from inclusive to exclusive, as lines of JSON, the newest first,
+// and tells how many. A zero time is no bound.
+func ExportAuditEvents(
+	ctx context.Context, database Database, from, until time.Time, to io.Writer, log *slog.Logger,
+) (events int, err error) {
+	db, err := storage.Open(ctx, database, log)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	return exportLines(to, func(last *storage.Event) ([]storage.Event, error) {
+		filter := storage.EventFilter{From: from, Until: until}
+		if last != nil {
+			filter.Before = last.ID
+		}
+		return db.ListEvents(ctx, filter, exportPage)
+	}, func(event storage.Event) any { return newEventRecord(event) })
+}

@@ -1,0 +1,504 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"buf.build/go/protovalidate"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// bcryptHash is of "correct horse", by mkpasswd.
+const bcryptHash = "$2b$05$y86VZWR3G/x1TKY2k7IqYeJxesjm/RxqHZu/3rcM6AuZmsvqbQ0Qm"
+
+// importTest is an empty system and a file to import into it.
+type importTest struct {
+	config ImportConfig
+	log    *bytes.Buffer
+}
+
+func newImport(t *testing.T, database Database, content string) *importTest {
+	t.Helper()
+	test := &importTest{log: &bytes.Buffer{}}
+	if err := Migrate(t.Context(), database, test.logger()); err != nil {
+		t.Fatal(err)
+	}
+	test.config.Database = database
+	test.write(t, content)
+	return test
+}
+
+func (i *importTest) logger() *slog.Logger { return slog.New(slog.NewTextHandler(i.log, nil)) }
+
+// write makes another file the one to import.
+func (i *importTest) write(t *testing.T, content string) {
+	t.Helper()
+	i.config.File = filepath.Join(t.TempDir(), "users.jsonl")
+	i.config.Report = i.config.File + ".report"
+	if err := os.WriteFile(i.config.File, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (i *importTest) run(t *testing.T) ImportSummary {
+	t.Helper()
+	summary, err := ImportUsers(t.Context(), i.config, i.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return summary
+}
+
+func (i *importTest) reported(t *testing.T) []refusal {
+	t.Helper()
+	content, err := os.ReadFile(i.config.Report)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []refusal
+	for line := range bytes.Lines(content) {
+		var one refusal
+		if err := json.Unmarshal(line, &one); err != nil {
+			t.Fatalf("the report has the line %q: %v", line, err)
+		}
+		all = append(all, one)
+	}
+	return all
+}
+
+func (i *importTest) export(t *testing.T, withHashes bool) string {
+	t.Helper()
+	var exported bytes.Buffer
+	if _, err := ExportUsers(t.Context(), i.config.Database, withHashes, &exported, i.logger()); err != nil {
+		t.Fatal(err)
+	}
+	return exported.String()
+}
+
+func sqliteDatabase(t *testing.T) Database {
+	t.Helper()
+	return Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")}
+}
+
+// member gives a line with an address, a name, and this.
+func member(member string) string {
+	return `{"email":"ada@example.com","fullName":"Ada","passwordHash":"` + bcryptHash + `"` + member + `}`
+}
+
+func deep(levels int) string {
+	return strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels)
+}
+
+func TestLinesAreRefused(t *testing.T) {
+	const known = "ada@example.com"
+	hashed := func(hash string) string {
+		return `{"email":"ada@example.com","fullName":"Ada","passwordHash":"` + hash + `"}`
+	}
+	tests := []struct{ name, line, email, reason, words string }{
+		{"no JSON", "ada@example.com", "", "BROKEN_JSON", "is not one JSON object"},
+		{"a list", `["ada@example.com"]`, "", "BROKEN_JSON", ""},
+		{"cut off", `{"email":"ada@example.com","fullName":"A`, known, "BROKEN_JSON", ""},
+		{"cut off after a member", `{"email":"ada@example.com"`, known, "BROKEN_JSON", ""},
+		{"two objects", member("") + member(""), known, "BROKEN_JSON", ""},
+		{"a comma too many", member(","), known, "BROKEN_JSON", ""},
+		{"no UTF-8", `{"email":"ada@example.com","fullName":"` + "\xff" + `"}`, "", "BROKEN_JSON", "UTF-8"},
+		{"nested without end", member(`,"metadata":` + strings.Repeat("[", 20000)), known, "BROKEN_JSON", ""},
+		{"too long", member(`,"metadata":{"a":"` + strings.Repeat("a", maxImportLine) + `"}`), "", "LINE_TOO_LONG", "1048576"},
+
+		{"nothing", `{}`, "", "INVALID_FIELD", "email must not be empty; fullName must not be empty"},
+		{"an unknown member", member(`,"shoeSize":42`), known, "INVALID_FIELD", "shoeSize is unknown"},
+		{"an unknown member that is no name", member(`,"$2b$05$secret":42`), known, "INVALID_FIELD", "a member is unknown"},
+		{"a member in another case", member(`,"Locale":"en"`), known, "INVALID_FIELD", "Locale is unknown"},
+		{"a member twice", member(`,"email":"bob@example.com"`), "bob@example.com", "INVALID_FIELD", "email is there twice"},
+		{"a number for a text", member(`,"locale":5`), known, "INVALID_FIELD", "locale must not be a JSON number"},
+		{"a text for a list", member(`,"roles":"admin"`), known, "INVALID_FIELD", "roles must not be a JSON string"},
+		{"no address", `{"email":"ada","fullName":"Ada"}`, "", "INVALID_FIELD", "email must be an e-mail address"},
+		{"no address that can be seen", `{"email":"a\u034fda@example.com","fullName":"Ada"}`, "", "INVALID_FIELD", "email must be"},
+		{"a long address", `{"email":"` + strings.Repeat("a", 251) + `@b.c","fullName":"Ada"}`, "", "INVALID_FIELD", "email must be at most 254 bytes"},
+		{"a name of nothing", `{"email":"ada@example.com","fullName":" "}`, known, "INVALID_FIELD", "fullName must have a visible character"},
+		{"a name with a control character", `{"email":"ada@example.com","fullName":"A\u0007"}`, known, "INVALID_FIELD", "fullName must have"},
+		{"a long name", `{"email":"ada@example.com","fullName":"` + strings.Repeat("a", 201) + `"}`, known, "INVALID_FIELD", "fullName must be at most 200"},
+		{"no language", member(`,"locale":"English!"`), known, "INVALID_FIELD", "locale must be a language tag"},
+		{"no time zone", member(`,"timeZone":"Europe/Nowhere"`), known, "INVALID_FIELD", "timeZone must be a time zone"},
+		{"the machine's time zone", member(`,"timeZone":"Local"`), known, "INVALID_FIELD", "timeZone must be a time zone"},
+		{"a picture without TLS", member(`,"pictureUri":"http://example.com/a.png"`), known, "INVALID_FIELD", "pictureUri must be an https URL"},
+		{"metadata that is no object", member(`,"metadata":[1]`), known, "INVALID_FIELD", "metadata must be a JSON object"},
+		{"metadata with a name twice", member(`,"metadata":{"a":1,"a":2}`), known, "INVALID_FIELD", "metadata must be a JSON object"},
+		{"metadata with a number that is none", member(`,"metadata":{"a":1e999}`), known, "INVALID_FIELD", "metadata must be"},
+		{"metadata that is large", member(`,"metadata":{"a":"` + strings.Repeat("a", 16<<10) + `"}`), known, "INVALID_FIELD", "metadata must be at most 16 KiB"},
+		{"metadata that is deep", member(`,"appMetadata":` + deep(17)), known, "INVALID_FIELD", "appMetadata must not be nested deeper"},
+		{"an unknown role", member(`,"roles":["root"]`), known, "INVALID_FIELD", "roles must be user and admin only"},
+		{"an unknown state", member(`,"state":"ASLEEP"`), known, "INVALID_FIELD", "state must be ACTIVE or DISABLED"},
+		{"no id", member(`,"id":"42"`), known, "INVALID_FIELD", "id must be a UUID"},
+		{"no time", member(`,"createTime":"yesterday"`), known, "INVALID_FIELD", "createTime must be a time of RFC 3339"},
+		{"a time before all others", member(`,"createTime":"0001-01-01T00:00:00Z"`), known, "INVALID_FIELD", "createTime must be"},
+		{"changed before it was made", member(`,"createTime":"2020-01-02T00:00:00Z","updateTime":"2020-01-01T00:00:00Z"`), known, "INVALID_FIELD", "updateTime must not be before createTime"},
+		{"version 0", member(`,"version":0`), known, "INVALID_FIELD", "version must be 1 to"},
+		{"half a version", member(`,"version":1.5`), known, "INVALID_FIELD", "version must be 1 to"},
+		{"a version beyond numbers", member(`,"version":"9223372036854775807"`), known, "INVALID_FIELD", "version must be 1 to"},
+		{"several faults", `{"email":"ada@example.com","fullName":"","locale":"!","version":0}`, known, "INVALID_FIELD", "fullName must not be empty; locale must be a language tag such as en-GB; version must be"},
+
+		{"an unknown hash", hashed("$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/"), known, "HASH_UNKNOWN", "passwordHash the password hash is of no kind"},
+		{"a plain password", hashed("correct horse battery staple"), known, "HASH_UNKNOWN", ""},
+		{"a malformed hash", hashed(bcryptHash[:59]), known, "HASH_MALFORMED", "malformed"},
+		{"a costly hash", hashed(strings.Replace(bcryptHash, "$05$", "$31$", 1)), known, "HASH_TOO_COSTLY", "the cost must be at most 14"},
+		{"a hash without end", hashed("$6$" + strings.Repeat("a", 10_000)), known, "HASH_MALFORMED", ""},
+		{"a bad hash and a bad field", `{"email":"ada@example.com","fullName":"Ada","state":"x","passwordHash":"x"}`, known, "INVALID_FIELD", "state must be ACTIVE or DISABLED; passwordHash"},
+	}
+	var content strings.Builder
+	for _, test := range tests {
+		content.WriteString(test.line + "\n")
+	}
+	i := newImport(t, sqliteDatabase(t), content.String())
+	if got := i.run(t); got != (ImportSummary{Lines: int64(len(tests)), Refused: int64(len(tests))}) {
+		t.Errorf("it tells %+v", got)
+	}
+	reported := i.reported(t)
+	if len(reported) != len(tests) {
+		t.Fatalf("the report has %d lines for %d", len(reported), len(tests))
+	}
+	for n, test := range tests {
+		if got := reported[n]; got.Line != int64(n+1) || got.Reason != test.reason || got.Email != test.email ||
+			!strings.Contains(got.Description, test.words) {
+			t.Errorf("%s: the report has %+v", test.name, got)
+		}
+	}
+	if report, _ := os.ReadFile(i.config.Report); bytes.Contains(report, []byte("$05$")) || bytes.Contains(report, []byte("staple")) {
+		t.Error("the report holds a hash or a password")
+	}
+	if exported := i.export(t, true); exported != "" {
+		t.Errorf("there is %s", exported)
+	}
+}
+
+func TestLinesAreTakenAsTheyCome(t *testing.T) {
+	user := func(name string) string { return fmt.Sprintf(`{"email":"%s@example.com","fullName":"U"}`, name) }
+	for name, content := range map[string]string{
+		"no line break at the end": user("a") + "\n" + user("b"),
+		"CRLF":                     user("a") + "\r\n" + user("b") + "\r\n",
+		"a byte order mark":        "\xef\xbb\xbf" + user("a") + "\n" + user("b") + "\n",
+		"empty lines":              "\n" + user("a") + "\n \t\r\n\n" + user("b") + "\n\n",
+		"white space around":       " " + user("a") + "\t\n  " + user("b") + " ",
+	} {
+		t.Run(name, func(t *testing.T) {
+			i := newImport(t, sqliteDatabase(t), content)
+			if got := i.run(t); got.Imported != 2 || got.Refused != 0 || got.Lines < 2 {
+				t.Errorf("it tells %+v", got)
+			}
+			if reported := i.reported(t); len(reported) != 0 {
+				t.Errorf("the report is %+v", reported)
+			}
+		})
+	}
+	i := newImport(t, sqliteDatabase(t), "")
+	if got := i.run(t); got != (ImportSummary{}) {
+		t.Errorf("of an empty file it tells %+v", got)
+	}
+}
+
+func TestWhatIsLeftOutIsMade(t *testing.T) {
+	i := newImport(t, sqliteDatabase(t), `{"email":" Ada@Example.com","fullName":"Ada","locale":null,"metadata":null,"id":"0190AAAA-6F3A-7C41-9D1B-3F0A5E8B7C21"}
+{"email":"bob@example.com","fullName":"Bob","metadata":{},"version":"3","createTime":"2020-01-02T03:04:05.1234567+01:00"}`)
+	before := time.Now().Add(-time.Minute)
+	i.run(t)
+	var records []userRecord
+	for line := range strings.Lines(i.export(t, true)) {
+		var record userRecord
+		if err := json.Unmarshal([]byte(line), &record); err != nil {
+			t.Fatal(err)
+		}
+		records = append(records, record)
+	}
+	ada, bob := records[0], records[1]
+	if ada.ID != "0190aaaa-6f3a-7c41-9d1b-3f0a5e8b7c21" || ada.Email != "Ada@Example.com" || ada.State != "ACTIVE" || ada.Version != "1" ||
+		!slices.Equal(ada.Roles, []string{"user"}) || ada.PasswordHash != "" || ada.UpdateTime != ada.CreateTime {
+		t.Errorf("Ada is %+v", ada)
+	}
+	if made, err := time.Parse(time.RFC3339, ada.CreateTime); err != nil || made.Before(before) {
+		t.Errorf("Ada was made at %v, %v", made, err)
+	}
+	if bob.CreateTime != "2020-01-02T02:04:05.123456Z" || bob.UpdateTime != bob.CreateTime || bob.Version != "3" || bob.Metadata != nil ||
+		!uuidForm.MatchString(bob.ID) {
+		t.Errorf("Bob is %+v", bob)
+	}
+}
+
+func TestConflictsAreReported(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		i := newImport(t, database, `{"email":"ada@example.com","fullName":"Ada","id":"0190aaaa-0000-7000-8000-000000000001"}`)
+		i.run(t)
+		i.write(t, `{"email":"ADA@example.com","fullName":"Another"}
+{"email":"bob@example.com","fullName":"Bob"}
+nonsense
+{"email":"bob@example.com","fullName":"Bob again"}
+{"email":"eve@example.com","fullName":"Eve","id":"0190AAAA-0000-7000-8000-000000000001"}
+`)
+		if got := i.run(t); got != (ImportSummary{Lines: 5, Imported: 1, Refused: 4}) {
+			t.Errorf("it tells %+v", got)
+		}
+		var got []string
+		for _, line := range i.reported(t) {
+			got = append(got, fmt.Sprint(line.Line, " ", line.Email, " ", line.Reason))
+		}
+		want := []string{"1 ADA@example.com EMAIL_TAKEN", "3  BROKEN_JSON", "4 bob@example.com EMAIL_TAKEN", "5 eve@example.com ID_TAKEN"}
+		if !slices.Equal(got, want) {
+			t.Errorf("the report is %q", got)
+		}
+	})
+}
+
+// TestALineWithoutEndIsPassedOver: it is not held either, which the memory limit of the reader shows.
+func TestALineWithoutEndIsPassedOver(t *testing.T) {
+	var content strings.Builder
+	content.WriteString(`{"email":"a@example.com","fullName":"A"}` + "\n")
+	content.WriteString(`{"email":"`)
+	for range 100 {
+		content.WriteString(strings.Repeat("a", 1<<20))
+	}
+	content.WriteString("\"}\n" + `{"email":"b@example.com","fullName":"B"}` + "\n")
+	reader := newLineReader(strings.NewReader(content.String()), 0, 0)
+	for range 3 {
+		line, tooLong, err := reader.next()
+		if err != nil || cap(line) > 4*maxImportLine || tooLong != (reader.lines == 2) {
+			t.Errorf("line %d has %d bytes: %v, %v", reader.lines, len(line), tooLong, err)
+		}
+	}
+	i := newImport(t, sqliteDatabase(t), content.String())
+	if got := i.run(t); got != (ImportSummary{Lines: 3, Imported: 2, Refused: 1}) {
+		t.Errorf("it tells %+v", got)
+	}
+	if reported := i.reported(t); reported[0].Line != 2 || reported[0].Reason != "LINE_TOO_LONG" {
+		t.Errorf("the report is %+v", reported)
+	}
+}
+
+// manyUsers are lines for several batches, of which every third is refused.
+func manyUsers(lines int) string {
+	var content strings.Builder
+	for n := range lines {
+		switch n % 3 {
+		case 0:
+			fmt.Fprintf(&content, `{"email":"user%d@example.com","fullName":"U","passwordHash":"%s"}`+"\n", n, bcryptHash)
+		case 1:
+			fmt.Fprintf(&content, `{"email":"USER%d@example.com","fullName":"Twice"}`+"\n", n-1)
+		case 2:
+			fmt.Fprintf(&content, `{"email":"user%d@example.com","fullName":"U","state":"DISABLED"}`+"\n", n)
+		}
+	}
+	return content.String()
+}
+
+// TestAnImportGoesOn ends the import after each of its batches, in the middle and at the commit, and checks at the end
+// that it did all, once.
+func TestAnImportGoesOn(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		i := newImport(t, database, manyUsers(3*importBatch))
+		for range 2 {
+			i.endAfterABatch(t)
+			// What a killed process may have left behind the part of the report that counts.
+			report, err := os.OpenFile(i.config.Report, os.O_APPEND|os.O_WRONLY, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, _ = report.WriteString(`{"line":999,"reason":"NONSENSE"}` + "\n" + `{"li`)
+			_ = report.Close()
+		}
+		if got := i.run(t); got != (ImportSummary{Lines: 3 * importBatch, Imported: 2 * importBatch, Refused: importBatch}) {
+			t.Errorf("it tells %+v", got)
+		}
+		if got := i.run(t); got != (ImportSummary{Lines: 3 * importBatch, Imported: 2 * importBatch, Refused: importBatch, Already: true}) {
+			t.Errorf("again it tells %+v", got)
+		}
+		reported := i.reported(t)
+		if len(reported) != importBatch {
+			t.Fatalf("the report has %d lines", len(reported))
+		}
+		for n, line := range reported {
+			if line.Line != int64(3*n+2) || line.Reason != "EMAIL_TAKEN" || line.Email != fmt.Sprintf("USER%d@example.com", 3*n) {
+				t.Errorf("line %d of the report is %+v", n, line)
+			}
+		}
+		if exported := strings.Count(i.export(t, false), "\n"); exported != 2*importBatch {
+			t.Errorf("there are %d users", exported)
+		}
+		var events bytes.Buffer
+		_, err := ExportAuditEvents(t.Context(), database, time.Time{}, time.Time{}, &events, i.logger())
+		if got := strings.Count(events.String(), `"kind":"USER_IMPORTED","outcome":"SUCCESS","actor":"operator"`); err != nil || got != 2*importBatch {
+			t.Errorf("there are %d events, %v", got, err)
+		}
+		info, err := os.Stat(i.config.Report)
+		if err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("the report is %v, %v", info.Mode(), err)
+		}
+	})
+}
+
+// endAfterABatch does one batch and ends in the next one, before it is committed, after its report is written.
+func (i *importTest) endAfterABatch(t *testing.T) {
+	t.Helper()
+	db, err := storage.Open(t.Context(), i.config.Database, i.logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	validator, err := protovalidate.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.Open(i.config.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	under := &userImport{db: db, file: file, checker: recordChecker{validator}, log: i.logger()}
+	ctx := audit.WithActor(t.Context(), audit.Operator)
+	if err := errors.Join(under.begin(ctx, i.config.Report), under.resume(i.config.Report)); err != nil {
+		t.Fatal(err)
+	}
+	defer under.report.file.Close()
+	if err := under.step(ctx); err != nil {
+		t.Fatal(err)
+	}
+	batch, err := under.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := errors.New("the process ends here")
+	_, err = db.ImportUsers(ctx, under.at, batch.users, time.Now(),
+		func(results []error) (storage.Import, error) {
+			if _, err := under.report.write(under.at.ReportBytes, batch.refusals(results)); err != nil {
+				t.Error(err)
+			}
+			return storage.Import{}, ended
+		})
+	if !errors.Is(err, ended) {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestTheReportOfAnotherImportIsLeftAlone(t *testing.T) {
+	i := newImport(t, sqliteDatabase(t), manyUsers(3))
+	if err := os.WriteFile(i.config.Report, []byte("precious\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ImportUsers(t.Context(), i.config, i.logger()); err == nil || !strings.Contains(err.Error(), "there is a file") {
+		t.Errorf("error is %v", err)
+	}
+	if content, err := os.ReadFile(i.config.Report); err != nil || string(content) != "precious\n" || i.export(t, false) != "" {
+		t.Errorf("the file is %q, %v", content, err)
+	}
+}
+
+func TestAReportThatIsNotTheOneThatWasBegunIsRefused(t *testing.T) {
+	i := newImport(t, sqliteDatabase(t), manyUsers(3*importBatch))
+	i.endAfterABatch(t)
+	right := i.config.Report
+	for name, content := range map[string]string{"missing": "", "shorter": "precious\n"} {
+		i.config.Report = filepath.Join(t.TempDir(), name)
+		if content != "" {
+			if err := os.WriteFile(i.config.Report, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := ImportUsers(t.Context(), i.config, i.logger()); err == nil || !strings.Contains(err.Error(), "name it with --report") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+		if left, _ := os.ReadFile(i.config.Report); string(left) != content {
+			t.Errorf("%s: the file is %q", name, left)
+		}
+	}
+	i.config.Report = right
+	i.run(t)
+}
+
+func TestAnImportThatIsStoppedGoesOn(t *testing.T) {
+	i := newImport(t, sqliteDatabase(t), manyUsers(30))
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := ImportUsers(ctx, i.config, i.logger()); !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+	if got := i.run(t); got.Imported != 20 || got.Refused != 10 {
+		t.Errorf("it tells %+v", got)
+	}
+}
+
+func TestAFolderIsNotImported(t *testing.T) {
+	i := newImport(t, sqliteDatabase(t), "")
+	i.config.File = t.TempDir()
+	if _, err := ImportUsers(t.Context(), i.config, i.logger()); err == nil || !strings.Contains(err.Error(), "is no file") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+// TestExportAndImportGiveTheSame moves users with all that a user can have.
+func TestExportAndImportGiveTheSame(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		i := newImport(t, database, `{"id":"0190AAAA-0000-7000-8000-000000000002","email":"Ada@Example.com","fullName":"Ada <Lovelace> & \u2028 Cie","locale":"en-GB","timeZone":"Europe/London","pictureUri":"https://example.com/a.png?a=1&b=2","metadata":{"z":1.5,"a":[true,null,"<&>\u2028\u0000"],"n":12345678901234567890,"e":1e-7},"appMetadata":{"plan":"pro"},"roles":["user","admin"],"state":"DISABLED","createTime":"2020-01-02T03:04:05.123456Z","updateTime":"2021-01-02T03:04:05Z","version":17,"passwordHash":"`+bcryptHash+`"}
+{"id":"0190aaaa-0000-7000-8000-000000000001","email":"\u00e9mile@example.com","fullName":"\u00c9mile","createTime":"1970-01-01T00:00:00Z","updateTime":"9999-12-31T23:59:59.999999Z"}
+`)
+		if got := i.run(t); got.Imported != 2 {
+			t.Fatalf("it tells %+v: %+v", got, i.reported(t))
+		}
+		first := i.export(t, true)
+		if strings.Count(first, "\n") != 2 || !strings.Contains(first, bcryptHash) || strings.Contains(i.export(t, false), "passwordHash") {
+			t.Fatalf("the export is %s", first)
+		}
+		second := newImport(t, sqliteDatabase(t), first)
+		if got := second.run(t); got.Imported != 2 || got.Refused != 0 {
+			t.Fatalf("it tells %+v: %+v", got, second.reported(t))
+		}
+		if again := second.export(t, true); again != first {
+			t.Errorf("the export was\n%s and is\n%s", first, again)
+		}
+	})
+}
+
+// TestWhoWasImportedLogsIn also without a password, once an admin has set one.
+func TestWhoWasImportedLogsIn(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		store := startStore(t, testConfig(database, newClock()))
+		store.signUp(t)
+		root := as(t, store.logInRoot(t).GetAccessToken())
+		i := &importTest{log: &bytes.Buffer{}, config: ImportConfig{Database: database}}
+		i.write(t, `{"email":"carol@example.com","fullName":"Carol","passwordHash":"`+bcryptHash+`"}
+{"id":"0190aaaa-0000-7000-8000-000000000001","email":"bob@example.com","fullName":"Bob"}
+{"email":"eve@example.com","fullName":"Eve","state":"DISABLED","passwordHash":"`+bcryptHash+`"}
+`)
+		if got := i.run(t); got.Imported != 3 {
+			t.Fatalf("it tells %+v", got)
+		}
+		logIn := func(email, password string) error {
+			_, err := store.sessions.CreateSession(t.Context(), &gatehousev1.CreateSessionRequest{Email: email, Password: password})
+			return err
+		}
+		if err := logIn("carol@example.com", "correct horse"); err != nil {
+			t.Error(err)
+		}
+		wantReason(t, logIn("carol@example.com", "correct house"), gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS)
+		wantReason(t, logIn("bob@example.com", ""+"correct horse"), gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS)
+		wantReason(t, logIn("eve@example.com", "correct horse"), gatehousev1.ErrorReason_ERROR_REASON_USER_DISABLED)
+		_, err := store.admin.ResetUserPassword(root, &gatehousev1.ResetUserPasswordRequest{
+			Id: "0190aaaa-0000-7000-8000-000000000001", NewPassword: "a new password",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := logIn("bob@example.com", "a new password"); err != nil {
+			t.Error(err)
+		}
+	})
+}
