@@ -99,11 +99,19 @@ func TestForHowLongAnErrorMakesAUserForgotten(t *testing.T) {
 		err  error
 		want time.Duration
 	}{
-		{apierr.Unavailable(nil), time.Hour * 9 / 10}, {apierr.Internal(nil), time.Hour * 9 / 10},
-		{apierr.DeadlineExceeded(nil), time.Hour * 9 / 10}, {status.Error(codes.Aborted, "try again"), time.Hour * 9 / 10},
-		{apierr.UserNotFound(), soon}, {apierr.VersionMismatch(), soon}, {apierr.PasswordWrong(), soon},
-		{apierr.LastAdmin(), 0}, {apierr.RecentLoginRequired(), 0}, {apierr.RoleRequired(), 0},
-		{apierr.SessionNotFound(), 0}, {apierr.InvalidFields(nil), 0}, {apierr.Overloaded(time.Second), 0},
+		{apierr.Unavailable(nil), time.Hour * 9 / 10},
+		{apierr.Internal(nil), time.Hour * 9 / 10},
+		{apierr.DeadlineExceeded(nil), time.Hour * 9 / 10},
+		{status.Error(codes.Aborted, "try again"), time.Hour * 9 / 10},
+		{apierr.UserNotFound(), soon},
+		{apierr.VersionMismatch(), soon},
+		{apierr.PasswordWrong(), soon},
+		{apierr.LastAdmin(), 0},
+		{apierr.RecentLoginRequired(), 0},
+		{apierr.RoleRequired(), 0},
+		{apierr.SessionNotFound(), 0},
+		{apierr.InvalidFields(nil), 0},
+		{apierr.Overloaded(time.Second), 0},
 	} {
 		memory, clock := openMemory(t, memoryBytes)
 		e := newEntries(memory, time.Hour, slog.New(slog.DiscardHandler))
