@@ -6,6 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
@@ -84,5 +88,47 @@ func TestTheLongestDoubtIsOwed(t *testing.T) {
 	}
 	if !e.owed.any(userKey(adaID)) || !e.owed.any(sessionKey(adaID, sessionID)) {
 		t.Error("a deletion is not owed")
+	}
+}
+
+// An error that tells nothing of what is kept costs nobody a call of the store; a definite one not for long.
+func TestForHowLongAnErrorMakesAUserForgotten(t *testing.T) {
+	t.Parallel()
+	const soon = 2 * maxLeaseTime
+	for _, test := range []struct {
+		err  error
+		want time.Duration
+	}{
+		{apierr.Unavailable(nil), time.Hour * 9 / 10},
+		{apierr.Internal(nil), time.Hour * 9 / 10},
+		{apierr.DeadlineExceeded(nil), time.Hour * 9 / 10},
+		{status.Error(codes.Aborted, "try again"), time.Hour * 9 / 10},
+		{apierr.UserNotFound(), soon},
+		{apierr.VersionMismatch(), soon},
+		{apierr.PasswordWrong(), soon},
+		{apierr.LastAdmin(), 0},
+		{apierr.RecentLoginRequired(), 0},
+		{apierr.RoleRequired(), 0},
+		{apierr.SessionNotFound(), 0},
+		{apierr.InvalidFields(nil), 0},
+		{apierr.Overloaded(time.Second), 0},
+	} {
+		memory, clock := openMemory(t, memoryBytes)
+		e := newEntries(memory, time.Hour, slog.New(slog.DiscardHandler))
+		learns := func() bool {
+			e.fill(t.Context(), e.ask(), ada(1), nil)
+			return e.account(t.Context(), adaID, sessionID).User != nil
+		}
+		e.refused(t.Context(), test.err, subject{userID: adaID})
+		if test.want > 0 {
+			clock.advance(test.want - time.Second)
+			if learns() {
+				t.Errorf("%v: the user is not forgotten for %s", test.err, test.want)
+			}
+			clock.advance(time.Second + test.want/4)
+		}
+		if !learns() {
+			t.Errorf("%v: the user is forgotten for longer than %s", test.err, test.want)
+		}
 	}
 }
