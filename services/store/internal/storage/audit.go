@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -128,15 +129,8 @@ type EventFilter struct {
 
 // ListEvents gives events, newest first: at most limit.
 func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
-	query := gorm.G[eventRow](s.db).Where("1 = 1")
-	for column, value := range map[string]string{
-		"user_id": filter.UserID, "actor": filter.Actor, "kind": string(filter.Kind),
-	} {
-		if value != "" {
-			query = query.Where(column+" = ?", value)
-		}
-	}
 	// By the ids, which begin with the time and are the last part of every index.
+	query := gorm.G[eventRow](s.db).Where("id > ?", "")
 	if !filter.From.IsZero() {
 		query = query.Where("id >= ?", firstEventID(filter.From))
 	}
@@ -145,6 +139,9 @@ func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int)
 	}
 	if filter.Before != "" {
 		query = query.Where("id < ?", filter.Before)
+	}
+	for i, condition := range filter.conditions() {
+		query = query.Where(condition.text(i == 0), condition.value)
 	}
 	rows, err := query.Order("id DESC").Limit(limit).Find(ctx)
 	if err != nil {
@@ -161,16 +158,27 @@ func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int)
 	return events, nil
 }
 
+// eventCondition is that a column has a value.
+type eventCondition struct{ column, value string }
+
+// conditions are those that are asked for, the one first that picks the fewest events.
+func (f EventFilter) conditions() []eventCondition {
+	all := []eventCondition{{"user_id", f.UserID}, {"actor", f.Actor}, {"kind", string(f.Kind)}}
+	return slices.DeleteFunc(all, func(condition eventCondition) bool { return condition.value == "" })
+}
+
+// text is the condition as SQL. One that is not to be indexed cannot be: SQLite, which has no statistics, would take
+// any index, and MariaDB would intersect two and sort what is left.
+func (c eventCondition) text(indexed bool) string {
+	if indexed {
+		return c.column + " = ?"
+	}
+	return "COALESCE(" + c.column + ", '') = ?"
+}
+
 // DeleteEvents deletes events of before a time: at most limit. It tells how many.
 func (s *Storage) DeleteEvents(ctx context.Context, before time.Time, limit int) (int64, error) {
-	var deleted int64
-	err := s.write(ctx, func(db *gorm.DB) error {
-		result := db.Exec(`DELETE FROM audit_events WHERE id IN (SELECT id FROM
-			(SELECT id FROM audit_events WHERE id < ? ORDER BY id LIMIT ?) AS old)`, firstEventID(before), limit)
-		deleted = result.RowsAffected
-		return result.Error
-	})
-	return deleted, s.explain(ctx, "delete old audit events", err, nil)
+	return s.deleteOldest(ctx, "audit_events", "id", "id", firstEventID(before), limit)
 }
 
 // eventID makes a UUIDv7 whose first part is the time to a quarter of a microsecond (RFC 9562, section 6.2, method 3):

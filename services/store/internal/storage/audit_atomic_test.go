@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"gorm.io/gorm"
 )
 
 // TestAnActIsThereIfAndOnlyIfItsEventsAre lets each act fail at every place where it writes, and wants that it has left
@@ -130,6 +132,41 @@ func TestACommitThatFailsLeavesNeither(t *testing.T) {
 		}
 		if err := act.do(withOrigin(t.Context())); err != nil { // The connection is not stuck in the transaction.
 			t.Errorf("%s: after it failed: %v", name, err)
+		}
+	}
+}
+
+// TestAConnectionThatDiesBeforeTheCommitLeavesNeither: the server forgets the transaction.
+func TestAConnectionThatDiesBeforeTheCommitLeavesNeither(t *testing.T) {
+	config := newMariaDB(t)
+	s, killer := openNew(t, config), open(t, config)
+	armed := false
+	kill := func(db *gorm.DB) {
+		if !armed || db.Statement.Table != "audit_events" || db.Error != nil {
+			return
+		}
+		var id int
+		query := "SELECT CONNECTION_ID()"
+		if err := db.Statement.ConnPool.QueryRowContext(t.Context(), query).Scan(&id); err != nil {
+			t.Error(err)
+		}
+		exec(t, killer, fmt.Sprint("KILL CONNECTION ", id))
+	}
+	if err := s.db.Callback().Create().After("gorm:create").Register("kill", kill); err != nil {
+		t.Fatal(err)
+	}
+	for name, prepare := range acts {
+		if name == "a refusal" { // It is one statement: nothing is left to commit.
+			continue
+		}
+		clearTables(t, s)
+		act := prepare(t, s)
+		before := dump(t, s)
+		armed = true
+		want(t, act.do(withOrigin(t.Context())), ErrUnavailable)
+		armed = false
+		if after := dump(t, s); after != before {
+			t.Errorf("%s: before it failed there was\n%s\nafter there is\n%s", name, before, after)
 		}
 	}
 }

@@ -22,6 +22,9 @@ type dialect interface {
 	classify(err error) class
 	// clock is a query of the database's time, or "" where that is this machine's.
 	clock() string
+	// deleteOldest is a statement that deletes rows whose column is before a value, in the order of the column, of which
+	// there is an index, and not more than a number: the two are given.
+	deleteOldest(table, key, column string) string
 	// hasTable is a query that counts the tables of the name given: 0 or 1.
 	hasTable() string
 	// migrations are the numbered SQL files, and what goose calls the dialect.

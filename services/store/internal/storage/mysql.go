@@ -89,6 +89,12 @@ func (d *mysqlDialect) gorm(pool *sql.DB) gorm.Dialector {
 
 func (d *mysqlDialect) clock() string { return "SELECT UTC_TIMESTAMP(6)" }
 
+// deleteOldest has no subquery: MariaDB would read the whole table, and lock it, to look each row up in what was
+// picked.
+func (d *mysqlDialect) deleteOldest(table, _, column string) string {
+	return "DELETE FROM " + table + " WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?"
+}
+
 func (d *mysqlDialect) hasTable() string {
 	return "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?"
 }

@@ -173,13 +173,5 @@ func (s *Storage) ListSessions(
 
 // DeleteExpiredSessions deletes sessions that expired before a time, ended or not: at most limit. It tells how many.
 func (s *Storage) DeleteExpiredSessions(ctx context.Context, before time.Time, limit int) (int64, error) {
-	var deleted int64
-	err := s.write(ctx, func(db *gorm.DB) error {
-		// Wrapped twice: MySQL takes no LIMIT in a subquery of IN, and SQLite none in DELETE.
-		result := db.Exec(`DELETE FROM sessions WHERE id IN (SELECT id FROM
-			(SELECT id FROM sessions WHERE expire_time < ? ORDER BY expire_time LIMIT ?) AS expired)`, kept(before), limit)
-		deleted = result.RowsAffected
-		return result.Error
-	})
-	return deleted, s.explain(ctx, "delete expired sessions", err, nil)
+	return s.deleteOldest(ctx, "sessions", "id", "expire_time", kept(before), limit)
 }

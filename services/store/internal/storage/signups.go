@@ -89,13 +89,5 @@ func (s *Storage) ReadSignUp(ctx context.Context, requestID []byte, oldest time.
 
 // DeleteSignUps forgets the request ids of sign-ups of before a time: at most limit. It tells how many.
 func (s *Storage) DeleteSignUps(ctx context.Context, before time.Time, limit int) (int64, error) {
-	var deleted int64
-	err := s.write(ctx, func(db *gorm.DB) error {
-		result := db.Exec(`DELETE FROM sign_up_requests WHERE request_id IN (SELECT request_id FROM
-			(SELECT request_id FROM sign_up_requests WHERE create_time < ? ORDER BY create_time LIMIT ?) AS old)`,
-			kept(before), limit)
-		deleted = result.RowsAffected
-		return result.Error
-	})
-	return deleted, s.explain(ctx, "delete old sign-ups", err, nil)
+	return s.deleteOldest(ctx, "sign_up_requests", "request_id", "create_time", kept(before), limit)
 }

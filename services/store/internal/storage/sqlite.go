@@ -126,6 +126,12 @@ func (d *sqliteDialect) gorm(pool *sql.DB) gorm.Dialector { return sqliteDialect
 
 func (d *sqliteDialect) clock() string { return "" }
 
+// deleteOldest has a subquery: SQLite knows no LIMIT of a DELETE.
+func (d *sqliteDialect) deleteOldest(table, key, column string) string {
+	return "DELETE FROM " + table + " WHERE " + key + " IN (SELECT " + key + " FROM " + table +
+		" WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?)"
+}
+
 func (d *sqliteDialect) hasTable() string {
 	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 }
