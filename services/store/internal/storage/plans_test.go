@@ -292,8 +292,8 @@ func wantIndex(t *testing.T, s *Storage, query query, statement statement) {
 	}
 }
 
-// step is how a database reads one table.
-type step struct {
+// planStep is how a database reads one table.
+type planStep struct {
 	index string
 	fault string // why that is bad, or ""
 	text  string
@@ -305,9 +305,9 @@ var (
 )
 
 // sqliteSteps reads what EXPLAIN QUERY PLAN gives: https://www.sqlite.org/eqp.html.
-func sqliteSteps(t *testing.T, rows *sql.Rows) []step {
+func sqliteSteps(t *testing.T, rows *sql.Rows) []planStep {
 	t.Helper()
-	var steps []step
+	var steps []planStep
 	for rows.Next() {
 		var id, parent, unused int
 		var text string
@@ -317,27 +317,27 @@ func sqliteSteps(t *testing.T, rows *sql.Rows) []step {
 		found := sqliteSearch.FindStringSubmatch(text)
 		switch {
 		case found != nil && sqliteOwn.MatchString(found[1]):
-			steps = append(steps, step{index: "PRIMARY", text: text})
+			steps = append(steps, planStep{index: "PRIMARY", text: text})
 		case found != nil:
-			steps = append(steps, step{index: found[1], text: text})
+			steps = append(steps, planStep{index: found[1], text: text})
 		case strings.HasPrefix(text, "SCAN"), strings.Contains(text, "TEMP B-TREE"), strings.HasPrefix(text, "SEARCH"):
-			steps = append(steps, step{fault: "a scan, or a sort", text: text})
+			steps = append(steps, planStep{fault: "a scan, or a sort", text: text})
 		}
 	}
 	return steps
 }
 
 // mysqlSteps reads what EXPLAIN gives: https://mariadb.com/kb/en/explain.
-func mysqlSteps(t *testing.T, rows *sql.Rows) []step {
+func mysqlSteps(t *testing.T, rows *sql.Rows) []planStep {
 	t.Helper()
-	var steps []step
+	var steps []planStep
 	for rows.Next() {
 		var id, rowCount sql.NullInt64
 		var kind, table, access, possible, key, length, ref, extra sql.NullString
 		if err := rows.Scan(&id, &kind, &table, &access, &possible, &key, &length, &ref, &rowCount, &extra); err != nil {
 			t.Fatal(err)
 		}
-		step := step{index: key.String, text: fmt.Sprintf("%s %s %s by %s (%s) of %s, %d rows: %s", kind.String,
+		step := planStep{index: key.String, text: fmt.Sprintf("%s %s %s by %s (%s) of %s, %d rows: %s", kind.String,
 			table.String, access.String, key.String, length.String, possible.String, rowCount.Int64, extra.String)}
 		switch {
 		case !table.Valid, strings.HasPrefix(table.String, "<"): // Nothing to read, or what was just picked.
