@@ -75,6 +75,7 @@ test: ## Run every test, with the race detector, after installing what the tests
 	sh tools/install-test-deps.sh
 	go test -race -timeout 20m ./...
 	go test -timeout 20m -run '^TestNoLostAnswerLogsAnybodyOut$$' ./services/store # a thousand owners, not thirty
+	go test -timeout 20m -run '^TestUsersMoveInAndOut$$' ./test/e2e # log-ins of ten thousand users, not of some
 
 .PHONY: vuln
 vuln: $(bin)/govulncheck ## Look for known vulnerabilities in what the code calls. Needs the internet.

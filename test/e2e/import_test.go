@@ -15,7 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/status"
+
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
@@ -27,7 +30,7 @@ const (
 	// them.
 	hashesOfAKind = 12
 
-	// logInsOfAKind are tried of each kind of hash. All 10,000 would take minutes.
+	// logInsOfAKind are tried of each kind of hash with the race detector, which makes a hash take long. Without it, all.
 	logInsOfAKind = 12
 )
 
@@ -274,8 +277,10 @@ func wantReport(t *testing.T, path string, lines []importedLine) {
 	if !slices.Equal(got, want) {
 		t.Errorf("the report has %d lines, of %d that were refused: %.2000q", len(got), len(want), got)
 	}
-	if bytes.Contains(content, []byte("$2b$")) {
-		t.Error("the report holds a hash")
+	for _, part := range []string{"saltsalt", "short", "aaaaaaaa"} { // of the hashes that are refused
+		if bytes.Contains(content, []byte(part)) {
+			t.Error("the report holds a part of a hash: ", part)
+		}
 	}
 }
 
@@ -329,22 +334,29 @@ func (i *importTest) export(t *testing.T) []exportedUser {
 	return users
 }
 
-// wantLogIns logs users with every kind of hash in, twice, and wants that the first time makes it a hash of ours.
+// wantLogIns logs users with every kind of hash in, and wants that the first time makes it a hash of ours, and that the
+// second time leaves that.
 func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
 	t.Helper()
-	chosen := map[string]importedHash{} // by the address
+	chosen, again := map[string]importedHash{}, map[string]importedHash{} // by the address
 	kinds := map[string]int{}
 	for user := range importedUsers {
-		if hash := hashes[user%len(hashes)]; kinds[hash.kind] < logInsOfAKind {
-			kinds[hash.kind]++
+		hash := hashes[user%len(hashes)]
+		kinds[hash.kind]++
+		few := kinds[hash.kind] <= logInsOfAKind
+		if few {
+			again[importedEmail(user)] = hash
+		}
+		if few || !raceDetector {
 			chosen[importedEmail(user)] = hash
 		}
 	}
 	if len(kinds) != 11 {
 		t.Errorf("the kinds are %v", kinds)
 	}
+	wantNobodyIn(t, h, again)
 	began := time.Now()
-	i.logIn(t, h, chosen)
+	logAllIn(t, h, chosen)
 	t.Logf("%d logged in within %v", len(chosen), time.Since(began).Round(time.Millisecond))
 	ours := map[string]string{}
 	for _, user := range i.export(t) {
@@ -354,7 +366,7 @@ func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
 		}
 		ours[user.Email] = user.PasswordHash
 	}
-	i.logIn(t, h, chosen)
+	logAllIn(t, h, again)
 	for _, user := range i.export(t) {
 		if ours[user.Email] != user.PasswordHash {
 			t.Errorf("%s has another hash after the second log-in", user.Email)
@@ -362,23 +374,39 @@ func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
 	}
 }
 
-// logIn logs users in, and wants that nobody gets in with another password.
-func (i *importTest) logIn(t *testing.T, h *house, users map[string]importedHash) {
+func logAllIn(t *testing.T, h *house, users map[string]importedHash) {
 	t.Helper()
-	client, working := gatehousev1.NewSessionServiceClient(h.conn), make(chan struct{}, 4)
+	client := gatehousev1.NewSessionServiceClient(h.conn)
+	ofAll(users, func(email string, hash importedHash) {
+		request := &gatehousev1.CreateSessionRequest{Email: email, Password: hash.password}
+		if _, err := client.CreateSession(t.Context(), request); err != nil {
+			t.Errorf("%s, with %s: %v", email, hash.kind, err)
+		}
+	})
+}
+
+// wantNobodyIn tries another password.
+func wantNobodyIn(t *testing.T, h *house, users map[string]importedHash) {
+	t.Helper()
+	client := gatehousev1.NewSessionServiceClient(h.conn)
+	ofAll(users, func(email string, hash importedHash) {
+		request := &gatehousev1.CreateSessionRequest{Email: email, Password: hash.password + "!"}
+		_, err := client.CreateSession(t.Context(), request)
+		if reason := apierr.ReasonName(apierr.ReasonOf(status.Convert(err))); reason != "INVALID_CREDENTIALS" {
+			t.Errorf("%s, with %s and another password: %v", email, hash.kind, err)
+		}
+	})
+}
+
+// ofAll calls for each user, four at a time.
+func ofAll(users map[string]importedHash, call func(email string, hash importedHash)) {
+	working := make(chan struct{}, 4)
 	var done sync.WaitGroup
 	for email, hash := range users {
+		working <- struct{}{}
 		done.Go(func() {
-			working <- struct{}{}
-			defer func() { <-working }()
-			if _, err := client.CreateSession(t.Context(),
-				&gatehousev1.CreateSessionRequest{Email: email, Password: hash.password + "!"}); err == nil {
-				t.Errorf("%s, with %s, is let in with another password", email, hash.kind)
-			}
-			if _, err := client.CreateSession(t.Context(),
-				&gatehousev1.CreateSessionRequest{Email: email, Password: hash.password}); err != nil {
-				t.Errorf("%s, with %s: %v", email, hash.kind, err)
-			}
+			call(email, hash)
+			<-working
 		})
 	}
 	done.Wait()

@@ -147,7 +147,7 @@ var malformed = []malformedCase{
 		allow: "GET, HEAD, POST, DELETE",
 	},
 	{
-		name: "wrong HTTP method for what can be read", rest: requests(http.MethodPost, "/v1/users/me"),
+		name: "wrong HTTP method for what can be read", rest: requests(http.MethodPost, "/.well-known/jwks.json"),
 		code: codes.Unimplemented, http: http.StatusMethodNotAllowed, reason: "METHOD_NOT_ALLOWED", allow: "GET, HEAD",
 	},
 	{

@@ -304,7 +304,9 @@ func TestReflectionShowsThePublicServicesAndOnlyThese(t *testing.T) {
 	for _, service := range response.GetListServicesResponse().GetService() {
 		names = append(names, service.GetName())
 	}
-	want := []string{"gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService"}
+	want := []string{
+		"gatehouse.v1.AdminService", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService",
+	}
 	if diff := cmp.Diff(want, names); diff != "" {
 		t.Errorf("services (-want +got):\n%s", diff)
 	}
