@@ -60,7 +60,7 @@ func makeHashes(t *testing.T) []importedHash {
 		made = append(made, importedHash{columns[0], columns[1], columns[2]})
 	}
 	for i := range hashesOfAKind {
-		for kind, make := range map[string]func(password string) string{
+		for kind, hash := range map[string]func(password string) string{
 			"argon2i": func(p string) string {
 				return tool(t, p, "argon2", fmt.Sprint("saltsalt", i), "-i", "-t", "1", "-m", "5", "-e")
 			},
@@ -74,12 +74,12 @@ func makeHashes(t *testing.T) []importedHash {
 			"bcrypt 2a":     func(p string) string { return tool(t, p, "mkpasswd", "-s", "-m", "bcrypt-a", "-R", "4") },
 			"SHA-512-crypt": func(p string) string { return tool(t, p, "mkpasswd", "-s", "-m", "sha512crypt", "-R", "1000") },
 			"htpasswd 2y": func(p string) string {
-				_, hash, _ := strings.Cut(tool(t, p, "htpasswd", "-niB", "-C", "4", "user"), ":")
-				return hash
+				_, after, _ := strings.Cut(tool(t, p, "htpasswd", "-niB", "-C", "4", "user"), ":")
+				return after
 			},
 		} {
 			password := fmt.Sprintf("%s password %d", kind, i)
-			made = append(made, importedHash{kind, password, strings.TrimSpace(make(password))})
+			made = append(made, importedHash{kind, password, strings.TrimSpace(hash(password))})
 		}
 	}
 	slices.SortStableFunc(made, func(a, b importedHash) int { return strings.Compare(a.kind, b.kind) })
@@ -126,15 +126,19 @@ func refusedLines() []importedLine {
 func importedEmail(user int) string { return fmt.Sprintf("user%d@example.com", user) }
 
 // importedFile has all users, and every thousand users the lines that are refused.
-func importedFile(hashes []importedHash) []importedLine {
+func importedFile(t *testing.T, hashes []importedHash) []importedLine {
+	t.Helper()
 	var lines []importedLine
 	for user := range importedUsers {
 		id, zone := fmt.Sprintf("00000000-0000-4000-8000-%012d", user), []string{"", "Europe/London"}[user%2]
-		line, _ := json.Marshal(map[string]any{
+		line, err := json.Marshal(map[string]any{
 			"id": id, "email": importedEmail(user), "fullName": fmt.Sprint("User ", user), "timeZone": zone,
 			"metadata": map[string]any{"n": user}, "version": user%7 + 1, "createTime": "2020-01-02T03:04:05Z",
 			"updateTime": "2021-01-02T03:04:05.678901Z", "passwordHash": hashes[user%len(hashes)].hash,
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
 		lines = append(lines, importedLine{text: string(line)})
 		if user%1000 == 0 {
 			lines = append(lines, refusedLines()...)
@@ -204,7 +208,7 @@ func (i *importTest) importKilling(t *testing.T, random *rand.Rand) (code int, o
 // them log in.
 func TestUsersMoveInAndOut(t *testing.T) {
 	hashes := makeHashes(t)
-	lines := importedFile(hashes)
+	lines := importedFile(t, hashes)
 	seed := rand.Uint64()
 	t.Log("the seed is ", seed)
 	for name, start := range map[string]func(*testing.T) (*house, []string){
