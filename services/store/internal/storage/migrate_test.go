@@ -167,6 +167,20 @@ func TestAStoreOfBeforeTheTimesMakesKeys(t *testing.T) {
 	})
 }
 
+// TestAStoreOfBeforeTheRolesMakesUsers: as above.
+func TestAStoreOfBeforeTheRolesMakesUsers(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		user := newUser("ada@example.com")
+		exec(t, s, `INSERT INTO users (id, email, canonical_email, full_name, create_time, update_time, version)
+			VALUES (?, ?, ?, ?, ?, ?, ?)`,
+			user.ID, user.Email, user.Email, user.FullName, user.CreateTime, user.UpdateTime, user.Version)
+		if got := readUser(t, s, user.ID); got != user {
+			t.Errorf("read %+v\nof %+v", got, user)
+		}
+	})
+}
+
 func TestEveryTableHasAPrimaryKey(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	rows, err := s.pool.QueryContext(t.Context(), `SELECT table_name FROM information_schema.tables t

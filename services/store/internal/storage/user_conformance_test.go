@@ -1,0 +1,294 @@
+package storage
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+)
+
+// userConformance is what every database must do with accounts after they are made.
+var userConformance = []conformanceCase{
+	{"a user is changed as a whole", userChanged},
+	{"a change of nothing leaves the version", userNotChanged},
+	{"a change of a user is decided on what is there", userChangeDecidesOnWhatIsThere},
+	{"a change that is refused writes nothing", userChangeRefused},
+	{"of a deleted user a tombstone is left", userDeleted},
+	{"the last admin who can log in stays", lastAdminStays},
+	{"users are listed in the order of their addresses, page by page", usersByPage},
+	{"users are picked by prefix, state and role", usersPicked},
+	{"a password that was replaced meanwhile is not hashed anew", rehashOfTheOldHashOnly},
+	{"a request id makes one account", requestIDUsedOnce},
+	{"old request ids are forgotten", requestIDsForgotten},
+}
+
+func readUser(t *testing.T, s *Storage, id string) User {
+	t.Helper()
+	user, err := s.ReadUser(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return user
+}
+
+func userChanged(t *testing.T, s *Storage) {
+	user := addUser(t, s, "ada@example.com")
+	other := addUser(t, s, "grace@example.com")
+	now := user.CreateTime.Add(time.Hour + time.Nanosecond)
+	wanted := User{
+		ID: user.ID, Email: user.Email, FullName: "Zoë 🧑🏽‍🚀", Locale: "en-GB", TimeZone: "Europe/London",
+		PictureURI: "https://example.com/p", Metadata: `{"a":1}`, AppMetadata: `{"plan":"pro"}`, State: Disabled, Admin: true,
+		SessionGeneration: 7, CreateTime: user.CreateTime, UpdateTime: kept(now), Version: 2,
+	}
+	got, err := s.ChangeUser(t.Context(), user.ID, now, func(before User) (UserChange, error) {
+		if before != user {
+			t.Errorf("is to decide on %+v, of %+v", before, user)
+		}
+		change := UserChange{User: wanted, PasswordHash: hash + "2"}
+		change.User.ID, change.User.Email, change.User.Version = other.ID, "eve@example.com", 99 // Not looked at.
+		change.User.CreateTime, change.User.UpdateTime = time.Time{}, time.Time{}
+		return change, nil
+	})
+	if err != nil || got != wanted {
+		t.Errorf("gave %+v, %v\nof %+v", got, err, wanted)
+	}
+	if got := readUser(t, s, user.ID); got != wanted {
+		t.Errorf("read %+v\nof %+v", got, wanted)
+	}
+	credential, err := s.ReadCredentialOf(t.Context(), user.ID)
+	if err != nil || credential != (Credential{user.ID, hash + "2", Disabled, true, 7}) {
+		t.Errorf("the credential is %+v, %v", credential, err)
+	}
+	if got := readUser(t, s, other.ID); got != other {
+		t.Errorf("another user has become %+v", got)
+	}
+	_, err = changeUser(t, s, newID(), demoted)
+	want(t, err, ErrNotFound)
+}
+
+func userNotChanged(t *testing.T, s *Storage) {
+	user := addUser(t, s, "ada@example.com")
+	got, err := changeUser(t, s, user.ID, func(before User) UserChange { return UserChange{User: before} })
+	if err != nil || got != user || readUser(t, s, user.ID) != user {
+		t.Errorf("it has become %+v, %v", got, err)
+	}
+}
+
+func userChangeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
+	user := addUser(t, s, "ada@example.com")
+	calls := 0
+	got, err := changeUser(t, s, user.ID, func(before User) UserChange {
+		if calls++; calls == 1 { // Somebody is faster.
+			if _, err := changeUser(t, s, user.ID, func(before User) UserChange {
+				before.Locale = "en-GB"
+				return UserChange{User: before}
+			}); err != nil {
+				t.Error(err)
+			}
+		}
+		before.TimeZone = "Europe/London"
+		return UserChange{User: before}
+	})
+	if err != nil || calls != 2 || got.Version != 3 || got.Locale != "en-GB" || got.TimeZone != "Europe/London" {
+		t.Errorf("decided %d times, and made it %+v, %v", calls, got, err)
+	}
+}
+
+func userChangeRefused(t *testing.T, s *Storage) {
+	user := addUser(t, s, "ada@example.com")
+	refusal := errors.New("no")
+	_, err := s.ChangeUser(t.Context(), user.ID, time.Now(), func(before User) (UserChange, error) {
+		before.FullName = "Eve"
+		return UserChange{User: before}, refusal
+	})
+	if !errors.Is(err, refusal) || readUser(t, s, user.ID) != user {
+		t.Errorf("error is %v, and the user %+v", err, readUser(t, s, user.ID))
+	}
+}
+
+func userDeleted(t *testing.T, s *Storage) {
+	user := newUser("ada@example.com")
+	if err := s.CreateUserOnce(t.Context(), user, newSignUp(user, 1), time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	addSession(t, s, user)
+	other := addUser(t, s, "grace@example.com")
+	addSession(t, s, other)
+	got, err := changeUser(t, s, user.ID, deleted)
+	if err != nil || got.Version != 2 {
+		t.Fatalf("gave %+v, %v", got, err)
+	}
+	_, err = s.ReadUser(t.Context(), user.ID)
+	want(t, err, ErrNotFound)
+	_, err = s.ReadCredential(t.Context(), user.Email)
+	want(t, err, ErrNotFound)
+	_, err = changeUser(t, s, user.ID, deleted)
+	want(t, err, ErrNotFound)
+	for _, table := range []string{"users", "credentials", "sessions"} {
+		if rows := count(t, s, table); rows != 1 { // The other's.
+			t.Errorf("%s has %d rows", table, rows)
+		}
+	}
+	if count(t, s, "sign_up_requests") != 0 || count(t, s, "user_tombstones WHERE id = ? AND version = 2", user.ID) != 1 {
+		t.Error("the sign-up is there, or no tombstone")
+	}
+	addUser(t, s, "ADA@example.com") // The address is free.
+}
+
+func lastAdminStays(t *testing.T, s *Storage) {
+	root, second := addAdmin(t, s, "root@example.com"), addAdmin(t, s, "second@example.com")
+	addUser(t, s, "ada@example.com")
+	if _, err := changeUser(t, s, second.ID, disabled); err != nil { // An admin, but not one who can log in.
+		t.Fatal(err)
+	}
+	for _, dismiss := range dismissals {
+		_, err := changeUser(t, s, root.ID, dismiss)
+		want(t, err, ErrLastAdmin)
+		if got := readUser(t, s, root.ID); got != root {
+			t.Errorf("the admin has become %+v", got)
+		}
+	}
+	if _, err := changeUser(t, s, root.ID, func(before User) UserChange {
+		before.FullName = "Root"
+		return UserChange{User: before}
+	}); err != nil {
+		t.Errorf("another change of the last admin: %v", err)
+	}
+	if _, err := changeUser(t, s, second.ID, deleted); err != nil {
+		t.Errorf("deleting an admin who is disabled: %v", err)
+	}
+}
+
+func wantListed(t *testing.T, s *Storage, filter UserFilter, limit int, wanted ...string) {
+	t.Helper()
+	users, err := s.ListUsers(t.Context(), filter, limit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, user := range users {
+		got = append(got, user.Email)
+		if user != readUser(t, s, user.ID) {
+			t.Errorf("%s is listed as %+v", user.Email, user)
+		}
+	}
+	if !slices.Equal(got, wanted) {
+		t.Errorf("%+v lists %q, want %q", filter, got, wanted)
+	}
+}
+
+func usersByPage(t *testing.T, s *Storage) {
+	for _, email := range []string{"b@example.com", "Ä@example.com", "a@example.com", "C@example.com", "é@example.com"} {
+		addUser(t, s, email)
+	}
+	wantListed(t, s, UserFilter{}, 10,
+		"a@example.com", "b@example.com", "C@example.com", "Ä@example.com", "é@example.com")
+	wantListed(t, s, UserFilter{}, 2, "a@example.com", "b@example.com")
+	wantListed(t, s, UserFilter{After: "b@example.com"}, 2, "C@example.com", "Ä@example.com")
+	wantListed(t, s, UserFilter{After: "b@example.coM"}, 1, "b@example.com") // Compared by the byte.
+	wantListed(t, s, UserFilter{After: "é@example.com"}, 2)
+}
+
+func usersPicked(t *testing.T, s *Storage) {
+	add := func(email string, state UserState, admin bool) {
+		user := newUser(email)
+		user.State, user.Admin = state, admin
+		if err := s.CreateUser(t.Context(), user, hash); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("%a@example.com", Active, false)
+	add("_a@example.com", Disabled, false)
+	add("ada@example.com", Active, true)
+	add("adam@example.com", Disabled, true)
+	add("adb@example.com", Active, false)
+	add("éa@example.com", Active, false)
+	add("ea@example.com", Active, false)
+
+	wantListed(t, s, UserFilter{EmailPrefix: "ADA"}, 10, "ada@example.com", "adam@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "%"}, 10, "%a@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "_"}, 10, "_a@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "E\u0301"}, 10, "éa@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "e"}, 10, "ea@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "adam@example.com"}, 10, "adam@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "adam@example.com."}, 10)
+	wantListed(t, s, UserFilter{State: Disabled}, 10, "_a@example.com", "adam@example.com")
+	wantListed(t, s, UserFilter{Admins: true}, 10, "ada@example.com", "adam@example.com")
+	wantListed(t, s, UserFilter{Admins: true, State: Active, EmailPrefix: "ad"}, 10, "ada@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "ad", After: "ada@example.com"}, 1, "adam@example.com")
+	wantListed(t, s, UserFilter{EmailPrefix: "ad", After: "b"}, 10)
+}
+
+func rehashOfTheOldHashOnly(t *testing.T, s *Storage) {
+	user, other := addUser(t, s, "ada@example.com"), addUser(t, s, "grace@example.com")
+	for _, step := range []struct{ old, new, wanted string }{
+		{hash + "of before", hash + "2", hash}, {hash, hash + "3", hash + "3"}, {hash, hash + "4", hash + "3"},
+	} {
+		if err := s.Rehash(t.Context(), user.ID, step.old, step.new); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := s.ReadCredentialOf(t.Context(), user.ID); err != nil || got.PasswordHash != step.wanted {
+			t.Errorf("after %+v the hash is %q, %v", step, got.PasswordHash, err)
+		}
+	}
+	if got := readUser(t, s, user.ID); got != user {
+		t.Errorf("the user has become %+v", got)
+	}
+	if got, err := s.ReadCredentialOf(t.Context(), other.ID); err != nil || got.PasswordHash != hash {
+		t.Errorf("another user has the hash %q, %v", got.PasswordHash, err)
+	}
+}
+
+func requestIDUsedOnce(t *testing.T, s *Storage) {
+	user, now := newUser("ada@example.com"), time.Now()
+	first := newSignUp(user, 1)
+	if err := s.CreateUserOnce(t.Context(), user, first, now.Add(-time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	grace := newUser("grace@example.com")
+	want(t, s.CreateUserOnce(t.Context(), grace, newSignUp(grace, 1), now.Add(-time.Hour)), ErrRequestTaken)
+	again := newUser("ada@example.com")
+	want(t, s.CreateUserOnce(t.Context(), again, newSignUp(again, 1), now.Add(-time.Hour)), ErrRequestTaken)
+	want(t, s.CreateUserOnce(t.Context(), again, newSignUp(again, 2), now.Add(-time.Hour)), ErrEmailTaken)
+	got, err := s.ReadSignUp(t.Context(), first.RequestID, now.Add(-time.Hour))
+	if err != nil || got.UserID != user.ID || string(got.Fingerprint) != string(first.Fingerprint) ||
+		got.PasswordHash != first.PasswordHash || !got.CreateTime.Equal(first.CreateTime) {
+		t.Errorf("read %+v, %v\nof %+v", got, err, first)
+	}
+	_, err = s.ReadSignUp(t.Context(), newSignUp(user, 2).RequestID, now.Add(-time.Hour))
+	want(t, err, ErrNotFound)
+	if users, events := count(t, s, "users"), count(t, s, "audit_events"); users != 1 || events != 1 {
+		t.Errorf("there are %d users and %d events", users, events)
+	}
+}
+
+func requestIDsForgotten(t *testing.T, s *Storage) {
+	user := newUser("ada@example.com")
+	old := newSignUp(user, 1)
+	if err := s.CreateUserOnce(t.Context(), user, old, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	later := old.CreateTime.Add(time.Microsecond)
+	if _, err := s.ReadSignUp(t.Context(), old.RequestID, old.CreateTime); err != nil {
+		t.Error(err)
+	}
+	_, err := s.ReadSignUp(t.Context(), old.RequestID, later)
+	want(t, err, ErrNotFound)
+
+	grace := newUser("grace@example.com")
+	grace.CreateTime = later
+	if err := s.CreateUserOnce(t.Context(), grace, newSignUp(grace, 1), later); err != nil {
+		t.Errorf("a request id that is old enough to be used anew: %v", err)
+	}
+	if got, err := s.ReadSignUp(t.Context(), old.RequestID, later); err != nil || got.UserID != grace.ID {
+		t.Errorf("read %+v, %v", got, err)
+	}
+	for i, step := range []struct {
+		before time.Time
+		rows   int64
+	}{{later, 0}, {later.Add(time.Microsecond), 1}, {later.Add(time.Hour), 0}} {
+		if rows, err := s.DeleteSignUps(t.Context(), step.before, 10); err != nil || rows != step.rows {
+			t.Errorf("step %d deleted %d, %v", i, rows, err)
+		}
+	}
+}
