@@ -99,6 +99,8 @@ func (h *probedHealth) Check(
 //  4. authentication and policy: nothing below runs for a caller who may not call
 //  5. validation: after 4, so that strangers learn nothing of the rules from a method they may not call
 //  6. the handler
+//
+// Streams, too. There is none for the public.
 func NewServer(
 	log *slog.Logger, authenticator *authn.Authenticator, probe func(context.Context) error,
 ) (*Server, error) {
@@ -112,6 +114,12 @@ func NewServer(
 		recovery,
 		authenticator.Interceptor(healthpb.Health_ServiceDesc.ServiceName),
 		validation(validator),
+	), grpc.ChainStreamInterceptor(
+		withStreamOrigin,
+		streamLog(log),
+		streamRecovery,
+		authenticator.StreamInterceptor(healthpb.Health_ServiceDesc.ServiceName),
+		streamValidation(validator),
 	))
 	server := &Server{grpc: grpc.NewServer(options...), health: &probedHealth{health.NewServer(), probe}, log: log}
 	healthpb.RegisterHealthServer(server.grpc, server.health)

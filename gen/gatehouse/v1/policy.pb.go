@@ -36,6 +36,9 @@ const (
 	// Whoever may call under `POLICY_AUTHENTICATED` and has the role `admin`: by the token, and by the account as it is
 	// now. Anybody else gets `PERMISSION_DENIED` / `ROLE_REQUIRED`.
 	Policy_POLICY_ADMIN Policy = 3
+	// Services of Gatehouse only, by the service token that the operator gives them, as `authorization: Bearer …`. The
+	// gateway routes no such method.
+	Policy_POLICY_SERVICE Policy = 4
 )
 
 // Enum value maps for Policy.
@@ -45,12 +48,14 @@ var (
 		1: "POLICY_PUBLIC",
 		2: "POLICY_AUTHENTICATED",
 		3: "POLICY_ADMIN",
+		4: "POLICY_SERVICE",
 	}
 	Policy_value = map[string]int32{
 		"POLICY_UNSPECIFIED":   0,
 		"POLICY_PUBLIC":        1,
 		"POLICY_AUTHENTICATED": 2,
 		"POLICY_ADMIN":         3,
+		"POLICY_SERVICE":       4,
 	}
 )
 
@@ -104,12 +109,13 @@ var File_gatehouse_v1_policy_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_policy_proto_rawDesc = "" +
 	"\n" +
-	"\x19gatehouse/v1/policy.proto\x12\fgatehouse.v1\x1a google/protobuf/descriptor.proto*_\n" +
+	"\x19gatehouse/v1/policy.proto\x12\fgatehouse.v1\x1a google/protobuf/descriptor.proto*s\n" +
 	"\x06Policy\x12\x16\n" +
 	"\x12POLICY_UNSPECIFIED\x10\x00\x12\x11\n" +
 	"\rPOLICY_PUBLIC\x10\x01\x12\x18\n" +
 	"\x14POLICY_AUTHENTICATED\x10\x02\x12\x10\n" +
-	"\fPOLICY_ADMIN\x10\x03:N\n" +
+	"\fPOLICY_ADMIN\x10\x03\x12\x12\n" +
+	"\x0ePOLICY_SERVICE\x10\x04:N\n" +
 	"\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xfd\x88\x03 \x01(\x0e2\x14.gatehouse.v1.PolicyR\x06policyBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (

@@ -1,0 +1,72 @@
+package grpcx
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+)
+
+// originStream is a stream whose context names the request and the client.
+type originStream struct {
+	grpc.ServerStream
+
+	ctx context.Context //nolint:containedctx // A stream has its context, and this is another one for it.
+}
+
+// Context implements grpc.ServerStream.
+func (s originStream) Context() context.Context { return s.ctx }
+
+func withStreamOrigin(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	return next(server, originStream{stream, clientinfo.FromIncoming(requestid.FromIncoming(stream.Context()))})
+}
+
+// streamLog writes a line when a stream has ended, and makes its error a status.
+func streamLog(log *slog.Logger) grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		began := time.Now()
+		err := next(server, stream)
+		if stream.Context().Err() == nil { // Otherwise the caller has ended it, which is how streams end.
+			LogCall(stream.Context(), log, slog.LevelInfo, info.FullMethod, time.Since(began), err)
+		}
+		return apierr.Status(err).Err()
+	}
+}
+
+func streamRecovery(
+	server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler,
+) (err error) {
+	defer Recover(&err)
+	return next(server, stream)
+}
+
+// validatedStream refuses messages that break the rules of the contract.
+type validatedStream struct {
+	grpc.ServerStream
+
+	validator protovalidate.Validator
+}
+
+// RecvMsg implements grpc.ServerStream.
+func (s validatedStream) RecvMsg(into any) error {
+	if err := s.ServerStream.RecvMsg(into); err != nil {
+		return err
+	}
+	if message, ok := into.(proto.Message); ok {
+		return Validate(s.validator, message)
+	}
+	return nil
+}
+
+func streamValidation(validator protovalidate.Validator) grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return next(server, validatedStream{stream, validator})
+	}
+}
