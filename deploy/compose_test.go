@@ -21,6 +21,8 @@ const (
 	masterKey        = "GATEHOUSE_MASTER_KEY"
 	databasePassword = "GATEHOUSE_DATABASE_PASSWORD"
 	redisPassword    = "GATEHOUSE_REDIS_PASSWORD"
+	cacheKey         = "GATEHOUSE_CACHE_KEY"
+	serviceToken     = "GATEHOUSE_SERVICE_TOKEN"
 
 	// image is what our services run, and nobody else.
 	image = "gatehouse:dev"
@@ -32,6 +34,8 @@ func secrets() types.Mapping {
 		masterKey:        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
 		databasePassword: "the database password",
 		redisPassword:    "the Redis password",
+		cacheKey:         "Hx4dHBsaGRgXFhUUExIREA8ODQwLCgkIBwYFBAMCAQA=",
+		serviceToken:     "the-service-token,-which-is-long-enough",
 	}
 }
 
@@ -198,8 +202,8 @@ func setEnvironment(t *testing.T, service types.ServiceConfig) (environment []st
 func TestSecretsGoWhereTheyAreNeededAndNowhereElse(t *testing.T) {
 	want := map[string][]string{
 		"migrate": {databasePassword},
-		"store":   {databasePassword, masterKey},
-		"cache":   {redisPassword},
+		"store":   {databasePassword, masterKey, serviceToken},
+		"cache":   {cacheKey, redisPassword, serviceToken},
 		"mysql":   {databasePassword},
 		"redis":   {redisPassword},
 	}

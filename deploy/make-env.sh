@@ -9,7 +9,8 @@ chmod 600 .env
 if [ -n "$(tail -c 1 .env)" ]; then
     echo >> .env # The last line has no end.
 fi
-for name in GATEHOUSE_MASTER_KEY GATEHOUSE_DATABASE_PASSWORD GATEHOUSE_REDIS_PASSWORD; do
+for name in GATEHOUSE_MASTER_KEY GATEHOUSE_DATABASE_PASSWORD GATEHOUSE_REDIS_PASSWORD \
+    GATEHOUSE_CACHE_KEY GATEHOUSE_SERVICE_TOKEN; do
     if ! grep -q "^$name=." .env; then
         secret=$(openssl rand -base64 32)
         echo "$name=$secret" >> .env

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -17,6 +18,20 @@ import (
 
 // AuthorizationKey is the metadata key under which a caller's token travels from hop to hop.
 const AuthorizationKey = "authorization"
+
+// MinServiceToken is the length of the shortest service token, in bytes: what nobody guesses.
+const MinServiceToken = 32
+
+// ValidateServiceToken refuses a token that can be guessed, or that no header can carry. It does not repeat it.
+func ValidateServiceToken(token string) error {
+	if len(token) < MinServiceToken || len(token) > 1024 {
+		return fmt.Errorf("the service token has %d characters, not %d to 1024", len(token), MinServiceToken)
+	}
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return errors.New("the service token has characters that are not visible ASCII")
+	}
+	return nil
+}
 
 // Authenticator enforces the policies: it admits a call or says why not.
 type Authenticator struct {

@@ -18,6 +18,9 @@ import (
 // hidden stands for a secret. Nothing that is printed may ever hold it.
 const hidden = "hunter2-9f3c"
 
+// serviceToken is one that can be used.
+const serviceToken = "a-token-of-services-that-is-long-enough"
+
 // masterKey is one that is right.
 var masterKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, storeservice.MasterKeySize))
 
@@ -223,14 +226,21 @@ func TestSecrets(t *testing.T) {
 func TestSecretsOfTheStoreComeFromEverywhere(t *testing.T) {
 	const url = "GATEHOUSE_DATABASE_URL=mysql://gatehouse@localhost/gatehouse"
 	for _, environment := range [][]string{
-		{url, "GATEHOUSE_MASTER_KEY=" + masterKey, "GATEHOUSE_DATABASE_PASSWORD=" + hidden},
-		{url, "GATEHOUSE_MASTER_KEY_FILE=" + write(t, masterKey+"\n"), "GATEHOUSE_DATABASE_PASSWORD_FILE=" + write(t, hidden+"\n")},
+		{
+			url, "GATEHOUSE_MASTER_KEY=" + masterKey, "GATEHOUSE_DATABASE_PASSWORD=" + hidden,
+			"GATEHOUSE_SERVICE_TOKEN=" + serviceToken,
+		},
+		{
+			url, "GATEHOUSE_MASTER_KEY_FILE=" + write(t, masterKey+"\n"), "GATEHOUSE_DATABASE_PASSWORD_FILE=" + write(t, hidden+"\n"),
+			"GATEHOUSE_SERVICE_TOKEN_FILE=" + write(t, serviceToken+"\n"),
+		},
 	} {
 		config, err := parsed(t, []string{"store"}, environment...).(*store).config()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(config.MasterKey, bytes.Repeat([]byte{7}, 32)) || config.Database.Password != hidden {
+		if !bytes.Equal(config.MasterKey, bytes.Repeat([]byte{7}, 32)) || config.Database.Password != hidden ||
+			config.ServiceToken != serviceToken {
 			t.Errorf("config is %+v", config)
 		}
 	}

@@ -53,7 +53,7 @@ func (d dataFolder) loadMasterKey() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the master key: %w", err)
 	}
-	return decodeMasterKey(encoded, "the master key")
+	return decodeKey(encoded, "the master key")
 }
 
 // makeMasterKey makes the key for a folder that has no database yet. A new key beside a database would not open it, and

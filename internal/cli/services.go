@@ -71,18 +71,35 @@ type cache struct {
 	Listen       string `default:":9091" help:"Address to serve gRPC on."`
 	StoreAddress string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used."`
 	redisSettings
+	serviceSettings
 	tokenSettings
 	logSettings
 }
 
+func (c *cache) config() (cacheservice.Config, error) {
+	config, err := c.redisSettings.config(c.tokenSettings)
+	token, tokenErr := c.serviceToken()
+	config.ServiceToken = token
+	return config, errors.Join(err, tokenErr)
+}
+
 func (c *cache) faults() error {
-	config, err := c.config(c.tokenSettings)
+	config, err := c.config()
+	if err != nil {
+		// What is missing is named already; stand-ins keep Validate from naming it again.
+		if config.Key == nil {
+			config.Key = make([]byte, cacheservice.KeySize)
+		}
+		if config.ServiceToken == "" {
+			config.ServiceToken = strings.Repeat("-", authn.MinServiceToken)
+		}
+	}
 	return errors.Join(c.logSettings.faults(), err, config.Validate(),
 		checkListen("--listen", c.Listen), checkTarget("--store-address", c.StoreAddress))
 }
 
 func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
-	config, err := c.config(c.tokenSettings)
+	config, err := c.config()
 	if err != nil {
 		return err
 	}
@@ -108,6 +125,7 @@ type store struct {
 	Listen string `default:":9092" help:"Address to serve gRPC on."`
 	databaseSettings
 	masterKeySettings
+	serviceSettings
 	signingSettings
 	sessionSettings
 	accountSettings
@@ -122,18 +140,23 @@ func (c *store) config() (storeservice.Config, error) {
 		masterKeyErr = errNoMasterKey
 	}
 	second, secondErr := c.secondMasterKey()
+	token, tokenErr := c.serviceToken()
 	return storeservice.Config{
-		Database: database, MasterKey: masterKey, SecondMasterKey: second, Issuer: c.Issuer, Audience: c.Audience,
+		Database: database, MasterKey: masterKey, SecondMasterKey: second, ServiceToken: token,
+		Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
 		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention,
-	}, errors.Join(databaseErr, masterKeyErr, secondErr)
+	}, errors.Join(databaseErr, masterKeyErr, secondErr, tokenErr)
 }
 
 func (c *store) faults() error {
 	config, err := c.config()
 	if err != nil {
-		// What is missing is named already; a stand-in keeps Validate from naming it again.
+		// What is missing is named already; stand-ins keep Validate from naming it again.
+		if config.ServiceToken == "" {
+			config.ServiceToken = strings.Repeat("-", authn.MinServiceToken)
+		}
 		if config.MasterKey == nil {
 			config.MasterKey = make([]byte, storeservice.MasterKeySize)
 		}

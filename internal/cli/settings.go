@@ -148,6 +148,21 @@ func (s *databaseSettings) databaseFaults() error {
 	return err
 }
 
+// serviceSettings say by what services know each other.
+type serviceSettings struct {
+	ServiceToken     secret `placeholder:"SECRET" help:"Token by which a store knows cache services, the same for both: 32 characters or more (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
+	ServiceTokenFile string `placeholder:"PATH" help:"File that holds the service token."`
+}
+
+func (s *serviceSettings) serviceToken() (string, error) {
+	token, err := s.ServiceToken.orFile(s.ServiceTokenFile, "--service-token")
+	if err == nil && token == "" {
+		err = errors.New("the service token is missing: make one with \"openssl rand -base64 32\", and give the same " +
+			"to stores and caches as GATEHOUSE_SERVICE_TOKEN or in a file named by GATEHOUSE_SERVICE_TOKEN_FILE")
+	}
+	return token, err
+}
+
 // masterKeySettings say where the master keys are. Without the first `up` keeps one in its data folder.
 type masterKeySettings struct {
 	MasterKey     secret `placeholder:"SECRET" help:"Key that seals the signing keys in the database: 32 random bytes in base64 (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
@@ -172,18 +187,20 @@ func masterKeyOf(given secret, path, flag, name string) ([]byte, error) {
 	if err != nil || encoded == "" {
 		return nil, err
 	}
-	return decodeMasterKey(encoded, name)
+	return decodeKey(encoded, name)
 }
 
 // errNoMasterKey tells how to make one.
 var errNoMasterKey = errors.New("the master key is missing: make one with \"openssl rand -base64 32\", keep it safe, " +
 	"and give it as GATEHOUSE_MASTER_KEY or in a file named by GATEHOUSE_MASTER_KEY_FILE")
 
-func decodeMasterKey(encoded, name string) ([]byte, error) {
+// keySize is the size of every key that an operator makes, in bytes.
+const keySize = 32
+
+func decodeKey(encoded, name string) ([]byte, error) {
 	key, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil || len(key) != storeservice.MasterKeySize {
-		return nil, fmt.Errorf("%s is not %d bytes in base64: make one with \"openssl rand -base64 32\"",
-			name, storeservice.MasterKeySize)
+	if err != nil || len(key) != keySize {
+		return nil, fmt.Errorf("%s is not %d bytes in base64: make one with \"openssl rand -base64 32\"", name, keySize)
 	}
 	return key, nil
 }
@@ -194,14 +211,29 @@ type redisSettings struct {
 	RedisPassword     secret        `placeholder:"SECRET" help:"Password of Redis. Others can read flags in the process list: prefer the variable or the file."`
 	RedisPasswordFile string        `placeholder:"PATH" help:"File that holds the password of Redis."`
 	CacheTTL          time.Duration `name:"cache-ttl" default:"10m" help:"How long an entry stays in the cache, give or take a tenth."`
+	CacheKey          secret        `placeholder:"SECRET" help:"Key by which cache services know what they have put into Redis, the same for all: 32 random bytes in base64 (openssl rand -base64 32), not the master key. Others can read flags in the process list: prefer the variable or the file."`
+	CacheKeyFile      string        `placeholder:"PATH" help:"File that holds the cache key."`
+}
+
+func (s *redisSettings) cacheKey() ([]byte, error) {
+	encoded, err := s.CacheKey.orFile(s.CacheKeyFile, "--cache-key")
+	if err != nil {
+		return nil, err
+	}
+	if encoded == "" {
+		return nil, errors.New("the cache key is missing: make one with \"openssl rand -base64 32\", and give it to all " +
+			"caches as GATEHOUSE_CACHE_KEY or in a file named by GATEHOUSE_CACHE_KEY_FILE")
+	}
+	return decodeKey(encoded, "the cache key")
 }
 
 func (s *redisSettings) config(tokens tokenSettings) (cacheservice.Config, error) {
 	password, err := s.RedisPassword.orFile(s.RedisPasswordFile, "--redis-password")
+	key, keyErr := s.cacheKey()
 	return cacheservice.Config{
-		Backend: cacheservice.BackendRedis, RedisURL: s.RedisURL, RedisPassword: password, TTL: s.CacheTTL,
+		Backend: cacheservice.BackendRedis, RedisURL: s.RedisURL, RedisPassword: password, TTL: s.CacheTTL, Key: key,
 		Issuer: tokens.Issuer, Audience: tokens.Audience,
-	}, err
+	}, errors.Join(err, keyErr)
 }
 
 // secret is a setting that must not be printed.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -35,19 +36,20 @@ type up struct {
 	logSettings
 }
 
-func (c *up) storeConfig(masterKey, second []byte) storeservice.Config {
+func (c *up) storeConfig(masterKey, second []byte, serviceToken string) storeservice.Config {
 	return storeservice.Config{
 		Database:  storeservice.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
-		MasterKey: masterKey, SecondMasterKey: second, Issuer: c.Issuer, Audience: c.Audience,
+		MasterKey: masterKey, SecondMasterKey: second, ServiceToken: serviceToken, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
 		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention,
 	}
 }
 
-func (c *up) cacheConfig() cacheservice.Config {
+func (c *up) cacheConfig(serviceToken string) cacheservice.Config {
 	return cacheservice.Config{
-		Backend: cacheservice.BackendMemory, TTL: cacheservice.DefaultTTL, Issuer: c.Issuer, Audience: c.Audience,
+		Backend: cacheservice.BackendMemory, TTL: cacheservice.DefaultTTL, ServiceToken: serviceToken,
+		Issuer: c.Issuer, Audience: c.Audience,
 	}
 }
 
@@ -59,7 +61,7 @@ func (c *up) faults() error {
 	second, secondErr := c.secondMasterKey()
 	_, edgeErr := c.gatewayConfig(c.tokenSettings)
 	return errors.Join(c.logSettings.faults(), masterKeyErr, secondErr, edgeErr,
-		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC), c.storeConfig(masterKey, second).Validate())
+		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC), c.storeConfig(masterKey, second, newServiceToken()).Validate())
 }
 
 func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
@@ -73,7 +75,8 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 		return err
 	}
 	defer unlock()
-	store, err := c.openStore(ctx, log)
+	serviceToken := newServiceToken()
+	store, err := c.openStore(ctx, serviceToken, log)
 	if err != nil {
 		return err
 	}
@@ -88,7 +91,7 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 		return err
 	}
 	defer closeConn(toCache)
-	cache, err := cacheservice.New(c.cacheConfig(), toStore, log.With("service", "cache"))
+	cache, err := cacheservice.New(c.cacheConfig(serviceToken), toStore, log.With("service", "cache"))
 	if err != nil {
 		return err
 	}
@@ -112,7 +115,7 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 }
 
 // openStore opens the database in the data folder, which it migrates first.
-func (c *up) openStore(ctx context.Context, log *slog.Logger) (*storeservice.Service, error) {
+func (c *up) openStore(ctx context.Context, serviceToken string, log *slog.Logger) (*storeservice.Service, error) {
 	masterKey, err := c.masterKey()
 	if err == nil && masterKey == nil {
 		masterKey, err = dataFolder(c.Data).loadMasterKey()
@@ -126,12 +129,15 @@ func (c *up) openStore(ctx context.Context, log *slog.Logger) (*storeservice.Ser
 	if err != nil {
 		return nil, err
 	}
-	config := c.storeConfig(masterKey, second)
+	config := c.storeConfig(masterKey, second, serviceToken)
 	if err := storeservice.Migrate(ctx, config.Database, log); err != nil {
 		return nil, err
 	}
 	return storeservice.New(ctx, config, log.With("service", "store"))
 }
+
+// newServiceToken makes the service token of services in one process, which live no longer than it.
+func newServiceToken() string { return rand.Text() + rand.Text() }
 
 func dialInProcess(listener *bufconn.Listener) (*grpc.ClientConn, error) {
 	return grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))

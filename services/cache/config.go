@@ -15,6 +15,9 @@ const (
 	BackendMemory = "memory" // for a cache service that is alone
 )
 
+// KeySize is the size of Config.Key, in bytes.
+const KeySize = 32
+
 const (
 	// DefaultTTL is how long an entry is kept unless Config.TTL says otherwise. It bounds for how long memory is held by
 	// users who went away, and how long an entry could be wrong that nothing has corrected.
@@ -35,6 +38,11 @@ type Config struct {
 	RedisURL string
 	// RedisPassword is the password of the Redis, or "" if it asks for none.
 	RedisPassword string
+	// Key is the secret by which cache services know their entries in Redis: KeySize bytes, the same for all. It is not
+	// looked at with BackendMemory.
+	Key []byte
+	// ServiceToken is what the store knows a cache service by.
+	ServiceToken string
 	// TTL is for how long an entry is kept, give or take a tenth: a second to a day. 0 is DefaultTTL.
 	TTL time.Duration
 	// Issuer is the `iss` that access tokens must have.
@@ -51,6 +59,9 @@ func (c Config) Validate() error {
 		if _, err := redisbackend.ParseURL(c.RedisURL); err != nil {
 			faults = append(faults, err)
 		}
+		if len(c.Key) != KeySize {
+			faults = append(faults, fmt.Errorf("the cache key has %d bytes, not %d", len(c.Key), KeySize))
+		}
 	case BackendMemory:
 	default:
 		faults = append(faults, fmt.Errorf("the cache backend must be %s or %s, not %q",
@@ -59,7 +70,8 @@ func (c Config) Validate() error {
 	if c.TTL != 0 && (c.TTL < minTTL || c.TTL > maxTTL) {
 		faults = append(faults, fmt.Errorf("the cache TTL must be %s to %s, not %s", minTTL, maxTTL, c.TTL))
 	}
-	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience))...)
+	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience),
+		authn.ValidateServiceToken(c.ServiceToken))...)
 }
 
 func (c Config) ttl() time.Duration {

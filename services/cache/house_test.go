@@ -1,9 +1,11 @@
 package cache_test
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -61,7 +63,10 @@ type house struct {
 }
 
 func config(redisURL string) cache.Config {
-	return cache.Config{Backend: cache.BackendRedis, RedisURL: redisURL, Issuer: issuer, Audience: audience}
+	return cache.Config{
+		Backend: cache.BackendRedis, RedisURL: redisURL, Key: bytes.Repeat([]byte("c"), cache.KeySize),
+		ServiceToken: strings.Repeat("s", authn.MinServiceToken), Issuer: issuer, Audience: audience,
+	}
 }
 
 func newHouse(t *testing.T, cfg cache.Config) *house {

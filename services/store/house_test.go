@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
@@ -88,7 +90,8 @@ func (b *syncBuffer) String() string {
 
 func testConfig(database Database, clock *clock) Config {
 	return Config{
-		Database: database, MasterKey: bytes.Repeat([]byte("m"), MasterKeySize), Issuer: "https://issuer.example.com",
+		Database: database, MasterKey: bytes.Repeat([]byte("m"), MasterKeySize),
+		ServiceToken: strings.Repeat("s", authn.MinServiceToken), Issuer: "https://issuer.example.com",
 		Audience: "audience", SigningAlgorithm: jwk.EdDSA, KeyRotationInterval: 30 * 24 * time.Hour, AccessTokenLifetime: 15 * time.Minute,
 		Sessions: SessionConfig{
 			RefreshGrace: 30 * time.Second, IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour,

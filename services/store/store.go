@@ -39,6 +39,7 @@ type Config struct {
 	Database            Database
 	MasterKey           []byte // MasterKeySize bytes that seal the signing keys
 	SecondMasterKey     []byte // opens and verifies, never seals or signs; nil if there is none
+	ServiceToken        string // what cache services present to be told of changes
 	Issuer              string // `iss` of the tokens
 	Audience            string // `aud` of the tokens
 	SigningAlgorithm    string // EdDSA, ES256 or RS256
@@ -67,7 +68,8 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("audit retention is %v, not 24h or more, nor 0 for ever", c.AuditRetention))
 	}
 	return errors.Join(append(faults, appClaims(c.AppMetadataClaims).validate(),
-		authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(), c.Password.Validate(), c.Database.Validate())...)
+		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
+		c.Password.Validate(), c.Database.Validate())...)
 }
 
 // Service is a store that is ready to run.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -64,13 +65,15 @@ func startReplicas(t *testing.T, replicas int, storeArgs ...string) []*house {
 	}
 	database := "GATEHOUSE_DATABASE_URL=" + mariadb.URL("gatehouse")
 	masterKey := "GATEHOUSE_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
+	cacheKey := "GATEHOUSE_CACHE_KEY=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("c", 32)))
+	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
 	migrate(t, database)
 	houses := make([]*house, 0, replicas)
 	for range replicas {
 		h := &house{database: mariadb.URL("gatehouse"), redis: redis, mariadb: mariadb}
 		store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-		h.start(t, "store", []string{database, masterKey}, append([]string{"--listen", store}, storeArgs...)...)
-		h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + redis.URL()}, "--listen", cache, "--store-address", store)
+		h.start(t, "store", []string{database, masterKey, serviceToken}, append([]string{"--listen", store}, storeArgs...)...)
+		h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + redis.URL(), cacheKey, serviceToken}, "--listen", cache, "--store-address", store)
 		h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store)
 		h.connect(t, http, native)
 		houses = append(houses, h)

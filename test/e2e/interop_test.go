@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
@@ -68,7 +69,8 @@ func startClocked(t *testing.T, algorithm string) *clocked {
 	h := &clocked{clock: &clock{now: time.Now().Truncate(time.Second)}, issuer: "http://" + rest.Addr().String()}
 	h.config = storeservice.Config{
 		Database:  storeservice.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")},
-		MasterKey: storeservice.NewMasterKey(), Issuer: h.issuer, Audience: interopAudience,
+		MasterKey: storeservice.NewMasterKey(), ServiceToken: strings.Repeat("s", authn.MinServiceToken),
+		Issuer: h.issuer, Audience: interopAudience,
 		SigningAlgorithm: algorithm, KeyRotationInterval: time.Hour, AccessTokenLifetime: 15 * time.Minute,
 		Sessions: storeservice.SessionConfig{IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour},
 		Password: storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: h.Now,
