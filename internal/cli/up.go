@@ -61,7 +61,8 @@ func (c *up) faults() error {
 	second, secondErr := c.secondMasterKey()
 	_, edgeErr := c.gatewayConfig(c.tokenSettings)
 	return errors.Join(c.logSettings.faults(), masterKeyErr, secondErr, edgeErr,
-		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC), c.storeConfig(masterKey, second, newServiceToken()).Validate())
+		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
+		c.storeConfig(masterKey, second, newServiceToken()).Validate())
 }
 
 func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
