@@ -42,7 +42,7 @@ func newDatabase(t *testing.T) string {
 // runStore runs a store until the test ends.
 func runStore(t *testing.T, database string) *grpc.ClientConn {
 	t.Helper()
-	chosen := parsed(t, append([]string{"store", database, "--master-key=" + masterKey}, cheap...))
+	chosen := parsed(t, append([]string{"store", database, "--master-key=" + masterKey, "--service-token=" + serviceToken}, cheap...))
 	config, err := chosen.(*store).config()
 	if err != nil {
 		t.Fatal(err)

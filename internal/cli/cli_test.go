@@ -116,6 +116,10 @@ func TestFaultsOfEachCommand(t *testing.T) {
 		{"a session without a lifetime", append(good, "store", "--session-idle-lifetime=0s"), "not at least 1s"},
 		{"a proxy that is no network", []string{"gateway", "--trusted-proxies=10.0.0.0/8,everybody,10.0.0.0/33"}, `"everybody"`},
 		{"a proxy in another notation", []string{"up", "--trusted-proxies=::ffff:10.0.0.0/104"}, "::ffff:10.0.0.0/104"},
+		{"a cache without its key", []string{"cache", "--service-token=" + serviceToken}, "the cache key is missing"},
+		{"a cache key that is none", []string{"cache", "--cache-key=" + hidden}, "the cache key is not 32 bytes in base64"},
+		{"a store without a service token", append(good, "store"), "the service token is missing"},
+		{"a service token that can be guessed", append(good, "store", "--service-token="+hidden), "has 12 characters, not 32 to 1024"},
 		{"a cache time that is none", []string{"cache", "--cache-ttl=" + "long"}, "--cache-ttl"},
 		{"up with another algorithm", []string{"up", "--signing-algorithm=PS256"}, `"PS256"`},
 		{"health with another log", []string{"health", "--log-format=xml"}, "--log-format"},
@@ -158,7 +162,8 @@ func TestAnUnknownVariableIsRefused(t *testing.T) {
 // TestAVariableOfAnotherCommandIsTaken: one environment file serves all services.
 func TestAVariableOfAnotherCommandIsTaken(t *testing.T) {
 	chosen := parsed(t, []string{"cache"}, "GATEHOUSE_CACHE_ADDRESS=elsewhere:1", "GATEHOUSE_MASTER_KEY="+hidden,
-		"GATEHOUSE_REDIS_URL=redis://elsewhere:6379/0")
+		"GATEHOUSE_REDIS_URL=redis://elsewhere:6379/0", "GATEHOUSE_CACHE_KEY="+masterKey,
+		"GATEHOUSE_SERVICE_TOKEN="+serviceToken)
 	if got := chosen.(*cache).RedisURL; got != "redis://elsewhere:6379/0" {
 		t.Errorf("the URL is %s", got)
 	}
@@ -256,7 +261,9 @@ func TestSecretsOfTheStoreComeFromEverywhere(t *testing.T) {
 }
 
 func TestASecretIsNotPrinted(t *testing.T) {
-	chosen := parsed(t, []string{"cache", "--redis-password=" + hidden}).(*cache)
+	chosen := parsed(t, []string{
+		"cache", "--redis-password=" + hidden, "--cache-key=" + masterKey, "--service-token=" + serviceToken,
+	}).(*cache)
 	if got := chosen.RedisPassword.String(); got != "(secret)" {
 		t.Errorf("String = %q", got)
 	}

@@ -34,7 +34,8 @@ func newKeys(t *testing.T) (settings []string) {
 // startStore opens a store, as it does when it starts, and closes it.
 func startStore(t *testing.T, settings ...string) {
 	t.Helper()
-	chosen := parsed(t, append([]string{"store", "--argon2-memory=7168", "--argon2-iterations=1"}, settings...))
+	cheap := []string{"store", "--argon2-memory=7168", "--argon2-iterations=1", "--service-token=" + serviceToken}
+	chosen := parsed(t, append(cheap, settings...))
 	config, err := chosen.(*store).config()
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +239,9 @@ func TestFaultsOfKeys(t *testing.T) {
 
 func TestTheSecondMasterKeyOfTheStore(t *testing.T) {
 	want := bytes.Repeat([]byte{9}, storeservice.MasterKeySize)
-	base := []string{"GATEHOUSE_DATABASE_URL=sqlite:db", "GATEHOUSE_MASTER_KEY=" + masterKey}
+	base := []string{
+		"GATEHOUSE_DATABASE_URL=sqlite:db", "GATEHOUSE_MASTER_KEY=" + masterKey, "GATEHOUSE_SERVICE_TOKEN=" + serviceToken,
+	}
 	for _, variable := range []string{
 		"GATEHOUSE_SECOND_MASTER_KEY=" + otherMasterKey, "GATEHOUSE_SECOND_MASTER_KEY_FILE=" + write(t, otherMasterKey+"\n"),
 	} {
