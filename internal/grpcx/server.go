@@ -72,6 +72,11 @@ type probedHealth struct {
 	*health.Server
 
 	probe func(context.Context) error
+	named map[string]func(context.Context) error // of what the service can do without
+}
+
+func newProbedHealth(probe func(context.Context) error) *probedHealth {
+	return &probedHealth{Server: health.NewServer(), probe: probe, named: map[string]func(context.Context) error{}}
 }
 
 // Check implements grpc.health.v1.
@@ -84,7 +89,11 @@ func (h *probedHealth) Check(
 	}
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if h.probe(ctx) != nil {
+	probe, named := h.named[req.GetService()]
+	if !named {
+		probe = h.probe
+	}
+	if probe(ctx) != nil {
 		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
 	}
 	return response, nil
@@ -121,7 +130,7 @@ func NewServer(
 		authenticator.StreamInterceptor(healthpb.Health_ServiceDesc.ServiceName),
 		streamValidation(validator),
 	))
-	server := &Server{grpc: grpc.NewServer(options...), health: &probedHealth{health.NewServer(), probe}, log: log}
+	server := &Server{grpc: grpc.NewServer(options...), health: newProbedHealth(probe), log: log}
 	healthpb.RegisterHealthServer(server.grpc, server.health)
 	return server, nil
 }
@@ -130,6 +139,12 @@ func NewServer(
 func (s *Server) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 	s.grpc.RegisterService(desc, implementation)
 	s.health.SetServingStatus(desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
+}
+
+// Probe gives health a name for something that the service can do without. It must be called before Serve.
+func (s *Server) Probe(name string, probe func(context.Context) error) {
+	s.health.named[name] = probe
+	s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
 }
 
 // Serve answers calls until ctx is done. Then health turns NOT_SERVING, calls under way get DrainTimeout to end, and

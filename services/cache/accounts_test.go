@@ -43,7 +43,8 @@ func newAccounts(t *testing.T, store *oracle) *accounts {
 	t.Helper()
 	memory := memorybackend.New(memoryBytes, nil)
 	t.Cleanup(func() { _ = memory.Close() })
-	entries := newEntries(memory, time.Hour, slog.New(slog.DiscardHandler))
+	memory.Enter(epoch)
+	entries := believing(memory, time.Hour, slog.New(slog.DiscardHandler))
 	return &accounts{store: store, entries: entries, flights: newFlights[authn.Account](), now: time.Now}
 }
 
@@ -156,7 +157,7 @@ func TestALeaseHasAnEnd(t *testing.T) {
 	t.Parallel()
 	for ttl, lasts := range map[time.Duration]time.Duration{time.Hour: maxLeaseTime, time.Second: time.Second / 2} {
 		a := newAccounts(t, &oracle{})
-		a.entries = newEntries(a.entries.backend, ttl, slog.New(slog.DiscardHandler))
+		a.entries = believing(a.entries.backend, ttl, slog.New(slog.DiscardHandler))
 		now := time.Now()
 		a.entries.now = func() time.Time { return now }
 		read, asked := a.entries.account(t.Context(), adaID, sessionID).lease, a.entries.ask()

@@ -2,6 +2,7 @@ package cache
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -46,6 +47,13 @@ type backend interface {
 	// there is another or none.
 	Remove(ctx context.Context, key string, entry []byte) error
 
+	// Enter makes the backend one of this epoch. What was put in another epoch is not found, and no lease of another one
+	// stands. Before the first one nothing is found, and every operation is an error.
+	Enter(epoch string)
+
+	// Flush removes every entry of the epoch that was put before, whoever has put it.
+	Flush(ctx context.Context) error
+
 	// Close releases what the backend holds. Nothing is called afterwards but operations of requests that were cut off,
 	// which MUST NOT panic.
 	Close() error
@@ -64,7 +72,9 @@ func openBackend(cfg Config, log *slog.Logger) (backend, error) {
 		if err != nil {
 			return nil, err
 		}
-		return newBreaker(redisbackend.New(location, cfg.RedisPassword), log), nil
+		forgeries := newSparseLog(log, "something in Redis was put there by no cache service; it is not believed")
+		forged := func(ctx context.Context, key string) { forgeries.report(ctx, errors.New("key "+key)) }
+		return newBreaker(redisbackend.New(location, cfg.RedisPassword, cfg.Key, forged), log), nil
 	default:
 		return nil, fmt.Errorf("there is no cache backend %q", cfg.Backend)
 	}

@@ -25,6 +25,8 @@ func (d *mortalBackend) Lease() entry.Lease                                     
 func (d *mortalBackend) Set(context.Context, entry.Lease, ...entry.Write) error { return d.answer() }
 
 func (d *mortalBackend) Remove(context.Context, string, []byte) error { return d.answer() }
+func (d *mortalBackend) Enter(string)                                 {}
+func (d *mortalBackend) Flush(context.Context) error                  { return d.answer() }
 func (d *mortalBackend) Close() error                                 { return nil }
 
 func (d *mortalBackend) answer() error {

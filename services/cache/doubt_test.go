@@ -32,7 +32,7 @@ func TestADoubtThatIsPutWhileThereIsOneLastsLonger(t *testing.T) {
 		"another mistrust": func(e *entries) { e.mistrust(t.Context(), adaID) },
 	} {
 		memory, clock := openMemory(t, memoryBytes)
-		e := newEntries(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
+		e := believing(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
 		now := time.Now()
 		e.now = func() time.Time { return now }
 		pass := func(d time.Duration) {
@@ -64,7 +64,7 @@ func TestADoubtThatIsPutWhileThereIsOneLastsLonger(t *testing.T) {
 func TestAMistrustDoesNotEndADoubt(t *testing.T) {
 	t.Parallel()
 	memory, clock := openMemory(t, memoryBytes)
-	e := newEntries(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
+	e := believing(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
 	e.gone(t.Context(), adaID, "")
 	e.mistrust(t.Context(), adaID)
 	clock.advance(3 * e.leaseTime)
@@ -114,7 +114,7 @@ func TestForHowLongAnErrorMakesAUserForgotten(t *testing.T) {
 		{apierr.Overloaded(time.Second), 0},
 	} {
 		memory, clock := openMemory(t, memoryBytes)
-		e := newEntries(memory, time.Hour, slog.New(slog.DiscardHandler))
+		e := believing(memory, time.Hour, slog.New(slog.DiscardHandler))
 		learns := func() bool {
 			e.fill(t.Context(), e.ask(), ada(1), nil)
 			return e.account(t.Context(), adaID, sessionID).User != nil

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -13,8 +12,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
-// An entry is its rank, a protobuf message, which has no secret in it, and a checksum of both, because a message that
-// was cut may still parse. What the entry of a higher rank says was true later:
+// An entry is its rank, and a protobuf message, which has no secret in it. What the entry of a higher rank says was
+// true later:
 //
 //	2v             the message is what it was in version v
 //	2v - 1         version v is there, what it says is not known. An outdated entry, which is nothing but its rank
@@ -58,7 +57,7 @@ func encode(of record) (current, outdated []byte, err error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("keep %s: %w", of.GetId(), err)
 	}
-	current, err = seal(rank, of)
+	current, err = ranked(rank, of)
 	if err != nil {
 		return nil, nil, fmt.Errorf("keep %s: %w", of.GetId(), err)
 	}
@@ -67,19 +66,19 @@ func encode(of record) (current, outdated []byte, err error) {
 
 // tombstone makes the entry of a session that has ended by itself.
 func tombstone(userID, sessionID string) ([]byte, error) {
-	made, err := seal(tombstoneRank, &gatehousev1.Session{Id: sessionID, UserId: userID})
+	made, err := ranked(tombstoneRank, &gatehousev1.Session{Id: sessionID, UserId: userID})
 	if err != nil {
 		return nil, fmt.Errorf("keep the end of session %s: %w", sessionID, err)
 	}
 	return made, nil
 }
 
-func seal(rank uint64, message proto.Message) ([]byte, error) {
-	sealed, err := proto.MarshalOptions{}.MarshalAppend(binary.BigEndian.AppendUint64(nil, rank), message)
+func ranked(rank uint64, message proto.Message) ([]byte, error) {
+	made, err := proto.MarshalOptions{}.MarshalAppend(binary.BigEndian.AppendUint64(nil, rank), message)
 	if err != nil {
 		return nil, fmt.Errorf("marshal: %w", err)
 	}
-	return binary.BigEndian.AppendUint32(sealed, crc32.ChecksumIEEE(sealed)), nil
+	return made, nil
 }
 
 // doubt makes the entry of what may have changed, and is not learnt anew until this time.
@@ -108,7 +107,7 @@ func decodeUser(bytes []byte, id string) (*gatehousev1.User, error) {
 func decodeSession(bytes []byte, userID, sessionID string) (session *gatehousev1.Session, ended bool, err error) {
 	session = new(gatehousev1.Session)
 	if len(bytes) >= entry.RankLength && entry.Rank(bytes) == tombstoneRank {
-		if err := unseal(bytes, session); err != nil {
+		if err := unmarshal(bytes, session); err != nil {
 			return nil, false, err
 		}
 		if !proto.Equal(session, &gatehousev1.Session{Id: sessionID, UserId: userID}) {
@@ -138,7 +137,7 @@ func decode(bytes []byte, into record) (known bool, err error) {
 	if held%2 == 1 && held < tombstoneRank && len(bytes) == entry.RankLength {
 		return false, nil
 	}
-	if err := unseal(bytes, into); err != nil {
+	if err := unmarshal(bytes, into); err != nil {
 		return false, err
 	}
 	if stated, err := rank(into.GetVersion()); err != nil || held != stated {
@@ -147,12 +146,8 @@ func decode(bytes []byte, into record) (known bool, err error) {
 	return true, nil
 }
 
-func unseal(bytes []byte, into proto.Message) error {
-	end := len(bytes) - crc32.Size
-	if end < entry.RankLength || crc32.ChecksumIEEE(bytes[:end]) != binary.BigEndian.Uint32(bytes[end:]) {
-		return errors.New("its checksum is another")
-	}
-	if err := proto.Unmarshal(bytes[entry.RankLength:end], into); err != nil {
+func unmarshal(bytes []byte, into proto.Message) error {
+	if err := proto.Unmarshal(bytes[entry.RankLength:], into); err != nil {
 		return errors.New("its message cannot be read") // without the parser's words, which could quote the entry
 	}
 	return nil

@@ -2,14 +2,17 @@ package cache
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
@@ -23,6 +26,7 @@ const maxLeaseTime = 10 * time.Second
 // a miss, what cannot be kept is not kept, and what has to be kept and cannot is owed.
 type entries struct {
 	backend   backend
+	believed  atomic.Bool // whether all is known that was changed before what is kept was put there
 	owed      *owed
 	ttl       time.Duration
 	leaseTime time.Duration
@@ -60,7 +64,7 @@ type found struct {
 // account looks a user and a session up, in one round trip.
 func (e *entries) account(ctx context.Context, userID, sessionID string) found {
 	keys := []string{userKey(userID), sessionKey(userID, sessionID)}
-	if e.owed.any(keys...) {
+	if !e.believed.Load() || e.owed.any(keys...) {
 		return found{}
 	}
 	until := e.now().Add(e.leaseTime)
@@ -153,6 +157,34 @@ func (e *entries) doubt(ctx context.Context, userID, sessionID string) {
 		writes = append(writes, e.doubtful(sessionKey(userID, sessionID), jitter(e.ttl)))
 	}
 	e.set(ctx, lease{}, writes)
+}
+
+// learn keeps it that the store has told of a change, which may be old news. A change that is lost here would leave what
+// was before it, so an error is one.
+func (e *entries) learn(ctx context.Context, change *internalv1.Change) error {
+	write, err := e.outcome(change)
+	if err == nil {
+		err = e.backend.Set(ctx, "", write)
+	}
+	return err
+}
+
+// outcome is what is put for a change that says which version it made, but not what that is.
+func (e *entries) outcome(change *internalv1.Change) (entry.Write, error) {
+	user, session := change.GetUserId(), change.GetSessionId()
+	switch {
+	case session == "" && change.GetEnded():
+		return e.doubtful(userKey(user), jitter(e.ttl)), nil // As gone does.
+	case change.GetEnded():
+		ended, err := tombstone(user, session)
+		return e.always(sessionKey(user, session), ended), err
+	}
+	key := userKey(user)
+	if session != "" {
+		key = sessionKey(user, session)
+	}
+	made, err := rank(change.GetVersion())
+	return e.always(key, binary.BigEndian.AppendUint64(nil, made-1)), err
 }
 
 // mistrust forgets a user whom the store has changed, by what an error of it shows, until no answer from before the

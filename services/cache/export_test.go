@@ -19,19 +19,24 @@ func NewCounting(
 	return newService(cfg, countingBackend{backend: memorybackend.New(memoryBytes, nil), gets: gets}, store, log)
 }
 
-// NewDead is New with a backend that fails whatever is asked of it, and counts how often that is.
+// NewDead is New with a backend that fails whatever is asked of it about users, and counts how often that is.
 func NewDead(cfg Config, store grpc.ClientConnInterface, log *slog.Logger, asked *atomic.Int64) (*Service, error) {
 	return newService(cfg, deadBackend{asked: asked}, store, log)
 }
 
 type deadBackend struct{ asked *atomic.Int64 }
 
-func (d deadBackend) Get(context.Context, ...string) ([][]byte, entry.Lease, error) {
+func (d deadBackend) Get(_ context.Context, keys ...string) ([][]byte, entry.Lease, error) {
+	if keys[0] == feedCursor {
+		return make([][]byte, 1), "", nil
+	}
 	return nil, "", d.fail()
 }
 func (d deadBackend) Lease() entry.Lease                                     { return "" }
 func (d deadBackend) Set(context.Context, entry.Lease, ...entry.Write) error { return d.fail() }
 func (d deadBackend) Remove(context.Context, string, []byte) error           { return d.fail() }
+func (d deadBackend) Enter(string)                                           {}
+func (d deadBackend) Flush(context.Context) error                            { return nil }
 func (d deadBackend) Close() error                                           { return nil }
 
 func (d deadBackend) fail() error {

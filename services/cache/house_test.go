@@ -3,6 +3,7 @@ package cache_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"strings"
@@ -14,15 +15,18 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/cache"
 )
 
@@ -57,6 +61,7 @@ type house struct {
 	*front
 
 	store  *fakeStore
+	feed   *fakeFeed
 	admin  string // a token of an admin
 	others []*front
 	own    map[string]string // a token of each user, by user id
@@ -77,9 +82,13 @@ func newHouse(t *testing.T, cfg cache.Config) *house {
 // newTown gives a house of several cache services.
 func newTown(t *testing.T, cfg cache.Config, fronts int) *house {
 	t.Helper()
-	return openHouse(t, fronts, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	h := openHouse(t, fronts, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(cfg, store, log)
 	})
+	for _, f := range h.others {
+		f.wantFollowing(t)
+	}
+	return h
 }
 
 // newCountingHouse gives a house on a memory backend, and how often that is asked for entries. Nothing times out there
@@ -87,19 +96,23 @@ func newTown(t *testing.T, cfg cache.Config, fronts int) *house {
 func newCountingHouse(t *testing.T) (*house, *atomic.Int64) {
 	t.Helper()
 	gets := new(atomic.Int64)
-	return openHouse(t, 1, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	h := openHouse(t, 1, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.NewCounting(config(""), store, log, gets)
-	}), gets
+	})
+	h.wantFollowing(t)
+	gets.Store(0)
+	return h, gets
 }
 
 func openHouse(
 	t *testing.T, fronts int, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
 ) *house {
 	t.Helper()
-	h := &house{store: newFakeStore(t), own: map[string]string{}}
+	h := &house{store: newFakeStore(t), feed: newFakeFeed(), own: map[string]string{}}
 	h.admin = h.store.token(h.store.putAdmin("root@example.com"))
 	listener := bufconn.Listen(1 << 20)
 	server := grpc.NewServer(grpc.UnaryInterceptor(tell))
+	internalv1.RegisterChangeServiceServer(server, h.feed)
 	gatehousev1.RegisterUserServiceServer(server, h.store)
 	gatehousev1.RegisterSessionServiceServer(server, h.store)
 	gatehousev1.RegisterKeyServiceServer(server, h.store)
@@ -145,6 +158,19 @@ func newFront(
 	f.users, f.sessions = gatehousev1.NewUserServiceClient(f.conn), gatehousev1.NewSessionServiceClient(f.conn)
 	f.admins = gatehousev1.NewAdminServiceClient(f.conn)
 	return f
+}
+
+// wantFollowing waits until it is known here that nothing is missing in the cache.
+func (f *front) wantFollowing(t *testing.T) {
+	t.Helper()
+	health := healthpb.NewHealthClient(f.conn)
+	testkit.Eventually(t, func() error {
+		response, err := health.Check(t.Context(), &healthpb.HealthCheckRequest{Service: cache.FeedHealth})
+		if err == nil && response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+			err = errors.New("the changes of the store are not followed")
+		}
+		return err
+	})
 }
 
 // run runs a server until the test ends, and fails the test if it ends otherwise than it was told to.

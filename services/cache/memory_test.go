@@ -24,6 +24,7 @@ func openMemory(t *testing.T, maxBytes uint64) (backend, *handClock) {
 	clock := new(handClock)
 	clock.advance(time.Hour)
 	b := memorybackend.New(maxBytes, clock)
+	b.Enter(epoch)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)

@@ -33,8 +33,9 @@ func newIndebted(t *testing.T, log *slog.Logger) (*entries, *cutOff) {
 	t.Helper()
 	memory := memorybackend.New(memoryBytes, nil)
 	t.Cleanup(func() { _ = memory.Close() })
+	memory.Enter(epoch)
 	kept := &cutOff{backend: memory}
-	e := newEntries(kept, time.Hour, log)
+	e := believing(kept, time.Hour, log)
 	e.change(t.Context(), e.ask(), ada(1), adasSession(1))
 	if known := e.account(t.Context(), adaID, sessionID); known.User == nil || known.Session == nil {
 		t.Fatalf("the cache knows %v", known)

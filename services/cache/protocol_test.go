@@ -192,6 +192,9 @@ func TestNobodyJoinsAReadFromBeforeALogOut(t *testing.T) {
 	h := openHouse(t, 2, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.NewDead(config(""), store, log, asked)
 	})
+	for _, f := range h.others {
+		f.wantFollowing(t)
+	}
 	token := h.store.token(h.store.put("ada@example.com"))
 	seen, answer := h.store.hold("ReadSession")
 	read := func(ended chan<- error) {

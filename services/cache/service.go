@@ -21,10 +21,15 @@ import (
 
 // Service is a cache service.
 type Service struct {
-	server  *grpcx.Server
-	backend backend
-	owed    *owed
+	server   *grpcx.Server
+	backend  backend
+	owed     *owed
+	follower *follower
 }
+
+// FeedHealth is the name by which grpc.health.v1 tells whether the changes of the store are followed. Where they are
+// not, what was changed otherwise than by a cache service may be shown as it was before.
+const FeedHealth = "gatehouse.cache.feed"
 
 // New makes a cache service before the store that the connection leads to. It waits for neither the store nor the
 // backend. The connection remains the caller's, who closes it after Run has returned; the service closes what it has
@@ -66,19 +71,22 @@ func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *s
 	gatehousev1.RegisterAdminServiceServer(server, &admin{
 		store: gatehousev1.NewAdminServiceClient(store), entries: entries,
 	})
-	return &Service{server: server, backend: kept, owed: entries.owed}, nil
+	follower := newFollower(cfg, store, entries, log)
+	server.Probe(FeedHealth, follower.ready)
+	return &Service{server: server, backend: kept, owed: entries.owed, follower: follower}, nil
 }
 
 // Run serves until ctx is done, lets calls under way end, tells the backend what it is owed, if it can be reached, and
 // closes it and the listener. Health tells SERVING whether or not the backend can be reached: without it the service is
 // slower, not wrong.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
-	paying, stop := context.WithCancel(context.WithoutCancel(ctx))
-	var payer sync.WaitGroup
-	payer.Go(func() { s.owed.run(paying) })
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var upkeep sync.WaitGroup
+	upkeep.Go(func() { s.owed.run(serving) })
+	upkeep.Go(func() { s.follower.run(serving) })
 	err := s.server.Serve(ctx, listener)
 	stop()
-	payer.Wait()
+	upkeep.Wait()
 	return errors.Join(err, s.backend.Close())
 }
 

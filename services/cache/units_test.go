@@ -11,7 +11,10 @@ import (
 
 func TestConfigNamesAllFaults(t *testing.T) {
 	t.Parallel()
-	good := Config{Backend: BackendRedis, RedisURL: "redis://cache:6379/2", Issuer: "https://issuer.example.com", Audience: "audience"}
+	good := Config{
+		Backend: BackendRedis, RedisURL: "redis://cache:6379/2", Key: cacheKey(),
+		ServiceToken: strings.Repeat("s", 32), Issuer: "https://issuer.example.com", Audience: "audience",
+	}
 	for name, test := range map[string]struct {
 		change func(*Config)
 		want   []string // parts of the message; none means valid
@@ -19,7 +22,9 @@ func TestConfigNamesAllFaults(t *testing.T) {
 		"redis":            {func(*Config) {}, nil},
 		"redis with TLS":   {func(c *Config) { c.RedisURL = "rediss://cache" }, nil},
 		"memory":           {func(c *Config) { c.Backend, c.RedisURL = BackendMemory, "" }, nil},
-		"everything wrong": {func(c *Config) { *c = Config{TTL: -1} }, []string{"backend", "TTL", "issuer", "audience"}},
+		"everything wrong": {func(c *Config) { *c = Config{TTL: -1} }, []string{"backend", "TTL", "issuer", "audience", "service token"}},
+		"a short key":      {func(c *Config) { c.Key = c.Key[1:] }, []string{"the cache key has 31 bytes"}},
+		"a guessed token":  {func(c *Config) { c.ServiceToken = "hush" }, []string{"the service token has 4 characters"}},
 		"short TTL":        {func(c *Config) { c.TTL = time.Millisecond }, []string{"1s to 24h"}},
 		"no URL":           {func(c *Config) { c.RedisURL = "" }, []string{"redis://host:port"}},
 		"no host":          {func(c *Config) { c.RedisURL = "redis://:6379" }, []string{"redis://host:port"}},
@@ -80,4 +85,11 @@ func TestSparseLogWritesOneLineAMinute(t *testing.T) {
 			t.Errorf("how many were left out is missing:\n%s", &logged)
 		}
 	})
+}
+
+// believing gives entries over a backend that has entered its epoch, and of which nothing is missing.
+func believing(kept backend, ttl time.Duration, log *slog.Logger) *entries {
+	e := newEntries(kept, ttl, log)
+	e.believed.Store(true)
+	return e
 }

@@ -4,6 +4,7 @@ package memorybackend
 import (
 	"bytes"
 	"context"
+	"errors"
 	"hash/maphash"
 	"strconv"
 	"sync"
@@ -14,6 +15,8 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
+
+var errNoEpoch = errors.New("the epoch of the store is not known yet")
 
 const (
 	// overhead is about what an entry costs beside its key and its bytes: the node, the slot in the hash table, and the
@@ -33,6 +36,7 @@ const (
 // is the number of the last write that had to be stored, and ends with the next one to the same shard, whether or not
 // that is still there.
 type Backend struct {
+	epoch   atomic.Pointer[string] // nil before the first
 	entries *otter.Cache[string, held]
 	seed    maphash.Seed
 	writes  atomic.Uint64 // how many had to be stored
@@ -67,6 +71,9 @@ func New(maxBytes uint64, clock otter.Clock) *Backend {
 
 // Get implements the contract of a cache backend.
 func (b *Backend) Get(_ context.Context, keys ...string) ([][]byte, entry.Lease, error) {
+	if b.epoch.Load() == nil {
+		return nil, "", errNoEpoch
+	}
 	lease := b.Lease()
 	entries := make([][]byte, len(keys))
 	shard := b.shard(keys[0])
@@ -81,11 +88,17 @@ func (b *Backend) Get(_ context.Context, keys ...string) ([][]byte, entry.Lease,
 
 // Lease implements the contract of a cache backend.
 func (b *Backend) Lease() entry.Lease {
+	if b.epoch.Load() == nil {
+		return ""
+	}
 	return entry.Lease(strconv.FormatUint(b.writes.Load(), leaseBase))
 }
 
 // Set implements the contract of a cache backend.
 func (b *Backend) Set(_ context.Context, lease entry.Lease, writes ...entry.Write) error {
+	if b.epoch.Load() == nil {
+		return errNoEpoch
+	}
 	for _, write := range writes {
 		if err := write.Check(); err != nil {
 			return err
@@ -118,6 +131,9 @@ func (b *Backend) setIfHigher(key string, higher held) {
 
 // Remove implements the contract of a cache backend.
 func (b *Backend) Remove(_ context.Context, key string, entry []byte) error {
+	if b.epoch.Load() == nil {
+		return errNoEpoch
+	}
 	b.entries.ComputeIfPresent(key, func(present held) (held, otter.ComputeOp) {
 		if bytes.Equal(present.bytes, entry) {
 			return held{}, otter.InvalidateOp
@@ -125,6 +141,29 @@ func (b *Backend) Remove(_ context.Context, key string, entry []byte) error {
 		return held{}, otter.CancelOp
 	})
 	return nil
+}
+
+// Enter implements the contract of a cache backend.
+func (b *Backend) Enter(epoch string) {
+	if before := b.epoch.Swap(&epoch); before == nil || *before != epoch {
+		b.drop()
+	}
+}
+
+// Flush implements the contract of a cache backend.
+func (b *Backend) Flush(context.Context) error {
+	b.drop()
+	return nil
+}
+
+// drop ends all leases first: what is put under one meanwhile is not of now.
+func (b *Backend) drop() {
+	for i := range b.shards {
+		b.shards[i].mu.Lock()
+		b.shards[i].last = b.writes.Add(1)
+		b.shards[i].mu.Unlock()
+	}
+	b.entries.InvalidateAll()
 }
 
 // Close stops the clean-up of expired entries.

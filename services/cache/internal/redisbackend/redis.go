@@ -1,5 +1,5 @@
 // Package redisbackend keeps cache entries in Redis, or in anything that speaks its protocol, runs its scripts, and
-// tells its `run_id`. The Redis user needs the commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING and INFO.
+// tells its `run_id`. The Redis user needs the commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK.
 package redisbackend
 
 import (
@@ -42,26 +42,49 @@ const (
 	// namespace begins every key, for the case that others use the same database.
 	namespace = "gatehouse:"
 
+	// flushPart is how many keys one step of a flush looks at. It keeps the Redis from others for less than a millisecond.
+	flushPart = 1000
+
 	// idLength is how much of a run's id stands in the keys: 64 bits of a hash of two random numbers.
 	idLength = 16
 )
 
-// setIfHigher stores for each key KEYS[i] the entry ARGV[2i-1] for ARGV[2i] milliseconds, unless the entry there has
-// the same or a higher rank.
+// setIfHigher stores for each key KEYS[i] the entry ARGV[3i-2] for ARGV[3i-1] milliseconds, unless what is there has
+// the same or a higher rank and is not ARGV[3i], which nobody has put there who may. It gives for each key what was in
+// the way, or "".
 //
 // pcall, because GET of a list or a hash is an error: whatever such a thing is, and a string too short for a rank, it
 // is not ours and is replaced, or the key would never be cached again.
 //
 // The ranks are compared as numbers, which are exact up to 2^53: Lua compares strings by the locale of the server.
 const setIfHigher = `
+local inTheWay = {}
 for i, key in ipairs(KEYS) do
-  local entry = ARGV[2 * i - 1]
+  local entry, forged = ARGV[3 * i - 2], ARGV[3 * i]
   local held = redis.pcall('GET', key)
-  local lower = type(held) ~= 'string' or #held < 8 or struct.unpack('>I8', held) < struct.unpack('>I8', entry)
-  if lower then redis.call('SET', key, entry, 'PX', ARGV[2 * i]) end;
+  if type(held) ~= 'string' or #held < 8 or held == forged
+    or struct.unpack('>I8', held) < struct.unpack('>I8', entry) then
+    redis.call('SET', key, entry, 'PX', ARGV[3 * i - 1])
+    inTheWay[i] = ''
+  else
+    inTheWay[i] = held
+  end
 end
-return 0
+return inTheWay
 `
+
+// storing is what setIfHigher is given.
+type storing struct {
+	keys      []string
+	arguments []any
+}
+
+func (s *storing) add(key string, entry []byte, milliseconds any, forged string) {
+	s.keys, s.arguments = append(s.keys, key), append(s.arguments, entry, milliseconds, forged)
+}
+
+// maxForged bounds how often a write meets something that was forged, and tries again.
+const maxForged = 3
 
 // remove deletes the entry if it is still ARGV[1].
 const remove = `
@@ -74,9 +97,11 @@ return 0
 // Backend keeps entries in Redis. It is safe for concurrent use.
 //
 // A Redis that comes back after a restart is empty, or knows what it knew at some time before. So the keys name the run
-// of the process that they are of, and a lease is a run: who has one knows that what was put since is still there.
+// of the process that they are of, and a lease is a run: who has one knows that what was put since is still there. They
+// name the epoch as well, and each entry bears a MAC of itself and of its key.
 type Backend struct {
-	open        func() *run
+	open        func(epoch string) *run
+	forged      func(ctx context.Context, key string)
 	setIfHigher *redis.Script
 	remove      *redis.Script
 
@@ -85,15 +110,16 @@ type Backend struct {
 	closed  bool
 }
 
-// New makes a backend. It does not wait for the Redis: connections are made when they are needed. An empty password
-// means that none is sent.
-func New(location Location, password string) *Backend {
+// New makes a backend of no epoch. It does not wait for the Redis: connections are made when they are needed. An empty
+// password means that none is sent. The secret is that of all who share the entries; forged is told of every key under
+// which there is something that none of them has put there.
+func New(location Location, password string, secret []byte, forged func(ctx context.Context, key string)) *Backend {
 	// The logger of go-redis belongs to the process, not to a client, and writes free text to standard error for each
 	// connection that fails. The same comes back as an error of the operation and is logged there.
 	logging.Disable()
-	open := func() *run { return newRun(location, password) }
+	open := func(epoch string) *run { return newRun(location, password, secret, epoch) }
 	return &Backend{
-		open: open, current: open(),
+		open: open, current: open(""), forged: forged,
 		setIfHigher: redis.NewScript(setIfHigher), remove: redis.NewScript(remove),
 	}
 }
@@ -101,14 +127,16 @@ func New(location Location, password string) *Backend {
 // Get implements the contract of a cache backend. A key that holds anything but a string holds no entry.
 func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error) {
 	err = b.do(ctx, readTimeout, func(ctx context.Context, r *run) error {
-		values, err := r.client.MGet(ctx, r.keys(keys)...).Result()
+		places := r.keys(keys)
+		values, err := r.client.MGet(ctx, places...).Result()
 		if err != nil {
 			return err
 		}
 		entries = make([][]byte, len(keys))
 		for i, value := range values {
 			if text, ok := value.(string); ok {
-				entries[i] = []byte(text)
+				entries[i] = r.seal.open(places[i], []byte(text))
+				b.look(ctx, keys[i], entries[i])
 			}
 		}
 		lease = entry.Lease(*r.id.Load())
@@ -135,11 +163,14 @@ func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Wr
 		timeout = writeTimeout
 	}
 	err := b.do(ctx, timeout, func(ctx context.Context, r *run) error {
-		keys, arguments, err := r.chosen(lease, writes)
-		if err != nil || len(keys) == 0 {
-			return err
+		storing, err := r.chosen(lease, writes)
+		for tries := 0; err == nil && len(storing.keys) > 0; tries++ {
+			if tries == maxForged {
+				return errForged
+			}
+			storing, err = b.store(ctx, r, storing)
 		}
-		return b.setIfHigher.Run(ctx, r.client, keys, arguments...).Err()
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("set in Redis: %w", err)
@@ -147,15 +178,72 @@ func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Wr
 	return nil
 }
 
+// store gives back what could not be stored because of something that is forged. It names that: so it is replaced the
+// next time, whatever rank it claims.
+func (b *Backend) store(ctx context.Context, r *run, all storing) (again storing, err error) {
+	inTheWay, err := b.setIfHigher.Run(ctx, r.client, all.keys, all.arguments...).StringSlice()
+	if err != nil {
+		return again, err
+	}
+	for i, held := range inTheWay {
+		if key := all.keys[i]; held != "" && r.seal.open(key, []byte(held)) == nil {
+			b.forged(ctx, key)
+			entry, _ := all.arguments[3*i].([]byte)
+			again.add(key, entry, all.arguments[3*i+1], held)
+		}
+	}
+	return again, nil
+}
+
+// look tells of what was found and is no entry.
+func (b *Backend) look(ctx context.Context, key string, entry []byte) {
+	if entry == nil {
+		b.forged(ctx, key)
+	}
+}
+
 // Remove implements the contract of a cache backend.
 func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
 	err := b.do(ctx, readTimeout, func(ctx context.Context, r *run) error {
-		return b.remove.Run(ctx, r.client, r.keys([]string{key}), entry).Err()
+		place := r.key(key)
+		return b.remove.Run(ctx, r.client, []string{place}, r.seal.close(place, entry)).Err()
 	})
 	if err != nil {
 		return fmt.Errorf("remove from Redis: %w", err)
 	}
 	return nil
+}
+
+// Enter implements the contract of a cache backend.
+func (b *Backend) Enter(epoch string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.current.epoch == epoch {
+		return
+	}
+	_ = b.current.client.Close() // What is under way begins again.
+	b.current = b.open(epoch)
+}
+
+// Flush implements the contract of a cache backend. It looks at all keys of the database, of which others may have
+// many, a part at a time.
+func (b *Backend) Flush(ctx context.Context) error {
+	for cursor := uint64(0); ; {
+		err := b.do(ctx, writeTimeout, func(ctx context.Context, r *run) error {
+			keys, next, err := r.client.Scan(ctx, cursor, r.key("*"), flushPart).Result()
+			if err == nil && len(keys) > 0 {
+				err = r.client.Unlink(ctx, keys...).Err()
+			}
+			cursor = next
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("flush from Redis: %w", err)
+		}
+		if cursor == 0 {
+			return nil
+		}
+	}
 }
 
 // Close ends the connections. Operations fail from then on.
@@ -205,7 +293,7 @@ func (b *Backend) over(r *run, err error) bool {
 		return false
 	}
 	if b.current == r {
-		b.current = b.open()
+		b.current = b.open(r.epoch)
 		_ = r.client.Close() // Its connections lead nowhere.
 	}
 	return true

@@ -21,19 +21,25 @@ var (
 	// errOver says that a connection leads to another process than the run's.
 	errOver = errors.New("the Redis was restarted")
 
+	errForged = errors.New("what was forged comes back as often as it is replaced")
+
+	errNoEpoch = errors.New("the epoch of the store is not known yet")
+
 	errNoRunID = errors.New("INFO does not tell the run_id and the master_replid of the Redis")
 )
 
-// run is one life of a Redis process, from its start to its end, and the connections to it. All of them lead to the
-// same process: one that does not is refused. So what is done by a run is done by that process or not at all, and no
-// order of failures and answers can make the entries of one life pass for those of another.
+// run is one life of a Redis process, from its start to its end, in one epoch, and the connections to it. All of them
+// lead to the same process: one that does not is refused. So what is done by a run is done by that process or not at
+// all, and no order of failures and answers can make the entries of one life pass for those of another.
 type run struct {
+	epoch  string
 	client *redis.Client
+	seal   seal
 	id     atomic.Pointer[string] // nil before the first connection
 }
 
-func newRun(location Location, password string) *run {
-	r := &run{}
+func newRun(location Location, password string, seal seal, epoch string) *run {
+	r := &run{epoch: epoch, seal: seal}
 	options := &redis.Options{
 		Addr:      location.Address(),
 		DB:        location.Database,
@@ -67,6 +73,7 @@ func newRun(location Location, password string) *run {
 // to the same process with old entries. Each promotion begins another master_replid.
 func (r *run) meet(ctx context.Context, conn *redis.Conn) error {
 	lives := sha256.New()
+	lives.Write([]byte(r.epoch + "\n"))
 	for _, wanted := range []struct{ section, field string }{{"server", "run_id"}, {"replication", "master_replid"}} {
 		info, err := conn.Info(ctx, wanted.section).Result()
 		if err != nil {
@@ -88,6 +95,9 @@ func (r *run) meet(ctx context.Context, conn *redis.Conn) error {
 
 // know makes sure that the id is known.
 func (r *run) know(ctx context.Context) error {
+	if r.epoch == "" {
+		return errNoEpoch
+	}
 	if r.id.Load() != nil {
 		return nil
 	}
@@ -105,19 +115,20 @@ func (r *run) keys(keys []string) []string {
 	return ours
 }
 
-// chosen gives the keys and arguments of setIfHigher for what is to be stored in this run.
-func (r *run) chosen(lease entry.Lease, writes []entry.Write) (keys []string, arguments []any, err error) {
+// chosen gives what is to be stored in this run.
+func (r *run) chosen(lease entry.Lease, writes []entry.Write) (storing, error) {
+	var s storing
 	stands := lease == entry.Lease(*r.id.Load())
 	for _, write := range writes {
 		if err := write.Check(); err != nil {
-			return nil, nil, err
+			return s, err
 		}
 		if chosen := write.Chosen(stands); chosen != nil {
-			keys = append(keys, r.key(write.Key))
-			arguments = append(arguments, chosen, write.TTL.Milliseconds())
+			key := r.key(write.Key)
+			s.add(key, r.seal.close(key, chosen), write.TTL.Milliseconds(), "")
 		}
 	}
-	return keys, arguments, nil
+	return s, nil
 }
 
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)

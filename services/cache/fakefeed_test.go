@@ -1,0 +1,84 @@
+package cache_test
+
+import (
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
+)
+
+// fakeFeed is the feed of a store in memory.
+type fakeFeed struct {
+	internalv1.UnimplementedChangeServiceServer
+
+	mu      sync.Mutex
+	epoch   string
+	changes []*internalv1.Change // the cursor is how many there are
+	lost    int64                // of the oldest
+	cut     bool                 // nobody is told anything
+	news    chan struct{}        // closed when something is new
+	asked   []*internalv1.WatchChangesRequest
+}
+
+func newFakeFeed() *fakeFeed {
+	return &fakeFeed{epoch: "0190a1b2-0000-7000-8000-00000000000e", news: make(chan struct{})}
+}
+
+// meddle changes the feed, and ends or wakes the streams.
+func (f *fakeFeed) meddle(change func(*fakeFeed)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+	close(f.news)
+	f.news = make(chan struct{})
+}
+
+// tell adds a change that the store has made.
+func (f *fakeFeed) tell(change *internalv1.Change) {
+	f.meddle(func(f *fakeFeed) { f.changes = append(f.changes, change) })
+}
+
+func (f *fakeFeed) WatchChanges(
+	req *internalv1.WatchChangesRequest, stream grpc.ServerStreamingServer[internalv1.WatchChangesResponse],
+) error {
+	f.mu.Lock()
+	f.asked = append(f.asked, req)
+	f.mu.Unlock()
+	cursor, epoch, first := req.GetCursor(), "", true
+	for {
+		answer, news := f.after(cursor)
+		if answer == nil || !first && answer.GetEpoch() != epoch {
+			return status.Error(codes.Unavailable, "the stream is over")
+		}
+		if first && (req.GetEpoch() != answer.GetEpoch() || cursor == 0 || cursor < f.lost) {
+			answer = &internalv1.WatchChangesResponse{
+				Epoch: answer.GetEpoch(), Incomplete: true, Cursor: cursor + int64(len(answer.GetChanges())),
+			}
+		}
+		if err := stream.Send(answer); err != nil {
+			return err
+		}
+		cursor, epoch, first = answer.GetCursor(), answer.GetEpoch(), false
+		select {
+		case <-news:
+		case <-time.After(time.Second):
+		case <-stream.Context().Done():
+			return nil
+		}
+	}
+}
+
+func (f *fakeFeed) after(cursor int64) (*internalv1.WatchChangesResponse, <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cut {
+		return nil, nil
+	}
+	return &internalv1.WatchChangesResponse{
+		Epoch: f.epoch, Cursor: int64(len(f.changes)), Changes: f.changes[min(cursor, int64(len(f.changes))):],
+	}, f.news
+}
