@@ -1,7 +1,9 @@
 package cache_test
 
 import (
+	"errors"
 	"sync"
+	"testing"
 	"time"
 
 	"google.golang.org/grpc"
@@ -9,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
 // fakeFeed is the feed of a store in memory.
@@ -22,6 +25,7 @@ type fakeFeed struct {
 	cut     bool                 // nobody is told anything
 	news    chan struct{}        // closed when something is new
 	asked   []*internalv1.WatchChangesRequest
+	streams int
 }
 
 func newFakeFeed() *fakeFeed {
@@ -37,6 +41,22 @@ func (f *fakeFeed) meddle(change func(*fakeFeed)) {
 	f.news = make(chan struct{})
 }
 
+// away ends all streams, and lets something happen before there are others.
+func (f *fakeFeed) away(t *testing.T, happen func(*fakeFeed)) {
+	t.Helper()
+	f.meddle(func(f *fakeFeed) { f.cut = true })
+	testkit.Eventually(t, func() error {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.streams > 0 {
+			return errors.New("there are streams")
+		}
+		return nil
+	})
+	f.meddle(happen)
+	f.meddle(func(f *fakeFeed) { f.cut = false })
+}
+
 // tell adds a change that the store has made.
 func (f *fakeFeed) tell(change *internalv1.Change) {
 	f.meddle(func(f *fakeFeed) { f.changes = append(f.changes, change) })
@@ -47,7 +67,9 @@ func (f *fakeFeed) WatchChanges(
 ) error {
 	f.mu.Lock()
 	f.asked = append(f.asked, req)
+	f.streams++
 	f.mu.Unlock()
+	defer f.meddle(func(f *fakeFeed) { f.streams-- })
 	cursor, epoch, first := req.GetCursor(), "", true
 	for {
 		answer, news := f.after(cursor)

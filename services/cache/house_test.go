@@ -65,6 +65,8 @@ type house struct {
 	admin  string // a token of an admin
 	others []*front
 	own    map[string]string // a token of each user, by user id
+
+	storeListener *bufconn.Listener
 }
 
 func config(redisURL string) cache.Config {
@@ -120,13 +122,9 @@ func openHouse(
 	run(t, func(ctx context.Context) error {
 		return grpcx.ServeUntil(ctx, server, listener, func() {})
 	})
+	h.storeListener = listener
 	for range fronts {
-		storeConn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = storeConn.Close() })
-		h.others = append(h.others, newFront(t, storeConn, open))
+		h.others = append(h.others, h.newFront(t, open))
 	}
 	h.front = h.others[0]
 	return h
@@ -141,11 +139,26 @@ func tell(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.Una
 	return response, nil
 }
 
-func newFront(
-	t *testing.T, store grpc.ClientConnInterface,
-	open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
+// join gives another cache service, after something has happened, which follows the feed.
+func (h *house) join(t *testing.T, cfg cache.Config, after func()) *front {
+	t.Helper()
+	after()
+	f := h.newFront(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+		return cache.New(cfg, store, log)
+	})
+	f.wantFollowing(t)
+	return f
+}
+
+func (h *house) newFront(
+	t *testing.T, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
 ) *front {
 	t.Helper()
+	store, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(h.storeListener))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = store.Close() })
 	f := &front{logged: new(logBuffer)}
 	log := slog.New(slog.NewJSONHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	service, err := open(store, log)
