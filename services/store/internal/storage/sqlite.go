@@ -65,8 +65,9 @@ func (d *sqliteDialect) checkFolder() error {
 	return nil
 }
 
-// createPrivate makes an empty file that only its owner can read, unless there is a file. SQLite gives its -wal and
-// -shm files the same mode.
+// createPrivate makes an empty database that only its owner can read, unless there is a file. SQLite gives its -wal and
+// -shm files the same mode. It has a write-ahead log from the start: of several who would switch to it at once, SQLite
+// lets one do so, and does not make the others wait.
 //
 // The path itself is not opened: if another goroutine had the database open by then, closing the descriptor would drop
 // that one's POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
@@ -80,12 +81,24 @@ func createPrivate(path string) error {
 	}
 	err = draft.Close()
 	if err == nil {
+		err = (&sqliteDialect{path: draft.Name()}).writeEmpty()
+	}
+	if err == nil {
 		err = os.Link(draft.Name(), path)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
 	return errors.Join(err, os.Remove(draft.Name()))
+}
+
+// writeEmpty makes an empty file an empty database.
+func (d *sqliteDialect) writeEmpty() error {
+	pool, err := d.connect()
+	if err != nil {
+		return err
+	}
+	return errors.Join(pool.Ping(), pool.Close()) // A connection switches the mode, and the last one leaves no log.
 }
 
 func (d *sqliteDialect) connect() (*sql.DB, error) {
