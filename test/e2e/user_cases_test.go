@@ -24,6 +24,12 @@ func roleRequired(c corpusCase) corpusCase {
 	return c
 }
 
+// malformedCall is what a case wants of a request that cannot be read.
+func malformedCall(c corpusCase) corpusCase {
+	c.code, c.http, c.reason = codes.InvalidArgument, http.StatusBadRequest, "MALFORMED_REQUEST"
+	return c
+}
+
 func noPageToken(c corpusCase) corpusCase {
 	c.code, c.http, c.reason = codes.InvalidArgument, http.StatusBadRequest, "PAGE_TOKEN_INVALID"
 	return c
@@ -147,6 +153,7 @@ var updateCases = []corpusCase{
 	invalid(withMetadata("metadata of 16 KiB and a byte", ofSize(16<<10+1)), "user.metadata METADATA_TOO_LARGE"),
 	invalid(withMetadata("metadata too deep", nested(17)), "user.metadata METADATA_TOO_DEEP"),
 	invalid(withMetadata("metadata far too deep", nested(3000)), "user.metadata METADATA_TOO_DEEP"),
+	malformedCall(withMetadata("metadata deeper than protobuf reads", nested(3400))),
 	roleRequired(withField("app metadata by a user", func(user *gatehousev1.User) { user.AppMetadata = ofSize(100) })),
 	roleRequired(masked("app metadata by a user, emptied", "app_metadata")),
 	notFound(updates("somebody else", "ada", nil, func(r *residents, request *gatehousev1.UpdateUserRequest) {
