@@ -54,8 +54,8 @@ func (e *edge) NewStream(
 // method. The gateway passes frames on unread, so it is the upstream that finds out; to the client it is bad input.
 const undecodable = "grpc: failed to unmarshal the received message"
 
-// tooDeep ends such a status where the message is nested more deeply than protobuf reads. JSON can be, and still be read
-// here.
+// tooDeep ends such a status where the message is nested more deeply than protobuf reads. JSON can be, and still be
+// read here.
 const tooDeep = "exceeded maximum recursion depth"
 
 // unencodable begins the status that grpc-go makes for a message which it cannot send: one with a text from the path of

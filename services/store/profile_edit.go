@@ -106,8 +106,8 @@ func notEditable(field string) string {
 	return fmt.Sprintf("names %s, which cannot be changed; %s", field, editable)
 }
 
-// checkTimeZone wants a name of the IANA database, or "". What a machine has beside that, under names of its own, others
-// do not know: the zone of the machine, and the whole database once more in two other ways of counting leap seconds.
+// checkTimeZone wants a name of the IANA database, or "". What a machine has beside that, under names of its own,
+// others do not know: the zone of the machine, and the whole database in two other ways of counting leap seconds.
 func checkTimeZone(name string) *fieldFault {
 	_, err := time.LoadLocation(name)
 	own := slices.Contains([]string{"Local", "localtime", "posixrules", "Factory"}, name) ||

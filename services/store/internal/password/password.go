@@ -57,8 +57,8 @@ func (p Params) Validate() error {
 // Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, and
 // those beyond are refused with RESOURCE_EXHAUSTED / OVERLOADED. It is safe for concurrent use.
 //
-// Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can have
-// them verified: they get half of the cores at most, and wait for them apart.
+// Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can
+// have them verified: they get half of the cores at most, and wait for them apart.
 type Hasher struct {
 	argon2     *argon2.Hasher
 	working    chan struct{} // one slot per core
