@@ -77,6 +77,10 @@ test: ## Run every test, with the race detector, after installing what the tests
 	go test -timeout 20m -run '^TestNoLostAnswerLogsAnybodyOut$$' ./services/store # a thousand owners, not thirty
 	go test -timeout 20m -run '^TestUsersMoveInAndOut$$' ./test/e2e # log-ins of ten thousand users, not of some
 
+.PHONY: bench-users
+bench-users: ## Compare databases of 1,000 and of USERS users (a million). Takes minutes, and 2 GB under the folder for temporary files.
+	go test -run '^$$' -bench '^BenchmarkUsers$$' -benchtime 1x -timeout 2h ./test/scale -users $(or $(USERS),1000000)
+
 .PHONY: vuln
 vuln: $(bin)/govulncheck ## Look for known vulnerabilities in what the code calls. Needs the internet.
 	@$(bin)/govulncheck ./... || { \

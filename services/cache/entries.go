@@ -197,8 +197,9 @@ func (e *entries) writes(ctx context.Context, user *gatehousev1.User, session *g
 	writes := make([]entry.Write, 0, 2)
 	add := func(key string, of record) {
 		current, outdated, err := encode(of)
-		if err != nil {
+		if err != nil { // What is kept of it is from before.
 			e.failed(ctx, err)
+			writes = append(writes, e.doubtful(key, jitter(e.ttl)))
 			return
 		}
 		writes = append(writes, entry.Write{Key: key, Entry: current, Outdated: outdated, TTL: jitter(e.ttl)})

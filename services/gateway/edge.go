@@ -54,6 +54,10 @@ func (e *edge) NewStream(
 // method. The gateway passes frames on unread, so it is the upstream that finds out; to the client it is bad input.
 const undecodable = "grpc: failed to unmarshal the received message"
 
+// tooDeep ends such a status where the message is nested more deeply than protobuf reads. JSON can be, and still be
+// read here.
+const tooDeep = "exceeded maximum recursion depth"
+
 // unencodable begins the status that grpc-go makes for a message which it cannot send: one with a text from the path of
 // a REST request that is not UTF-8.
 const unencodable = "grpc: error while marshaling"
@@ -64,8 +68,8 @@ func upstreamError(err error, request any) error {
 	switch {
 	case !ok || st.Code() != codes.Internal:
 		return err
-	case unread && strings.HasPrefix(st.Message(), undecodable):
-		return apierr.MalformedRequest("the request is not the protobuf message of the method", nil)
+	case strings.HasPrefix(st.Message(), undecodable) && (unread || strings.HasSuffix(st.Message(), tooDeep)):
+		return apierr.MalformedRequest("the request is not the protobuf message of the method, or is nested too deeply", nil)
 	case strings.HasPrefix(st.Message(), unencodable):
 		return apierr.MalformedRequest("a part of the path or the query is not UTF-8", nil)
 	default:

@@ -3,10 +3,14 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
@@ -21,17 +25,26 @@ const maxNameShown = 64
 // to logs, and a value may be a password. It stops at maxFaultsTold, so that a body of a hundred thousand faults costs
 // no more than one of a few.
 func explain(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
+	if !utf8.Valid(raw) {
+		return apierr.MalformedRequest("the body is not UTF-8", nil)
+	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
 		return apierr.MalformedRequest("the body must be a JSON object", nil)
 	}
 	var faults []*errdetails.BadRequest_FieldViolation
+	seen := map[string]bool{}
 	for len(faults) < maxFaultsTold && decoder.More() {
 		name, value, err := member(decoder)
 		if err != nil {
 			break
 		}
-		if fault := faultOf(name, value, message.Fields()); fault != "" {
+		fault := faultOf(name, value, message)
+		if seen[name] {
+			fault = "is there twice"
+		}
+		seen[name] = true
+		if fault != "" {
 			faults = append(faults, &errdetails.BadRequest_FieldViolation{Field: shown(name), Description: fault})
 		}
 	}
@@ -49,17 +62,21 @@ func member(decoder *json.Decoder) (name string, value json.RawMessage, err erro
 	return name, value, err
 }
 
-// faultOf tells what is wrong with a member, or "" if nothing is seen.
-func faultOf(name string, value json.RawMessage, fields protoreflect.FieldDescriptors) string {
-	field := fields.ByJSONName(name)
+// faultOf tells what is wrong with a member, or "" if nothing is.
+func faultOf(name string, value json.RawMessage, message protoreflect.MessageDescriptor) string {
+	field := message.Fields().ByJSONName(name)
 	if field == nil {
-		field = fields.ByTextName(name)
+		field = message.Fields().ByTextName(name)
 	}
-	if field == nil {
+	switch {
+	case field == nil:
 		return "is not a field of the request"
-	}
-	if field.Kind() == protoreflect.StringKind && !field.IsList() && value[0] != '"' && string(value) != "null" {
+	case field.Kind() == protoreflect.StringKind && !field.IsList() && value[0] != '"' && string(value) != "null":
 		return "must be a string"
+	}
+	alone := slices.Concat([]byte(`{"`+field.JSONName()+`":`), value, []byte("}"))
+	if protojson.Unmarshal(alone, dynamicpb.NewMessage(message)) != nil {
+		return "is not a value of this field"
 	}
 	return ""
 }

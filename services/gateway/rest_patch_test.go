@@ -64,8 +64,13 @@ func TestAPatchThatCannotBeRead(t *testing.T) {
 		status              int
 		reason, field       string
 	}{
-		"metadata that is text":       {"", `{"metadata":"` + secret + `"}`, "", 400, "MALFORMED_REQUEST", ""},
-		"metadata that is a list":     {"", `{"metadata":[]}`, "", 400, "MALFORMED_REQUEST", ""},
+		"metadata that is text":       {"", `{"metadata":"` + secret + `"}`, "", 400, "MALFORMED_REQUEST", "metadata"},
+		"metadata that is a list":     {"", `{"metadata":[]}`, "", 400, "MALFORMED_REQUEST", "metadata"},
+		"metadata with a name twice":  {"", `{"metadata":{"a":1,"a":2}}`, "", 400, "MALFORMED_REQUEST", "metadata"},
+		"a number beyond numbers":     {"", `{"metadata":{"a":1e400}}`, "", 400, "MALFORMED_REQUEST", "metadata"},
+		"a text for a list":           {"", `{"roles":"admin"}`, "", 400, "MALFORMED_REQUEST", "roles"},
+		"a time that is none":         {"", `{"createTime":"yesterday"}`, "", 400, "MALFORMED_REQUEST", "createTime"},
+		"a state that is none":        {"", `{"state":"NOPE"}`, "", 400, "MALFORMED_REQUEST", "state"},
 		"a field that is none":        {"", `{"nickname":"` + secret + `"}`, "", 400, "MALFORMED_REQUEST", "nickname"},
 		"a list":                      {"", `[]`, "", 400, "MALFORMED_REQUEST", ""},
 		"two masks":                   {"?updateMask=locale&update_mask=locale", `{}`, "", 400, "MALFORMED_REQUEST", "updateMask"},

@@ -36,8 +36,8 @@ const (
 	reasonHashTooCostly = "HASH_TOO_COSTLY"
 )
 
-// maxVersion leaves room to grow, and is a number that every JSON reader has.
-const maxVersion = 1 << 53
+// maxVersion is a number that every JSON reader has, and leaves room to grow: the cache ranks versions up to 2^51.
+const maxVersion = 1 << 50
 
 // refusal is a line of the report. It holds no value of the line but the e-mail address.
 type refusal struct {

@@ -34,7 +34,7 @@ func openReport(path string, written int64) (*importReport, error) {
 	}
 	file, err := os.OpenFile(path, flags, 0o600)
 	if errors.Is(err, fs.ErrNotExist) && written > 0 {
-		return nil, fmt.Errorf("the report that the import has begun is not %s: name it with --report", path)
+		return nil, fmt.Errorf("the report %s that the import has begun is not there any more", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open the report: %w", err)
@@ -42,7 +42,7 @@ func openReport(path string, written int64) (*importReport, error) {
 	report := &importReport{file}
 	info, err := file.Stat()
 	if err == nil && info.Size() < written {
-		err = fmt.Errorf("the report that the import has begun is not %s: name it with --report", path)
+		err = fmt.Errorf("the report %s is shorter than the import has left it", path)
 	}
 	if err == nil {
 		err = syncFolder(filepath.Dir(path))

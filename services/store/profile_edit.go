@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
-	_ "time/tzdata" // The zones are the same on every machine.
+	_ "time/tzdata" // There are zones on every machine.
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -104,9 +106,13 @@ func notEditable(field string) string {
 	return fmt.Sprintf("names %s, which cannot be changed; %s", field, editable)
 }
 
-// checkTimeZone wants a name of the IANA database, or "".
+// checkTimeZone wants a name of the IANA database, or "". What a machine has beside that, under names of its own,
+// others do not know: the zone of the machine, and the whole database in two other ways of counting leap seconds.
 func checkTimeZone(name string) *fieldFault {
-	if _, err := time.LoadLocation(name); err != nil || name == "Local" {
+	_, err := time.LoadLocation(name)
+	own := slices.Contains([]string{"Local", "localtime", "posixrules", "Factory"}, name) ||
+		strings.HasPrefix(name, "right/") || strings.HasPrefix(name, "posix/")
+	if err != nil || own {
 		return &fieldFault{"TIME_ZONE", "must be a time zone of the IANA database such as Europe/London"}
 	}
 	return nil

@@ -79,6 +79,8 @@ func readUserRecord(line []byte) (record userRecord, faults []fieldError, whole 
 		err = decoder.Decode(target)
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 			faults = append(faults, fieldError{key, "must not be a JSON " + wrong.Value})
+		} else if _, broken := errors.AsType[*json.SyntaxError](err); err != nil && !broken && key == "version" {
+			faults = append(faults, fieldError{key, "must be a number"})
 		} else if err != nil {
 			return record, faults, false
 		}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
@@ -74,13 +75,17 @@ func ImportUsers(ctx context.Context, config ImportConfig, log *slog.Logger) (su
 		return summary, err
 	}
 	defer func() { _ = file.Close() }() // It was only read.
+	report, err := filepath.Abs(config.Report)
+	if err != nil {
+		return summary, err
+	}
 	i := &userImport{db: db, file: file, checker: recordChecker{validator}, log: log}
-	if err := i.begin(ctx, config.Report); err != nil {
+	if err := i.begin(ctx, report); err != nil {
 		return summary, err
 	}
 	summary.Already = i.at.Finished
 	if !i.at.Finished {
-		err = i.run(audit.WithActor(ctx, audit.Operator), config.Report)
+		err = i.run(audit.WithActor(ctx, audit.Operator), report)
 	}
 	summary.Lines, summary.Imported, summary.Refused = i.at.Lines, i.at.Imported, i.at.Refused
 	return summary, err
@@ -106,10 +111,10 @@ func (i *userImport) begin(ctx context.Context, report string) error {
 	if err := checkNoReport(report); err != nil {
 		return err
 	}
-	if err := i.db.BeginImport(ctx, digest, i.db.Now()); err != nil {
+	if err := i.db.BeginImport(ctx, digest, report, i.db.Now()); err != nil {
 		return err
 	}
-	i.at, err = i.db.ReadImport(ctx, digest)
+	i.at, err = i.db.ReadImport(ctx, digest) // Another process may have begun it with another report meanwhile.
 	return err
 }
 
@@ -119,6 +124,9 @@ func (i *userImport) resume(report string) (err error) {
 		return fmt.Errorf("read %s: %w", i.file.Name(), err)
 	}
 	i.lines = newLineReader(i.file, i.at.Bytes, i.at.Lines)
+	if i.at.ReportPath != report {
+		return fmt.Errorf("the import of this file was begun with the report %s: name it with --report", i.at.ReportPath)
+	}
 	i.report, err = openReport(report, i.at.ReportBytes)
 	return err
 }

@@ -132,6 +132,7 @@ func TestLinesAreRefused(t *testing.T) {
 		{"a name with a control character", `{"email":"ada@example.com","fullName":"A\u0007"}`, known, "INVALID_FIELD", "fullName must have"},
 		{"a long name", `{"email":"ada@example.com","fullName":"` + strings.Repeat("a", 201) + `"}`, known, "INVALID_FIELD", "fullName must be at most 200"},
 		{"no language", member(`,"locale":"English!"`), known, "INVALID_FIELD", "locale must be a language tag"},
+		{"the zone of the machine", member(`,"timeZone":"localtime"`), known, "INVALID_FIELD", "timeZone must be a time zone"},
 		{"no time zone", member(`,"timeZone":"Europe/Nowhere"`), known, "INVALID_FIELD", "timeZone must be a time zone"},
 		{"the machine's time zone", member(`,"timeZone":"Local"`), known, "INVALID_FIELD", "timeZone must be a time zone"},
 		{"a picture without TLS", member(`,"pictureUri":"http://example.com/a.png"`), known, "INVALID_FIELD", "pictureUri must be an https URL"},
@@ -147,6 +148,8 @@ func TestLinesAreRefused(t *testing.T) {
 		{"a time before all others", member(`,"createTime":"0001-01-01T00:00:00Z"`), known, "INVALID_FIELD", "createTime must be"},
 		{"changed before it was made", member(`,"createTime":"2020-01-02T00:00:00Z","updateTime":"2020-01-01T00:00:00Z"`), known, "INVALID_FIELD", "updateTime must not be before createTime"},
 		{"version 0", member(`,"version":0`), known, "INVALID_FIELD", "version must be 1 to"},
+		{"a version in words", member(`,"version":"abc"`), known, "INVALID_FIELD", "version must be a number"},
+		{"a version that cannot grow", member(`,"version":1125899906842625`), known, "INVALID_FIELD", "version must be 1 to"},
 		{"half a version", member(`,"version":1.5`), known, "INVALID_FIELD", "version must be 1 to"},
 		{"a version beyond numbers", member(`,"version":"9223372036854775807"`), known, "INVALID_FIELD", "version must be 1 to"},
 		{"several faults", `{"email":"ada@example.com","fullName":"","locale":"!","version":0}`, known, "INVALID_FIELD", "fullName must not be empty; locale must be a language tag such as en-GB; version must be"},
@@ -346,14 +349,13 @@ func TestAnImportGoesOn(t *testing.T) {
 	})
 }
 
-// endAfterABatch does one batch and ends in the next one, before it is committed, after its report is written.
-func (i *importTest) endAfterABatch(t *testing.T) {
+// open gives an import that has not begun.
+func (i *importTest) open(t *testing.T) *userImport {
 	t.Helper()
 	db, err := storage.Open(t.Context(), i.config.Database, i.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
 	validator, err := protovalidate.New()
 	if err != nil {
 		t.Fatal(err)
@@ -362,8 +364,14 @@ func (i *importTest) endAfterABatch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer file.Close()
-	under := &userImport{db: db, file: file, checker: recordChecker{validator}, log: i.logger()}
+	t.Cleanup(func() { _ = errors.Join(file.Close(), db.Close()) })
+	return &userImport{db: db, file: file, checker: recordChecker{validator}, log: i.logger()}
+}
+
+// endAfterABatch does one batch and ends in the next one, before it is committed, after its report is written.
+func (i *importTest) endAfterABatch(t *testing.T) {
+	t.Helper()
+	under := i.open(t)
 	ctx := audit.WithActor(t.Context(), audit.Operator)
 	if err := errors.Join(under.begin(ctx, i.config.Report), under.resume(i.config.Report)); err != nil {
 		t.Fatal(err)
@@ -377,7 +385,7 @@ func (i *importTest) endAfterABatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	ended := errors.New("the process ends here")
-	_, err = db.ImportUsers(ctx, under.at, batch.users, time.Now(),
+	_, err = under.db.ImportUsers(ctx, under.at, batch.users, time.Now(),
 		func(results []error) (storage.Import, error) {
 			if _, err := under.report.write(under.at.ReportBytes, batch.refusals(results)); err != nil {
 				t.Error(err)
@@ -405,23 +413,60 @@ func TestTheReportOfAnotherImportIsLeftAlone(t *testing.T) {
 func TestAReportThatIsNotTheOneThatWasBegunIsRefused(t *testing.T) {
 	i := newImport(t, sqliteDatabase(t), manyUsers(3*importBatch))
 	i.endAfterABatch(t)
-	right := i.config.Report
-	for name, content := range map[string]string{"missing": "", "shorter": "precious\n"} {
-		i.config.Report = filepath.Join(t.TempDir(), name)
-		if content != "" {
-			if err := os.WriteFile(i.config.Report, []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if _, err := ImportUsers(t.Context(), i.config, i.logger()); err == nil || !strings.Contains(err.Error(), "name it with --report") {
-			t.Errorf("%s: error is %v", name, err)
-		}
-		if left, _ := os.ReadFile(i.config.Report); string(left) != content {
-			t.Errorf("%s: the file is %q", name, left)
+	refused := func(words string) {
+		t.Helper()
+		if _, err := ImportUsers(t.Context(), i.config, i.logger()); err == nil || !strings.Contains(err.Error(), words) {
+			t.Errorf("error is %v, want %q", err, words)
 		}
 	}
+	right := i.config.Report
+	i.config.Report = filepath.Join(t.TempDir(), "precious")
+	content := strings.Repeat("precious\n", 10_000)
+	if err := os.WriteFile(i.config.Report, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("was begun with the report " + right)
+	if left, err := os.ReadFile(i.config.Report); err != nil || string(left) != content {
+		t.Errorf("a file that is not the report has %d bytes, %v", len(left), err)
+	}
+
 	i.config.Report = right
+	report, err := os.ReadFile(right)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(right, report[:10], 0o600); err != nil {
+		t.Fatal(err)
+	}
+	refused("is shorter than")
+	if err := os.Remove(right); err != nil {
+		t.Fatal(err)
+	}
+	refused("is not there any more")
+	if err := os.WriteFile(right, report, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	i.run(t)
+}
+
+// TestAnImportThatHasRefusedNothingYetKnowsItsReport, too.
+func TestAnImportThatHasRefusedNothingYetKnowsItsReport(t *testing.T) {
+	i := newImport(t, sqliteDatabase(t), `{"email":"ada@example.com","fullName":"Ada"}`)
+	begun := i.open(t)
+	right := i.config.Report
+	if err := begun.begin(t.Context(), right); err != nil {
+		t.Fatal(err)
+	}
+	i.config.Report = filepath.Join(t.TempDir(), "precious")
+	if err := os.WriteFile(i.config.Report, []byte("precious\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ImportUsers(t.Context(), i.config, i.logger()); err == nil || !strings.Contains(err.Error(), right) {
+		t.Errorf("error is %v", err)
+	}
+	if left, err := os.ReadFile(i.config.Report); err != nil || string(left) != "precious\n" {
+		t.Errorf("a file that is not the report is %q, %v", left, err)
+	}
 }
 
 func TestAnImportThatIsStoppedGoesOn(t *testing.T) {

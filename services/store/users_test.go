@@ -129,6 +129,8 @@ func TestWhatCannotBeAProfileIsRefusedAsAWhole(t *testing.T) {
 			"no name":              {mask: []string{"full_name"}, fault: "user.full_name REQUIRED"},
 			"zone that is none":    {user: &gatehousev1.User{TimeZone: "Mars/Olympus"}, fault: "user.time_zone TIME_ZONE"},
 			"zone of the machine":  {user: &gatehousev1.User{TimeZone: "Local"}, fault: "user.time_zone TIME_ZONE"},
+			"another name for it":  {user: &gatehousev1.User{TimeZone: "localtime"}, fault: "user.time_zone TIME_ZONE"},
+			"leap seconds":         {user: &gatehousev1.User{TimeZone: "right/Europe/London"}, fault: "user.time_zone TIME_ZONE"},
 			"zone that is a path":  {user: &gatehousev1.User{TimeZone: "../../etc/passwd"}, fault: "user.time_zone TIME_ZONE"},
 			"metadata too deep":    {user: &gatehousev1.User{Metadata: nested(t, 17)}, fault: "user.metadata METADATA_TOO_DEEP"},
 			"number that is none":  {user: &gatehousev1.User{Metadata: object(t, map[string]any{"n": math.NaN()})}, fault: "user.metadata METADATA_NUMBER"},

@@ -134,6 +134,9 @@ var listUsersCases = []corpusCase{
 	invalid(listsUsers("an oversized prefix", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = strings.Repeat("a", 255)
 	}), "email_prefix STRING_MAX_BYTES"),
+	invalid(listsUsers("a prefix of white space", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+		request.EmailPrefix = " "
+	}), "email_prefix EMAIL_PREFIX_ADDRESS"),
 	roleRequired(listsUsers("by a user", "ada", all)),
 	unauthenticated(listsUsers("without a token", "nobody", all), "ACCESS_TOKEN_MISSING"),
 	ok(checked(reads("anybody, by an admin", "root", func(r *residents) string { return r.bob.GetId() }),

@@ -74,7 +74,7 @@ var malformed = []malformedCase{
 	},
 	{
 		name: "a member twice", rest: asJSON(`{"email":"a@b.c","email":"d@e.f"}`),
-		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST",
+		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"email"},
 	},
 	{
 		name: "an unknown field", rest: asJSON(`{"email":"ada@example.com","isAdmin":true}`),

@@ -24,6 +24,12 @@ func roleRequired(c corpusCase) corpusCase {
 	return c
 }
 
+// malformedCall is what a case wants of a request that cannot be read.
+func malformedCall(c corpusCase) corpusCase {
+	c.code, c.http, c.reason = codes.InvalidArgument, http.StatusBadRequest, "MALFORMED_REQUEST"
+	return c
+}
+
 func noPageToken(c corpusCase) corpusCase {
 	c.code, c.http, c.reason = codes.InvalidArgument, http.StatusBadRequest, "PAGE_TOKEN_INVALID"
 	return c
@@ -142,11 +148,16 @@ var updateCases = []corpusCase{
 	invalid(withPicture("picture by a script", "javascript:alert(1)"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withPicture("picture of a user", "https://ada@example.com/"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withPicture("picture of no host", "https:///a.png"), "user.picture_uri PICTURE_URI_HTTPS"),
+	invalid(withPicture("picture of a dot", "https://./a.png"), "user.picture_uri PICTURE_URI_HTTPS"),
+	invalid(withPicture("picture of a port alone", "https://:443/a.png"), "user.picture_uri PICTURE_URI_HTTPS"),
+	invalid(withPicture("picture of a host in percent", "https://%00/a.png"), "user.picture_uri PICTURE_URI_HTTPS"),
+	ok(withPicture("picture at a port", "https://pictures.example.com:8443/a?b=c#d")),
 	invalid(withPicture("picture with a space", "https://example.com/a b"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withPicture("picture of 2,049 bytes", "https://example.com/"+strings.Repeat("p", 2029)), "user.picture_uri STRING_MAX_BYTES"),
 	invalid(withMetadata("metadata of 16 KiB and a byte", ofSize(16<<10+1)), "user.metadata METADATA_TOO_LARGE"),
 	invalid(withMetadata("metadata too deep", nested(17)), "user.metadata METADATA_TOO_DEEP"),
 	invalid(withMetadata("metadata far too deep", nested(3000)), "user.metadata METADATA_TOO_DEEP"),
+	malformedCall(withMetadata("metadata deeper than protobuf reads", nested(3400))),
 	roleRequired(withField("app metadata by a user", func(user *gatehousev1.User) { user.AppMetadata = ofSize(100) })),
 	roleRequired(masked("app metadata by a user, emptied", "app_metadata")),
 	notFound(updates("somebody else", "ada", nil, func(r *residents, request *gatehousev1.UpdateUserRequest) {

@@ -814,7 +814,7 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xa9\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xcf\n" +
 	"\n" +
 	"\x04User\x12?\n" +
 	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x120\n" +
@@ -832,10 +832,10 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
 	"locale.tag\x12$must be a language tag such as en-GB\x1aAthis == '' || this.matches('^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$')r\n" +
 	"(#\x92\x02\x05en-GBR\x06locale\x127\n" +
-	"\ttime_zone\x18\t \x01(\tB\x1a\xe0A\x01\xbaH\x14r\x12(@\x92\x02\rEurope/LondonR\btimeZone\x12\xe9\x01\n" +
+	"\ttime_zone\x18\t \x01(\tB\x1a\xe0A\x01\xbaH\x14r\x12(@\x92\x02\rEurope/LondonR\btimeZone\x12\x8f\x02\n" +
 	"\vpicture_uri\x18\n" +
-	" \x01(\tB\xc7\x01\xe0A\x01\xbaH\xc0\x01\xba\x01\x99\x01\n" +
-	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1aJthis == '' || (this.isUri() && this.matches('^https://[^/?#@]+([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
+	" \x01(\tB\xed\x01\xe0A\x01\xbaH\xe6\x01\xba\x01\xbf\x01\n" +
+	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1apthis == '' || (this.isUri() && this.matches(r'^https://[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
 	"pictureUri\x128\n" +
 	"\bmetadata\x18\v \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\bmetadata\x12?\n" +
 	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12*\n" +
@@ -870,12 +870,13 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\x8f\x01\xe0A\x02\xbaH\x88\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\x05\x92\x02\x02meR\x02id\x12&\n" +
 	"\aversion\x18\x02 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"\x14\n" +
-	"\x12DeleteUserResponse\"\x94\x02\n" +
+	"\x12DeleteUserResponse\"\xfa\x02\n" +
 	"\x10ListUsersRequest\x12+\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x124\n" +
-	"\femail_prefix\x18\x03 \x01(\tB\x11\xe0A\x01\xbaH\vr\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\x99\x01\n" +
+	"\femail_prefix\x18\x03 \x01(\tBv\xe0A\x01\xbaHp\xba\x01b\n" +
+	"\x14email_prefix.address\x12-must not have white space: no address has any\x1a\x1b!this.matches(r'[\\s\\p{Z}]')r\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x17.gatehouse.v1.UserStateB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\x01R\x05state\x123\n" +
 	"\x04role\x18\x05 \x01(\tB\x1f\xe0A\x01\xbaH\x19r\x17R\x00R\x04userR\x05admin\x92\x02\x05adminR\x04role\"o\n" +
 	"\x11ListUsersResponse\x12-\n" +

@@ -56,10 +56,15 @@ func (p Params) Validate() error {
 
 // Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, and
 // those beyond are refused with RESOURCE_EXHAUSTED / OVERLOADED. It is safe for concurrent use.
+//
+// Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can
+// have them verified: they get half of the cores at most, and wait for them apart.
 type Hasher struct {
 	argon2     *argon2.Hasher
 	working    chan struct{} // one slot per core
 	waiting    chan struct{} // one slot per call that is working or waiting
+	outdated   chan struct{} // one slot per core that may verify an outdated hash
+	queued     chan struct{} // one slot per call that is in or waits for such a slot
 	retryAfter time.Duration // what a caller beyond the queue is told: how long a full queue takes to empty
 	current    string        // how every hash of the current parameters begins
 	decoy      string        // a hash of the current parameters, of an account that does not exist
@@ -77,7 +82,12 @@ func New(ctx context.Context, params Params) (*Hasher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up argon2: %w", err)
 	}
-	h := &Hasher{argon2: hasher, working: make(chan struct{}, runtime.GOMAXPROCS(0)), waiting: make(chan struct{}, 1)}
+	cores := runtime.GOMAXPROCS(0)
+	half := max(1, cores/2)
+	h := &Hasher{
+		argon2: hasher, working: make(chan struct{}, cores), waiting: make(chan struct{}, 1),
+		outdated: make(chan struct{}, half), queued: make(chan struct{}, half*(1+maxQueuePerCore)),
+	}
 	began := time.Now()
 	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
 	// matches does not matter: there is no account to open.
@@ -121,6 +131,13 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 	if err != nil {
 		return false, fmt.Errorf("read a password hash: %w", err)
 	}
+	if h.Outdated(hash) {
+		release, err := h.acquireOutdated(ctx)
+		if err != nil {
+			return false, err
+		}
+		defer release()
+	}
 	release, err := h.acquire(ctx)
 	if err != nil {
 		return false, err
@@ -157,6 +174,28 @@ func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
 		return func() { <-h.working; <-h.waiting }, nil
 	case <-ctx.Done():
 		<-h.waiting
+		return nil, ctx.Err()
+	}
+}
+
+// acquireOutdated waits for one of the cores that verify outdated hashes. How long those before will take is not known,
+// so that it waits for longestWait and no longer.
+func (h *Hasher) acquireOutdated(ctx context.Context) (release func(), err error) {
+	select {
+	case h.queued <- struct{}{}:
+	default:
+		return nil, apierr.Overloaded(h.retryAfter)
+	}
+	enough := time.NewTimer(longestWait)
+	defer enough.Stop()
+	select {
+	case h.outdated <- struct{}{}:
+		return func() { <-h.outdated; <-h.queued }, nil
+	case <-enough.C:
+		<-h.queued
+		return nil, apierr.Overloaded(h.retryAfter)
+	case <-ctx.Done():
+		<-h.queued
 		return nil, ctx.Err()
 	}
 }

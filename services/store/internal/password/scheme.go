@@ -30,7 +30,8 @@ var (
 const maxHash = 512
 
 // The most that verifying may cost. One that is as costly as allowed takes about a second of one core (2026, a rented
-// server with AES and SHA instructions); the times are those of the bound itself. There is no least cost: hashes that
+// server with AES and SHA instructions), and twice that for a wrong password which is not in normal form; the times are
+// those of the bound itself. There is no least cost: hashes that
 // are too weak are what people come from, and each becomes one of ours when its owner logs in.
 const (
 	maxBcryptCost = 14 // 1.2 s; 13 takes 0.6 s

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"database/sql"
 	"io/fs"
 	"log/slog"
@@ -15,7 +16,7 @@ type dialect interface {
 	// open makes the pool that serves. It need not connect.
 	open(log *slog.Logger) (*sql.DB, error)
 	// openToMigrate makes a pool for migrations, which may take any time, and the database itself where that is a file.
-	openToMigrate(log *slog.Logger) (*sql.DB, error)
+	openToMigrate(ctx context.Context, log *slog.Logger) (*sql.DB, error)
 	// gorm speaks this dialect on a pool.
 	gorm(pool *sql.DB) gorm.Dialector
 	// classify tells what an error of the driver means.

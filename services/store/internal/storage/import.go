@@ -16,6 +16,7 @@ type Import struct {
 	Lines       int64  // as Bytes
 	Imported    int64  // users
 	Refused     int64  // lines
+	ReportPath  string // where the report is, from the root
 	ReportBytes int64  // of the report, that tell of the refused lines
 	Finished    bool
 	CreateTime  time.Time
@@ -35,6 +36,7 @@ type importRow struct {
 	Lines       int64 `gorm:"column:line_count"`
 	Imported    int64
 	Refused     int64
+	ReportPath  string
 	ReportBytes int64
 	Finished    bool
 	CreateTime  time.Time
@@ -44,8 +46,8 @@ type importRow struct {
 func (importRow) TableName() string { return "user_imports" }
 
 // BeginImport writes that the import of a file begins. It does nothing if it has begun before.
-func (s *Storage) BeginImport(ctx context.Context, fileDigest []byte, now time.Time) error {
-	row := importRow{FileDigest: fileDigest, CreateTime: kept(now), UpdateTime: kept(now)}
+func (s *Storage) BeginImport(ctx context.Context, fileDigest []byte, reportPath string, now time.Time) error {
+	row := importRow{FileDigest: fileDigest, ReportPath: reportPath, CreateTime: kept(now), UpdateTime: kept(now)}
 	err := s.write(ctx, func(db *gorm.DB) error { return gorm.G[importRow](db).Create(ctx, new(row)) })
 	if err != nil && s.dialect.classify(err) == duplicateKey {
 		return nil

@@ -19,7 +19,7 @@ func beginImport(t *testing.T, s *Storage) Import {
 	t.Helper()
 	digest := sha256.Sum256([]byte(newID()))
 	for range 2 { // The second time it does nothing.
-		if err := s.BeginImport(t.Context(), digest[:], time.Now()); err != nil {
+		if err := s.BeginImport(t.Context(), digest[:], "/report", time.Now()); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -24,7 +24,7 @@ func Migrate(ctx context.Context, config Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	pool, err := dialect.openToMigrate(log)
+	pool, err := dialect.openToMigrate(ctx, log)
 	if err != nil {
 		return fmt.Errorf("open the database: %w", err)
 	}

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -48,7 +49,7 @@ func (d *mysqlDialect) open(log *slog.Logger) (*sql.DB, error) {
 }
 
 // openToMigrate does without a time limit: to alter a large table takes as long as it takes.
-func (d *mysqlDialect) openToMigrate(log *slog.Logger) (*sql.DB, error) {
+func (d *mysqlDialect) openToMigrate(_ context.Context, log *slog.Logger) (*sql.DB, error) {
 	return d.connect(log, 0)
 }
 

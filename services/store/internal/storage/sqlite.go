@@ -39,11 +39,11 @@ func (d *sqliteDialect) open(*slog.Logger) (*sql.DB, error) {
 	return d.connect()
 }
 
-func (d *sqliteDialect) openToMigrate(*slog.Logger) (*sql.DB, error) {
+func (d *sqliteDialect) openToMigrate(ctx context.Context, _ *slog.Logger) (*sql.DB, error) {
 	if err := d.checkFolder(); err != nil {
 		return nil, err
 	}
-	if err := createPrivate(d.path); err != nil {
+	if err := createPrivate(ctx, d.path); err != nil {
 		return nil, fmt.Errorf("make the database file: %w", err)
 	}
 	return d.connect()
@@ -65,12 +65,13 @@ func (d *sqliteDialect) checkFolder() error {
 	return nil
 }
 
-// createPrivate makes an empty file that only its owner can read, unless there is a file. SQLite gives its -wal and
-// -shm files the same mode.
+// createPrivate makes an empty database that only its owner can read, unless there is a file. SQLite gives its -wal and
+// -shm files the same mode. It has a write-ahead log from the start: of several who would switch to it at once, SQLite
+// lets one do so, and does not make the others wait.
 //
 // The path itself is not opened: if another goroutine had the database open by then, closing the descriptor would drop
 // that one's POSIX locks (https://www.sqlite.org/howtocorrupt.html, section 2.2).
-func createPrivate(path string) error {
+func createPrivate(ctx context.Context, path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -80,12 +81,25 @@ func createPrivate(path string) error {
 	}
 	err = draft.Close()
 	if err == nil {
+		err = (&sqliteDialect{path: draft.Name()}).writeEmpty(ctx)
+	}
+	if err == nil {
 		err = os.Link(draft.Name(), path)
 	}
 	if errors.Is(err, fs.ErrExist) {
 		err = nil
 	}
 	return errors.Join(err, os.Remove(draft.Name()))
+}
+
+// writeEmpty makes an empty file an empty database.
+func (d *sqliteDialect) writeEmpty(ctx context.Context) error {
+	pool, err := d.connect()
+	if err != nil {
+		return err
+	}
+	// A connection switches the mode, and the last one leaves no log.
+	return errors.Join(pool.PingContext(ctx), pool.Close())
 }
 
 func (d *sqliteDialect) connect() (*sql.DB, error) {

@@ -111,16 +111,16 @@ func setPassword(tx *gorm.DB, userID, hash string) error {
 
 func (u User) activeAdmin() bool { return u.Admin && u.State == Active }
 
-// guardAdmins fails with ErrLastAdmin if there is no active admin but this one. Of several who ask, each waits until
-// the one before has committed; in a cluster, whose nodes do not know of each other's locks, the guard makes all but
-// one fail at commit. The guard comes before any read, so that what is read is no older.
+// guardAdmins fails with ErrLastAdmin if there is no active admin but this one who has a password to log in with. Of
+// several who ask, each waits until the one before has committed; in a cluster, whose nodes do not know of each other's
+// locks, the guard makes all but one fail at commit. The guard comes before any read, so that what is read is no older.
 func guardAdmins(tx *gorm.DB, id string) error {
 	if err := onlyOne(tx.Exec("UPDATE guards SET changes = changes + 1 WHERE name = 'admins'")); err != nil {
 		return err
 	}
 	var others []string
-	err := tx.Raw("SELECT id FROM users WHERE is_admin = ? AND state = ? AND id <> ? LIMIT 1", true, string(Active), id).
-		Scan(&others).Error
+	err := tx.Raw(`SELECT u.id FROM users u JOIN credentials c ON c.user_id = u.id
+		WHERE u.is_admin = ? AND u.state = ? AND u.id <> ? LIMIT 1`, true, string(Active), id).Scan(&others).Error
 	if err == nil && len(others) == 0 {
 		return ErrLastAdmin
 	}

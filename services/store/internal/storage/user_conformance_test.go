@@ -138,6 +138,8 @@ func userDeleted(t *testing.T, s *Storage) {
 func lastAdminStays(t *testing.T, s *Storage) {
 	root, second := addAdmin(t, s, "root@example.com"), addAdmin(t, s, "second@example.com")
 	addUser(t, s, "ada@example.com")
+	ghost := addAdmin(t, s, "ghost@example.com") // Imported without a password.
+	exec(t, s, "DELETE FROM credentials WHERE user_id = ?", ghost.ID)
 	if _, err := changeUser(t, s, second.ID, disabled); err != nil { // An admin, but not one who can log in.
 		t.Fatal(err)
 	}
@@ -154,8 +156,10 @@ func lastAdminStays(t *testing.T, s *Storage) {
 	}); err != nil {
 		t.Errorf("another change of the last admin: %v", err)
 	}
-	if _, err := changeUser(t, s, second.ID, deleted); err != nil {
-		t.Errorf("deleting an admin who is disabled: %v", err)
+	for _, id := range []string{second.ID, ghost.ID} {
+		if _, err := changeUser(t, s, id, deleted); err != nil {
+			t.Errorf("deleting an admin who cannot log in: %v", err)
+		}
 	}
 }
 

@@ -129,10 +129,14 @@ const lastLetter = "\U0010FFFF"
 
 // ListUsers gives users in the order of their canonical e-mail addresses: at most limit.
 func (s *Storage) ListUsers(ctx context.Context, filter UserFilter, limit int) ([]User, error) {
+	// One lower bound, not two: of two, SQLite begins to read at the first that is written.
 	query := gorm.G[userRow](s.db).Where("canonical_email > ?", filter.After)
 	if filter.EmailPrefix != "" {
 		prefix := CanonicalEmail(filter.EmailPrefix)
-		query = query.Where("canonical_email >= ? AND canonical_email < ?", prefix, prefix+lastLetter)
+		if filter.After < prefix {
+			query = gorm.G[userRow](s.db).Where("canonical_email >= ?", prefix)
+		}
+		query = query.Where("canonical_email < ?", prefix+lastLetter)
 	}
 	if filter.State != "" {
 		query = query.Where("state = ?", string(filter.State))

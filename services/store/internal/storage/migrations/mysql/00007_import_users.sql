@@ -4,9 +4,10 @@
 CREATE TABLE IF NOT EXISTS user_imports (
     file_digest  BINARY(32)  NOT NULL,
     bytes        BIGINT      NOT NULL,
-    line_count  BIGINT      NOT NULL,
+    line_count   BIGINT      NOT NULL,
     imported     BIGINT      NOT NULL,
     refused      BIGINT      NOT NULL,
+    report_path  TEXT        NOT NULL,
     report_bytes BIGINT      NOT NULL,
     finished     BOOLEAN     NOT NULL,
     create_time  DATETIME(6) NOT NULL,

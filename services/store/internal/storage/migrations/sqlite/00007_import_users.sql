@@ -7,6 +7,7 @@ CREATE TABLE user_imports (
     line_count   INTEGER   NOT NULL,
     imported     INTEGER   NOT NULL,
     refused      INTEGER   NOT NULL,
+    report_path  TEXT      NOT NULL,
     report_bytes INTEGER   NOT NULL,
     finished     BOOLEAN   NOT NULL CHECK (finished IN (0, 1)),
     create_time  TIMESTAMP NOT NULL CHECK (typeof(create_time) = 'integer'),
