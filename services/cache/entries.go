@@ -159,8 +159,8 @@ func (e *entries) doubt(ctx context.Context, userID, sessionID string) {
 	e.set(ctx, lease{}, writes)
 }
 
-// learn keeps it that the store has told of a change, which may be old news. A change that is lost here would leave what
-// was before it, so an error is one.
+// learn keeps it that the store has told of a change, which may be old news. One that is not kept would leave what was
+// before it, so an error is one.
 func (e *entries) learn(ctx context.Context, change *internalv1.Change) error {
 	write, err := e.outcome(change)
 	if err == nil {

@@ -122,6 +122,82 @@ func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 	}
 }
 
+// TestRedisBelievesOnlyWhatACacheServiceHasPut: whatever somebody writes there, it is a miss, and is replaced.
+func TestRedisBelievesOnlyWhatACacheServiceHasPut(t *testing.T) {
+	t.Parallel()
+	server := testkit.StartRedis(t)
+	stranger := func(t *testing.T, epoch string, key []byte) backend {
+		t.Helper()
+		location, err := redisbackend.ParseURL(server.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := redisbackend.New(location, "", key, func(context.Context, string) {})
+		t.Cleanup(func() { _ = b.Close() })
+		b.Enter(epoch)
+		return b
+	}
+	const old, present, highest = 2, 4, 1<<53 - 2
+	for name, forge := range map[string]func(t *testing.T, c *redis.Client, place string) string{
+		"cut off": func(t *testing.T, c *redis.Client, place string) string {
+			t.Helper()
+			whole := c.Get(t.Context(), place).Val()
+			return whole[:len(whole)-1]
+		},
+		"another rank, of the future": func(t *testing.T, c *redis.Client, place string) string {
+			t.Helper()
+			return string(entryOf(highest, "")[:8]) + c.Get(t.Context(), place).Val()[8:]
+		},
+		"of another key": func(t *testing.T, c *redis.Client, place string) string {
+			t.Helper()
+			return c.Get(t.Context(), strings.TrimSuffix(place, "key")+"other").Val()
+		},
+		"of another epoch": func(t *testing.T, c *redis.Client, _ string) string {
+			t.Helper()
+			set(t, stranger(t, "another", cacheKey()), "key", entryOf(highest, "b"))
+			return newest(t, c)
+		},
+		"sealed by another secret": func(t *testing.T, c *redis.Client, place string) string {
+			t.Helper()
+			c.Del(t.Context(), place)
+			set(t, stranger(t, epoch, bytes.Repeat([]byte("x"), KeySize)), "key", entryOf(highest, "b"))
+			return c.Get(t.Context(), place).Val()
+		},
+		"without a seal": func(*testing.T, *redis.Client, string) string { return string(entryOf(highest, "b")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, client := openRedis(t, server)
+			set(t, b, "other", entryOf(highest, "b"))
+			set(t, b, "key", entryOf(old, "a"))
+			place := placeOf(t, client, "key")
+			forged := forge(t, client, place)
+			if err := client.Set(t.Context(), place, forged, time.Minute).Err(); err != nil || forged == "" {
+				t.Fatalf("forged %q, %v", forged, err)
+			}
+			wantNothing(t, b)
+			fill := entry.Write{Key: "key", Entry: entryOf(present, "c"), TTL: time.Minute}
+			if err := b.Set(t.Context(), leaseOf(t, b), fill); err != nil {
+				t.Fatal(err)
+			}
+			wantEntry(t, b, "key", entryOf(present, "c"))
+			set(t, b, "key", entryOf(old, "a"))
+			wantEntry(t, b, "key", entryOf(present, "c"))
+		})
+	}
+}
+
+// newest is what is under the one key of a Redis that is in another epoch than the rest.
+func newest(t *testing.T, client *redis.Client) string {
+	t.Helper()
+	ours, _, _ := strings.Cut(placeOf(t, client, "key"), "key")
+	for _, key := range client.Keys(t.Context(), "*:key").Val() {
+		if !strings.HasPrefix(key, ours) {
+			return client.Get(t.Context(), key).Val()
+		}
+	}
+	return ""
+}
+
 // A Redis that comes back knows nothing of what it was told before, or too much.
 func TestRedisForgetsWithItsRun(t *testing.T) {
 	t.Parallel()

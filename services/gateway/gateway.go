@@ -45,7 +45,11 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	if err := authn.ValidateNames(config.Issuer, config.Audience); err != nil {
 		return nil, err
 	}
-	routes := newRoutes(upstreams)
+	cache, err := newFallback(upstreams, log)
+	if err != nil {
+		return nil, err
+	}
+	routes := newRoutes(cache, upstreams.Store)
 	policies, err := authn.LoadPolicies(routes.services()...)
 	if err != nil {
 		return nil, err

@@ -20,28 +20,28 @@ type route struct {
 // routes are the public services by their full names. A service that is not here is not reachable from outside.
 type routes map[string]route
 
-func newRoutes(upstreams Upstreams) routes {
+func newRoutes(cache, store grpc.ClientConnInterface) routes {
 	return routes{
 		gatehousev1.UserService_ServiceDesc.ServiceName: {
-			upstreams.Cache,
+			cache,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 				return gatehousev1.RegisterUserServiceHandlerClient(ctx, mux, gatehousev1.NewUserServiceClient(conn))
 			},
 		},
 		gatehousev1.SessionService_ServiceDesc.ServiceName: {
-			upstreams.Cache,
+			cache,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 				return gatehousev1.RegisterSessionServiceHandlerClient(ctx, mux, gatehousev1.NewSessionServiceClient(conn))
 			},
 		},
 		gatehousev1.AdminService_ServiceDesc.ServiceName: {
-			upstreams.Cache,
+			cache,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 				return gatehousev1.RegisterAdminServiceHandlerClient(ctx, mux, gatehousev1.NewAdminServiceClient(conn))
 			},
 		},
 		gatehousev1.KeyService_ServiceDesc.ServiceName: {
-			upstreams.Store,
+			store,
 			func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
 				return gatehousev1.RegisterKeyServiceHandlerClient(ctx, mux, gatehousev1.NewKeyServiceClient(conn))
 			},

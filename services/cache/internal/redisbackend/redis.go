@@ -1,5 +1,6 @@
 // Package redisbackend keeps cache entries in Redis, or in anything that speaks its protocol, runs its scripts, and
-// tells its `run_id`. The Redis user needs the commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK.
+// tells its `run_id`. The Redis user needs the commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and
+// UNLINK.
 package redisbackend
 
 import (
@@ -62,13 +63,10 @@ local inTheWay = {}
 for i, key in ipairs(KEYS) do
   local entry, forged = ARGV[3 * i - 2], ARGV[3 * i]
   local held = redis.pcall('GET', key)
-  if type(held) ~= 'string' or #held < 8 or held == forged
-    or struct.unpack('>I8', held) < struct.unpack('>I8', entry) then
-    redis.call('SET', key, entry, 'PX', ARGV[3 * i - 1])
-    inTheWay[i] = ''
-  else
-    inTheWay[i] = held
-  end
+  local higher = type(held) == 'string' and #held >= 8 and held ~= forged
+    and struct.unpack('>I8', held) >= struct.unpack('>I8', entry)
+  if not higher then redis.call('SET', key, entry, 'PX', ARGV[3 * i - 1]) end;
+  inTheWay[i] = higher and held or ''
 end
 return inTheWay
 `
