@@ -33,6 +33,7 @@ type commands struct {
 	Store   store   `cmd:"" help:"Run the entry store, on MySQL or MariaDB."`
 	Migrate migrate `cmd:"" help:"Bring the schema of the store's database to what this version needs, and end."`
 	Keys    keys    `cmd:"" help:"Look at the signing keys in the store's database, or change them, and end."`
+	Epoch   epoch   `cmd:"" help:"Tell all who keep copies of the store's database that it was restored to an earlier point, and end."`
 	Admin   admin   `cmd:"" help:"Make an administrator in the store's database, and end."`
 	Users   users   `cmd:"" help:"Import users into the store's database or export them, and end."`
 	Audit   audit   `cmd:"" help:"Export the audit events of the store's database, and end."`

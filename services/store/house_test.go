@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
+	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
@@ -67,7 +68,9 @@ type testStore struct {
 	sessions gatehousev1.SessionServiceClient
 	keys     gatehousev1.KeyServiceClient
 	admin    gatehousev1.AdminServiceClient
+	changes  internalv1.ChangeServiceClient
 	service  *Service
+	stop     context.CancelFunc
 	log      *syncBuffer
 }
 
@@ -130,7 +133,8 @@ func startStore(t *testing.T, config Config) *testStore {
 	return &testStore{
 		users: gatehousev1.NewUserServiceClient(conn), sessions: gatehousev1.NewSessionServiceClient(conn),
 		keys: gatehousev1.NewKeyServiceClient(conn), admin: gatehousev1.NewAdminServiceClient(conn),
-		service: service, log: written,
+		changes: internalv1.NewChangeServiceClient(conn),
+		service: service, stop: stop, log: written,
 	}
 }
 

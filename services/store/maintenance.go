@@ -41,12 +41,13 @@ func sweep(
 	}
 }
 
-// sweepOnce deletes expired sessions, request ids of sign-ups, and audit events, unless these are kept for ever: then
-// their retention is 0.
+// sweepOnce deletes expired sessions, request ids of sign-ups, old changes, and audit events, unless these are kept for
+// ever: then their retention is 0.
 func sweepOnce(ctx context.Context, db *storage.Storage, auditRetention time.Duration, now time.Time) error {
 	err := errors.Join(
 		inBatches(ctx, now.Add(-sessionRetention), db.DeleteExpiredSessions),
 		inBatches(ctx, now.Add(-signUpRetention), db.DeleteSignUps),
+		inBatches(ctx, now.Add(-feedRetention), db.DeleteChanges),
 	)
 	if auditRetention > 0 {
 		err = errors.Join(err, inBatches(ctx, now.Add(-auditRetention), db.DeleteEvents))

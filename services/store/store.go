@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 
+	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
@@ -77,6 +78,7 @@ type Service struct {
 	server  *grpcx.Server
 	storage *storage.Storage
 	keyring *signing.Keyring
+	feed    *feed
 	config  Config
 	log     *slog.Logger
 }
@@ -97,11 +99,12 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	server, err := newServer(ctx, config, db, keyring, log)
+	feed := newFeed(db, log)
+	server, err := newServer(ctx, config, db, keyring, feed, log)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Service{server: server, storage: db, keyring: keyring, config: config, log: log}, nil
+	return &Service{server: server, storage: db, keyring: keyring, feed: feed, config: config, log: log}, nil
 }
 
 // Migrate brings the database's schema to what this binary needs.
@@ -113,7 +116,7 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 }
 
 func newServer(
-	ctx context.Context, config Config, db *storage.Storage, keyring *signing.Keyring, log *slog.Logger,
+	ctx context.Context, config Config, db *storage.Storage, keyring *signing.Keyring, feed *feed, log *slog.Logger,
 ) (*grpcx.Server, error) {
 	hasher, err := password.New(ctx, config.Password)
 	if err != nil {
@@ -121,13 +124,14 @@ func newServer(
 	}
 	policies, err := authn.LoadPolicies(gatehousev1.UserService_ServiceDesc.ServiceName,
 		gatehousev1.SessionService_ServiceDesc.ServiceName, gatehousev1.KeyService_ServiceDesc.ServiceName,
-		gatehousev1.AdminService_ServiceDesc.ServiceName)
+		gatehousev1.AdminService_ServiceDesc.ServiceName, internalv1.ChangeService_ServiceDesc.ServiceName)
 	if err != nil {
 		return nil, err
 	}
 	keys := authn.NewKeySet(keyring.PublicKeys, config.Now)
 	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, config.Now)
 	authenticator := authn.NewAuthenticator(policies, verifier, loadAccount(db, config.Now))
+	authenticator.AdmitServices(config.ServiceToken)
 	server, err := grpcx.NewServer(log, authenticator, db.Ping)
 	if err != nil {
 		return nil, err
@@ -147,17 +151,19 @@ func newServer(
 		storage: db, hasher: hasher, keys: byHand, pages: sessions.pages, now: config.Now,
 	})
 	gatehousev1.RegisterSessionServiceServer(server, sessions)
+	internalv1.RegisterChangeServiceServer(server, &changeService{feed: feed})
 	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring, issuer: config.Issuer})
 	return server, nil
 }
 
-// Run serves until ctx is done, lets calls under way end, and closes the database. Meanwhile it maintains the signing
-// keys and deletes sessions that expired long ago.
+// Run serves until ctx is done, lets calls under way end, sends followers of changes away, and closes the database.
+// Meanwhile it maintains the signing keys, puts changes in order, and deletes what is not kept any longer.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	upkeep, stop := context.WithCancel(ctx)
 	var maintained sync.WaitGroup
 	maintained.Go(func() { s.keyring.Run(audit.WithActor(upkeep, audit.System)) })
 	maintained.Go(func() { s.storage.FollowClock(upkeep) })
+	maintained.Go(func() { s.feed.run(upkeep) })
 	maintained.Go(func() { sweep(upkeep, s.storage, s.config.AuditRetention, s.config.Now, s.log) })
 	err := s.server.Serve(ctx, listener)
 	stop() // Also where serving failed.

@@ -11,7 +11,7 @@ import (
 // actTime is when the acts happen whose time is given.
 var actTime = time.Date(2026, 7, 1, 12, 0, 0, 123_456_000, time.UTC)
 
-// act is one thing that can be done: how, and what events tell of it. Of an event it names what is its own; the rest
+// act is one thing that can be done: how, and what events tell of it, if any does. Of an event it names what is its own; the rest
 // comes from the origin.
 type act struct {
 	do     func(context.Context) error
@@ -54,6 +54,17 @@ var acts = map[string]func(*testing.T, *Storage) act{
 			})
 			return err
 		}, wanted}
+	},
+	"a refresh": func(t *testing.T, s *Storage) act {
+		session := addSession(t, s, addActor(t, s))
+		return act{func(ctx context.Context) error {
+			_, err := s.ChangeSession(ctx, session.ID, func(account Account) (Session, error) {
+				account.Session.LastUseTime = actTime
+				account.Session.Lineage.Current++
+				return account.Session, nil
+			})
+			return err
+		}, nil}
 	},
 	"a log-out everywhere": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)

@@ -74,7 +74,7 @@ func clearTables(t *testing.T, s *Storage) {
 
 // tables are those that acts write to, children first.
 var tables = []string{
-	"audit_events", "sessions", "credentials", "sign_up_requests", "user_tombstones", "users", "signing_keys",
+	"audit_events", "sessions", "credentials", "sign_up_requests", "user_tombstones", "users", "signing_keys", "changes",
 }
 
 func everyActWritesItsEvents(t *testing.T, s *Storage) {

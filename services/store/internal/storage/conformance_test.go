@@ -37,7 +37,7 @@ var conformance = []conformanceCase{
 
 func TestConformance(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
-		for _, test := range slices.Concat(conformance, userConformance, sessionConformance, auditConformance) {
+		for _, test := range slices.Concat(conformance, userConformance, sessionConformance, auditConformance, feedConformance) {
 			t.Run(test.name, func(t *testing.T) {
 				config := config
 				if strings.HasPrefix(config.URL, sqliteScheme) {

@@ -26,6 +26,8 @@ type dialect interface {
 	// deleteOldest is a statement that deletes rows whose column is before a value, in the order of the column, of which
 	// there is an index, and not more than a number: the two are given.
 	deleteOldest(table, key, column string) string
+	// deleteOne is a statement that deletes the row whose primary key is given, and waits for no other row.
+	deleteOne(table, key string) string
 	// hasTable is a query that counts the tables of the name given: 0 or 1.
 	hasTable() string
 	// migrations are the numbered SQL files, and what goose calls the dialect.

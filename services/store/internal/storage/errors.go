@@ -25,6 +25,8 @@ var (
 	ErrSessionEnded = errors.New("the session has ended")
 	// ErrLastAdmin is a change that would leave no active admin.
 	ErrLastAdmin = errors.New("it is the last admin")
+	// ErrFeedPast is a change that is deleted from the feed by now, or was never there.
+	ErrFeedPast = errors.New("the feed does not go back so far")
 	// ErrRequestTaken is a sign-up with a request id that another one has.
 	ErrRequestTaken = errors.New("the request id is taken")
 	// ErrUnavailable is a database that cannot be reached or does not do its work now. Whether a write that failed with
@@ -68,6 +70,7 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 	}
 	for _, own := range []error{
 		ErrGenerationPast, ErrSessionEnded, ErrLastAdmin, ErrEmailTaken, ErrRequestTaken, ErrImportOutrun,
+		ErrFeedPast,
 	} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", doing, own)

@@ -25,10 +25,10 @@ const (
 	// would not make it faster; callers beyond it wait in line, within their deadline.
 	mysqlMaxConnections = 32
 	// mysqlMaxLifetime spreads connections anew over the nodes behind a proxy or a DNS name, and retires them long
-	// before a firewall or the server's wait_timeout (8 h) does.
+	// before a firewall does.
 	mysqlMaxLifetime = 5 * time.Minute
-	// mysqlMaxIdleTime gives connections of a rush back after it.
-	mysqlMaxIdleTime = time.Minute
+	// mysqlMaxIdleTime gives connections of a rush back after it, before the server ends them.
+	mysqlMaxIdleTime = 15 * time.Second
 
 	// mysqlDialTimeout bounds a connection attempt: SYN packets to a host that is gone are not answered at all.
 	mysqlDialTimeout = 5 * time.Second
@@ -37,6 +37,9 @@ const (
 	mysqlIOTimeout = 10 * time.Second
 	// mysqlLockWait, in seconds, bounds the wait for a row. The default of 50 s is longer than callers wait.
 	mysqlLockWait = "5"
+	// mysqlWaitTimeout, in seconds, is how long the server waits for the next statement before it undoes a transaction:
+	// a store that freezes within one keeps its locks from the others no longer. The default is 8 h.
+	mysqlWaitTimeout = "20"
 )
 
 // mysqlDialect speaks to MySQL 8.4, MariaDB 10.11 and later of both, and to what takes itself for one of them.
@@ -67,6 +70,7 @@ func (d *mysqlDialect) connect(log *slog.Logger, ioTimeout time.Duration) (*sql.
 		// Strict: a value that does not fit is refused, not cut.
 		"sql_mode":                 "'TRADITIONAL'",
 		"innodb_lock_wait_timeout": mysqlLockWait,
+		"wait_timeout":             mysqlWaitTimeout,
 	}
 	if err := config.Apply(mysql.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
 		return nil, fmt.Errorf("set the character set: %w", err)
@@ -94,6 +98,13 @@ func (d *mysqlDialect) clock() string { return "SELECT UTC_TIMESTAMP(6)" }
 // picked.
 func (d *mysqlDialect) deleteOldest(table, _, column string) string {
 	return "DELETE FROM " + table + " WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?"
+}
+
+// deleteOne has the form for several tables, in which one row by its key is looked up before the plan is made. In any
+// other, and for several keys, MariaDB reads the whole table where that is short, and waits for the rows that others
+// are writing.
+func (d *mysqlDialect) deleteOne(table, key string) string {
+	return "DELETE t FROM " + table + " t WHERE t." + key + " = ?"
 }
 
 func (d *mysqlDialect) hasTable() string {

@@ -211,7 +211,7 @@ func TestSessionVariables(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	for variable, wanted := range map[string]string{
 		"time_zone": "+00:00", "innodb_lock_wait_timeout": "5", "character_set_client": "utf8mb4",
-		"collation_connection": "utf8mb4_bin",
+		"collation_connection": "utf8mb4_bin", "wait_timeout": "20",
 	} {
 		var got string
 		err := s.pool.QueryRowContext(t.Context(), "SELECT @@"+variable).Scan(&got)

@@ -67,7 +67,29 @@ func queries() []query {
 			return err
 		}, []string{"PRIMARY", "sessions_user_id", "sign_up_requests_user_id"}},
 	}
-	return slices.Concat(all, userLists(), eventLists(), deletions())
+	return slices.Concat(all, userLists(), eventLists(), feedQueries(), deletions())
+}
+
+// feedQueries are asked many times a second. Those who write changes wait for none of them.
+func feedQueries() []query {
+	return []query{
+		{"ReadOldestChange", func(ctx context.Context, s *Storage) error {
+			_, _, err := s.ReadOldestChange(ctx)
+			return err
+		}, []string{"PRIMARY"}},
+		{"SequenceChanges", func(ctx context.Context, s *Storage) error {
+			_, err := s.SequenceChanges(ctx, 500)
+			return err
+		}, []string{"PRIMARY"}},
+		{"ListChanges", func(ctx context.Context, s *Storage) error {
+			_, err := s.ListChanges(ctx, 7, 501)
+			return err
+		}, []string{"PRIMARY"}},
+		{"ListChanges, the last ones", func(ctx context.Context, s *Storage) error {
+			_, err := s.ListChanges(ctx, filledUsers-3, 501)
+			return err
+		}, []string{"PRIMARY"}},
+	}
 }
 
 // deletions are those of what is old: of a few, and of most, which would be read as well without an index.
@@ -84,6 +106,10 @@ func deletions() []query {
 				_, err := s.DeleteSignUps(ctx, before, 3)
 				return err
 			}, []string{"sign_up_requests_create_time", "PRIMARY"}},
+			query{fmt.Sprint("DeleteChanges of ", until), func(ctx context.Context, s *Storage) error {
+				_, err := s.DeleteChanges(ctx, before, 3)
+				return err
+			}, []string{"feed_sequence_time", "PRIMARY"}},
 			query{fmt.Sprint("DeleteEvents of ", until), func(ctx context.Context, s *Storage) error {
 				_, err := s.DeleteEvents(ctx, before, 3)
 				return err
@@ -178,6 +204,8 @@ func fill(t *testing.T, s *Storage) {
 	var sessions []sessionRow
 	var events []eventRow
 	var signUps []signUpRow
+	var changes []changeRow
+	var feed []feedRow
 	for i := range filledUsers {
 		at := actTime.Add(time.Duration(i) * time.Second)
 		user := newUser(fmt.Sprintf("user%05d@example.com", i))
@@ -201,19 +229,25 @@ func fill(t *testing.T, s *Storage) {
 		events = append(events, eventRow{
 			ID: eventID(at), EventTime: at, Kind: string(kind), Actor: origin.Actor, UserID: filledID(i % 200),
 		})
+		changes = append(changes, changeRow{UserID: user.ID, Version: 2, CreateTime: at})
+		feed = append(feed, feedRow{int64(i + 1), user.ID, "", 2, false, at})
 		signUps = append(signUps, signUpRow{digestOf(i), digestOf(i), user.ID, hash, at})
 	}
 	for range 40 { // Somebody has many.
 		session := newSession(users[7].user())
 		sessions = append(sessions, sessionRowOf(session))
 	}
-	for _, rows := range []any{users, credentials, sessions, events, signUps} {
+	for _, rows := range []any{users, credentials, sessions, events, signUps, changes, feed} {
 		if err := s.db.WithContext(t.Context()).CreateInBatches(rows, 500).Error; err != nil {
 			t.Fatal(err)
 		}
 	}
+	exec(t, s, "UPDATE guards SET changes = ? WHERE name = 'feed'", filledUsers)
+	for i := range filledUsers {
+		exec(t, s, "UPDATE feed SET sequence_time = ? WHERE sequence = ?", kept(actTime.Add(time.Duration(i)*time.Second)), i+1)
+	}
 	if _, mysql := s.dialect.(*mysqlDialect); mysql {
-		for _, table := range tables {
+		for _, table := range append(slices.Clone(tables), "feed") {
 			exec(t, s, "ANALYZE TABLE "+table)
 		}
 	}
@@ -300,6 +334,7 @@ type planStep struct {
 }
 
 var (
+	sqliteRow    = regexp.MustCompile(`^SEARCH \S+ USING INTEGER PRIMARY KEY `)
 	sqliteSearch = regexp.MustCompile(`^SEARCH \S+ USING (?:COVERING )?INDEX (\S+) `)
 	sqliteOwn    = regexp.MustCompile(`^sqlite_autoindex_\w+_1$`)
 )
@@ -316,7 +351,7 @@ func sqliteSteps(t *testing.T, rows *sql.Rows) []planStep {
 		}
 		found := sqliteSearch.FindStringSubmatch(text)
 		switch {
-		case found != nil && sqliteOwn.MatchString(found[1]):
+		case sqliteRow.MatchString(text), found != nil && sqliteOwn.MatchString(found[1]):
 			steps = append(steps, planStep{index: "PRIMARY", text: text})
 		case found != nil:
 			steps = append(steps, planStep{index: found[1], text: text})

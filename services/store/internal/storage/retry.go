@@ -26,12 +26,24 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 	wait := newBackOff()
 	for attempt := 1; ; attempt++ {
 		err := change(s.db.WithContext(ctx))
+		if err == nil {
+			s.announce()
+		}
 		if err == nil || attempt == maxAttempts || s.dialect.classify(err) != conflict {
 			return err
 		}
 		if !wait.pause(ctx) {
 			return err
 		}
+	}
+}
+
+// announce says that there may be a change to put in order. It is said of every write, so that no change can be
+// forgotten: to look costs next to nothing.
+func (s *Storage) announce() {
+	select {
+	case s.written <- struct{}{}:
+	default: // It is said already.
 	}
 }
 

@@ -76,12 +76,25 @@ func endAllSessions(tx *gorm.DB, userID, spare string, now time.Time) (Account, 
 	if err != nil {
 		return Account{}, err
 	}
+	account, err := newGeneration(tx, userID, spare)
+	if err != nil {
+		return Account{}, err
+	}
+	return account, appendChange(tx, Change{UserID: userID, Version: account.User.Version})
+}
+
+// newGeneration is what is there once a generation has begun: the user and the session to spare, where there is one.
+func newGeneration(tx *gorm.DB, userID, spare string) (Account, error) {
 	if spare == "" {
 		var owner userRow
 		err := tx.Where("id = ?", userID).Take(&owner).Error
 		return Account{User: owner.user()}, err
 	}
-	return spareSession(tx, userID, spare)
+	account, err := spareSession(tx, userID, spare)
+	if err != nil {
+		return Account{}, err
+	}
+	return account, appendChange(tx, Change{UserID: userID, SessionID: spare, Version: account.Session.Version})
 }
 
 // spareSession takes a session that stood until now into the new generation.

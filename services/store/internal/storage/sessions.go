@@ -129,8 +129,13 @@ func (s *Storage) writeSession(ctx context.Context, before, after Session) (writ
 					"current_token", "parent_token", "rotate_time", "version").
 				Updates(&row)
 			written = updated.RowsAffected == 1
-			if updated.Error != nil || !written || after.EndReason == "" || before.EndReason == after.EndReason {
+			if updated.Error != nil || !written {
 				return updated.Error
+			}
+			ended := !after.EndTime.IsZero()
+			err := appendChange(tx, Change{UserID: after.UserID, SessionID: after.ID, Version: after.Version, Ended: ended})
+			if err != nil || after.EndReason == "" || before.EndReason == after.EndReason {
+				return err
 			}
 			return appendEvent(ctx, tx, endEvent(after))
 		})

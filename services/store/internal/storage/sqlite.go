@@ -146,6 +146,10 @@ func (d *sqliteDialect) deleteOldest(table, key, column string) string {
 		" WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?)"
 }
 
+func (d *sqliteDialect) deleteOne(table, key string) string {
+	return "DELETE FROM " + table + " WHERE " + key + " = ?"
+}
+
 func (d *sqliteDialect) hasTable() string {
 	return "SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = ?"
 }

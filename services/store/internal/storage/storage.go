@@ -27,6 +27,7 @@ type Storage struct {
 	pool    *sql.DB
 	db      *gorm.DB
 	ahead   atomic.Int64 // how far the database's clock is ahead of this machine's, in nanoseconds
+	written chan struct{}
 }
 
 // Open connects to a database that is migrated. It fails with *SchemaBehindError if migrations of this binary are
@@ -40,7 +41,7 @@ func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Storage{dialect: dialect, pool: pool}
+	s := &Storage{dialect: dialect, pool: pool, written: make(chan struct{}, 1)}
 	if err := s.start(ctx, log); err != nil {
 		return nil, errors.Join(err, pool.Close())
 	}

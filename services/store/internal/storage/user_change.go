@@ -91,6 +91,10 @@ func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange
 	if err != nil {
 		return err
 	}
+	err = appendChange(tx, Change{UserID: before.ID, Version: after.Version, Ended: changed.Delete})
+	if err != nil {
+		return err
+	}
 	for _, event := range eventsOf(before, changed) {
 		event.Time, event.UserID = after.UpdateTime, before.ID
 		if err := appendEvent(ctx, tx, event); err != nil {

@@ -1,0 +1,324 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+
+	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+)
+
+const overloaded, unavailable = gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED, gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE
+
+type changeStream = grpc.ServerStreamingClient[internalv1.WatchChangesResponse]
+
+// watchAs begins a stream with a token. It ends with the test, or after a minute: what is not told until then never is.
+func (s *testStore) watchAs(t *testing.T, token, epoch string, cursor int64) changeStream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	ctx = metadata.AppendToOutgoingContext(ctx, authn.AuthorizationKey, "Bearer "+token)
+	stream, err := s.changes.WatchChanges(ctx, &internalv1.WatchChangesRequest{Epoch: epoch, Cursor: cursor})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+// watch begins a stream, and gives its first answer.
+func (s *testStore) watch(t *testing.T, epoch string, cursor int64) (changeStream, *internalv1.WatchChangesResponse) {
+	t.Helper()
+	stream := s.watchAs(t, s.service.config.ServiceToken, epoch, cursor)
+	return stream, receive(t, stream)
+}
+
+func receive(t *testing.T, stream changeStream) *internalv1.WatchChangesResponse {
+	t.Helper()
+	response, err := stream.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response
+}
+
+// wantChange receives until there are changes, and wants one: of a user or a session.
+func wantChange(t *testing.T, stream changeStream, wanted *internalv1.Change) *internalv1.WatchChangesResponse {
+	t.Helper()
+	for {
+		response := receive(t, stream)
+		changes := response.GetChanges()
+		if len(changes) == 0 {
+			continue
+		}
+		if len(changes) != 1 || changes[0].String() != wanted.String() {
+			t.Errorf("the changes are %v, want %v", changes, wanted)
+		}
+		return response
+	}
+}
+
+// endSessions makes a change of a user, which makes the version given.
+func (s *testStore) endSessions(t *testing.T, userID string, version int64) *internalv1.Change {
+	t.Helper()
+	account, err := s.service.storage.EndAllSessions(t.Context(), userID, "", s.service.config.Now())
+	if err != nil || account.User.Version != version {
+		t.Fatalf("the user is %+v, %v", account.User, err)
+	}
+	return &internalv1.Change{UserId: userID, Version: version}
+}
+
+func TestChangesAreToldFromTheCursorOn(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		store := startStore(t, testConfig(database, newClock()))
+		ada := store.signUp(t).GetId()
+		token := store.logIn(t).GetAccessToken()
+		stream, first := store.watch(t, "", 0)
+		if !first.GetIncomplete() || len(first.GetChanges()) != 0 || first.GetEpoch() == "" {
+			t.Errorf("the first answer is %v", first)
+		}
+		session, err := store.read(t, token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := store.sessions.DeleteSession(as(t, token), &gatehousev1.DeleteSessionRequest{Id: "current"}); err != nil {
+			t.Fatal(err)
+		}
+		ended := &internalv1.Change{UserId: ada, SessionId: session.GetSession().GetId(), Ended: true}
+		cursor := wantChange(t, stream, ended).GetCursor()
+		update := store.endSessions(t, ada, 2)
+		last := wantChange(t, stream, update).GetCursor()
+		if cursor <= first.GetCursor() || last <= cursor {
+			t.Errorf("the cursors are %d, %d and %d", first.GetCursor(), cursor, last)
+		}
+		_, again := store.watch(t, first.GetEpoch(), cursor)
+		if again.GetIncomplete() || again.GetCursor() != last || len(again.GetChanges()) != 1 {
+			t.Errorf("who comes again is told %v", again)
+		}
+		if _, again := store.watch(t, first.GetEpoch(), last); again.GetIncomplete() || again.GetCursor() != last || len(again.GetChanges()) != 0 {
+			t.Errorf("who has missed nothing is told %v", again)
+		}
+	})
+}
+
+func TestStoresTellOfEachOthersChanges(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		clock := newClock()
+		stores := []*testStore{startStore(t, testConfig(database, clock)), startStore(t, testConfig(database, clock))}
+		ada := stores[0].signUp(t).GetId()
+		streams := make([]changeStream, len(stores))
+		for i, store := range stores {
+			streams[i], _ = store.watch(t, "", 0)
+		}
+		for version := range int64(6) {
+			change := stores[version%2].endSessions(t, ada, version+2)
+			for _, stream := range streams {
+				wantChange(t, stream, change)
+			}
+		}
+	})
+}
+
+// connect opens the database of a store of MariaDB behind its back.
+func connect(t *testing.T) (Database, *sql.DB) {
+	t.Helper()
+	url := mariaDB.NewDatabase(t)
+	db, err := mariaDB.Server(t).Open(url[strings.LastIndexByte(url, '/')+1:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	return Database{URL: url}, db
+}
+
+// hold executes a statement in a transaction that stays open.
+func hold(t *testing.T, db *sql.DB, statement string) *sql.Tx {
+	t.Helper()
+	tx, err := db.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.ExecContext(t.Context(), statement); err != nil {
+		t.Fatal(err)
+	}
+	return tx
+}
+
+func TestAChangeThatIsCommittedLateIsTold(t *testing.T) {
+	database, db := connect(t) // SQLite has one writer at a time.
+	store := startStore(t, testConfig(database, newClock()))
+	ada := store.signUp(t).GetId()
+	stream, _ := store.watch(t, "", 0)
+	late := hold(t, db, "INSERT INTO changes (user_id, session_id, version, ended) VALUES ('late', '', 7, 0)")
+	wantChange(t, stream, store.endSessions(t, ada, 2))
+	if idle := receive(t, stream); len(idle.GetChanges()) != 0 || idle.GetLagMilliseconds() != 0 { // A heartbeat later.
+		t.Errorf("what is not committed is told: %v", idle)
+	}
+	if err := late.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	wantChange(t, stream, &internalv1.Change{UserId: "late", Version: 7})
+}
+
+func TestAFeedThatStandsStillSaysSo(t *testing.T) {
+	database, db := connect(t)
+	store := startStore(t, testConfig(database, newClock()))
+	ada := store.signUp(t).GetId()
+	stream, _ := store.watch(t, "", 0)
+	other := hold(t, db, "UPDATE guards SET changes = changes WHERE name = 'feed'")
+	change := store.endSessions(t, ada, 2)
+	for lag := int64(0); lag < 1000; {
+		response := receive(t, stream)
+		if len(response.GetChanges()) != 0 {
+			t.Fatalf("it does not stand still: %v", response)
+		}
+		lag = response.GetLagMilliseconds()
+	}
+	if err := other.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if response := wantChange(t, stream, change); response.GetLagMilliseconds() != 0 {
+		t.Errorf("all is told, and it says %v", response)
+	}
+}
+
+func TestManyChangesAreToldInParts(t *testing.T) {
+	database, db := connect(t)
+	store := startStore(t, testConfig(database, newClock()))
+	stream, first := store.watch(t, "", 0)
+	insert := "INSERT INTO changes (user_id, session_id, version, ended) VALUES ('many', '', 2, 0)" +
+		strings.Repeat(", ('many', '', 2, 0)", 2*feedBatch)
+	if err := hold(t, db, insert).Commit(); err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	for told <= 2*feedBatch {
+		response := receive(t, stream)
+		told += len(response.GetChanges())
+		if len(response.GetChanges()) > feedBatch || response.GetCursor() != first.GetCursor()+int64(told) {
+			t.Fatalf("%d changes are told up to %d", len(response.GetChanges()), response.GetCursor())
+		}
+	}
+	_, parts := store.watch(t, first.GetEpoch(), 1)
+	if len(parts.GetChanges()) != feedBatch || parts.GetCursor() != 1+feedBatch || parts.GetIncomplete() {
+		t.Errorf("who is behind is told %d changes up to %d", len(parts.GetChanges()), parts.GetCursor())
+	}
+}
+
+func TestWhoMayHaveMissedSomethingIsTold(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		store := startStore(t, testConfig(database, newClock()))
+		ada := store.signUp(t).GetId()
+		stream, first := store.watch(t, "", 0)
+		for version := int64(2); version <= 5; version++ {
+			wantChange(t, stream, store.endSessions(t, ada, version))
+		}
+		last, epoch := first.GetCursor()+4, first.GetEpoch()
+		wantIncomplete := func(epoch string, cursor int64, wanted bool) {
+			t.Helper()
+			_, response := store.watch(t, epoch, cursor)
+			if response.GetIncomplete() != wanted || response.GetCursor() != last || wanted && len(response.GetChanges()) > 0 {
+				t.Errorf("from %d on it is %v", cursor, response)
+			}
+		}
+		wantIncomplete(epoch, 0, true)
+		wantIncomplete(epoch, last+1, true)
+		wantIncomplete(epoch, 1, false)
+		wantIncomplete("another epoch", last, true)
+		wantIncomplete("", 1, true)
+		db, err := storage.Open(t.Context(), database, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if err := sweepOnce(t.Context(), db, 0, db.Now().Add(feedRetention-time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		wantIncomplete(epoch, 1, false)
+		if err := sweepOnce(t.Context(), db, 0, db.Now().Add(feedRetention+time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		wantIncomplete(epoch, last-1, true)
+		wantIncomplete(epoch, last, false)
+	})
+}
+
+func TestAnotherEpochEndsStreams(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		store := startStore(t, testConfig(database, newClock()))
+		store.endSessions(t, store.signUp(t).GetId(), 2)
+		stream, first := store.watch(t, "", 0)
+		before, after, err := BumpEpoch(t.Context(), database, slog.New(slog.DiscardHandler))
+		if err != nil || before != first.GetEpoch() || after == before {
+			t.Errorf("the epoch was %q and is %q, %v", before, after, err)
+		}
+		wantReason(t, streamEnd(stream), unavailable)
+		if _, again := store.watch(t, before, first.GetCursor()); !again.GetIncomplete() || again.GetEpoch() != after {
+			t.Errorf("who comes again is told %v", again)
+		}
+	})
+}
+
+// streamEnd receives until the stream ends.
+func streamEnd(stream changeStream) error {
+	for {
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
+	}
+}
+
+// TestAStoreThatStopsSendsItsFollowersAway: a stream that was cut, 10 s later, would have no reason.
+func TestAStoreThatStopsSendsItsFollowersAway(t *testing.T) {
+	store := startStore(t, testConfig(Database{URL: "sqlite:" + t.TempDir() + "/test.db"}, newClock()))
+	stream, _ := store.watch(t, "", 0)
+	store.stop()
+	wantReason(t, streamEnd(stream), unavailable)
+}
+
+func TestADatabaseThatIsAwayEndsStreams(t *testing.T) {
+	database, _ := connect(t)
+	store := startStore(t, testConfig(database, newClock()))
+	ada := store.signUp(t).GetId()
+	stream, first := store.watch(t, "", 0)
+	mariaDB.Server(t).Kill()
+	wantReason(t, streamEnd(stream), unavailable)
+	if err := mariaDB.Server(t).Start(); err != nil {
+		t.Fatal(err)
+	}
+	store.endSessions(t, ada, 2)
+	stream, _ = store.watch(t, first.GetEpoch(), first.GetCursor())
+	store.endSessions(t, ada, 3)
+	for told := int64(0); told < 3; {
+		for _, change := range receive(t, stream).GetChanges() {
+			told = change.GetVersion()
+		}
+	}
+}
+
+func TestFollowersAreBoundedAndKnownByTheirToken(t *testing.T) {
+	store := startStore(t, testConfig(Database{URL: "sqlite:" + t.TempDir() + "/test.db"}, newClock()))
+	store.signUp(t)
+	token := store.service.config.ServiceToken
+	for _, wrong := range []string{token + "s", token[1:], store.logIn(t).GetAccessToken()} {
+		wantReason(t, streamEnd(store.watchAs(t, wrong, "", 0)), gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID)
+	}
+	for range maxFollowers {
+		store.service.feed.followers <- struct{}{}
+	}
+	wantReason(t, streamEnd(store.watchAs(t, token, "", 0)), overloaded)
+	<-store.service.feed.followers
+	_, first := store.watch(t, "", 0)
+	if !first.GetIncomplete() {
+		t.Errorf("the first answer is %v", first)
+	}
+}
