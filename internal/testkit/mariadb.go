@@ -89,11 +89,12 @@ func asRoot() []string {
 	return nil
 }
 
-// StartMariaDB runs a new, empty server until the test ends.
-func StartMariaDB(tb testing.TB) *MariaDB {
+// StartMariaDB runs a new, empty server until the test ends, with options that win over the usual ones.
+func StartMariaDB(tb testing.TB, options ...string) *MariaDB {
 	tb.Helper()
 	server, err := NewMariaDB(shortDir(tb))
 	if err == nil {
+		server.Args = append(server.Args, options...)
 		err = server.Start()
 	}
 	if err != nil {
