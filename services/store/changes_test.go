@@ -322,3 +322,35 @@ func TestFollowersAreBoundedAndKnownByTheirToken(t *testing.T) {
 		t.Errorf("the first answer is %v", first)
 	}
 }
+
+// TestAFeedWakesForWhatOthersWrite: without any follower, whose heartbeat would find it later.
+func TestAFeedWakesForWhatOthersWrite(t *testing.T) {
+	database := Database{URL: "sqlite:" + t.TempDir() + "/test.db"}
+	store := startStore(t, testConfig(database, newClock()))
+	ada := store.signUp(t).GetId()
+	other, err := storage.Open(t.Context(), database, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	for last := range int64(3) {
+		if _, err := other.EndAllSessions(t.Context(), ada, "", other.Now()); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			changed := store.service.feed.next()
+			state, err := other.ReadFeedState(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if state.Last == last+1 {
+				break
+			}
+			select {
+			case <-changed:
+			case <-time.After(time.Minute):
+				t.Fatalf("nobody is woken: the feed is at %d", state.Last)
+			}
+		}
+	}
+}
