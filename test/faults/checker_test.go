@@ -122,11 +122,11 @@ var bad = map[string]struct {
 	"another's profile": {
 		opening(at(30, 31, read, func(o *operation) { o.seen = seen{id: "eve", version: 1, value: "n1"} })), "the profile", 3,
 	},
-	"an account that is lost":            {opening(finds(90, seen{gone: true})), "the profile", 3},
-	"an account that was deleted":        {opening(deletes(30, 40), reads(41, 42, "s2", 1, "n1")), "the profile", 4},
-	"a deletion that is not there":       {opening(deletes(30, 40), finds(90, sees(1, "n1"))), "the profile", 4},
-	"a right password that is refused":   {opening(refusal(logsIn(30, 40, "", "p1"), "INVALID_CREDENTIALS")), "the profile", 3},
-	"a log-in with the password before":  {opening(changes(30, 40, "p1", "p2", 2, "n1"), logsIn(41, 50, "s3", "p1")), "the profile", 4},
+	"an account that is lost":           {opening(finds(90, seen{gone: true})), "the profile", 3},
+	"an account that was deleted":       {opening(deletes(30, 40), reads(41, 42, "s2", 1, "n1")), "the profile", 4},
+	"a deletion that is not there":      {opening(deletes(30, 40), finds(90, sees(1, "n1"))), "the profile", 4},
+	"a right password that is refused":  {opening(refusal(logsIn(30, 40, "", "p1"), "INVALID_CREDENTIALS")), "the profile", 3},
+	"a log-in with the password before": {opening(changes(30, 40, "p1", "p2", 2, "n1"), logsIn(41, 50, "s3", "p1")), "the profile", 4},
 	"a call after an acknowledged log-out": {
 		opening(logsOut(30, 40, "s1", "s1"), reads(41, 42, "s1", 1, "n1")), "session s1", 4,
 	},
@@ -147,10 +147,13 @@ var bad = map[string]struct {
 		opening(changes(30, 40, "p1", "p2", 2, "n1"), logsIn(35, 50, "s3", "p1"), reads(51, 52, "s3", 2, "n1")), "session s3", 5,
 	},
 	"a refresh that logs its owner out": {
-		opening(refusal(refreshes(30, 31), "REFRESH_TOKEN_REUSED")), "refusals", 3,
+		opening(refusal(refreshes(30, 31), "REFRESH_TOKEN_REUSED")), "errors", 3,
+	},
+	"a fault of Gatehouse itself": {
+		opening(at(30, 31, read, func(o *operation) { o.outcome, o.reason = unknown, "INTERNAL" })), "errors", 3,
 	},
 	"a good token that is called invalid": {
-		opening(refusal(reads(30, 31, "s1", 1, "n1"), "ACCESS_TOKEN_INVALID")), "refusals", 3,
+		opening(refusal(reads(30, 31, "s1", 1, "n1"), "ACCESS_TOKEN_INVALID")), "errors", 3,
 	},
 }
 
@@ -176,8 +179,8 @@ var good = map[string][]*operation{
 	"nothing but a sign-up": opening(finds(90, sees(1, "n1"))),
 	"a read beside an update shows either": opening(
 		updates(30, 60, "n2", 2), reads(40, 41, "s1", 1, "n1"), reads(42, 43, "s2", 2, "n2"), finds(90, sees(2, "n2"))),
-	"a lost update that was done":  opening(lost(updates(30, 40, "n2", 2)), reads(50, 51, "s1", 2, "n2")),
-	"a lost update that was not":   opening(lost(updates(30, 40, "n2", 2)), updates(50, 60, "n3", 2), finds(90, sees(2, "n3"))),
+	"a lost update that was done": opening(lost(updates(30, 40, "n2", 2)), reads(50, 51, "s1", 2, "n2")),
+	"a lost update that was not":  opening(lost(updates(30, 40, "n2", 2)), updates(50, 60, "n3", 2), finds(90, sees(2, "n3"))),
 	"a lost update that comes late": opening(lost(updates(30, 40, "n2", 2)), updates(50, 60, "n3", 2), reads(61, 62, "s1", 2, "n3"),
 		reads(70, 71, "s2", 3, "n2"), finds(90, sees(3, "n2"))),
 	"a lost update that comes after all": opening(lost(updates(30, 40, "n2", 2)), finds(90, sees(1, "n1"))),

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -192,6 +194,12 @@ func judge(err error) (outcome, string) {
 func transportError(err error) string {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return "no answer in time"
+	}
+	if at, is := errors.AsType[*net.OpError](err); is {
+		return at.Op + ": " + at.Err.Error() // without the ports
+	}
+	if at, is := errors.AsType[*url.Error](err); is {
+		return at.Err.Error() // without the path
 	}
 	return err.Error()
 }

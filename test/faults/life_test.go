@@ -21,7 +21,7 @@ const (
 const (
 	// lifeLength is after how many operations an account is deleted. A history stays short enough to be checked, and
 	// deletions happen.
-	lifeLength = 300
+	lifeLength = 120
 
 	// afterlife is how many operations tokens of a deleted account are tried for.
 	afterlife = 12

@@ -13,10 +13,10 @@ import (
 type part int
 
 const (
-	does  part = iota // what it is for
-	uses              // its session stood
-	shut              // its session had ended
-	over              // the history is: what is unknown and was not seen until now does not matter any more
+	does part = iota // what it is for
+	uses             // its session stood
+	shut             // its session had ended
+	over             // the history is: what is unknown and was not seen until now does not matter any more
 )
 
 // event is one part of an operation.

@@ -95,7 +95,10 @@ func onLinks(name, on string, links []*link, c condition, stale staleness) fault
 	}
 	return fault{name: name, on: on, stale: stale, begin: func(context.Context) (func() error, error) {
 		set(c)
-		return func() error { set(condition{}); return nil }, nil
+		return func() error {
+			set(condition{})
+			return nil
+		}, nil
 	}}
 }
 
@@ -127,8 +130,10 @@ func (w *town) restartWithOldData(ctx context.Context) (func() error, error) {
 	}
 	pause(ctx, time.Second)
 	w.redis.Kill()
-	return func() error { return errors.Join(w.redis.Start(), w.forgetDump()) }, nil
+	return w.startRedisAgain, nil
 }
+
+func (w *town) startRedisAgain() error { return errors.Join(w.redis.Start(), w.forgetDump()) }
 
 // fillRedis bounds the memory of Redis to what it has now, and so much more.
 func (w *town) fillRedis(ctx context.Context, policy string, more int64) (func() error, error) {

@@ -17,7 +17,10 @@ import (
 
 const (
 	// A fault lasts at least and at most so long: longer than some timeouts, shorter than others.
-	minFault, maxFault = 1200 * time.Millisecond, 3500 * time.Millisecond
+	minFault, maxFault = time.Second, 3500 * time.Millisecond
+
+	// shortFault is the longest where each kind is tried once.
+	shortFault = 2 * time.Second
 
 	// recovery bounds how long it may take after a fault until every gateway acknowledges writes again. Nobody restarts
 	// anything for it.
@@ -38,6 +41,8 @@ type run struct {
 	slots    []*slot
 	workers  sync.WaitGroup
 	log      chronicle
+	longest  time.Duration // of faults
+	only     string        // what the name of each fault must contain
 	reported time.Time
 
 	addresses map[string]bool
@@ -46,7 +51,10 @@ type run struct {
 func newRun(t *testing.T, seed uint64) *run {
 	t.Helper()
 	t.Logf("seed %d", seed)
-	r := &run{t: t, seed: seed, town: newTown(t, replicas), figures: newFigures(replicas), addresses: map[string]bool{}}
+	r := &run{
+		t: t, seed: seed, town: newTown(t, replicas), figures: newFigures(replicas), longest: maxFault, only: os.Getenv("FAULTS"),
+		addresses: map[string]bool{},
+	}
 	r.db = r.town.open(t)
 	for i := range slots {
 		r.slots = append(r.slots, &slot{number: i})
@@ -98,7 +106,9 @@ func (r *run) short(random *rand.Rand) []fault {
 		if i < 0 {
 			r.t.Fatalf("there is no fault %q", name)
 		}
-		chosen = append(chosen, all[i])
+		if strings.Contains(name, r.only) {
+			chosen = append(chosen, all[i])
+		}
 	}
 	return chosen
 }
@@ -106,7 +116,7 @@ func (r *run) short(random *rand.Rand) []fault {
 // choose takes a fault at random, and now and then another one beside it, unless reads may be outdated with one of them:
 // if the process that owes Redis something dies, its debt is not paid, and they may be for long (ADR 0006).
 func (r *run) choose(random *rand.Rand) []fault {
-	all := r.town.catalogue(random)
+	all := slices.DeleteFunc(r.town.catalogue(random), func(f fault) bool { return !strings.Contains(f.name, r.only) })
 	slices.SortFunc(all, func(a, b fault) int { return strings.Compare(a.name, b.name) }) // The seed decides, not a map.
 	first, second := all[random.IntN(len(all))], all[random.IntN(len(all))]
 	strict := first.stale == (staleness{}) && second.stale == (staleness{})
@@ -129,7 +139,7 @@ func (r *run) suffer(ctx context.Context, random *rand.Rand, faults ...fault) {
 		}
 		ends = append(ends, end)
 	}
-	pause(ctx, minFault+rand2(random, maxFault-minFault))
+	pause(ctx, minFault+time.Duration(random.Int64N(int64(r.longest-minFault))))
 	for i, end := range ends {
 		if err := end(); err != nil {
 			r.t.Fatalf("the end of %q: %v", faults[i].name, err)
@@ -146,10 +156,6 @@ func (r *run) suffer(ctx context.Context, random *rand.Rand, faults ...fault) {
 		r.reported = time.Now()
 		r.t.Log(r.line())
 	}
-}
-
-func rand2(random *rand.Rand, below time.Duration) time.Duration {
-	return time.Duration(random.Int64N(int64(below)))
 }
 
 // recover waits until every gateway has acknowledged some more writes.

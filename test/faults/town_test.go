@@ -55,20 +55,19 @@ func newTown(t *testing.T, replicas int) *town {
 		t.Fatal(err)
 	}
 	secret := func() string { return base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]) }
-	shared := []string{"GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()}
-	ofStores := append(shared, "GATEHOUSE_MASTER_KEY="+secret())
-	ofCaches := append(shared[:1:1], "GATEHOUSE_CACHE_KEY="+secret())
+	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
+	masterKey, cacheKey := "GATEHOUSE_MASTER_KEY="+secret(), "GATEHOUSE_CACHE_KEY="+secret()
 	town.migrate(t)
 
 	for i := range replicas {
 		toDatabase := town.link(t, "store→mariadb", i, strings.Trim(strings.TrimPrefix(town.mariadb.URL(""), "mysql://root@"), "/"))
-		env := append(ofStores[:len(ofStores):len(ofStores)], "GATEHOUSE_DATABASE_URL=mysql://root@"+toDatabase+"/"+database)
+		env := []string{serviceToken, masterKey, "GATEHOUSE_DATABASE_URL=mysql://root@" + toDatabase + "/" + database}
 		town.stores = append(town.stores, start(t, "store", i, env, "--argon2-memory", "7168", "--argon2-iterations", "1"))
 	}
 	for i := range replicas {
 		toRedis := town.link(t, "cache→redis", i, town.redis.Addr())
 		toStore := town.link(t, "cache→store", i, town.stores[(i+1)%replicas].address)
-		env := append(ofCaches[:len(ofCaches):len(ofCaches)], "GATEHOUSE_REDIS_URL=redis://"+toRedis+"/0")
+		env := []string{serviceToken, cacheKey, "GATEHOUSE_REDIS_URL=redis://" + toRedis + "/0"}
 		town.caches = append(town.caches, start(t, "cache", i, env, "--store-address", toStore))
 	}
 	for i := range replicas {
