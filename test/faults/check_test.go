@@ -65,6 +65,7 @@ var expected = map[kind][]string{
 	signUp:         {"EMAIL_TAKEN", "OVERLOADED"},
 	logIn:          {"INVALID_CREDENTIALS", "OVERLOADED"},
 	read:           {"SESSION_ENDED"},
+	list:           {"SESSION_ENDED"},
 	update:         {"SESSION_ENDED", "VERSION_MISMATCH", "USER_NOT_FOUND"},
 	refresh:        {"SESSION_ENDED", "REFRESH_TOKEN_REUSED"},
 	changePassword: {"SESSION_ENDED", "PASSWORD_WRONG", "OVERLOADED"},

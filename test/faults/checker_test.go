@@ -68,6 +68,10 @@ func refreshes(call, done int) *operation {
 	return at(call, done, refresh, func(o *operation) { o.target = "s1" })
 }
 
+func lists(call, done int, id, ids string) *operation {
+	return at(call, done, list, func(o *operation) { o.session, o.seen.sessions = id, ids })
+}
+
 func deletes(call, done int) *operation { return at(call, done, deleteUser, nil) }
 
 func finds(call int, s seen) *operation {
@@ -139,6 +143,13 @@ var bad = map[string]struct {
 	"a call after a change of the password with another session": {
 		opening(changes(30, 40, "p1", "p2", 2, "n1"), reads(41, 42, "s2", 2, "n1")), "session s2", 4,
 	},
+	"a session that comes back after the store has said that it ended": {
+		opening(lost(logsOut(30, 40, "s1", "s1")), lists(41, 42, "s2", "s2 "), reads(43, 44, "s1", 1, "n1")), "session s1", 5,
+	},
+	"a session that is listed after its log-out": {
+		opening(logsOut(30, 40, "s1", "s1"), lists(41, 42, "s2", "s1 s2 ")), "session s1", 4,
+	},
+	"a session that is not listed": {opening(lists(41, 42, "s2", "s2 ")), "session s1", 3},
 	"a session that comes back": {
 		opening(refusal(reads(30, 31, "s1", 1, "n1"), "SESSION_ENDED"), reads(41, 42, "s1", 1, "n1")), "session s1", 3,
 	},
@@ -192,6 +203,7 @@ var good = map[string][]*operation{
 	"a lost log-out that comes late": opening(lost(logsOut(30, 40, "s1", "s1")), reads(50, 51, "s1", 1, "n1"),
 		refusal(reads(60, 61, "s1", 1, "n1"), "SESSION_ENDED"), finds(90, sees(1, "n1"))),
 	"a lost log-out that was never done": opening(lost(logsOut(30, 40, "s1", "s1")), reads(50, 51, "s1", 1, "n1"), finds(90, sees(1, "n1"))),
+	"a list beside a log-out":            opening(logsOut(30, 60, "s1", "s1"), lists(31, 40, "s2", "s1 s2 "), lists(41, 50, "s2", "s2 ")),
 	"two log out of one session at once": opening(logsOut(30, 40, "s1", "s1"), logsOut(30, 41, "s1", "s1")),
 	"a call that ends after the log-out": opening(logsOut(30, 40, "s1", "s1"), reads(35, 60, "s1", 1, "n1")),
 	"a log-out spares the other":         opening(logsOut(30, 40, "s1", "s1"), reads(50, 51, "s2", 1, "n1")),

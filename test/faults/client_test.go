@@ -36,7 +36,7 @@ type client interface {
 var methods = map[string]string{
 	"CreateUserRequest": "UserService", "ReadUserRequest": "UserService", "UpdateUserRequest": "UserService",
 	"DeleteUserRequest": "UserService", "CreateSessionRequest": "SessionService", "RefreshSessionRequest": "SessionService",
-	"ReadSessionRequest": "SessionService", "DeleteSessionRequest": "SessionService",
+	"ReadSessionRequest": "SessionService", "ListSessionsRequest": "SessionService", "DeleteSessionRequest": "SessionService",
 	"DeleteAllSessionsRequest": "SessionService", "ChangePasswordRequest": "SessionService",
 }
 
@@ -147,6 +147,8 @@ func restRequest(request proto.Message) (httpRequest, error) {
 		made.verb, made.path = http.MethodGet, "/v1/users/me"
 	case *gatehousev1.ReadSessionRequest:
 		made.verb, made.path = http.MethodGet, "/v1/sessions/current"
+	case *gatehousev1.ListSessionsRequest:
+		made.verb, made.path = http.MethodGet, "/v1/sessions"
 	case *gatehousev1.UpdateUserRequest:
 		made.verb, made.path = http.MethodPatch, "/v1/users/me"
 		body = &gatehousev1.User{FullName: r.GetUser().GetFullName()}

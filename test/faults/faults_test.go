@@ -45,7 +45,7 @@ const (
 	groupSize = 3
 
 	// mixedTime is how long faults are mixed at random where SOAK does not say so.
-	mixedTime = 25 * time.Second
+	mixedTime = 20 * time.Second
 )
 
 // TestFaults lets everything go wrong: without the variable SOAK each kind of fault once and then some at random, with

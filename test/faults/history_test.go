@@ -13,6 +13,7 @@ const (
 	signUp kind = iota
 	logIn
 	read // with the token of a session: the profile, or the session with the profile
+	list // asks the store which sessions stand, through the cache
 	update
 	refresh
 	changePassword // ends all sessions but its own
@@ -25,7 +26,7 @@ const (
 
 func (k kind) String() string {
 	return [...]string{
-		"sign up", "log in", "read", "update", "refresh", "change the password", "log out elsewhere",
+		"sign up", "log in", "read", "list sessions", "update", "refresh", "change the password", "log out elsewhere",
 		"log out everywhere", "log out", "delete", "DATABASE",
 	}[k]
 }
@@ -63,12 +64,14 @@ type seen struct {
 	version int64
 	value   string
 	gone    bool // only the database says so: there is no such account (any more)
+
+	sessions string // ids of those that stand, with a space behind each
 }
 
 // writes tells whether the operation changes something that others can see.
 func (o *operation) writes() bool {
 	switch o.kind {
-	case read, refresh, logIn, audit:
+	case read, list, refresh, logIn, audit:
 		return false
 	default:
 		return true
@@ -97,6 +100,10 @@ func (o *operation) String() string {
 		fmt.Fprintf(&line, " → REFUSED %s", o.reason)
 	case o.outcome == unknown:
 		fmt.Fprintf(&line, " → unknown (%s)", o.reason)
+	case o.kind == list:
+		for id := range strings.FieldsSeq(o.seen.sessions) {
+			line.WriteString(" " + short(id))
+		}
 	case o.seen.gone:
 		line.WriteString(" → there is none")
 	case o.seen.version != 0:

@@ -3,6 +3,7 @@ package faults
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/anishathalye/porcupine"
@@ -13,10 +14,11 @@ import (
 type part int
 
 const (
-	does part = iota // what it is for
-	uses             // its session stood
-	shut             // its session had ended
-	over             // the history is: what is unknown and was not seen until now does not matter any more
+	does    part = iota // what it is for
+	uses                // its session stood
+	shut                // its session had ended
+	missing             // its session did not stand: it had ended, or was not there yet
+	over                // the history is: what is unknown and was not seen until now does not matter any more
 )
 
 // event is one part of an operation.
@@ -186,6 +188,8 @@ func (f facts) stepSession(id string, s session, e event) (bool, session) {
 		return stands, s
 	case shut:
 		return s.open && s.ended, s
+	case missing:
+		return !stands, s
 	case over:
 		s.closed = true
 		return true, s
@@ -251,7 +255,7 @@ func accountEvents(operations []*operation) []event {
 
 func aboutAccount(o *operation) bool {
 	switch {
-	case o.kind == refresh || o.kind == logOut:
+	case o.kind == refresh || o.kind == logOut || o.kind == list:
 		return false
 	case o.outcome == accepted:
 		return true
@@ -266,10 +270,8 @@ func aboutAccount(o *operation) bool {
 func sessionEvents(id string, operations []*operation) []event {
 	var events []event
 	for _, o := range operations {
-		if o.session == id && o.kind != audit {
-			if p, shows := showsOfSession(o); shows {
-				events = append(events, event{o, p})
-			}
+		if p, shows := showsOfSession(id, o); shows {
+			events = append(events, event{o, p})
 		}
 		if doesToSession(id, o) {
 			events = append(events, event{o, does})
@@ -281,8 +283,14 @@ func sessionEvents(id string, operations []*operation) []event {
 	return events
 }
 
-func showsOfSession(o *operation) (part, bool) {
+func showsOfSession(id string, o *operation) (part, bool) {
 	switch {
+	case o.kind == list && o.outcome == accepted && !strings.Contains(o.seen.sessions, id+" "):
+		return missing, true
+	case o.kind == list && o.outcome == accepted:
+		return uses, true
+	case o.session != id:
+		return does, false
 	case o.outcome == accepted, o.reason == "VERSION_MISMATCH", o.reason == "PASSWORD_WRONG":
 		return uses, true
 	case o.outcome == refused && o.reason == "SESSION_ENDED":

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -77,6 +78,7 @@ func (w *worker) live(ctx context.Context, l *life) {
 	}{
 		{30, func() { w.read(ctx, l, with) }},
 		{12, func() { w.readEnded(ctx, l) }},
+		{3, func() { w.list(ctx, l, with) }},
 		{22, func() { w.update(ctx, l, with, 0) }},
 		{8, func() { w.update(ctx, l, with, l.lastVersion()) }},
 		{8, func() { w.logIn(ctx, l) }},
@@ -160,11 +162,29 @@ func (w *worker) readEnded(ctx context.Context, l *life) {
 	}
 }
 
-// look reads at the next gateway what this one has just changed: there a stale answer is most likely.
+// look reads at the next gateway what this one has just changed: there a stale answer is most likely. If the outcome is
+// not known, it asks the store first: what that has said, the cache must not contradict.
 func (w *worker) look(ctx context.Context, l *life, o *operation, with *token) {
-	if o.outcome == accepted && with != nil {
+	if o.outcome == unknown {
+		if asks := l.standing(w.random); asks != nil {
+			w.list(ctx, l, asks)
+		}
+	}
+	if o.outcome != refused && with != nil {
 		w.read(ctx, l, with)
 	}
+}
+
+func (w *worker) list(ctx context.Context, l *life, with *token) {
+	answer := new(gatehousev1.ListSessionsResponse)
+	w.try(ctx, l, &operation{kind: list, session: with.id}, l.access(with), &gatehousev1.ListSessionsRequest{PageSize: 100},
+		answer, func() seen {
+			var ids strings.Builder
+			for _, session := range answer.GetSessions() {
+				ids.WriteString(session.GetId() + " ")
+			}
+			return seen{sessions: ids.String()}
+		})
 }
 
 func (w *worker) update(ctx context.Context, l *life, with *token, version int64) {
@@ -180,7 +200,11 @@ func (w *worker) endSessions(ctx context.Context, l *life, with *token, how kind
 	answer := new(gatehousev1.DeleteAllSessionsResponse)
 	w.try(ctx, l, o, l.access(with), &gatehousev1.DeleteAllSessionsRequest{KeepCurrent: how == endOthers}, answer,
 		func() seen { return seenIn(answer.GetUser()) })
-	w.look(ctx, l, o, l.over(w.random))
+	others := l.over(w.random)
+	if others == nil {
+		others = with
+	}
+	w.look(ctx, l, o, others)
 }
 
 func (w *worker) logOut(ctx context.Context, l *life, with, of *token) {
@@ -242,7 +266,8 @@ func (w *worker) changePassword(ctx context.Context, l *life, with *token) {
 	answer := new(gatehousev1.ChangePasswordResponse)
 	w.try(ctx, l, o, l.access(with), request, answer, func() seen { return seenIn(answer.GetUser()) })
 	if o.outcome == unknown {
-		l.learn(o.change, false) // It may be the right one, or become it.
+		w.logInWith(ctx, l, &operation{kind: logIn, password: o.change}) // Learns whether it is the right one.
+		w.look(ctx, l, o, l.standing(w.random))
 		return
 	}
 	if o.reason == "PASSWORD_WRONG" {
