@@ -77,6 +77,13 @@ test: ## Run every test, with the race detector, after installing what the tests
 	go test -timeout 20m -run '^TestNoLostAnswerLogsAnybodyOut$$' ./services/store # a thousand owners, not thirty
 	go test -timeout 20m -run '^TestUsersMoveInAndOut$$' ./test/e2e # log-ins of ten thousand users, not of some
 
+# How long a soak lasts.
+SOAK ?= 30m
+
+.PHONY: soak
+soak: ## Let everything go wrong at random for SOAK (30m), and check each answer. FAULTS_SEED repeats a run's faults.
+	SOAK=$(SOAK) go test -v -count 1 -timeout 0 -run '^TestFaults$$' ./test/faults
+
 .PHONY: vuln
 vuln: $(bin)/govulncheck ## Look for known vulnerabilities in what the code calls. Needs the internet.
 	@$(bin)/govulncheck ./... || { \

@@ -242,11 +242,11 @@ func (e event) ends(id string) bool {
 	return e.part == does && session{open: true}.after(id, e.operation).ended
 }
 
-// accountEvents are the parts of operations that are about the profile.
-func accountEvents(operations []*operation) []event {
+// accountEvents are the parts of operations that are about the profile. Without what is passed on, log-ins are left out.
+func accountEvents(operations []*operation, passedOn bool) []event {
 	var events []event
 	for _, o := range operations {
-		if aboutAccount(o) {
+		if aboutAccount(o) && (passedOn || o.kind != logIn) {
 			events = append(events, event{o, does})
 		}
 	}
@@ -266,11 +266,11 @@ func aboutAccount(o *operation) bool {
 	}
 }
 
-// sessionEvents are the parts of operations that are about the session.
-func sessionEvents(id string, operations []*operation) []event {
+// sessionEvents are the parts of operations that are about the session. Without what is passed on, lists are left out.
+func sessionEvents(id string, operations []*operation, passedOn bool) []event {
 	var events []event
 	for _, o := range operations {
-		if p, shows := showsOfSession(id, o); shows {
+		if p, shows := showsOfSession(id, o); shows && (passedOn || o.kind != list) {
 			events = append(events, event{o, p})
 		}
 		if doesToSession(id, o) {

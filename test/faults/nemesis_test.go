@@ -24,6 +24,11 @@ type staleness struct {
 // becomes {settle: 2 * time.Second, bound: time.Second}.
 var untilPaid = staleness{settle: 2500 * time.Millisecond}
 
+// unheard is for how long caches may not know of a write that was done and not acknowledged: their entries' longest life,
+// as the cache service that made it may have died before it could tell. A change feed of the store bounds it to a second:
+// then this becomes 2 * time.Second.
+const unheard = 11 * time.Minute
+
 // fault is something that goes wrong for a while.
 type fault struct {
 	name  string
@@ -96,6 +101,9 @@ func onLinks(name, on string, links []*link, c condition, stale staleness) fault
 	return fault{name: name, on: on, stale: stale, begin: func(context.Context) (func() error, error) {
 		set(c)
 		return func() error {
+			// What could not get through comes late, as over a network that is well again. Answers alone never come: what
+			// was asked for has been done then, and who asked is told that the connection is gone.
+			set(condition{cut: c.noBack && !c.noThere})
 			set(condition{})
 			return nil
 		}, nil

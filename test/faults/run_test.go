@@ -198,7 +198,7 @@ func (r *run) check(l *life) {
 		r.t.Fatal(err)
 	}
 	l.record(found)
-	findings := checkHistory(l.operations, r.log.excuses)
+	findings := checkHistory(l.operations, rules{stale: r.log.excuses, unheard: unheard})
 	r.figures.add(0, 1, len(findings))
 	for i, f := range findings {
 		text := fmt.Sprintf("VIOLATION (seed %d): %s, %v\nwhat went wrong around it:\n%s", r.seed, l.address, f, r.around(f.culprit))
