@@ -20,6 +20,10 @@ const (
 
 	// pace is how often a worker does something. It leaves half of two cores to the town.
 	pace = 10 * time.Millisecond
+
+	// backOff is how long a worker waits after a call of unknown outcome, as a client should. Without it, faults that are
+	// noticed at once would make most of the history.
+	backOff = 50 * time.Millisecond
 )
 
 // worker does one thing after the other, with one transport, at all gateways in turn.
@@ -115,6 +119,9 @@ func (w *worker) try(
 		o.seen = seen()
 	}
 	w.finish(l, o, at)
+	if o.outcome == unknown {
+		pause(ctx, backOff)
+	}
 	return o
 }
 
@@ -304,6 +311,7 @@ func (w *worker) signUp(ctx context.Context, l *life) {
 		if o.outcome != unknown {
 			break
 		}
+		pause(ctx, 4*backOff)
 	}
 	o.done = time.Since(w.begin)
 	if o.outcome == accepted {
