@@ -1,0 +1,269 @@
+package faults
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// staleness is for how long reads may be outdated that a fault affects. The zero value is not at all.
+type staleness struct {
+	// settle is for how long after the fault reads are affected.
+	settle time.Duration
+	// bound is by how much they may be outdated; 0 is since the fault began.
+	bound time.Duration
+}
+
+// untilPaid is that of faults that keep a cache service from telling Redis of changes, which then stay unknown to the
+// others until the fault is over and what is owed was paid: 100 ms later, with the timeout 1.1 s, and longer if much is
+// owed (ADR 0006, "What remains").
+var untilPaid = staleness{settle: 2500 * time.Millisecond}
+
+// byFeed is that of faults in which gateways go past a cache service: what is changed that way others learn by the feed.
+// Gateways go back a second after the fault.
+var byFeed = staleness{settle: 3 * time.Second, bound: time.Second}
+
+// unheard is for how long caches may not know of a write that was done and not acknowledged: as long as two faults at
+// once keep them from the feed, which tells it within a second otherwise.
+const unheard = 15 * time.Second
+
+// fault is something that goes wrong for a while.
+type fault struct {
+	name  string
+	on    string // what it is about; of two faults at once each is about something else
+	stale staleness
+	// begin lets it go wrong, and gives what ends it.
+	begin func(ctx context.Context) (end func() error, err error)
+}
+
+// catalogue has every fault of a town. A fault of clocks, of a full disk or of a database that is put back to an earlier
+// state would be another entry.
+func (w *town) catalogue(random *rand.Rand) []fault {
+	var all []fault
+	for kind, servers := range map[string][]*service{"gateway": w.gateways, "cache": w.caches, "store": w.stores} {
+		for i, server := range servers {
+			name := fmt.Sprintf("%s %d", kind, i)
+			stale := staleness{}
+			if kind == "cache" {
+				stale = byFeed
+			}
+			all = append(all, killed(name, server, stale), frozen(name, server, stale))
+		}
+	}
+	all = append(all, killed("mariadb", w.mariadb, staleness{}), frozen("mariadb", w.mariadb, staleness{}), frozen("redis", w.redis, untilPaid))
+	all = append(all, w.redisFaults(random)...)
+	for kind := range w.links {
+		all = append(all, w.linkFaults(kind)...)
+	}
+	return all
+}
+
+func killed(name string, s server, stale staleness) fault {
+	return fault{name: name + " is killed", on: name, stale: stale, begin: func(context.Context) (func() error, error) {
+		s.Kill()
+		return s.Start, nil
+	}}
+}
+
+func frozen(name string, s server, stale staleness) fault {
+	return fault{name: name + " is frozen", on: name, stale: stale, begin: func(context.Context) (func() error, error) {
+		return s.Thaw, s.Freeze()
+	}}
+}
+
+// slow is the delay of each piece on a slow link, one way: much more than between machines of one site, and less than
+// any timeout of Redis's clients.
+const slow = 40 * time.Millisecond
+
+func (w *town) linkFaults(kind string) []fault {
+	cutsOff := staleness{}
+	switch kind {
+	case "cache→redis":
+		cutsOff = untilPaid
+	case "gateway→cache":
+		cutsOff = byFeed
+	}
+	all := []fault{
+		onLinks(kind+" is slow", kind, w.links[kind], condition{delay: slow}, staleness{}),
+		onLinks(kind+" is cut", kind, w.links[kind][:1], condition{cut: true}, cutsOff),
+		onLinks(kind+" is cut for all", kind, w.links[kind], condition{cut: true}, cutsOff),
+		onLinks(kind+" swallows everything", kind, w.links[kind][:1], condition{noThere: true, noBack: true}, cutsOff),
+		onLinks(kind+" swallows answers", kind, w.links[kind][1:], condition{noBack: true}, cutsOff),
+	}
+	if kind == "cache→redis" {
+		all = append(all, onLinks(kind+" is slower than its timeout", kind, w.links[kind][1:],
+			condition{delay: 1200 * time.Millisecond}, untilPaid))
+	}
+	return all
+}
+
+func onLinks(name, on string, links []*link, c condition, stale staleness) fault {
+	set := func(c condition) {
+		for _, link := range links {
+			link.set(c)
+		}
+	}
+	return fault{name: name, on: on, stale: stale, begin: func(context.Context) (func() error, error) {
+		set(c)
+		return func() error {
+			// What could not get through comes late, as over a network that is well again. Answers alone never come: what
+			// was asked for has been done then, and who asked is told that the connection is gone.
+			set(condition{cut: c.noBack && !c.noThere})
+			set(condition{})
+			return nil
+		}, nil
+	}}
+}
+
+func (w *town) redisFaults(random *rand.Rand) []fault {
+	return []fault{
+		{name: "redis is killed and comes back empty", on: "redis", begin: func(context.Context) (func() error, error) {
+			w.redis.Kill()
+			return w.redis.Start, w.forgetDump()
+		}},
+		{name: "redis is killed and comes back with old data", on: "redis", begin: w.restartWithOldData},
+		{name: "redis is full", on: "redis", stale: untilPaid, begin: func(ctx context.Context) (func() error, error) {
+			return w.fillRedis(ctx, "noeviction", 0)
+		}},
+		{name: "redis is full and evicts", on: "redis", begin: func(ctx context.Context) (func() error, error) {
+			return w.fillRedis(ctx, "allkeys-lru", 64<<10)
+		}},
+		{name: "redis is poisoned", on: "redis", begin: func(ctx context.Context) (func() error, error) {
+			return w.poison(ctx, random)
+		}},
+	}
+}
+
+// restartWithOldData lets Redis save what it knows, learn more, and come back with what was saved.
+func (w *town) restartWithOldData(ctx context.Context) (func() error, error) {
+	client := w.redis.Client()
+	defer func() { _ = client.Close() }()
+	if err := client.Save(ctx).Err(); err != nil {
+		return nil, fmt.Errorf("save: %w", err)
+	}
+	pause(ctx, time.Second)
+	w.redis.Kill()
+	return w.startRedisAgain, nil
+}
+
+func (w *town) startRedisAgain() error { return errors.Join(w.redis.Start(), w.forgetDump()) }
+
+// fillRedis bounds the memory of Redis to what it has now, and so much more.
+func (w *town) fillRedis(ctx context.Context, policy string, more int64) (func() error, error) {
+	client := w.redis.Client()
+	used, err := client.InfoMap(ctx, "memory").Result()
+	if err == nil {
+		var bytes int64
+		_, err = fmt.Sscan(used["Memory"]["used_memory"], &bytes)
+		err = errors.Join(err, client.ConfigSet(ctx, "maxmemory-policy", policy).Err(),
+			client.ConfigSet(ctx, "maxmemory", fmt.Sprint(bytes+more)).Err())
+	}
+	return func() error {
+		return errors.Join(client.ConfigSet(context.WithoutCancel(ctx), "maxmemory", "0").Err(), client.Close())
+	}, err
+}
+
+// poisonings is how many entries are poisoned while the fault lasts, one each poisonPace.
+const (
+	poisonings = 100
+	poisonPace = 10 * time.Millisecond
+)
+
+// poison spoils entries of Redis, as somebody could who can write to it but does not know the key of caches, or as a
+// broken machine does. It lasts as long as it takes.
+func (w *town) poison(ctx context.Context, random *rand.Rand) (func() error, error) {
+	client := w.redis.Client()
+	defer func() { _ = client.Close() }()
+	for range poisonings {
+		key, err := client.RandomKey(ctx).Result()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		other, otherErr := client.RandomKey(ctx).Result()
+		if err = errors.Join(err, otherErr); err == nil {
+			err = poisonOne(ctx, client, key, other, random.IntN(5))
+		}
+		if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil, fmt.Errorf("poison: %w", err)
+		}
+		pause(ctx, poisonPace)
+	}
+	return func() error { return nil }, nil
+}
+
+func poisonOne(ctx context.Context, client *redis.Client, key, other string, how int) error {
+	held, err := client.Get(ctx, key).Bytes()
+	if err != nil {
+		return err
+	}
+	const lives = 10 * time.Minute
+	switch how {
+	case 0: // Another type.
+		return errors.Join(client.Del(ctx, key).Err(), client.RPush(ctx, key, "poison").Err())
+	case 1: // Cut off.
+		return client.Set(ctx, key, held[:len(held)/2], lives).Err()
+	case 2: // Another's: another user's, or of another session.
+		others, err := client.Get(ctx, other).Bytes()
+		return errors.Join(err, client.Set(ctx, key, others, lives).Err())
+	case 3: // A rank from the future, which nothing true would replace.
+		if len(held) > 8 {
+			held[2] ^= 1
+		}
+		return client.Set(ctx, key, held, lives).Err()
+	default: // One bit, anywhere.
+		held[len(held)-1-len(held)/3] ^= 4
+		return client.Set(ctx, key, held, lives).Err()
+	}
+}
+
+// episode is a fault that happened, in time since the run began.
+type episode struct {
+	name         string
+	begin, ended time.Duration
+	stale        staleness
+}
+
+func (e episode) String() string {
+	text := fmt.Sprintf("%9.3f –%9.3f  %s", e.begin.Seconds(), e.ended.Seconds(), e.name)
+	if e.stale != (staleness{}) {
+		text += " (reads may be outdated)"
+	}
+	return text
+}
+
+// excuses tells by how much the operation may be outdated because of the episode.
+func (e episode) excuses(o *operation) time.Duration {
+	if e.stale == (staleness{}) || o.done < e.begin || o.call > e.ended+e.stale.settle {
+		return 0
+	}
+	if e.stale.bound > 0 {
+		return e.stale.bound
+	}
+	return max(0, o.call-e.begin)
+}
+
+// chronicle is all that went wrong.
+type chronicle []episode
+
+func (c chronicle) excuses(o *operation) time.Duration {
+	longest := time.Duration(0)
+	for _, e := range c {
+		longest = max(longest, e.excuses(o))
+	}
+	return longest
+}
+
+// around gives what went wrong shortly before the operation's end, and during it.
+func (c chronicle) around(o *operation) []episode {
+	var near []episode
+	for _, e := range c {
+		if o == nil || e.begin <= o.done && e.ended >= o.call-4*before {
+			near = append(near, e)
+		}
+	}
+	return near
+}
