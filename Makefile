@@ -80,6 +80,7 @@ test: ## Run every test, with the race detector, after installing what the tests
 .PHONY: bench-users
 bench-users: ## Compare databases of 1,000 and of USERS users (a million). Takes minutes, and 2 GB under the folder for temporary files.
 	go test -run '^$$' -bench '^BenchmarkUsers$$' -benchtime 1x -timeout 2h ./test/scale -users $(or $(USERS),1000000)
+
 # How long a soak lasts.
 SOAK ?= 30m
 
