@@ -47,6 +47,12 @@ func newEntries(kept backend, ttl time.Duration, log *slog.Logger) *entries {
 	}
 }
 
+// reachable fails if the backend does not answer.
+func (e *entries) reachable(ctx context.Context) error {
+	_, _, err := e.backend.Get(ctx, feedCursor)
+	return err
+}
+
 // lease is the right to keep what the store is asked for after it was given. The zero lease is the right to nothing.
 type lease struct {
 	kept  entry.Lease

@@ -31,6 +31,10 @@ type Service struct {
 // not, what was changed otherwise than by a cache service may be shown as it was before.
 const FeedHealth = "gatehouse.cache.feed"
 
+// BackendHealth is the name by which grpc.health.v1 tells whether the backend answers. Where it does not, all is asked
+// of the store.
+const BackendHealth = "gatehouse.cache.backend"
+
 // New makes a cache service before the store that the connection leads to. It waits for neither the store nor the
 // backend. The connection remains the caller's, who closes it after Run has returned; the service closes what it has
 // opened itself when Run returns.
@@ -73,6 +77,7 @@ func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *s
 	})
 	follower := newFollower(cfg, store, entries, log)
 	server.Probe(FeedHealth, follower.ready)
+	server.Probe(BackendHealth, entries.reachable)
 	return &Service{server: server, backend: kept, owed: entries.owed, follower: follower}, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -209,5 +210,13 @@ func TestTheGatewayServesWithoutACacheService(t *testing.T) {
 	token := "Authorization: Bearer " + u.token(t)
 	h.get(t, "/v1/users/me", token).wantOK(t)
 	h.post(t, "/v1/users", fmt.Sprintf(`{"email":"ada@example.com","fullName":"Ada","password":%q}`, secret)).wantOK(t)
-	h.get(t, "/readyz").wantOK(t)
+	ready := h.get(t, "/readyz")
+	ready.wantOK(t)
+	for _, part := range []string{
+		`"gatehouse.cache":"NOT_SERVING"`, `"gatehouse.cache.feed":"NOT_SERVING"`, `"gatehouse.store":"SERVING"`,
+	} {
+		if !strings.Contains(ready.text, part) {
+			t.Errorf("readyz lacks %s: %s", part, ready.text)
+		}
+	}
 }

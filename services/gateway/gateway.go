@@ -64,7 +64,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
 	}
 	draining := &atomic.Bool{}
-	health := &health{routes: routes, draining: draining}
+	health := &health{routes: routes, parts: newParts(upstreams), draining: draining}
 	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)
 	if err != nil {
 		return nil, err

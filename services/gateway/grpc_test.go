@@ -242,7 +242,9 @@ func TestHealth(t *testing.T) {
 			t.Errorf("health of %q is %v, %v; want %v", service, response.GetStatus(), err, serving)
 		}
 	}
-	services := []string{"", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService"}
+	services := []string{
+		"", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService", "gatehouse.cache", "gatehouse.store",
+	}
 	for _, service := range services {
 		want(service, healthpb.HealthCheckResponse_SERVING)
 	}

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,18 +158,29 @@ func static(w http.ResponseWriter, r *http.Request, serve func()) {
 	serve()
 }
 
-// ready tells of each public service whether it can be used: 200 if all can, 503 else.
+// ready tells of each public service and each part whether it works: 200 if all services do, 503 else. With a part that
+// does not, they are slower.
 func (s *restServer) ready(w http.ResponseWriter, r *http.Request) {
-	services := map[string]string{}
-	overall, code := healthpb.HealthCheckResponse_SERVING, http.StatusOK
-	for _, name := range s.health.routes.services() {
-		serving := s.health.probe(r.Context(), name)
-		services[name] = serving.String()
-		if serving != healthpb.HealthCheckResponse_SERVING {
-			overall, code = healthpb.HealthCheckResponse_NOT_SERVING, http.StatusServiceUnavailable
+	services := s.health.routes.services()
+	found := s.health.probeAll(r.Context(), slices.Concat(services, slices.Collect(maps.Keys(s.health.parts))))
+	told := map[string]map[string]string{"services": {}, "parts": {}}
+	for name, serving := range found {
+		kind := "services"
+		if _, isPart := s.health.parts[name]; isPart {
+			kind = "parts"
+			delete(found, name)
 		}
+		told[kind][name] = serving.String()
 	}
-	body, err := json.Marshal(map[string]any{"status": overall.String(), "services": services})
+	overall, code := total(found), http.StatusOK
+	if overall != healthpb.HealthCheckResponse_SERVING {
+		code = http.StatusServiceUnavailable
+	}
+	body, err := json.Marshal(struct {
+		Status   string            `json:"status"`
+		Services map[string]string `json:"services"`
+		Parts    map[string]string `json:"parts"`
+	}{overall.String(), told["services"], told["parts"]})
 	if err != nil {
 		writeError(w, apierr.Internal(err))
 		return

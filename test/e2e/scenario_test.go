@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -224,16 +226,21 @@ func TestRedisDownAnswersStayRight(t *testing.T) {
 	if err := h.redis.Start(); err != nil {
 		t.Fatal(err)
 	}
+	awaitCached(t, h, token, user.GetId())
+}
+
+// awaitCached reads a profile until it is in Redis.
+func awaitCached(t *testing.T, h *house, token, userID string) {
+	t.Helper()
 	testkit.Eventually(t, func() error {
 		if _, err := readMe(t, h, token); err != nil {
 			t.Fatal(err)
 		}
-		for key := range h.redisEntries(t) {
-			if strings.Contains(key, "user:{"+user.GetId()+"}") {
-				return nil
-			}
+		keys := strings.Join(slices.Collect(maps.Keys(h.redisEntries(t))), " ")
+		if !strings.Contains(keys, "user:{"+userID+"}") || !strings.Contains(keys, "session:{"+userID+"}") {
+			return errors.New("the profile and the session are not in Redis")
 		}
-		return errors.New("the profile is not in Redis again")
+		return nil
 	})
 }
 
@@ -244,9 +251,7 @@ func TestDatabaseDownAndBack(t *testing.T) {
 	h := startThree(t, cheapHashes...)
 	user := signUp(t, h, "ada@example.com")
 	token := logIn(t, h, "ada@example.com")
-	if _, err := readMe(t, h, token); err != nil { // From here on the gateway and the cache have the public keys.
-		t.Fatal(err)
-	}
+	awaitCached(t, h, token, user.GetId()) // From here on the gateway and the cache have the public keys, too.
 	h.mariadb.Kill()
 	for name, call := range transports {
 		got, err := call(callContext(t), h, "SessionService/CreateSession",
@@ -326,17 +331,23 @@ func TestHealthFollowsTheServicesBehind(t *testing.T) {
 	if got := serving(""); got != healthpb.HealthCheckResponse_SERVING {
 		t.Errorf("health is %v", got)
 	}
-	const cacheProcess = 1
+	for _, part := range []string{"gatehouse.cache", "gatehouse.cache.backend", "gatehouse.cache.feed", "gatehouse.store"} {
+		testkit.Eventually(t, func() error { return wantHealth(serving(part), healthpb.HealthCheckResponse_SERVING) })
+	}
+	h.redis.Kill()
+	testkit.Eventually(t, func() error {
+		return wantHealth(serving("gatehouse.cache.backend"), healthpb.HealthCheckResponse_NOT_SERVING)
+	})
+	const cacheProcess, storeProcess = 1, 0
 	h.processes[cacheProcess].Kill()
 	testkit.Eventually(t, func() error {
-		if got := serving(""); got != healthpb.HealthCheckResponse_NOT_SERVING {
-			return errors.New("the loss of the cache is not noticed")
-		}
-		return nil
+		return wantHealth(serving("gatehouse.cache"), healthpb.HealthCheckResponse_NOT_SERVING)
 	})
-	if got := serving("gatehouse.v1.KeyService"); got != healthpb.HealthCheckResponse_SERVING {
-		t.Errorf("the health of the keys, which come from the store, is %v", got)
+	if err := wantHealth(serving(""), healthpb.HealthCheckResponse_SERVING); err != nil {
+		t.Errorf("without a cache: %v", err) // It is gone past.
 	}
+	h.processes[storeProcess].Kill()
+	testkit.Eventually(t, func() error { return wantHealth(serving(""), healthpb.HealthCheckResponse_NOT_SERVING) })
 	response, err := http.Get(h.rest + "/readyz")
 	if err != nil {
 		t.Fatal(err)
@@ -345,4 +356,11 @@ func TestHealthFollowsTheServicesBehind(t *testing.T) {
 	if response.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("/readyz is %s", response.Status)
 	}
+}
+
+func wantHealth(got, want healthpb.HealthCheckResponse_ServingStatus) error {
+	if got != want {
+		return fmt.Errorf("health is %v, not %v", got, want)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package scale_test
 
 import (
 	"context"
+	"crypto/rand"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -88,7 +89,7 @@ func (p *population) open(tb testing.TB, database storeservice.Database) {
 	tb.Helper()
 	const name = "https://issuer.example.com"
 	service, err := storeservice.New(tb.Context(), storeservice.Config{
-		Database: database, MasterKey: storeservice.NewMasterKey(), Issuer: name, Audience: name,
+		Database: database, MasterKey: storeservice.NewMasterKey(), ServiceToken: rand.Text() + rand.Text(), Issuer: name, Audience: name,
 		SigningAlgorithm: jwk.EdDSA, KeyRotationInterval: 24 * time.Hour, AccessTokenLifetime: 24 * time.Hour,
 		Sessions: storeservice.SessionConfig{IdleLifetime: 48 * time.Hour, Lifetime: 48 * time.Hour},
 		Password: storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1},
