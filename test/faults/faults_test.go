@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -17,8 +15,8 @@ import (
 	_ "github.com/gatehouse-auth/gatehouse/internal/cli" // What the binary is made of: no result of another one is cached.
 )
 
-// binary is the gatehouse that the town is made of.
-var binary string
+// The gatehouse that the town is made of, and the same with a clock that may be wrong.
+var binary, withWrongClock string
 
 func TestMain(m *testing.M) {
 	os.Exit(func() int {
@@ -28,10 +26,11 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		binary = filepath.Join(dir, "gatehouse")
-		build := exec.Command("go", "build", "-o", binary, "github.com/gatehouse-auth/gatehouse/cmd/gatehouse")
-		if output, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build gatehouse: %v\n%s", err, output)
+		if binary, err = (overlay{}).build(dir, "gatehouse"); err == nil {
+			withWrongClock, err = buildWithOwnClock(dir)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return m.Run()
@@ -56,7 +55,7 @@ const (
 func TestFaults(t *testing.T) {
 	seed := seedOf(t)
 	random := rand.New(rand.NewPCG(seed, 0))
-	run := newRun(t, seed)
+	run := newRun(t, seed, newTown(t, replicas, binary))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	run.startWorkers(ctx)

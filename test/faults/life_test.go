@@ -19,9 +19,9 @@ const (
 )
 
 const (
-	// lifeLength is after how many operations an account is deleted. A history stays short enough to be checked, and
+	// longLife is after how many operations an account is deleted, mostly. A history stays short enough to be checked, and
 	// deletions happen.
-	lifeLength = 120
+	longLife = 120
 
 	// afterlife is how many operations tokens of a deleted account are tried for.
 	afterlife = 12
@@ -33,6 +33,7 @@ const (
 // life is all that is done with one address, by a small group of workers.
 type life struct {
 	address string
+	length  int // after how many operations it is deleted
 
 	mu         sync.Mutex
 	stage      stage
@@ -187,7 +188,7 @@ func (l *life) lastVersion() int64 {
 func (l *life) enter() stage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.stage == living && len(l.operations) >= lifeLength {
+	if l.stage == living && len(l.operations) >= l.length {
 		l.stage = dying
 		l.underWay++
 		return dying
@@ -223,7 +224,8 @@ func (l *life) finished() bool {
 
 // slot is a place for lives, one after the other.
 type slot struct {
-	number int
+	number     int
+	lifeLength int
 
 	mu       sync.Mutex
 	present  *life
@@ -242,7 +244,7 @@ func (s *slot) life() *life {
 		s.finished = append(s.finished, s.present)
 	}
 	s.lives++
-	s.present = &life{address: fmt.Sprintf("u%d.%d@example.com", s.number, s.lives)}
+	s.present = &life{address: fmt.Sprintf("u%d.%d@example.com", s.number, s.lives), length: s.lifeLength}
 	return s.present
 }
 

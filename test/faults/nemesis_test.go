@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -40,8 +41,7 @@ type fault struct {
 	begin func(ctx context.Context) (end func() error, err error)
 }
 
-// catalogue has every fault of a town. A fault of clocks, of a full disk or of a database that is put back to an earlier
-// state would be another entry.
+// catalogue has every fault of a town.
 func (w *town) catalogue(random *rand.Rand) []fault {
 	var all []fault
 	for kind, servers := range map[string][]*service{"gateway": w.gateways, "cache": w.caches, "store": w.stores} {
@@ -51,7 +51,8 @@ func (w *town) catalogue(random *rand.Rand) []fault {
 			if kind == "cache" {
 				stale = byFeed
 			}
-			all = append(all, killed(name, server, stale), frozen(name, server, stale))
+			all = append(all, killed(name, server, stale), frozen(name, server, stale),
+				misled(name, server, wrongClock, stale), misled(name, server, -wrongClock, stale))
 		}
 	}
 	all = append(all, killed("mariadb", w.mariadb, staleness{}), frozen("mariadb", w.mariadb, staleness{}), frozen("redis", w.redis, untilPaid))
@@ -75,6 +76,21 @@ func frozen(name string, s server, stale staleness) fault {
 	}}
 }
 
+// wrongClock is how far the clock of a process is off: more than machines are that ask for the time at all.
+const wrongClock = 5 * time.Minute
+
+// misled is a process that is killed and comes back with a wrong clock; in the end it does so with the right one.
+func misled(name string, s *service, ahead time.Duration, stale staleness) fault {
+	return fault{
+		name: fmt.Sprintf("%s's clock is %v off", name, ahead), on: name, stale: stale,
+		begin: func(context.Context) (func() error, error) {
+			program, env := s.Path, s.Env
+			wrong := append(slices.Clip(env), fmt.Sprintf("%s=%v", clockVariable, ahead))
+			return func() error { return s.restartAs(program, env) }, s.restartAs(withWrongClock, wrong)
+		},
+	}
+}
+
 // slow is the delay of each piece on a slow link, one way: much more than between machines of one site, and less than
 // any timeout of Redis's clients.
 const slow = 40 * time.Millisecond
@@ -89,6 +105,7 @@ func (w *town) linkFaults(kind string) []fault {
 	}
 	all := []fault{
 		onLinks(kind+" is slow", kind, w.links[kind], condition{delay: slow}, staleness{}),
+		onLinks(kind+" is slow for one", kind, w.links[kind][:1], condition{delay: slow}, staleness{}),
 		onLinks(kind+" is cut", kind, w.links[kind][:1], condition{cut: true}, cutsOff),
 		onLinks(kind+" is cut for all", kind, w.links[kind], condition{cut: true}, cutsOff),
 		onLinks(kind+" swallows everything", kind, w.links[kind][:1], condition{noThere: true, noBack: true}, cutsOff),
@@ -197,7 +214,7 @@ func (w *town) poison(ctx context.Context, random *rand.Rand) (func() error, err
 
 func poisonOne(ctx context.Context, client *redis.Client, key, other string, how int) error {
 	held, err := client.Get(ctx, key).Bytes()
-	if err != nil {
+	if err != nil || len(held) == 0 {
 		return err
 	}
 	const lives = 10 * time.Minute

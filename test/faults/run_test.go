@@ -44,20 +44,21 @@ type run struct {
 	longest  time.Duration // of faults
 	only     string        // what the name of each fault must contain
 	reported time.Time
+	violated func(text string) // told of each violation
 
 	addresses map[string]bool
 }
 
-func newRun(t *testing.T, seed uint64) *run {
+func newRun(t *testing.T, seed uint64, town *town) *run {
 	t.Helper()
 	t.Logf("seed %d", seed)
 	r := &run{
-		t: t, seed: seed, town: newTown(t, replicas), figures: newFigures(replicas), longest: maxFault, only: os.Getenv("FAULTS"),
-		addresses: map[string]bool{},
+		t: t, seed: seed, town: town, figures: newFigures(replicas), longest: maxFault, only: os.Getenv("FAULTS"),
+		addresses: map[string]bool{}, violated: func(text string) { t.Error(text) },
 	}
 	r.db = r.town.open(t)
 	for i := range slots {
-		r.slots = append(r.slots, &slot{number: i})
+		r.slots = append(r.slots, &slot{number: i, lifeLength: longLife})
 	}
 	r.begin = time.Now()
 	r.reported = r.begin
@@ -93,24 +94,31 @@ func (r *run) startWorkers(ctx context.Context) {
 func (r *run) short(random *rand.Rand) []fault {
 	wanted := []string{
 		"gateway 0 is killed", "cache 1 is killed", "store 0 is killed", "gateway 1 is frozen", "cache 0 is frozen", "store 1 is frozen",
+		"gateway 1's clock is 5m0s off", "cache 0's clock is -5m0s off", "store 1's clock is 5m0s off",
 		"redis is killed and comes back empty", "redis is killed and comes back with old data", "redis is frozen", "redis is full",
 		"redis is full and evicts", "redis is poisoned", "mariadb is killed", "mariadb is frozen",
 		"gateway→cache is cut", "gateway→cache swallows answers", "gateway→store swallows everything", "cache→store is cut for all",
 		"cache→store swallows answers", "cache→redis is slow", "cache→redis is cut", "cache→redis swallows everything",
 		"cache→redis is slower than its timeout", "store→mariadb is cut", "store→mariadb swallows answers", "store→mariadb is slow",
 	}
-	all := r.town.catalogue(random)
 	chosen := make([]fault, 0, len(wanted))
 	for _, name := range wanted {
-		i := slices.IndexFunc(all, func(f fault) bool { return f.name == name })
-		if i < 0 {
-			r.t.Fatalf("there is no fault %q", name)
-		}
-		if strings.Contains(name, r.only) {
-			chosen = append(chosen, all[i])
+		if f := r.named(random, name); strings.Contains(name, r.only) {
+			chosen = append(chosen, f)
 		}
 	}
 	return chosen
+}
+
+// named finds a fault.
+func (r *run) named(random *rand.Rand, name string) fault {
+	r.t.Helper()
+	all := r.town.catalogue(random)
+	i := slices.IndexFunc(all, func(f fault) bool { return f.name == name })
+	if i < 0 {
+		r.t.Fatalf("there is no fault %q", name)
+	}
+	return all[i]
 }
 
 // choose takes a fault at random, and now and then another one beside it, unless reads may be outdated with one of them:
@@ -208,7 +216,7 @@ func (r *run) check(l *life) {
 				text += "\na picture of it: " + path
 			}
 		}
-		r.t.Error(text)
+		r.violated(text)
 	}
 }
 

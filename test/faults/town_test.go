@@ -33,6 +33,13 @@ type service struct {
 // Start starts the process and waits until it listens.
 func (s *service) Start() error { return s.Process.Start(testkit.Listening(s.address)) }
 
+// restartAs kills the process and starts it with another program and environment.
+func (s *service) restartAs(program string, env []string) error {
+	s.Kill()
+	s.Path, s.Env = program, env
+	return s.Start()
+}
+
 // town is Gatehouse as it runs in earnest: several of each service, one MariaDB, one Redis, and a link of ours between
 // any two that talk. Gateway i talks to cache i and to store i; cache i to store i+1.
 type town struct {
@@ -46,8 +53,9 @@ type town struct {
 
 const database = "gatehouse"
 
-// newTown runs a town with so many of each service until the test ends.
-func newTown(t *testing.T, replicas int) *town {
+// newTown runs a town with so many of each service until the test ends. Its cache services are made of a program of
+// their own.
+func newTown(t *testing.T, replicas int, cacheProgram string) *town {
 	t.Helper()
 	town := &town{mariadb: testkit.StartMariaDB(t), links: map[string][]*link{}}
 	town.startRedis(t)
@@ -62,19 +70,19 @@ func newTown(t *testing.T, replicas int) *town {
 	for i := range replicas {
 		toDatabase := town.link(t, "store→mariadb", i, strings.Trim(strings.TrimPrefix(town.mariadb.URL(""), "mysql://root@"), "/"))
 		env := []string{serviceToken, masterKey, "GATEHOUSE_DATABASE_URL=mysql://root@" + toDatabase + "/" + database}
-		town.stores = append(town.stores, start(t, "store", i, env, "--argon2-memory", "7168", "--argon2-iterations", "1"))
+		town.stores = append(town.stores, start(t, binary, "store", i, env, "--argon2-memory", "7168", "--argon2-iterations", "1"))
 	}
 	for i := range replicas {
 		toRedis := town.link(t, "cache→redis", i, town.redis.Addr())
 		toStore := town.link(t, "cache→store", i, town.stores[(i+1)%replicas].address)
 		env := []string{serviceToken, cacheKey, "GATEHOUSE_REDIS_URL=redis://" + toRedis + "/0"}
-		town.caches = append(town.caches, start(t, "cache", i, env, "--store-address", toStore))
+		town.caches = append(town.caches, start(t, cacheProgram, "cache", i, env, "--store-address", toStore))
 	}
 	for i := range replicas {
 		toCache := town.link(t, "gateway→cache", i, town.caches[i].address)
 		toStore := town.link(t, "gateway→store", i, town.stores[i].address)
 		http := freeAddress(t)
-		gateway := start(t, "gateway", i, nil, "--http", http, "--cache-address", toCache, "--store-address", toStore)
+		gateway := start(t, binary, "gateway", i, nil, "--http", http, "--cache-address", toCache, "--store-address", toStore)
 		town.gateways = append(town.gateways, gateway)
 		town.rest, town.native = append(town.rest, http), append(town.native, gateway.address)
 	}
@@ -119,7 +127,7 @@ func (w *town) migrate(t *testing.T) {
 }
 
 // start starts a service that listens on an address of its own, until the test ends.
-func start(t *testing.T, command string, i int, env []string, args ...string) *service {
+func start(t *testing.T, program, command string, i int, env []string, args ...string) *service {
 	t.Helper()
 	listen := "--listen"
 	if command == "gateway" {
@@ -127,7 +135,7 @@ func start(t *testing.T, command string, i int, env []string, args ...string) *s
 	}
 	made := &service{address: freeAddress(t)}
 	made.Process = testkit.Process{
-		Path: binary, Args: append([]string{command, listen, made.address}, args...), Env: env,
+		Path: program, Args: append([]string{command, listen, made.address}, args...), Env: env,
 		Log: filepath.Join(t.TempDir(), fmt.Sprintf("%s%d", command, i)),
 	}
 	if err := made.Start(); err != nil {
