@@ -14,6 +14,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
+// dataFolder is the folder of a server's data, in that of its files.
+const dataFolder = "data"
+
 // queryTimeout bounds each statement of the test kit itself.
 const queryTimeout = 30 * time.Second
 
@@ -22,6 +25,7 @@ type MariaDB struct {
 	Process
 
 	port    ownPort
+	dir     string
 	pidFile string
 }
 
@@ -42,14 +46,14 @@ func NewMariaDB(dir string) (*MariaDB, error) {
 		return nil, fmt.Errorf("make the folder of temporary tables: %w", err)
 	}
 	options := append([]string{
-		"--no-defaults", "--datadir=" + filepath.Join(dir, "data"), "--tmpdir=" + temporary, "--skip-name-resolve",
+		"--no-defaults", "--datadir=" + filepath.Join(dir, dataFolder), "--tmpdir=" + temporary, "--skip-name-resolve",
 		"--innodb-log-file-size=16M",
 	}, asRoot()...)
 	if err := makeDataFolder(dir, options); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	pidFile := filepath.Join(dir, "pid")
-	return &MariaDB{port: port, pidFile: pidFile, Process: Process{
+	return &MariaDB{port: port, dir: dir, pidFile: pidFile, Process: Process{
 		Path: program,
 		Args: append(options,
 			"--bind-address=127.0.0.1", "--socket="+filepath.Join(dir, "sock"), "--pid-file="+pidFile,
@@ -120,6 +124,23 @@ func (m *MariaDB) Start() error {
 	return m.port.use(func(port int) error {
 		return m.start([]string{fmt.Sprintf("--port=%d", port)}, m.answers)
 	})
+}
+
+// Save keeps what is in the server's data folder, in another folder that must not exist. The server must not run.
+func (m *MariaDB) Save(into string) error {
+	if err := os.CopyFS(into, os.DirFS(filepath.Join(m.dir, dataFolder))); err != nil {
+		return fmt.Errorf("save the data of MariaDB: %w", err)
+	}
+	return nil
+}
+
+// Restore puts the server's data folder back to what was saved. The server must not run.
+func (m *MariaDB) Restore(saved string) error {
+	data := filepath.Join(m.dir, dataFolder)
+	if err := errors.Join(os.RemoveAll(data), os.CopyFS(data, os.DirFS(saved))); err != nil {
+		return fmt.Errorf("restore the data of MariaDB: %w", err)
+	}
+	return nil
 }
 
 // CreateDatabase makes an empty database. It is an error if there is one with this name. The name is used as it is, and

@@ -40,6 +40,7 @@ type run struct {
 	figures  *figures
 	slots    []*slot
 	workers  sync.WaitGroup
+	unique   atomic.Int64 // numbers of what must not be named twice
 	log      chronicle
 	longest  time.Duration // of faults
 	only     string        // what the name of each fault must contain
@@ -67,10 +68,9 @@ func newRun(t *testing.T, seed uint64, town *town) *run {
 
 // startWorkers lets the workers begin, half of them over REST. Each user is used by a few of them.
 func (r *run) startWorkers(ctx context.Context) {
-	unique := new(atomic.Int64)
 	for i := range workers {
 		w := &worker{
-			number: i, random: rand.New(rand.NewPCG(r.seed, uint64(i+1))), begin: r.begin, figures: r.figures, unique: unique, turn: i,
+			number: i, random: rand.New(rand.NewPCG(r.seed, uint64(i+1))), begin: r.begin, figures: r.figures, unique: &r.unique, turn: i,
 		}
 		for gateway := range replicas {
 			if i%2 == 0 {

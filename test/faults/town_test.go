@@ -65,7 +65,7 @@ func newTown(t *testing.T, replicas int, cacheProgram string) *town {
 	secret := func() string { return base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]) }
 	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
 	masterKey, cacheKey := "GATEHOUSE_MASTER_KEY="+secret(), "GATEHOUSE_CACHE_KEY="+secret()
-	town.migrate(t)
+	town.command(t, "migrate")
 
 	for i := range replicas {
 		toDatabase := town.link(t, "store→mariadb", i, strings.Trim(strings.TrimPrefix(town.mariadb.URL(""), "mysql://root@"), "/"))
@@ -112,17 +112,18 @@ func (w *town) startRedis(t *testing.T) {
 	w.redis = redis
 }
 
-func (w *town) migrate(t *testing.T) {
+// command runs a command of gatehouse at the database, past all links.
+func (w *town) command(t *testing.T, args ...string) {
 	t.Helper()
-	migrate := &testkit.Process{
-		Path: binary, Args: []string{"migrate"}, Env: []string{"GATEHOUSE_DATABASE_URL=" + w.mariadb.URL(database)},
-		Log: filepath.Join(t.TempDir(), "migrate"),
+	process := &testkit.Process{
+		Path: binary, Args: args, Env: []string{"GATEHOUSE_DATABASE_URL=" + w.mariadb.URL(database)},
+		Log: filepath.Join(t.TempDir(), "command"),
 	}
-	if err := migrate.Start(func() error { return nil }); err != nil {
+	if err := process.Start(func() error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	if code, err := migrate.Wait(time.Minute); err != nil || code != 0 {
-		t.Fatalf("migrate ended with %d, %v\n%s", code, err, migrate.Output())
+	if code, err := process.Wait(time.Minute); err != nil || code != 0 {
+		t.Fatalf("%v ended with %d, %v\n%s", args, code, err, process.Output())
 	}
 }
 

@@ -1,0 +1,127 @@
+package faults
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// TestAfterARestoreTheDatabaseIsBelieved lets workers do what they do, keeps the database, lets them go on, puts the
+// database back, and has the epoch bumped. From then on every token is good or not by what is in the database, and every
+// profile is what is there, at each gateway: whatever Redis has learnt since was never true. Before the cache services are
+// back, the feed has grown beyond where they had left it, so that it alone shows them nothing amiss.
+func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
+	run := newRun(t, seedOf(t), newTown(t, replicas, binary))
+	mariadb, saved := run.town.mariadb, filepath.Join(t.TempDir(), "saved")
+	for _, slot := range run.slots {
+		slot.lifeLength = shortLife
+	}
+	run.work(t, 200)
+	mariadb.Kill()
+	if err := errors.Join(mariadb.Save(saved), mariadb.Start()); err != nil {
+		t.Fatal(err)
+	}
+	run.work(t, 100)
+	tokens := run.tokens()
+	for _, cache := range run.town.caches {
+		cache.Kill()
+	}
+	mariadb.Kill()
+	if err := errors.Join(mariadb.Restore(saved), mariadb.Start()); err != nil {
+		t.Fatal(err)
+	}
+	run.town.command(t, "epoch", "bump")
+	run.work(t, 200)
+	for _, cache := range run.town.caches {
+		if err := cache.Start(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var clients []client
+	for gateway := range replicas {
+		clients = append(clients, newNative(t, gateway, run.town.native[gateway]), newREST(t, gateway, run.town.rest[gateway]))
+	}
+	testkit.Eventually(t, func() error { return believeTheDatabase(t.Context(), run.db, clients, tokens) })
+	if err := believeTheDatabase(t.Context(), run.db, clients, tokens); err != nil {
+		t.Error(err)
+	}
+	run.town.awaitReady(t)
+}
+
+// work lets the workers work until each gateway has acknowledged so much.
+func (r *run) work(t *testing.T, enough int) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	before := r.figures.written()
+	r.startWorkers(ctx)
+	testkit.Eventually(t, func() error {
+		for i, now := range r.figures.written() {
+			if now < before[i]+enough {
+				return fmt.Errorf("gateway %d has acknowledged %d", i, now-before[i])
+			}
+		}
+		return nil
+	})
+	cancel()
+	r.workers.Wait()
+}
+
+// tokens are all tokens that the workers were given.
+func (r *run) tokens() []*token {
+	var all []*token
+	for _, slot := range r.slots {
+		for _, life := range slot.take(true) {
+			all = append(all, life.sessions...)
+		}
+	}
+	return all
+}
+
+// believeTheDatabase asks for the profile with every token by every client, and says what is not as it is in the database.
+func believeTheDatabase(ctx context.Context, db *sql.DB, clients []client, tokens []*token) error {
+	faults := make([]error, workers)
+	var asking sync.WaitGroup
+	for i := range workers {
+		asking.Go(func() {
+			for n := i; n < len(tokens) && faults[i] == nil; n += workers {
+				faults[i] = believesTheDatabase(ctx, db, clients, tokens[n])
+			}
+		})
+	}
+	asking.Wait()
+	return errors.Join(faults...)
+}
+
+func believesTheDatabase(ctx context.Context, db *sql.DB, clients []client, with *token) error {
+	ctx, cancel := context.WithTimeout(ctx, callDeadline)
+	defer cancel()
+	var want seen
+	stands := true
+	err := db.QueryRowContext(ctx, `SELECT u.id, u.version, u.full_name FROM sessions s JOIN users u ON u.id = s.user_id
+		WHERE s.id = ? AND s.end_time IS NULL AND s.generation = u.session_generation`, with.id).
+		Scan(&want.id, &want.version, &want.value)
+	if errors.Is(err, sql.ErrNoRows) {
+		stands, err = false, nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, client := range clients {
+		answer := new(gatehousev1.ReadUserResponse)
+		outcome, reason := judge(client.call(ctx, with.access, &gatehousev1.ReadUserRequest{Id: "me"}, answer))
+		got := seenIn(answer.GetUser())
+		if stands && (outcome != accepted || got != want) || !stands && (outcome != refused || reason != "SESSION_ENDED") {
+			return fmt.Errorf("%v: session %s, which stands: %t, shows %+v %s; the database has %+v",
+				client, with.id, stands, got, reason, want)
+		}
+	}
+	return nil
+}
