@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"errors"
+	"fmt"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -22,3 +23,19 @@ func awaitFrozen(pid int) error {
 		}
 	}
 }
+
+// LimitFiles keeps the process from writing any file beyond so many bytes, as a full disk would. NoLimit takes that
+// back.
+func (p *Process) LimitFiles(bytes uint64) error {
+	if p.cmd == nil {
+		return errNotStarted
+	}
+	limit := unix.Rlimit{Cur: bytes, Max: unix.RLIM_INFINITY}
+	if err := unix.Prlimit(p.cmd.Process.Pid, unix.RLIMIT_FSIZE, &limit, nil); err != nil {
+		return fmt.Errorf("limit the files of %s: %w", p.name(), err)
+	}
+	return nil
+}
+
+// NoLimit is for LimitFiles.
+const NoLimit = unix.RLIM_INFINITY

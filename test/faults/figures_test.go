@@ -46,6 +46,13 @@ func (f *figures) written() []int {
 	return slices.Clone(f.reached)
 }
 
+// served gives how many reads were answered, and how many calls were not as something was not available.
+func (f *figures) served() (reads, unavailable int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads, f.unknown["UNAVAILABLE"]
+}
+
 // add counts what the nemesis and the checker did.
 func (f *figures) add(faults, histories, findings int) {
 	f.mu.Lock()

@@ -86,8 +86,8 @@ func misled(name string, s *service, ahead time.Duration, stale staleness) fault
 		begin: func(context.Context) (func() error, error) {
 			program, env := s.Path, s.Env
 			wrong := append(slices.Clip(env), fmt.Sprintf("%s=%v", clockVariable, ahead))
-			restore := func() error { return s.restartAs(program, env) } //nolint:contextcheck // nothing in it takes one
-			return restore, s.restartAs(withWrongClock, wrong)
+			restart := s.restartAs
+			return func() error { return restart(program, env) }, restart(withWrongClock, wrong)
 		},
 	}
 }

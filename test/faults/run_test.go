@@ -54,10 +54,10 @@ func newRun(t *testing.T, seed uint64, town *town) *run {
 	t.Helper()
 	t.Logf("seed %d", seed)
 	r := &run{
-		t: t, seed: seed, town: town, figures: newFigures(replicas), longest: maxFault, only: os.Getenv("FAULTS"),
+		t: t, seed: seed, town: town, figures: newFigures(len(town.rest)), longest: maxFault, only: os.Getenv("FAULTS"),
 		addresses: map[string]bool{}, violated: func(text string) { t.Error(text) },
 	}
-	r.db = r.town.open(t)
+	r.db = town.open(t)
 	for i := range slots {
 		r.slots = append(r.slots, &slot{number: i, lifeLength: longLife})
 	}
@@ -72,7 +72,7 @@ func (r *run) startWorkers(ctx context.Context) {
 		w := &worker{
 			number: i, random: rand.New(rand.NewPCG(r.seed, uint64(i+1))), begin: r.begin, figures: r.figures, unique: &r.unique, turn: i,
 		}
-		for gateway := range replicas {
+		for gateway := range r.town.rest {
 			if i%2 == 0 {
 				w.clients = append(w.clients, newREST(r.t, gateway, r.town.rest[gateway]))
 			} else {

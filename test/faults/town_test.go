@@ -49,6 +49,7 @@ type town struct {
 	mariadb                  *testkit.MariaDB
 	redisFolder              string
 	links                    map[string][]*link // by the kind of link, such as "cache→redis"
+	open                     func(t *testing.T) *sql.DB
 }
 
 const database = "gatehouse"
@@ -86,6 +87,7 @@ func newTown(t *testing.T, replicas int, cacheProgram string) *town {
 		town.gateways = append(town.gateways, gateway)
 		town.rest, town.native = append(town.rest, http), append(town.native, gateway.address)
 	}
+	town.open = town.openMariaDB
 	town.awaitReady(t)
 	return town
 }
@@ -131,7 +133,7 @@ func (w *town) command(t *testing.T, args ...string) {
 func start(t *testing.T, program, command string, i int, env []string, args ...string) *service {
 	t.Helper()
 	listen := "--listen"
-	if command == "gateway" {
+	if command == "gateway" || command == "up" {
 		listen = "--grpc"
 	}
 	made := &service{address: freeAddress(t)}
@@ -168,8 +170,8 @@ func (w *town) awaitReady(t *testing.T) {
 	}
 }
 
-// open connects to the database, past all links.
-func (w *town) open(t *testing.T) *sql.DB {
+// openMariaDB connects to the database, past all links.
+func (w *town) openMariaDB(t *testing.T) *sql.DB {
 	t.Helper()
 	db, err := w.mariadb.Open(database)
 	if err != nil {

@@ -1,0 +1,69 @@
+package faults
+
+import (
+	"context"
+	"database/sql"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// diskEpisodes is how often the disk is full, and the process is killed, in turn.
+const diskEpisodes = 3
+
+// newHamlet runs Gatehouse as one process, on SQLite, until the test ends.
+func newHamlet(t *testing.T) (*town, *service) {
+	t.Helper()
+	data, rest := filepath.Join(t.TempDir(), "data"), freeAddress(t)
+	up := start(t, binary, "up", 0, nil, "--http", rest, "--data", data, "--argon2-memory", "7168", "--argon2-iterations", "1")
+	hamlet := &town{rest: []string{rest}, native: []string{up.address}, open: func(t *testing.T) *sql.DB {
+		t.Helper()
+		db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "gatehouse.db")+"?_pragma=busy_timeout(5000)")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { db.Close() })
+		return db
+	}}
+	hamlet.awaitReady(t)
+	return hamlet, up
+}
+
+// TestAFullDiskLosesNothing lets the disk under SQLite be full for a while, and kills the process, in turn: what was
+// acknowledged is there, what was refused is not, reads go on, and nobody has to restart anything when there is room.
+func TestAFullDiskLosesNothing(t *testing.T) {
+	hamlet, up := newHamlet(t)
+	seed := seedOf(t)
+	run, random := newRun(t, seed, hamlet), rand.New(rand.NewPCG(seed, 0))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	run.startWorkers(ctx)
+	run.recover(ctx)
+	run.longest = shortFault
+	full := run.fullDisk(up)
+	for range diskEpisodes {
+		run.suffer(ctx, random, full)
+		run.suffer(ctx, random, killed("up", up, staleness{}))
+	}
+	cancel()
+	run.finish()
+}
+
+// roomOnDisk is up to where files can be written when the disk is full, in bytes: less than any of them has by then.
+const roomOnDisk = 64 << 10
+
+func (r *run) fullDisk(up *service) fault {
+	return fault{name: "the disk is full", on: "up", begin: func(context.Context) (func() error, error) {
+		reads, lost := r.figures.served()
+		return func() error {
+			if readsNow, lostNow := r.figures.served(); readsNow == reads || lostNow == lost {
+				r.t.Errorf("with a full disk %d reads were answered, and %d changes could not be made", readsNow-reads, lostNow-lost)
+			}
+			return up.LimitFiles(testkit.NoLimit)
+		}, up.LimitFiles(roomOnDisk)
+	}}
+}
