@@ -73,6 +73,7 @@ type cache struct {
 	redisSettings
 	serviceSettings
 	tokenSettings
+	metricsSettings
 	logSettings
 }
 
@@ -94,7 +95,7 @@ func (c *cache) faults() error {
 			config.ServiceToken = strings.Repeat("-", authn.MinServiceToken)
 		}
 	}
-	return errors.Join(c.logSettings.faults(), err, config.Validate(),
+	return errors.Join(c.logSettings.faults(), c.metricsSettings.faults(), err, config.Validate(),
 		checkListen("--listen", c.Listen), checkTarget("--store-address", c.StoreAddress))
 }
 
@@ -110,14 +111,24 @@ func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	defer closeConn(toStore)
 	var listeners listeners
 	listener := listeners.open(ctx, c.Listen, "--listen")
+	var metrics net.Listener
+	if c.Metrics != "" {
+		metrics = listeners.open(ctx, c.Metrics, "--metrics")
+	}
 	if listeners.err != nil {
 		return listeners.err
 	}
+	registry := newMetrics()
+	config.Metrics = registry
 	service, err := cacheservice.New(config, toStore, log.With("service", "cache"))
 	if err != nil {
 		return err
 	}
-	return service.Run(ctx, listener)
+	serve := func(ctx context.Context) error { return service.Run(ctx, listener) }
+	if metrics == nil {
+		return serve(ctx)
+	}
+	return runStacked(ctx, serve, func(ctx context.Context) error { return serveMetrics(ctx, registry, metrics) })
 }
 
 // store runs the store service on MySQL or MariaDB.

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
@@ -49,6 +51,8 @@ type Config struct {
 	Issuer string
 	// Audience is the `aud` that access tokens must have.
 	Audience string
+	// Metrics is told what can be measured, or nil.
+	Metrics prometheus.Registerer
 }
 
 // Validate names everything that is wrong. It never quotes the URL or the password.

@@ -49,7 +49,7 @@ type follower struct {
 
 	epoch   string // of what is in the backend; "" before anything is known
 	cursor  int64
-	current atomic.Pointer[time.Time] // when it was last known that nothing is missing; nil for never
+	current atomic.Pointer[time.Time] // when nothing was missing, as is known last; nil for never
 }
 
 // run follows until ctx ends.
@@ -127,7 +127,7 @@ func (f *follower) take(ctx context.Context, told *internalv1.WatchChangesRespon
 	}
 	if len(told.GetChanges()) < maxFeedChanges {
 		f.entries.believed.Store(true)
-		f.current.Store(new(f.now()))
+		f.current.Store(new(f.now().Add(-time.Duration(told.GetLagMilliseconds()) * time.Millisecond)))
 	}
 	return nil
 }

@@ -78,6 +78,9 @@ func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *s
 	follower := newFollower(cfg, store, entries, log)
 	server.Probe(FeedHealth, follower.ready)
 	server.Probe(BackendHealth, entries.reachable)
+	if err := measure(cfg.Metrics, follower, entries.owed); err != nil {
+		return nil, fmt.Errorf("register the metrics: %w", err)
+	}
 	return &Service{server: server, backend: kept, owed: entries.owed, follower: follower}, nil
 }
 

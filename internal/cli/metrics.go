@@ -1,0 +1,50 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metricsTimeout bounds a request for metrics, in both directions.
+const metricsTimeout = 10 * time.Second
+
+// metricsSettings say where metrics are served.
+type metricsSettings struct {
+	Metrics string `help:"Address to serve metrics on, at /metrics in the format of Prometheus. None are served if it is left out."`
+}
+
+func (s *metricsSettings) faults() error {
+	if s.Metrics == "" {
+		return nil
+	}
+	return checkListen("--metrics", s.Metrics)
+}
+
+// newMetrics makes a registry with what the Go runtime and the process tell of themselves.
+func newMetrics() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return registry
+}
+
+// serveMetrics serves until ctx is done. It closes the listener.
+func serveMetrics(ctx context.Context, registry *prometheus.Registry, listener net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Handler: mux, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout}
+	closed := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer closed()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics on %s: %w", listener.Addr(), err)
+	}
+	return nil
+}
