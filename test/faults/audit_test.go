@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 )
@@ -21,11 +22,34 @@ func inspect(db *sql.DB, l *life, begin time.Time) (*operation, error) {
 	if errors.Is(err, sql.ErrNoRows) {
 		err = nil
 	}
+	if err == nil {
+		o.seen.listed = true
+		o.seen.sessions, err = standing(db, l.address)
+	}
 	o.done = time.Since(begin)
 	if err != nil {
 		return nil, fmt.Errorf("look up %s: %w", l.address, err)
 	}
 	return o, nil
+}
+
+// standing gives the sessions of an account that stand, as an answer would.
+func standing(db *sql.DB, address string) (string, error) {
+	rows, err := db.Query(`SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id
+		WHERE u.email = ? AND s.end_time IS NULL AND s.generation = u.session_generation`, address)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	var ids strings.Builder
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return "", err
+		}
+		ids.WriteString(id + " ")
+	}
+	return ids.String(), rows.Err()
 }
 
 // checkAddresses looks for two accounts of one address, for accounts without a password, and for such as nobody tried to

@@ -69,13 +69,18 @@ func refreshes(call, done int) *operation {
 }
 
 func lists(call, done int, id, ids string) *operation {
-	return at(call, done, list, func(o *operation) { o.session, o.seen.sessions = id, ids })
+	return at(call, done, list, func(o *operation) { o.session, o.seen = id, seen{listed: true, sessions: ids} })
 }
 
 func deletes(call, done int) *operation { return at(call, done, deleteUser, nil) }
 
 func finds(call int, s seen) *operation {
 	return at(call, call+1, audit, func(o *operation) { o.session, o.seen = "", s })
+}
+
+func findsSessions(call int, s seen, ids string) *operation {
+	s.listed, s.sessions = true, ids
+	return finds(call, s)
 }
 
 // opening is how each history begins.
@@ -131,6 +136,10 @@ var bad = map[string]struct {
 	"a deletion that is not there":      {opening(deletes(30, 40), finds(90, sees(1, "n1"))), "the profile", 4},
 	"a right password that is refused":  {opening(refusal(logsIn(30, 40, "", "p1"), "INVALID_CREDENTIALS")), "the profile", 3},
 	"a log-in with the password before": {opening(changes(30, 40, "p1", "p2", 2, "n1"), logsIn(41, 50, "s3", "p1")), "the profile", 4},
+	"a log-out that is not in the database": {
+		opening(logsOut(30, 40, "s1", "s1"), findsSessions(90, sees(1, "n1"), "s1 s2 ")), "session s1", 4,
+	},
+	"a session that is lost": {opening(findsSessions(90, sees(1, "n1"), "s1 ")), "session s2", 3},
 	"a call after an acknowledged log-out": {
 		opening(logsOut(30, 40, "s1", "s1"), reads(41, 42, "s1", 1, "n1")), "session s1", 4,
 	},

@@ -42,12 +42,14 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	run.startWorkers(ctx)
-	run.recover(ctx)
+	run.awaitWrites(100)
 	run.longest = shortFault
 	full := run.fullDisk(up)
 	for range diskEpisodes {
 		run.suffer(ctx, random, full)
+		run.awaitWrites(50)
 		run.suffer(ctx, random, killed("up", up, staleness{}))
+		run.awaitWrites(50)
 	}
 	cancel()
 	run.finish()

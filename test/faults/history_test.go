@@ -65,6 +65,7 @@ type seen struct {
 	value   string
 	gone    bool // only the database says so: there is no such account (any more)
 
+	listed   bool   // whether sessions says which stand
 	sessions string // ids of those that stand, with a space behind each
 }
 
@@ -100,7 +101,7 @@ func (o *operation) String() string {
 		fmt.Fprintf(&line, " → REFUSED %s", o.reason)
 	case o.outcome == unknown:
 		fmt.Fprintf(&line, " → unknown (%s)", o.reason)
-	case o.kind == list:
+	case o.seen.listed && !o.seen.gone && o.seen.version == 0:
 		for id := range strings.FieldsSeq(o.seen.sessions) {
 			line.WriteString(" " + short(id))
 		}

@@ -285,9 +285,9 @@ func sessionEvents(id string, operations []*operation, passedOn bool) []event {
 
 func showsOfSession(id string, o *operation) (part, bool) {
 	switch {
-	case o.kind == list && o.outcome == accepted && !strings.Contains(o.seen.sessions, id+" "):
+	case o.seen.listed && !strings.Contains(o.seen.sessions, id+" "):
 		return missing, true
-	case o.kind == list && o.outcome == accepted:
+	case o.seen.listed:
 		return uses, true
 	case o.session != id:
 		return does, false

@@ -23,12 +23,12 @@ func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
 	for _, slot := range run.slots {
 		slot.lifeLength = shortLife
 	}
-	run.work(t, 200)
+	run.work(200)
 	mariadb.Kill()
 	if err := errors.Join(mariadb.Save(saved), mariadb.Start()); err != nil {
 		t.Fatal(err)
 	}
-	run.work(t, 100)
+	run.work(100)
 	tokens := run.tokens()
 	for _, cache := range run.town.caches {
 		cache.Kill()
@@ -38,7 +38,7 @@ func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
 		t.Fatal(err)
 	}
 	run.town.command(t, "epoch", "bump")
-	run.work(t, 200)
+	run.work(200)
 	for _, cache := range run.town.caches {
 		if err := cache.Start(); err != nil {
 			t.Fatal(err)
@@ -56,13 +56,21 @@ func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
 }
 
 // work lets the workers work until each gateway has acknowledged so much.
-func (r *run) work(t *testing.T, enough int) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+func (r *run) work(enough int) {
+	r.t.Helper()
+	ctx, cancel := context.WithCancel(r.t.Context())
 	defer cancel()
-	before := r.figures.written()
 	r.startWorkers(ctx)
-	testkit.Eventually(t, func() error {
+	r.awaitWrites(enough)
+	cancel()
+	r.workers.Wait()
+}
+
+// awaitWrites waits until each gateway has acknowledged so much more.
+func (r *run) awaitWrites(enough int) {
+	r.t.Helper()
+	before := r.figures.written()
+	testkit.Eventually(r.t, func() error {
 		for i, now := range r.figures.written() {
 			if now < before[i]+enough {
 				return fmt.Errorf("gateway %d has acknowledged %d", i, now-before[i])
@@ -70,8 +78,6 @@ func (r *run) work(t *testing.T, enough int) {
 		}
 		return nil
 	})
-	cancel()
-	r.workers.Wait()
 }
 
 // tokens are all tokens that the workers were given.

@@ -190,7 +190,7 @@ func (w *worker) list(ctx context.Context, l *life, with *token) {
 			for _, session := range answer.GetSessions() {
 				ids.WriteString(session.GetId() + " ")
 			}
-			return seen{sessions: ids.String()}
+			return seen{listed: true, sessions: ids.String()}
 		})
 }
 
