@@ -121,15 +121,18 @@ func (r *run) named(random *rand.Rand, name string) fault {
 	return all[i]
 }
 
-// choose takes a fault at random, and now and then another one beside it, unless reads may be outdated with one of them:
-// if the process that owes Redis something dies, its debt is not paid, and they may be for long (ADR 0006).
+// choose takes a fault at random, and now and then another one beside it. If reads may be outdated with one of them,
+// they may be so for as long as both last: what would bound it, the other may keep away.
 func (r *run) choose(random *rand.Rand) []fault {
 	all := slices.DeleteFunc(r.town.catalogue(random), func(f fault) bool { return !strings.Contains(f.name, r.only) })
 	slices.SortFunc(all, func(a, b fault) int { return strings.Compare(a.name, b.name) }) // The seed decides, not a map.
 	first, second := all[random.IntN(len(all))], all[random.IntN(len(all))]
-	strict := first.stale == (staleness{}) && second.stale == (staleness{})
-	if random.IntN(3) > 0 || !strict || first.on == second.on {
+	if random.IntN(3) > 0 || first.on == second.on {
 		return []fault{first}
+	}
+	if first.stale != (staleness{}) || second.stale != (staleness{}) {
+		first.stale = staleness{settle: first.stale.settle + second.stale.settle}
+		second.stale = first.stale
 	}
 	return []fault{first, second}
 }
@@ -155,9 +158,11 @@ func (r *run) suffer(ctx context.Context, random *rand.Rand, faults ...fault) {
 		r.log[first+i].ended = time.Since(r.begin)
 	}
 	r.figures.add(len(faults), 0, 0)
+	settle := time.Duration(0)
 	for _, f := range faults {
-		pause(ctx, f.stale.settle)
+		settle = max(settle, f.stale.settle)
 	}
+	pause(ctx, settle)
 	r.recover(ctx)
 	r.checkFinished(false)
 	if time.Since(r.reported) >= reportInterval {
