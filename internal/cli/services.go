@@ -9,6 +9,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -22,10 +23,11 @@ import (
 
 // gateway runs the gateway.
 type gateway struct {
-	HTTP         string `name:"http" default:":8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on."`
-	GRPC         string `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
-	CacheAddress string `default:"localhost:9091" help:"Address of the cache service: HOST:PORT, all addresses of HOST are used."`
-	StoreAddress string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used."`
+	HTTP         string        `name:"http" default:":8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on."`
+	GRPC         string        `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
+	DrainDelay   time.Duration `default:"5s" help:"How long a gateway that is told to stop serves on, so that who balances the load sees that it is not ready: 0s to 5m."`
+	CacheAddress []string      `default:"localhost:9091" help:"Address of the cache service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
+	StoreAddress []string      `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
 	edgeSettings
 	tokenSettings
 	logSettings
@@ -33,20 +35,23 @@ type gateway struct {
 
 func (c *gateway) faults() error {
 	_, configErr := c.gatewayConfig(c.tokenSettings)
+	if c.DrainDelay < 0 || c.DrainDelay > 5*time.Minute {
+		configErr = errors.Join(configErr, fmt.Errorf("--drain-delay is %v, not 0s to 5m", c.DrainDelay))
+	}
 	return errors.Join(c.logSettings.faults(), configErr, authn.ValidateNames(c.Issuer, c.Audience),
 		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
-		checkTarget("--cache-address", c.CacheAddress), checkTarget("--store-address", c.StoreAddress))
+		checkTargets("--cache-address", c.CacheAddress), checkTargets("--store-address", c.StoreAddress))
 }
 
 func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	var listeners listeners
 	http, native := listeners.open(ctx, c.HTTP, "--http"), listeners.open(ctx, c.GRPC, "--grpc")
-	toCache, err := grpcx.Dial(target(c.CacheAddress))
+	toCache, err := grpcx.DialAddresses(c.CacheAddress)
 	if err != nil {
 		return err
 	}
 	defer closeConn(toCache)
-	toStore, err := grpcx.Dial(target(c.StoreAddress))
+	toStore, err := dialStore(c.StoreAddress)
 	if err != nil {
 		return err
 	}
@@ -58,6 +63,7 @@ func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error 
 	if err != nil {
 		return err
 	}
+	config.DrainDelay = c.DrainDelay
 	service, err := gatewayservice.New(ctx, config, gatewayservice.Upstreams{Cache: toCache, Store: toStore},
 		log.With("service", "gateway"))
 	if err != nil {
@@ -68,8 +74,8 @@ func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error 
 
 // cache runs the cache service on Redis.
 type cache struct {
-	Listen       string `default:":9091" help:"Address to serve gRPC on."`
-	StoreAddress string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used."`
+	Listen       string   `default:":9091" help:"Address to serve gRPC on."`
+	StoreAddress []string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
 	redisSettings
 	serviceSettings
 	tokenSettings
@@ -96,7 +102,7 @@ func (c *cache) faults() error {
 		}
 	}
 	return errors.Join(c.logSettings.faults(), c.metricsSettings.faults(), err, config.Validate(),
-		checkListen("--listen", c.Listen), checkTarget("--store-address", c.StoreAddress))
+		checkListen("--listen", c.Listen), checkTargets("--store-address", c.StoreAddress))
 }
 
 func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
@@ -104,7 +110,7 @@ func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	toStore, err := grpcx.Dial(target(c.StoreAddress))
+	toStore, err := dialStore(c.StoreAddress)
 	if err != nil {
 		return err
 	}
@@ -224,7 +230,7 @@ func (c *health) faults() error {
 }
 
 func (c *health) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) error {
-	conn, err := grpcx.Dial(target(c.Address))
+	conn, err := grpcx.DialAddresses([]string{c.Address})
 	if err != nil {
 		return err
 	}
@@ -254,8 +260,11 @@ func (l *listeners) open(ctx context.Context, address, flag string) net.Listener
 	return listener
 }
 
-// target turns HOST:PORT into a gRPC target that uses all addresses of HOST.
-func target(address string) string { return "dns:///" + address }
+// dialStore makes a connection to stores that does not give up at once: it is the last hop of each call, and the only
+// one that repeats anything.
+func dialStore(addresses []string) (*grpc.ClientConn, error) {
+	return grpcx.DialAddresses(addresses, grpcx.Persist(grpcx.Reads())...)
+}
 
 // checkListen wants [HOST]:PORT, to listen on.
 func checkListen(flag, address string) error {
@@ -267,6 +276,18 @@ func checkListen(flag, address string) error {
 		return fmt.Errorf("%s is %q, not [HOST]:PORT", flag, address)
 	}
 	return nil
+}
+
+// checkTargets wants one or more HOST:PORT, to connect to.
+func checkTargets(flag string, addresses []string) error {
+	if len(addresses) == 0 {
+		return checkTarget(flag, "")
+	}
+	faults := make([]error, 0, len(addresses))
+	for _, address := range addresses {
+		faults = append(faults, checkTarget(flag, address))
+	}
+	return errors.Join(faults...)
 }
 
 // checkTarget wants HOST:PORT, to connect to.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -11,6 +12,8 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
@@ -23,6 +26,21 @@ const callTimeout = 10 * time.Second
 // serviceConfig spreads calls over all addresses that the target's name resolves to.
 const serviceConfig = `{"loadBalancingConfig": [{"round_robin": {}}]}`
 
+// DialAddresses makes a connection to a service of Gatehouse that is at one or more addresses, HOST:PORT each, as Dial
+// does. Of a single address all that HOST resolves to is used.
+func DialAddresses(addresses []string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+	if len(addresses) == 1 {
+		return Dial("dns:///"+addresses[0], options...)
+	}
+	list := manual.NewBuilderWithScheme("addresses")
+	state := resolver.State{}
+	for _, address := range addresses {
+		state.Addresses = append(state.Addresses, resolver.Address{Addr: address})
+	}
+	list.InitialState(state)
+	return Dial("addresses:///"+strings.Join(addresses, ","), append(options, grpc.WithResolvers(list))...)
+}
+
 // Dial makes a connection to another service of Gatehouse. Target is a gRPC target such as "dns:///store:9092". It does
 // not wait for the service: connections are made when they are needed and made again when they are lost.
 func Dial(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
@@ -33,7 +51,7 @@ func Dial(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: backoff.Config{
-				BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 2 * time.Second,
+				BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second,
 			},
 			MinConnectTimeout: 2 * time.Second,
 		}),

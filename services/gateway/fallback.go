@@ -3,23 +3,19 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
-	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
 const (
@@ -50,12 +46,9 @@ type fallback struct {
 	circuit      *gobreaker.CircuitBreaker[struct{}]
 }
 
-func newFallback(upstreams Upstreams, log *slog.Logger) (*fallback, error) {
-	reads, err := readMethods(gatehousev1.UserService_ServiceDesc.ServiceName,
-		gatehousev1.SessionService_ServiceDesc.ServiceName, gatehousev1.AdminService_ServiceDesc.ServiceName)
-	if err != nil {
-		return nil, err
-	}
+func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
+	reads := grpcx.Reads()
+	reads[healthpb.Health_Check_FullMethodName] = true
 	return &fallback{
 		cache: upstreams.Cache, store: upstreams.Store, reads: reads,
 		circuit: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
@@ -72,25 +65,7 @@ func newFallback(upstreams Upstreams, log *slog.Logger) (*fallback, error) {
 				}
 			},
 		}),
-	}, nil
-}
-
-// readMethods are those that the contract maps to GET: they can be called twice.
-func readMethods(services ...string) (map[string]bool, error) {
-	reads := map[string]bool{healthpb.Health_Check_FullMethodName: true}
-	for _, name := range services {
-		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
-		if err != nil {
-			return nil, fmt.Errorf("find service %s: %w", name, err)
-		}
-		service, _ := found.(protoreflect.ServiceDescriptor)
-		for i := range service.Methods().Len() {
-			method := service.Methods().Get(i)
-			rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
-			reads["/"+name+"/"+string(method.Name())] = rule.GetGet() != ""
-		}
 	}
-	return reads, nil
 }
 
 // Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated: it may have been made. So

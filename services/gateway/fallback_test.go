@@ -94,11 +94,7 @@ func slow(ctx context.Context, method string) error {
 func newLinks(t *testing.T, answer func(context.Context, string) error) (f *fallback, cache, store *link) {
 	t.Helper()
 	cache, store = &link{answer: answer}, &link{answer: fine}
-	f, err := newFallback(Upstreams{Cache: cache, Store: store}, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f, cache, store
+	return newFallback(Upstreams{Cache: cache, Store: store}, slog.New(slog.DiscardHandler)), cache, store
 }
 
 func TestCallsGoPastACacheServiceThatDoesNotAnswer(t *testing.T) {

@@ -25,6 +25,7 @@ type Config struct {
 	Issuer         string         // `iss` that tokens must have
 	Audience       string         // `aud` that tokens must have
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	DrainDelay     time.Duration  // for how long all is served, and health says that it ends, before it does
 }
 
 // Upstreams are the connections to the services behind the gateway.
@@ -38,6 +39,7 @@ type Service struct {
 	rest     *restServer
 	grpc     *grpcServer
 	draining *atomic.Bool
+	delay    time.Duration
 }
 
 // New makes a gateway. It fails if a method of the contract has no policy.
@@ -45,11 +47,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	if err := authn.ValidateNames(config.Issuer, config.Audience); err != nil {
 		return nil, err
 	}
-	cache, err := newFallback(upstreams, log)
-	if err != nil {
-		return nil, err
-	}
-	routes := newRoutes(cache, upstreams.Store)
+	routes := newRoutes(newFallback(upstreams, log), upstreams.Store)
 	policies, err := authn.LoadPolicies(routes.services()...)
 	if err != nil {
 		return nil, err
@@ -69,20 +67,37 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	return &Service{rest: rest, grpc: newGRPCServer(edge, health, config.TrustedProxies, log), draining: draining}, nil
+	return &Service{
+		rest: rest, grpc: newGRPCServer(edge, health, config.TrustedProxies, log), draining: draining,
+		delay: config.DrainDelay,
+	}, nil
 }
 
-// Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING and calls under way get
-// grpcx.DrainTimeout to end. It closes both listeners.
+// Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING, and for Config.DrainDelay all is served as
+// before, but HTTP connections end with their next answer: who balances the load, or keeps connections, goes elsewhere
+// before anything is refused. Then the listeners are closed, and calls under way get grpcx.DrainTimeout to end.
 func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
-	group, ctx := errgroup.WithContext(ctx)
+	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
+	serving, stop := context.WithCancel(failed)
+	defer stop()
 	group.Go(func() error {
-		<-ctx.Done()
+		defer stop()
+		select {
+		case <-ctx.Done():
+		case <-failed.Done():
+			return nil
+		}
 		s.draining.Store(true)
+		delay := time.NewTimer(s.delay)
+		defer delay.Stop()
+		select {
+		case <-delay.C:
+		case <-failed.Done():
+		}
 		return nil
 	})
-	group.Go(func() error { return stopped(s.rest.run(ctx, http)) })
-	group.Go(func() error { return stopped(s.grpc.run(ctx, native)) })
+	group.Go(func() error { return stopped(s.rest.run(serving, http)) })
+	group.Go(func() error { return stopped(s.grpc.run(serving, native)) })
 	if err := group.Wait(); !errors.Is(err, errStopped) {
 		return fmt.Errorf("gateway: %w", err)
 	}

@@ -12,8 +12,14 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// probeTimeout bounds a health probe of an upstream.
-const probeTimeout = 2 * time.Second
+const (
+	// probeTimeout bounds a health probe of an upstream.
+	probeTimeout = 2 * time.Second
+
+	// probeAttempts is how often an upstream is asked that says no: a replica that is about to stop says so for itself,
+	// and the next may be another one.
+	probeAttempts = 3
+)
 
 // health answers for the gateway, the services behind it, and their parts. Each answer is asked of the upstream when it
 // is wanted.
@@ -94,9 +100,15 @@ func (h *health) probe(ctx context.Context, name string) healthpb.HealthCheckRes
 	if !isPart {
 		asked = part{h.routes[name].conn, name}
 	}
-	response, err := healthpb.NewHealthClient(asked.conn).Check(ctx, &healthpb.HealthCheckRequest{Service: asked.name})
-	if err != nil {
-		return healthpb.HealthCheckResponse_NOT_SERVING
+	client := healthpb.NewHealthClient(asked.conn)
+	for range probeAttempts {
+		response, err := client.Check(ctx, &healthpb.HealthCheckRequest{Service: asked.name})
+		if err != nil {
+			break // The connection has tried others already.
+		}
+		if response.GetStatus() == healthpb.HealthCheckResponse_SERVING {
+			return healthpb.HealthCheckResponse_SERVING
+		}
 	}
-	return response.GetStatus()
+	return healthpb.HealthCheckResponse_NOT_SERVING
 }

@@ -125,6 +125,9 @@ func (s *restServer) run(ctx context.Context, listener net.Listener) error {
 
 // serve picks the handler of a path. It is not an http.ServeMux, whose redirects and refusals are plain text.
 func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
+	if s.health.draining.Load() {
+		w.Header().Set("Connection", "close") // Over HTTP/2, net/http makes a GOAWAY of it.
+	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	// Answers hold tokens and personal data (RFC 6749, section 5.1). Handlers whose answers may be kept say so.
 	w.Header().Set("Cache-Control", "no-store")

@@ -19,7 +19,7 @@ const diskEpisodes = 3
 func newHamlet(t *testing.T) (*town, *service) {
 	t.Helper()
 	data, rest := filepath.Join(t.TempDir(), "data"), freeAddress(t)
-	up := start(t, binary, "up", 0, nil, "--http", rest, "--data", data, "--argon2-memory", "7168", "--argon2-iterations", "1")
+	up := start(t, binary, "up", 0, nil, append([]string{"--http", rest, "--data", data}, cheapHashes...)...)
 	hamlet := &town{rest: []string{rest}, native: []string{up.address}, open: func(t *testing.T) *sql.DB {
 		t.Helper()
 		db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "gatehouse.db")+"?_pragma=busy_timeout(5000)")

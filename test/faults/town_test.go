@@ -54,29 +54,43 @@ type town struct {
 
 const database = "gatehouse"
 
-// newTown runs a town with so many of each service until the test ends. Its cache services are made of a program of
-// their own.
-func newTown(t *testing.T, replicas int, cacheProgram string) *town {
+// newLand makes a town with its servers, and no services yet, until the test ends.
+func newLand(t *testing.T) (*town, secrets) {
 	t.Helper()
 	town := &town{mariadb: testkit.StartMariaDB(t), links: map[string][]*link{}}
+	town.open = town.openMariaDB
 	town.startRedis(t)
 	if err := town.mariadb.CreateDatabase(database); err != nil {
 		t.Fatal(err)
 	}
-	secret := func() string { return base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]) }
-	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
-	masterKey, cacheKey := "GATEHOUSE_MASTER_KEY="+secret(), "GATEHOUSE_CACHE_KEY="+secret()
 	town.command(t, "migrate")
+	key := func() string { return base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]) }
+	return town, secrets{
+		serviceToken: "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text(),
+		masterKey:    "GATEHOUSE_MASTER_KEY=" + key(), cacheKey: "GATEHOUSE_CACHE_KEY=" + key(),
+	}
+}
 
+// secrets are settings of the services, as their environment has them.
+type secrets struct{ serviceToken, masterKey, cacheKey string }
+
+// cheapHashes leave the machine to everything else.
+var cheapHashes = []string{"--argon2-memory", "7168", "--argon2-iterations", "1"}
+
+// newTown runs a town with so many of each service until the test ends. Its cache services are made of a program of
+// their own.
+func newTown(t *testing.T, replicas int, cacheProgram string) *town {
+	t.Helper()
+	town, secrets := newLand(t)
 	for i := range replicas {
 		toDatabase := town.link(t, "store→mariadb", i, strings.Trim(strings.TrimPrefix(town.mariadb.URL(""), "mysql://root@"), "/"))
-		env := []string{serviceToken, masterKey, "GATEHOUSE_DATABASE_URL=mysql://root@" + toDatabase + "/" + database}
-		town.stores = append(town.stores, start(t, binary, "store", i, env, "--argon2-memory", "7168", "--argon2-iterations", "1"))
+		env := []string{secrets.serviceToken, secrets.masterKey, "GATEHOUSE_DATABASE_URL=mysql://root@" + toDatabase + "/" + database}
+		town.stores = append(town.stores, start(t, binary, "store", i, env, cheapHashes...))
 	}
 	for i := range replicas {
 		toRedis := town.link(t, "cache→redis", i, town.redis.Addr())
 		toStore := town.link(t, "cache→store", i, town.stores[(i+1)%replicas].address)
-		env := []string{serviceToken, cacheKey, "GATEHOUSE_REDIS_URL=redis://" + toRedis + "/0"}
+		env := []string{secrets.serviceToken, secrets.cacheKey, "GATEHOUSE_REDIS_URL=redis://" + toRedis + "/0"}
 		town.caches = append(town.caches, start(t, cacheProgram, "cache", i, env, "--store-address", toStore))
 	}
 	for i := range replicas {
@@ -87,7 +101,6 @@ func newTown(t *testing.T, replicas int, cacheProgram string) *town {
 		town.gateways = append(town.gateways, gateway)
 		town.rest, town.native = append(town.rest, http), append(town.native, gateway.address)
 	}
-	town.open = town.openMariaDB
 	town.awaitReady(t)
 	return town
 }
