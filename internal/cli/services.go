@@ -189,14 +189,17 @@ func (c *store) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var listeners listeners
-	listener := listeners.open(ctx, c.Listen, "--listen")
-	if listeners.err != nil {
-		return listeners.err
-	}
 	service, err := storeservice.New(ctx, config, log.With("service", "store"))
+	if errors.Is(err, context.Canceled) {
+		return nil // It was told to stop while it waited for the database.
+	}
 	if err != nil {
 		return err
+	}
+	var listeners listeners
+	listener := listeners.open(ctx, c.Listen, "--listen") // Not before anybody is there to serve.
+	if listeners.err != nil {
+		return listeners.err
 	}
 	return service.Run(ctx, listener)
 }

@@ -83,12 +83,13 @@ type Service struct {
 	log     *slog.Logger
 }
 
-// New opens the database and the signing key. It fails if the database's schema is behind: Migrate mends that.
+// New opens the database and the signing key. It waits for a database that cannot be reached until ctx is done. It fails
+// if the database refuses it, or if its schema is behind: Migrate mends that.
 func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
 	}
-	db, err := storage.Open(ctx, config.Database, log)
+	db, err := awaitDatabase(ctx, config.Database, log)
 	if err != nil {
 		return nil, err
 	}
@@ -105,6 +106,24 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 		return nil, errors.Join(err, db.Close())
 	}
 	return &Service{server: server, storage: db, keyring: keyring, feed: feed, config: config, log: log}, nil
+}
+
+// databaseRetry is how long a store that starts waits before it tries again to reach the database.
+const databaseRetry = time.Second
+
+func awaitDatabase(ctx context.Context, database Database, log *slog.Logger) (*storage.Storage, error) {
+	for {
+		db, err := storage.Open(ctx, database, log)
+		if !errors.Is(err, storage.ErrUnavailable) {
+			return db, err
+		}
+		log.WarnContext(ctx, "the database cannot be reached; the store waits for it", "error", err)
+		select {
+		case <-time.After(databaseRetry):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // Migrate brings the database's schema to what this binary needs.

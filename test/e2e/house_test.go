@@ -59,26 +59,44 @@ func startThree(t *testing.T, storeArgs ...string) *house {
 // their data.
 func startReplicas(t *testing.T, replicas int, storeArgs ...string) []*house {
 	t.Helper()
+	servers := startServers(t)
+	houses := make([]*house, 0, replicas)
+	for range replicas {
+		h := &house{database: servers.mariadb.URL("gatehouse"), redis: servers.redis, mariadb: servers.mariadb}
+		store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+		h.start(t, "store", servers.store, append([]string{"--listen", store}, storeArgs...)...)
+		h.start(t, "cache", servers.cache, "--listen", cache, "--store-address", store)
+		h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store,
+			"--drain-delay", "0s")
+		h.connect(t, http, native)
+		houses = append(houses, h)
+	}
+	return houses
+}
+
+// servers are what stores and caches need, and the settings by which they find it.
+type servers struct {
+	redis        *testkit.Redis
+	mariadb      *testkit.MariaDB
+	store, cache []string
+}
+
+// startServers runs a new MariaDB with a migrated database and a new Redis, until the test ends.
+func startServers(t *testing.T) servers {
+	t.Helper()
 	redis, mariadb := testkit.StartRedis(t), testkit.StartMariaDB(t)
 	if err := mariadb.CreateDatabase("gatehouse"); err != nil {
 		t.Fatal(err)
 	}
 	database := "GATEHOUSE_DATABASE_URL=" + mariadb.URL("gatehouse")
+	migrate(t, database)
 	masterKey := "GATEHOUSE_MASTER_KEY=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("k", 32)))
 	cacheKey := "GATEHOUSE_CACHE_KEY=" + base64.StdEncoding.EncodeToString([]byte(strings.Repeat("c", 32)))
 	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
-	migrate(t, database)
-	houses := make([]*house, 0, replicas)
-	for range replicas {
-		h := &house{database: mariadb.URL("gatehouse"), redis: redis, mariadb: mariadb}
-		store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-		h.start(t, "store", []string{database, masterKey, serviceToken}, append([]string{"--listen", store}, storeArgs...)...)
-		h.start(t, "cache", []string{"GATEHOUSE_REDIS_URL=" + redis.URL(), cacheKey, serviceToken}, "--listen", cache, "--store-address", store)
-		h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store)
-		h.connect(t, http, native)
-		houses = append(houses, h)
+	return servers{
+		redis: redis, mariadb: mariadb, store: []string{database, masterKey, serviceToken},
+		cache: []string{"GATEHOUSE_REDIS_URL=" + redis.URL(), cacheKey, serviceToken},
 	}
-	return houses
 }
 
 func migrate(t *testing.T, database string) {
