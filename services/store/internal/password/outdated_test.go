@@ -45,7 +45,7 @@ func TestOutdatedHashesLeaveCoresToOthers(t *testing.T) {
 		}
 		_, err = hasher.Verify(t.Context(), outdated, "correct horse")
 		wantOverloaded(t, err)
-		if len(hasher.working) != 0 || len(hasher.waiting) != 0 {
+		if len(hasher.cores.working) != 0 || len(hasher.cores.inside) != 0 {
 			t.Error("a slot is not given back")
 		}
 	})
