@@ -172,6 +172,9 @@ func (c *store) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	cores, undo := leaveRoom()
+	defer undo()
+	config.HashingCores = cores
 	var listeners listeners
 	listener := listeners.open(ctx, c.Listen, "--listen")
 	if listeners.err != nil {

@@ -62,6 +62,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		routes: routes,
 		authenticator: authn.NewAuthenticator(policies,
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
+		throttle: newThrottle(time.Now),
 	}
 	draining := &atomic.Bool{}
 	health := &health{routes: routes, draining: draining}

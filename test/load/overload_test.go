@@ -16,7 +16,7 @@ import (
 const (
 	// rounds are how often everything is measured, in turn, so that whatever else the machine does is shared by all. The
 	// figure is the median.
-	rounds = 3
+	rounds = 7
 
 	// phase is how long each is measured, and settling how long it takes before: a queue must fill, and the one of the
 	// phase before must empty.

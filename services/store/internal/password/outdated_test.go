@@ -15,7 +15,7 @@ import (
 // has a hash of the current parameters notices nothing.
 func TestOutdatedHashesLeaveCoresToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1})
+		hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

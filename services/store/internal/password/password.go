@@ -59,8 +59,8 @@ type Hasher struct {
 	decoy    string        // a hash of the current parameters, of an account that does not exist
 }
 
-// New makes a Hasher. It computes one hash.
-func New(ctx context.Context, params Params) (*Hasher, error) {
+// New makes a Hasher that uses so many cores, or GOMAXPROCS if that is 0. It computes one hash.
+func New(ctx context.Context, params Params, cores int) (*Hasher, error) {
 	if err := params.Validate(); err != nil {
 		return nil, err
 	}
@@ -71,7 +71,9 @@ func New(ctx context.Context, params Params) (*Hasher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up argon2: %w", err)
 	}
-	cores := runtime.GOMAXPROCS(0)
+	if cores == 0 {
+		cores = runtime.GOMAXPROCS(0)
+	}
 	half := max(1, cores/2)
 	h := &Hasher{
 		argon2: hasher, cores: newQueue(cores),
