@@ -18,6 +18,7 @@ type edge struct {
 	routes        routes
 	authenticator *authn.Authenticator
 	throttle      *throttle
+	intake        *intake
 }
 
 // Invoke implements grpc.ClientConnInterface, so that the generated REST handlers can use an edge as their connection.

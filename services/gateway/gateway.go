@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -62,7 +63,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		routes: routes,
 		authenticator: authn.NewAuthenticator(policies,
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
-		throttle: newThrottle(time.Now),
+		throttle: newThrottle(time.Now), intake: newIntake(),
 	}
 	draining := &atomic.Bool{}
 	health := &health{routes: routes, draining: draining}
@@ -82,8 +83,8 @@ func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
 		s.draining.Store(true)
 		return nil
 	})
-	group.Go(func() error { return stopped(s.rest.run(ctx, http)) })
-	group.Go(func() error { return stopped(s.grpc.run(ctx, native)) })
+	group.Go(func() error { return stopped(s.rest.run(ctx, netutil.LimitListener(http, maxConnections))) })
+	group.Go(func() error { return stopped(s.grpc.run(ctx, netutil.LimitListener(native, maxConnections))) })
 	if err := group.Wait(); !errors.Is(err, errStopped) {
 		return fmt.Errorf("gateway: %w", err)
 	}

@@ -70,7 +70,7 @@ func process(tb testing.TB, command string, env []string, args ...string) *testk
 	}
 	tb.Cleanup(func() {
 		started.Kill()
-		if tb.Failed() {
+		if _, measured := tb.(*testing.B); tb.Failed() && !measured { // What is slow is not in a log.
 			tb.Logf("%s:\n%s", command, started.Tail())
 		}
 	})
