@@ -81,6 +81,10 @@ test: ## Run every test, with the race detector, after installing what the tests
 bench-users: ## Compare databases of 1,000 and of USERS users (a million). Takes minutes, and 2 GB under the folder for temporary files.
 	go test -run '^$$' -bench '^BenchmarkUsers$$' -benchtime 1x -timeout 2h ./test/scale -users $(or $(USERS),1000000)
 
+.PHONY: bench-overload
+bench-overload: ## Measure what a flood of log-ins does to log-ins and to reads of profiles. Takes minutes, and all cores.
+	go test -run '^$$' -bench '^BenchmarkOverload$$' -benchtime 1x -timeout 1h ./test/load
+
 # How long a soak lasts.
 SOAK ?= 30m
 

@@ -189,6 +189,9 @@ func (c *store) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	cores, undo := leaveRoom()
+	defer undo()
+	config.HashingCores = cores
 	service, err := storeservice.New(ctx, config, log.With("service", "store"))
 	if errors.Is(err, context.Canceled) {
 		return nil // It was told to stop while it waited for the database.

@@ -77,7 +77,9 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	}
 	defer unlock()
 	serviceToken := newServiceToken()
-	store, err := c.openStore(ctx, serviceToken, log)
+	cores, undo := leaveRoom()
+	defer undo()
+	store, err := c.openStore(ctx, cores, serviceToken, log)
 	if err != nil {
 		return err
 	}
@@ -116,7 +118,9 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 }
 
 // openStore opens the database in the data folder, which it migrates first.
-func (c *up) openStore(ctx context.Context, serviceToken string, log *slog.Logger) (*storeservice.Service, error) {
+func (c *up) openStore(
+	ctx context.Context, cores int, serviceToken string, log *slog.Logger,
+) (*storeservice.Service, error) {
 	masterKey, err := c.masterKey()
 	if err == nil && masterKey == nil {
 		masterKey, err = dataFolder(c.Data).loadMasterKey()
@@ -131,6 +135,7 @@ func (c *up) openStore(ctx context.Context, serviceToken string, log *slog.Logge
 		return nil, err
 	}
 	config := c.storeConfig(masterKey, second, serviceToken)
+	config.HashingCores = cores
 	if err := storeservice.Migrate(ctx, config.Database, log); err != nil {
 		return nil, err
 	}

@@ -17,6 +17,8 @@ import (
 type edge struct {
 	routes        routes
 	authenticator *authn.Authenticator
+	throttle      *throttle
+	intake        *intake
 }
 
 // Invoke implements grpc.ClientConnInterface, so that the generated REST handlers can use an edge as their connection.
@@ -26,7 +28,12 @@ func (e *edge) Invoke(ctx context.Context, method string, args, reply any, optio
 	if err != nil {
 		return err
 	}
-	if err := route.conn.Invoke(ctx, method, args, reply, options...); err != nil {
+	if err := e.throttle.check(method); err != nil {
+		return err
+	}
+	err = route.conn.Invoke(ctx, method, args, reply, options...)
+	e.throttle.learn(method, err)
+	if err != nil {
 		return upstreamError(err, args)
 	}
 	return nil

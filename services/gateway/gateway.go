@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
@@ -60,6 +61,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		routes: routes,
 		authenticator: authn.NewAuthenticator(policies,
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
+		throttle: newThrottle(time.Now), intake: newIntake(),
 	}
 	draining := &atomic.Bool{}
 	health := &health{routes: routes, parts: newParts(upstreams), draining: draining}
@@ -96,8 +98,8 @@ func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
 		}
 		return nil
 	})
-	group.Go(func() error { return stopped(s.rest.run(serving, http)) })
-	group.Go(func() error { return stopped(s.grpc.run(serving, native)) })
+	group.Go(func() error { return stopped(s.rest.run(serving, netutil.LimitListener(http, maxConnections))) })
+	group.Go(func() error { return stopped(s.grpc.run(serving, netutil.LimitListener(native, maxConnections))) })
 	if err := group.Wait(); !errors.Is(err, errStopped) {
 		return fmt.Errorf("gateway: %w", err)
 	}

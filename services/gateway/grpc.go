@@ -29,7 +29,10 @@ import (
 
 // maxReadSize is how much of a request is read, in bytes: more than grpcx.MaxMessageSize, because beyond it grpc-go
 // refuses the call by itself, with a status that has no reason.
-const maxReadSize = 4 * grpcx.MaxMessageSize
+const maxReadSize = 2 * grpcx.MaxMessageSize
+
+// connBuffer is what a connection reads into, in bytes. It is there also while the connection is idle.
+const connBuffer = 8 << 10
 
 // grpcServer serves native gRPC clients. It passes frames on without decoding them.
 type grpcServer struct {
@@ -43,6 +46,8 @@ func newGRPCServer(edge *edge, health *health, proxies trustedProxies, log *slog
 	s := &grpcServer{edge: edge, proxies: proxies, log: log}
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
 		grpc.MaxRecvMsgSize(maxReadSize),
+		grpc.InitialWindowSize(callShare), // And no more where the network would bear it.
+		grpc.ReadBufferSize(connBuffer),
 		grpc.ForceServerCodecV2(frameCodec{encoding.GetCodecV2(proto.Name)}),
 		grpc.UnknownServiceHandler(s.handle),
 	)...)
@@ -77,7 +82,9 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 		return err
 	}
 	var response frame
-	request, err := receive(stream)
+	holding := s.edge.intake.hold()
+	defer holding.release()
+	request, err := receive(stream, holding)
 	if err != nil {
 		return err
 	}
@@ -89,27 +96,47 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 
 // receive reads the message of a call. Like the body of a REST request it must be here within readTimeout. When receive
 // gives up and the call ends, the read that is still waiting ends with it.
-func receive(stream grpc.ServerStream) (*frame, error) {
+func receive(stream grpc.ServerStream, holding *holding) (*frame, error) {
+	if err := holding.set(callShare); err != nil {
+		return nil, err
+	}
 	request := new(frame)
 	received := make(chan error, 1)
 	go func() { received <- stream.RecvMsg(request) }()
-	late := time.NewTimer(readTimeout)
-	defer late.Stop()
-	select {
-	case err := <-received:
-		if err != nil {
-			return nil, receiveError(err)
-		}
-	case <-late.C:
-		return nil, apierr.DeadlineExceeded(fmt.Errorf("no message within %v", readTimeout))
+	if err := await(received, holding.intake); err != nil {
+		return nil, err
 	}
 	if len(*request) > grpcx.MaxMessageSize {
 		return nil, apierr.RequestTooLarge(nil)
 	}
-	return request, nil
+	return request, holding.set(int64(len(*request)))
 }
 
-// receiveError says that a call without a readable message is the client's fault, not ours.
+// await waits until a message is received, past receivePatience only in one of the places for slow ones.
+func await(received <-chan error, intake *intake) error {
+	slow := time.NewTimer(receivePatience)
+	defer slow.Stop()
+	select {
+	case err := <-received:
+		return receiveError(err)
+	case <-slow.C:
+	}
+	release, err := intake.beSlow()
+	if err != nil {
+		return err
+	}
+	defer release()
+	late := time.NewTimer(readTimeout - receivePatience)
+	defer late.Stop()
+	select {
+	case err := <-received:
+		return receiveError(err)
+	case <-late.C:
+		return apierr.DeadlineExceeded(fmt.Errorf("no message within %v", readTimeout))
+	}
+}
+
+// receiveError says that a call without a readable message is the client's fault, not ours. It is nil for nil.
 func receiveError(err error) error {
 	if errors.Is(err, io.EOF) || status.Code(err) == codes.Internal {
 		return apierr.MalformedRequest("the call has no message that can be read", err)

@@ -28,6 +28,13 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
+
+	// maxHTTP2Streams are the requests that one connection may have under way: what browsers and net/http expect.
+	maxHTTP2Streams = 100
+
+	// http2Window is how much of all bodies of a connection is held before somebody reads it, in bytes: the least that
+	// RFC 9113 has.
+	http2Window = 64 << 10
 )
 
 // publishedMaxAge is for how long verifiers may keep the public keys: half as long as a new one is published before it
@@ -61,7 +68,12 @@ func newRESTServer(
 		// net/http would answer OPTIONS * by itself, unseen by the log.
 		DisableGeneralOptionsHandler: true,
 		Protocols:                    protocols(),
-		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxHTTP2Streams,
+			MaxReceiveBufferPerConnection: http2Window,
+			MaxReceiveBufferPerStream:     http2Window,
+		},
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return s, nil
 }
@@ -81,8 +93,8 @@ func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
 	}
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
-		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody, refuseUnread(methods), takeHeaders(methods),
-			completeMask(methods)),
+		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody(edge.intake), refuseUnread(methods),
+			takeHeaders(methods), completeMask(methods)),
 		runtime.WithForwardResponseOption(writeETag),
 		runtime.WithErrorHandler(writeCallError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),

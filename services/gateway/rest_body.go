@@ -32,24 +32,31 @@ type jsonBody struct {
 func (b *jsonBody) Close() error { return nil }
 
 // readBody replaces the body of a request that a route was found for by a jsonBody.
-func readBody(next runtime.HandlerFunc) runtime.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
-		raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, grpcx.MaxMessageSize))
-		if err == nil {
-			err = checkBody(r.Header, raw)
-		} else {
-			err = readFault(err)
+func readBody(intake *intake) runtime.Middleware {
+	return func(next runtime.HandlerFunc) runtime.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+			holding := intake.hold()
+			defer holding.release()
+			raw, err := io.ReadAll(holding.read(http.MaxBytesReader(w, r.Body, grpcx.MaxMessageSize)))
+			if err == nil {
+				err = checkBody(r.Header, raw)
+			} else {
+				err = readFault(err)
+			}
+			if err != nil {
+				writeError(w, err)
+				return
+			}
+			r.Body = &jsonBody{Reader: bytes.NewReader(raw), raw: raw}
+			next(w, r, params)
 		}
-		if err != nil {
-			writeError(w, err)
-			return
-		}
-		r.Body = &jsonBody{Reader: bytes.NewReader(raw), raw: raw}
-		next(w, r, params)
 	}
 }
 
 func readFault(err error) error {
+	if full, noRoom := errors.AsType[*apierr.Error](err); noRoom {
+		return full
+	}
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return apierr.RequestTooLarge(err)
 	}

@@ -101,8 +101,12 @@ func (s *sessionService) newSession(ctx context.Context, credential storage.Cred
 }
 
 // authenticate tells whose address and password these are. An unknown address costs the same hash, the same event and
-// gets the same answer as a wrong password, so that nobody can find out which addresses have accounts.
+// gets the same answer as a wrong password, so that nobody can find out which addresses have accounts. Beyond what can
+// be hashed nothing is read: a flood is refused at the cost of a call, and leaves the database to the others.
 func (s *sessionService) authenticate(ctx context.Context, email, password string) (storage.Credential, error) {
+	if err := s.hasher.Admit(ctx); err != nil {
+		return storage.Credential{}, translate(err)
+	}
 	credential, err := s.storage.ReadCredential(ctx, email)
 	matches := false
 	switch {

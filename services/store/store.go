@@ -48,6 +48,7 @@ type Config struct {
 	AccessTokenLifetime time.Duration
 	Sessions            SessionConfig
 	Password            PasswordParams
+	HashingCores        int              // how many passwords are hashed at a time; 0 is GOMAXPROCS
 	AppMetadataClaims   []string         // names of app metadata that go into access tokens
 	AuditRetention      time.Duration    // how long audit events are kept: a day or more, or 0 for ever
 	Now                 func() time.Time // the clock of sessions and keys; nil is the database's
@@ -83,8 +84,8 @@ type Service struct {
 	log     *slog.Logger
 }
 
-// New opens the database and the signing key. It waits for a database that cannot be reached until ctx is done. It fails
-// if the database refuses it, or if its schema is behind: Migrate mends that.
+// New opens the database and the signing key. It waits for a database that cannot be reached, until ctx is done. It
+// fails if the database refuses it, or if its schema is behind: Migrate mends that.
 func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -137,7 +138,7 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 func newServer(
 	ctx context.Context, config Config, db *storage.Storage, keyring *signing.Keyring, feed *feed, log *slog.Logger,
 ) (*grpcx.Server, error) {
-	hasher, err := password.New(ctx, config.Password)
+	hasher, err := password.New(ctx, config.Password, config.HashingCores)
 	if err != nil {
 		return nil, err
 	}

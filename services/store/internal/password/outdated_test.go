@@ -15,7 +15,7 @@ import (
 // has a hash of the current parameters notices nothing.
 func TestOutdatedHashesLeaveCoresToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1})
+		hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +45,7 @@ func TestOutdatedHashesLeaveCoresToOthers(t *testing.T) {
 		}
 		_, err = hasher.Verify(t.Context(), outdated, "correct horse")
 		wantOverloaded(t, err)
-		if len(hasher.working) != 0 || len(hasher.waiting) != 0 {
+		if len(hasher.cores.working) != 0 || len(hasher.cores.inside) != 0 {
 			t.Error("a slot is not given back")
 		}
 	})

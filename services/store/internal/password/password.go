@@ -15,18 +15,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-const (
-	// longestWait is how long the last in the queue waits, as far as the time that one hash takes tells. A person at a
-	// log-in form still bears it, and the deadline of a call is far.
-	longestWait = 2 * time.Second
-
-	// maxQueuePerCore bounds the queue where hashes are cheap: every call in it holds a request.
-	maxQueuePerCore = 100
-
-	// MinLength is the least length of a password in bytes, in the form that is hashed: a few wide or joined characters
-	// must not pass for more than they become.
-	MinLength = 8
-)
+// MinLength is the least length of a password in bytes, in the form that is hashed: a few wide or joined characters
+// must not pass for more than they become.
+const MinLength = 8
 
 // Params are the cost parameters of Argon2id (RFC 9106, section 3.1).
 type Params struct {
@@ -55,23 +46,21 @@ func (p Params) Validate() error {
 }
 
 // Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, and
-// those beyond are refused with RESOURCE_EXHAUSTED / OVERLOADED. It is safe for concurrent use.
+// those that would wait for too long are refused with RESOURCE_EXHAUSTED / OVERLOADED. It is safe for concurrent use.
 //
 // Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can
 // have them verified: they get half of the cores at most, and wait for them apart.
 type Hasher struct {
-	argon2     *argon2.Hasher
-	working    chan struct{} // one slot per core
-	waiting    chan struct{} // one slot per call that is working or waiting
-	outdated   chan struct{} // one slot per core that may verify an outdated hash
-	queued     chan struct{} // one slot per call that is in or waits for such a slot
-	retryAfter time.Duration // what a caller beyond the queue is told: how long a full queue takes to empty
-	current    string        // how every hash of the current parameters begins
-	decoy      string        // a hash of the current parameters, of an account that does not exist
+	argon2   *argon2.Hasher
+	cores    *queue
+	outdated chan struct{} // one slot per core that may verify an outdated hash
+	queued   chan struct{} // one slot per call that is in or waits for such a slot
+	current  string        // how every hash of the current parameters begins
+	decoy    string        // a hash of the current parameters, of an account that does not exist
 }
 
-// New makes a Hasher. It computes one hash.
-func New(ctx context.Context, params Params) (*Hasher, error) {
+// New makes a Hasher that uses so many cores, or GOMAXPROCS if that is 0. It computes one hash.
+func New(ctx context.Context, params Params, cores int) (*Hasher, error) {
 	if err := params.Validate(); err != nil {
 		return nil, err
 	}
@@ -82,36 +71,34 @@ func New(ctx context.Context, params Params) (*Hasher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("set up argon2: %w", err)
 	}
-	cores := runtime.GOMAXPROCS(0)
+	if cores == 0 {
+		cores = runtime.GOMAXPROCS(0)
+	}
 	half := max(1, cores/2)
 	h := &Hasher{
-		argon2: hasher, working: make(chan struct{}, cores), waiting: make(chan struct{}, 1),
+		argon2: hasher, cores: newQueue(cores),
 		outdated: make(chan struct{}, half), queued: make(chan struct{}, half*(1+maxQueuePerCore)),
 	}
-	began := time.Now()
 	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
 	// matches does not matter: there is no account to open.
 	if h.decoy, err = h.Hash(ctx, "decoy"); err != nil {
 		return nil, err
 	}
-	h.setQueue(time.Since(began))
 	h.current = h.decoy[:strings.LastIndex(h.decoy[:strings.LastIndex(h.decoy, "$")], "$")+1]
 	return h, nil
 }
 
-// setQueue makes the queue as long as fits longestWait when one hash takes this long.
-func (h *Hasher) setQueue(oneHash time.Duration) {
-	perCore := min(max(1, int(longestWait/max(oneHash, 1))), maxQueuePerCore)
-	h.waiting = make(chan struct{}, cap(h.working)*(1+perCore))
-	h.retryAfter = max(time.Second, time.Duration(perCore)*oneHash)
-}
+// Admit fails if Hash and Verify would refuse a call that comes now, so that a caller need not read first what it would
+// throw away. If it does not fail, they may yet.
+func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx) }
 
 // TooShort tells whether a password is shorter than MinLength in the form that is hashed.
 func TooShort(password string) bool { return len(normalize(password)) < MinLength }
 
-// Hash gives the PHC string of a new random salt and the password. It waits for a free core as long as ctx lasts.
+// Hash gives the PHC string of a new random salt and the password. It waits for its turn at a core, and is
+// refused with OVERLOADED where that would come too late for anybody, or for the deadline of ctx.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	release, err := h.acquire(ctx)
+	release, err := h.cores.enter(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -124,8 +111,8 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 }
 
 // Verify tells whether the password is the one that was hashed: in the form that we hash, or, where that differs, as it
-// is given, which is what others mostly hash. It waits for a free core as long as ctx lasts. A hash that Check refuses
-// fails as there, but for one of ours: that may cost what the settings allow.
+// is given, which is what others mostly hash. It waits and is refused as Hash is. A hash that Check refuses fails
+// as there, but for one of ours: that may cost what the settings allow.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error) {
 	stored, err := decodeStored(hash)
 	if err != nil {
@@ -138,7 +125,7 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 		}
 		defer release()
 	}
-	release, err := h.acquire(ctx)
+	release, err := h.cores.enter(ctx)
 	if err != nil {
 		return false, err
 	}
@@ -163,28 +150,13 @@ func (h *Hasher) VerifyNothing(ctx context.Context, password string) error {
 	return err
 }
 
-func (h *Hasher) acquire(ctx context.Context) (release func(), err error) {
-	select {
-	case h.waiting <- struct{}{}:
-	default:
-		return nil, apierr.Overloaded(h.retryAfter)
-	}
-	select {
-	case h.working <- struct{}{}:
-		return func() { <-h.working; <-h.waiting }, nil
-	case <-ctx.Done():
-		<-h.waiting
-		return nil, ctx.Err()
-	}
-}
-
 // acquireOutdated waits for one of the cores that verify outdated hashes. How long those before will take is not known,
 // so that it waits for longestWait and no longer.
 func (h *Hasher) acquireOutdated(ctx context.Context) (release func(), err error) {
 	select {
 	case h.queued <- struct{}{}:
 	default:
-		return nil, apierr.Overloaded(h.retryAfter)
+		return nil, apierr.Overloaded(longestWait)
 	}
 	enough := time.NewTimer(longestWait)
 	defer enough.Stop()
@@ -193,7 +165,7 @@ func (h *Hasher) acquireOutdated(ctx context.Context) (release func(), err error
 		return func() { <-h.outdated; <-h.queued }, nil
 	case <-enough.C:
 		<-h.queued
-		return nil, apierr.Overloaded(h.retryAfter)
+		return nil, apierr.Overloaded(longestWait)
 	case <-ctx.Done():
 		<-h.queued
 		return nil, ctx.Err()

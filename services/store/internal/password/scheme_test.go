@@ -39,7 +39,7 @@ var foreign = []struct{ name, password, hash string }{
 
 func cheapHasher(t *testing.T) *Hasher {
 	t.Helper()
-	hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1})
+	hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestOutdated(t *testing.T) {
 		{MemoryKiB: 7168, Iterations: 1, Parallelism: 2},
 		{MemoryKiB: 7168, Iterations: 11, Parallelism: 1},
 	} {
-		hasher, err := New(t.Context(), params)
+		hasher, err := New(t.Context(), params, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
