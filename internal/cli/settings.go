@@ -207,8 +207,8 @@ func decodeKey(encoded, name string) ([]byte, error) {
 
 // redisSettings say where Redis is.
 type redisSettings struct {
-	RedisURL          string        `default:"redis://localhost:6379/0" help:"Redis: redis://HOST:PORT/DATABASE, or rediss:// for TLS. The password is a setting of its own."`
-	RedisPassword     secret        `placeholder:"SECRET" help:"Password of Redis. Others can read flags in the process list: prefer the variable or the file."`
+	RedisURL          string        `default:"redis://localhost:6379/0" help:"Redis: redis://HOST:PORT/DATABASE, redis+sentinel://MASTER@HOST:PORT,HOST:PORT/DATABASE with all Sentinels of the master, or redis+cluster://HOST:PORT,HOST:PORT with some nodes of a cluster; rediss instead of redis for TLS. The password is a setting of its own."`
+	RedisPassword     secret        `placeholder:"SECRET" help:"Password of Redis, and of its Sentinels if they ask for one. Others can read flags in the process list: prefer the variable or the file."`
 	RedisPasswordFile string        `placeholder:"PATH" help:"File that holds the password of Redis."`
 	CacheTTL          time.Duration `name:"cache-ttl" default:"10m" help:"How long an entry stays in the cache, give or take a tenth."`
 	CacheKey          secret        `placeholder:"SECRET" help:"Key by which cache services know what they have put into Redis, the same for all: 32 random bytes in base64 (openssl rand -base64 32), not the master key. Others can read flags in the process list: prefer the variable or the file."`

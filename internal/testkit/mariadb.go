@@ -31,7 +31,10 @@ type MariaDB struct {
 
 // NewMariaDB makes the data folder of a server in dir, which must be empty and should have a short name: a socket's
 // path has at most 107 bytes (103 on macOS). The server is not started.
-func NewMariaDB(dir string) (*MariaDB, error) {
+func NewMariaDB(dir string) (*MariaDB, error) { return newMariaDB(dir, makeDataFolder) }
+
+// newMariaDB makes a server whose data folder is made by makeData, which gets the options that say where it is.
+func newMariaDB(dir string, makeData func(dir string, options []string) error) (*MariaDB, error) {
 	program, err := find("mariadbd")
 	if err != nil {
 		return nil, err
@@ -49,7 +52,7 @@ func NewMariaDB(dir string) (*MariaDB, error) {
 		"--no-defaults", "--datadir=" + filepath.Join(dir, dataFolder), "--tmpdir=" + temporary, "--skip-name-resolve",
 		"--innodb-log-file-size=16M",
 	}, asRoot()...)
-	if err := makeDataFolder(dir, options); err != nil {
+	if err := makeData(dir, options); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
 	pidFile := filepath.Join(dir, "pid")

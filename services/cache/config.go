@@ -36,9 +36,11 @@ const (
 type Config struct {
 	// Backend is where entries are kept: BackendRedis or BackendMemory.
 	Backend string
-	// RedisURL is where the Redis is: redis://host:port[/database], or rediss:// for TLS. It must not hold a password.
+	// RedisURL is where the Redis is: redis://host:port[/database], redis+sentinel://master@host:port,…[/database] with
+	// the addresses of Sentinels, redis+cluster://host:port,… with those of some nodes; rediss for TLS. It must not hold a
+	// password.
 	RedisURL string
-	// RedisPassword is the password of the Redis, or "" if it asks for none.
+	// RedisPassword is the password of the Redis and its Sentinels, or "" if they ask for none.
 	RedisPassword string
 	// Key is the secret by which cache services know their entries in Redis: KeySize bytes, the same for all. It is not
 	// looked at with BackendMemory.

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -329,4 +331,38 @@ func TestRedisAsksForItsPassword(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// The first replica of a Redis changes what the keys name. Who was connected before and who comes after it must agree.
+func TestAReplicaThatComesDividesNobody(t *testing.T) {
+	t.Parallel()
+	server, replica := testkit.StartRedis(t), testkit.StartRedis(t)
+	before, _ := openRedis(t, server)
+	set(t, before, "key", entryOf(1, "a"))
+	host, port, err := net.SplitHostPort(server.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := replica.Client()
+	defer client.Close()
+	if err := client.Do(t.Context(), "REPLICAOF", host, port).Err(); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, func() error {
+		if info := client.Info(t.Context(), "replication").Val(); !strings.Contains(info, "master_link_status:up") {
+			return errors.New("the replica is not there yet")
+		}
+		return nil
+	})
+	location, err := redisbackend.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := redisbackend.New(location, "", cacheKey(), func(context.Context, string) {})
+	defer after.Close()
+	after.Enter(epoch)
+	set(t, after, "key", entryOf(2, "of who came after"))
+	set(t, before, "key", entryOf(3, "of who was there before"))
+	wantEntry(t, after, "key", entryOf(3, "of who was there before"))
+	wantEntry(t, before, "key", entryOf(3, "of who was there before"))
 }

@@ -1,13 +1,13 @@
 // Package redisbackend keeps cache entries in Redis, or in anything that speaks its protocol, runs its scripts, and
-// tells its `run_id`. The Redis user needs the commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and
-// UNLINK.
+// tells its `run_id`: in one server, in one that Sentinels watch, or in a Redis Cluster. The Redis user needs the
+// commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK, in a cluster CLUSTER INFO and CLUSTER NODES
+// as well.
 package redisbackend
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -43,8 +43,8 @@ const (
 	// namespace begins every key, for the case that others use the same database.
 	namespace = "gatehouse:"
 
-	// flushPart is how many keys one step of a flush looks at. It keeps the Redis from others for less than a millisecond.
-	flushPart = 1000
+	// flushKeys is how many keys one step of a flush looks at. It keeps the Redis from others for less than a millisecond.
+	flushKeys = 1000
 
 	// idLength is how much of a run's id stands in the keys: 64 bits of a hash of two random numbers.
 	idLength = 16
@@ -94,18 +94,18 @@ return 0
 
 // Backend keeps entries in Redis. It is safe for concurrent use.
 //
-// A Redis that comes back after a restart is empty, or knows what it knew at some time before. So the keys name the run
-// of the process that they are of, and a lease is a run: who has one knows that what was put since is still there. They
-// name the epoch as well, and each entry bears a MAC of itself and of its key.
+// A Redis that comes back after a restart is empty, or knows what it knew at some time before; so does a replica that
+// is made the master. So the keys name the run of the process that they are of. They name the epoch as well, and each
+// entry bears a MAC of itself and of its key.
+//
+// A lease is how many runs were known when it was given. It stands in a run that was known by then: what was put there
+// since is still there.
 type Backend struct {
-	open        func(epoch string) *run
+	source      source
+	shared      *shared
 	forged      func(ctx context.Context, key string)
 	setIfHigher *redis.Script
 	remove      *redis.Script
-
-	mu      sync.Mutex
-	current *run
-	closed  bool
 }
 
 // New makes a backend of no epoch. It does not wait for the Redis: connections are made when they are needed. An empty
@@ -115,17 +115,31 @@ func New(location Location, password string, secret []byte, forged func(ctx cont
 	// The logger of go-redis belongs to the process, not to a client, and writes free text to standard error for each
 	// connection that fails. The same comes back as an error of the operation and is logged there.
 	logging.Disable()
-	open := func(epoch string) *run { return newRun(location, password, secret, epoch) }
+	s := &shared{location: location, password: password, seal: secret}
 	return &Backend{
-		open: open, current: open(""), forged: forged,
+		source: newSource(s), shared: s, forged: forged,
 		setIfHigher: redis.NewScript(setIfHigher), remove: redis.NewScript(remove),
 	}
 }
 
+func newSource(s *shared) source {
+	switch s.location.kind {
+	case redisCluster:
+		return newCluster(s)
+	case sentinels:
+		watch := newWatch(s)
+		return newOne(watch.open, watch.close)
+	case oneServer:
+	}
+	open := func(epoch string) *run { return s.newRun(epoch, s.location.addresses[0]) }
+	return newOne(open, func() error { return nil })
+}
+
 // Get implements the contract of a cache backend. A key that holds anything but a string holds no entry.
 func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error) {
-	err = b.do(ctx, readTimeout, func(ctx context.Context, r *run) error {
+	err = b.do(ctx, false, keys[0], func(ctx context.Context, r *run) error {
 		places := r.keys(keys)
+		lease = b.Lease()
 		values, err := r.client.MGet(ctx, places...).Result()
 		if err != nil {
 			return err
@@ -137,7 +151,6 @@ func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, le
 				b.look(ctx, keys[i], entries[i])
 			}
 		}
-		lease = entry.Lease(*r.id.Load())
 		return nil
 	})
 	if err != nil {
@@ -147,20 +160,11 @@ func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, le
 }
 
 // Lease implements the contract of a cache backend.
-func (b *Backend) Lease() entry.Lease {
-	if id := b.run().id.Load(); id != nil {
-		return entry.Lease(*id)
-	}
-	return ""
-}
+func (b *Backend) Lease() entry.Lease { return leaseOf(&b.shared.numbers) }
 
 // Set implements the contract of a cache backend.
 func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
-	timeout := readTimeout
-	if entry.Must(writes) {
-		timeout = writeTimeout
-	}
-	err := b.do(ctx, timeout, func(ctx context.Context, r *run) error {
+	err := b.do(ctx, entry.Must(writes), writes[0].Key, func(ctx context.Context, r *run) error {
 		storing, err := r.chosen(lease, writes)
 		for tries := 0; err == nil && len(storing.keys) > 0; tries++ {
 			if tries == maxForged {
@@ -202,7 +206,7 @@ func (b *Backend) look(ctx context.Context, key string, entry []byte) {
 
 // Remove implements the contract of a cache backend.
 func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
-	err := b.do(ctx, readTimeout, func(ctx context.Context, r *run) error {
+	err := b.do(ctx, false, key, func(ctx context.Context, r *run) error {
 		place := r.key(key)
 		return b.remove.Run(ctx, r.client, []string{place}, r.seal.close(place, entry)).Err()
 	})
@@ -213,86 +217,105 @@ func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
 }
 
 // Enter implements the contract of a cache backend.
-func (b *Backend) Enter(epoch string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed || b.current.epoch == epoch {
-		return
-	}
-	_ = b.current.client.Close() // What is under way begins again.
-	b.current = b.open(epoch)
-}
+func (b *Backend) Enter(epoch string) { b.source.enter(epoch) }
 
 // Flush implements the contract of a cache backend. It looks at all keys of the database, of which others may have
-// many, a part at a time.
+// many, a part at a time. In a run that begins meanwhile there is nothing from before.
 func (b *Backend) Flush(ctx context.Context) error {
-	for cursor := uint64(0); ; {
-		err := b.do(ctx, writeTimeout, func(ctx context.Context, r *run) error {
-			keys, next, err := r.client.Scan(ctx, cursor, r.key("*"), flushPart).Result()
-			if err == nil && len(keys) > 0 {
-				err = r.client.Unlink(ctx, keys...).Err()
-			}
-			cursor = next
-			return err
-		})
-		if err != nil {
-			return fmt.Errorf("flush from Redis: %w", err)
-		}
-		if cursor == 0 {
+	for tries := 1; ; tries++ {
+		again, err := b.flushAll(ctx)
+		if err == nil {
 			return nil
 		}
+		if !again || tries == maxRuns {
+			return fmt.Errorf("flush from Redis: %w", err)
+		}
 	}
+}
+
+// flushAll flushes every run that there is. What it has begun with need not be what is there in the end: again tells
+// whether it may be tried in others.
+func (b *Backend) flushAll(ctx context.Context) (again bool, err error) {
+	finding, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	runs, err := b.source.all(finding)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range runs {
+		if err := b.flush(ctx, r); err != nil {
+			looking, cancel := context.WithTimeout(ctx, writeTimeout)
+			defer cancel()
+			return b.source.lost(looking, "", r, err) || r.over.Load(), err
+		}
+	}
+	return false, nil
+}
+
+func (b *Backend) flush(ctx context.Context, r *run) error {
+	for cursor := uint64(0); ; {
+		next, err := flushPart(ctx, r, cursor)
+		if err != nil || next == 0 {
+			return err
+		}
+		cursor = next
+	}
+}
+
+func flushPart(ctx context.Context, r *run, cursor uint64) (next uint64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	if err := r.know(ctx); err != nil {
+		return 0, err
+	}
+	keys, next, err := r.client.Scan(ctx, cursor, r.prefix()+"*", flushKeys).Result()
+	if err == nil && len(keys) > 0 {
+		_, err = r.client.Pipelined(ctx, func(each redis.Pipeliner) error { // Of any slots.
+			for _, key := range keys {
+				each.Unlink(ctx, key)
+			}
+			return nil
+		})
+	}
+	if err == nil {
+		err = r.standing(ctx, true)
+	}
+	return next, err
 }
 
 // Close ends the connections. Operations fail from then on.
 func (b *Backend) Close() error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	if err := b.current.client.Close(); err != nil {
+	if err := b.source.close(); err != nil {
 		return fmt.Errorf("close the connections to Redis: %w", err)
 	}
 	return nil
 }
 
-// do does an operation in the run that the Redis is in, as a whole: what was done in another one counts for nothing.
+// do does an operation in the run that the Redis of the key is in, as a whole: what was done in another one counts for
+// nothing. Who must write has longer, and is sure that the run still stood afterwards.
 func (b *Backend) do(
-	ctx context.Context, timeout time.Duration, operation func(context.Context, *run) error,
+	ctx context.Context, must bool, key string, operation func(context.Context, *run) error,
 ) (err error) {
+	timeout := readTimeout
+	if must {
+		timeout = writeTimeout
+	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for range maxRuns {
-		r := b.run()
+		r, noRun := b.source.of(ctx, key)
+		if noRun != nil {
+			return errors.Join(noRun, err)
+		}
 		if err = r.know(ctx); err == nil {
 			err = operation(ctx, r)
 		}
-		if !b.over(r, err) {
+		if err == nil {
+			err = r.standing(ctx, must)
+		}
+		if err == nil || !b.source.lost(ctx, key, r, err) {
 			return err
 		}
 	}
 	return err
-}
-
-func (b *Backend) run() *run {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.current
-}
-
-// over tells whether an operation failed because the run is over, and sees to it that there is another one. A Redis
-// that refuses to write has been made a replica: the address leads to its master by now, or soon will.
-func (b *Backend) over(r *run, err error) bool {
-	if !errors.Is(err, errOver) && !errors.Is(err, redis.ErrClosed) && !redis.HasErrorPrefix(err, "READONLY") {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.closed {
-		return false
-	}
-	if b.current == r {
-		b.current = b.open(r.epoch)
-		_ = r.client.Close() // Its connections lead nowhere.
-	}
-	return true
 }

@@ -9,50 +9,110 @@ import (
 	"strings"
 )
 
-// defaultPort is where a Redis listens unless told otherwise.
-const defaultPort = "6379"
+// Where a Redis and a Sentinel listen unless told otherwise.
+const (
+	defaultPort         = "6379"
+	defaultSentinelPort = "26379"
+)
 
 // errForm is what every unreadable URL answers. The URL is not quoted, and neither is the parser's error, which would
 // quote it: a URL that should hold no password may hold one all the same.
-var errForm = errors.New("the Redis URL must have the form redis://host:port[/database], or rediss:// for TLS")
+var errForm = errors.New("the Redis URL must have the form redis://host:port[/database], " +
+	"redis+sentinel://master@host:port,host:port[/database] with the addresses of Sentinels, " +
+	"or redis+cluster://host:port,host:port; rediss instead of redis is for TLS")
+
+// kind is what a Location leads to.
+type kind int
+
+const (
+	oneServer kind = iota
+	sentinels
+	redisCluster
+)
 
 // Location is where a Redis is and how to reach it.
 type Location struct {
-	Host     string
-	Port     string
-	Database int
-	TLS      bool
+	kind      kind
+	addresses []string // HOST:PORT: of the one server, of Sentinels, or of some nodes of a cluster
+	master    string   // what the Sentinels call it
+	database  int
+	tls       bool
 }
 
-// Address is the host and port to dial.
-func (l Location) Address() string { return net.JoinHostPort(l.Host, l.Port) }
-
-// ParseURL reads a URL of the form redis://host:port[/database], or rediss:// for TLS. It refuses a password: URLs end
-// up in process lists and logs. Its errors never quote the URL.
+// ParseURL reads a URL of one of the forms that errForm names. It refuses a password: URLs end up in process lists and
+// logs. Its errors never quote the URL.
 func ParseURL(text string) (Location, error) {
-	parsed, err := url.Parse(text)
+	scheme, rest, found := strings.Cut(text, "://")
+	if !found || strings.ContainsAny(rest, "?#") {
+		return Location{}, errForm
+	}
+	protocol, form, _ := strings.Cut(scheme, "+")
+	l := Location{tls: protocol == "rediss"}
+	port := defaultPort
+	switch form {
+	case "":
+	case "sentinel":
+		l.kind, port = sentinels, defaultSentinelPort
+	case "cluster":
+		l.kind = redisCluster
+	default:
+		return Location{}, errForm
+	}
+	if !l.tls && protocol != "redis" || strings.HasSuffix(scheme, "+") {
+		return Location{}, errForm
+	}
+	authority, path, _ := strings.Cut(rest, "/")
+	hosts, err := l.named(authority)
 	if err != nil {
-		return Location{}, errForm
-	}
-	if parsed.User != nil {
-		return Location{}, errors.New("the Redis URL must not hold credentials: give the password by its own setting")
-	}
-	known := parsed.Scheme == "redis" || parsed.Scheme == "rediss"
-	if !known || parsed.Hostname() == "" || parsed.RawQuery != "" || parsed.Fragment != "" {
-		return Location{}, errForm
-	}
-	location := Location{Host: parsed.Hostname(), Port: parsed.Port(), TLS: parsed.Scheme == "rediss"}
-	if location.Port == "" {
-		location.Port = defaultPort
-	}
-	if location.Database, err = database(parsed.Path); err != nil {
 		return Location{}, err
 	}
-	return location, nil
+	if l.addresses, err = addressesOf(hosts, port); err != nil {
+		return Location{}, err
+	}
+	if l.kind == oneServer && len(l.addresses) > 1 {
+		return Location{}, errForm
+	}
+	if l.database, err = databaseOf(path); err != nil {
+		return Location{}, err
+	}
+	if l.kind == redisCluster && l.database != 0 {
+		return Location{}, errors.New("the Redis URL of a cluster must name no database: a cluster has but one")
+	}
+	return l, nil
 }
 
-func database(path string) (int, error) {
-	path = strings.TrimPrefix(path, "/")
+// named takes the name of the master from before the hosts, where there has to be one.
+func (l *Location) named(authority string) (hosts string, err error) {
+	at := strings.LastIndex(authority, "@")
+	name, hosts := authority[:max(0, at)], authority[at+1:]
+	switch {
+	case l.kind == sentinels && at > 0 && !strings.ContainsAny(name, ":%"):
+		l.master = name
+	case l.kind == sentinels && at <= 0:
+		return "", errors.New("the Redis URL must say what the Sentinels call the master: redis+sentinel://master@host:port")
+	case at >= 0:
+		return "", errors.New("the Redis URL must not hold credentials: give the password by its own setting")
+	}
+	return hosts, nil
+}
+
+func addressesOf(hosts, port string) ([]string, error) {
+	addresses := make([]string, 0, 1)
+	for host := range strings.SplitSeq(hosts, ",") {
+		parsed, err := url.Parse("redis://" + host)
+		if err != nil || parsed.Hostname() == "" || parsed.Host != host {
+			return nil, errForm
+		}
+		given := parsed.Port()
+		if given == "" {
+			given = port
+		}
+		addresses = append(addresses, net.JoinHostPort(parsed.Hostname(), given))
+	}
+	return addresses, nil
+}
+
+func databaseOf(path string) (int, error) {
 	if path == "" {
 		return 0, nil
 	}
