@@ -1,20 +1,14 @@
 package grpcx
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
@@ -33,9 +27,6 @@ const (
 	repeatTokens = 20
 	tokenRatio   = 0.1
 )
-
-// patience is how long a call waits for a service that cannot be reached: about as long as one takes to start.
-const patience = time.Second
 
 // public is the package of the public contract.
 const public = "gatehouse.v1"
@@ -61,11 +52,11 @@ func Reads() map[string]bool {
 }
 
 // Persist makes a connection repeat calls of these methods where the service was lost, or says itself that it is
-// UNAVAILABLE; calls of any method, which could not be sent, wait for a service that is being restarted. One hop of a
-// call should do so, not each: attempts multiply.
+// UNAVAILABLE; calls of any method, which could not be sent, wait for a service that is being restarted; and one that
+// does not answer at all is left alone for a while. One hop of a call should do so, not each: attempts multiply.
 func Persist(methods map[string]bool) []grpc.DialOption {
 	return []grpc.DialOption{
-		grpc.WithDefaultServiceConfig(repeating(methods)), grpc.WithChainUnaryInterceptor(patient),
+		grpc.WithDefaultServiceConfig(repeating(methods)), grpc.WithChainUnaryInterceptor(newCircuit().call),
 	}
 }
 
@@ -91,23 +82,4 @@ func repeating(methods map[string]bool) string {
 		panic(err)
 	}
 	return string(config)
-}
-
-// patient waits for a service of which no replica can be reached, and then makes the call that was not sent.
-func patient(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
-	options ...grpc.CallOption,
-) error {
-	var at peer.Peer // Nobody, if the call was not sent.
-	err := invoke(ctx, method, req, reply, conn, append(options, grpc.Peer(&at))...)
-	if status.Code(err) != codes.Unavailable || at.Addr != nil {
-		return err
-	}
-	waiting, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for state := conn.GetState(); state != connectivity.Ready; state = conn.GetState() {
-		if !conn.WaitForStateChange(waiting, state) {
-			return err
-		}
-	}
-	return invoke(ctx, method, req, reply, conn, options...)
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
@@ -61,7 +62,7 @@ func dialMoody(t *testing.T, addresses ...string) gatehousev1.UserServiceClient 
 	return gatehousev1.NewUserServiceClient(conn)
 }
 
-func unavailable(int64) error { return status.Error(codes.Unavailable, "away") }
+func unavailable(int64) error { return apierr.Status(apierr.Unavailable(errors.New("the database is away"))).Err() }
 
 func TestAReadThatFailsIsRepeated(t *testing.T) {
 	t.Parallel()
