@@ -62,7 +62,9 @@ func dialMoody(t *testing.T, addresses ...string) gatehousev1.UserServiceClient 
 	return gatehousev1.NewUserServiceClient(conn)
 }
 
-func unavailable(int64) error { return apierr.Status(apierr.Unavailable(errors.New("the database is away"))).Err() }
+func unavailable(int64) error {
+	return apierr.Status(apierr.Unavailable(errors.New("the database is away"))).Err()
+}
 
 func TestAReadThatFailsIsRepeated(t *testing.T) {
 	t.Parallel()
