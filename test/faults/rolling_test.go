@@ -100,7 +100,7 @@ func restartUnderLoad(t *testing.T, load *steadyLoad, process *service, balancer
 		t.Fatalf("%s ended with %d, %v:\n%s", process.Args[0], code, err, process.Tail())
 	}
 	load.await(t, 100) // It is missed by nobody.
-	if err := process.Start(); err != nil {
+	if err := process.Process.Start(testkit.Listening(process.address)); err != nil {
 		t.Fatal(err)
 	}
 	for _, balancer := range balancers {

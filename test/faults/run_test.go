@@ -151,12 +151,7 @@ func (r *run) suffer(ctx context.Context, random *rand.Rand, faults ...fault) {
 		ends = append(ends, end)
 	}
 	pause(ctx, minFault+time.Duration(random.Int64N(int64(r.longest-minFault))))
-	for i, end := range ends {
-		if err := end(); err != nil {
-			r.t.Fatalf("the end of %q: %v", faults[i].name, err)
-		}
-		r.log[first+i].ended = time.Since(r.begin)
-	}
+	r.end(faults, ends, r.log[first:])
 	r.figures.add(len(faults), 0, 0)
 	settle := time.Duration(0)
 	for _, f := range faults {
@@ -168,6 +163,25 @@ func (r *run) suffer(ctx context.Context, random *rand.Rand, faults ...fault) {
 	if time.Since(r.reported) >= reportInterval {
 		r.reported = time.Now()
 		r.t.Log(r.line())
+	}
+}
+
+// end ends faults, all at once: a store that is started waits for the database that another of them has taken away.
+func (r *run) end(faults []fault, ends []func() error, log []episode) {
+	r.t.Helper()
+	errs := make([]error, len(ends))
+	var ending sync.WaitGroup
+	for i, end := range ends {
+		ending.Go(func() {
+			errs[i] = end()
+			log[i].ended = time.Since(r.begin)
+		})
+	}
+	ending.Wait()
+	for i, err := range errs {
+		if err != nil {
+			r.t.Fatalf("the end of %q: %v", faults[i].name, err)
+		}
 	}
 }
 
