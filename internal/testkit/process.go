@@ -62,6 +62,9 @@ func (p *Process) Signal(signal syscall.Signal) error {
 	return p.cmd.Process.Signal(signal)
 }
 
+// PID is the id of the process, which must have been started.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Stop asks the process to end with SIGTERM and gives its exit code, -1 if a signal ended it. A process that does not
 // end within 30 s is killed, and that is an error. A process that had ended gives the exit code that it ended with.
 func (p *Process) Stop() (exitCode int, err error) {

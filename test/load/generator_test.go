@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -30,12 +31,19 @@ func (o *outcomes) logIn(ctx context.Context, conn *grpc.ClientConn, who account
 	call, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	_, err := gatehousev1.NewSessionServiceClient(conn).CreateSession(call, who.logIn)
-	switch st := status.Convert(err); {
-	case err == nil:
+	if ctx.Err() == nil {
+		o.count(status.Convert(err))
+	}
+}
+
+// count takes note of how a log-in has ended.
+func (o *outcomes) count(st *status.Status) {
+	switch {
+	case st.Code() == codes.OK:
 		o.served.Add(1)
 	case isOverload(st):
 		o.refused.Add(1)
-	case ctx.Err() == nil:
+	default:
 		o.failed.Store(st)
 	}
 }

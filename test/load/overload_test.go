@@ -97,14 +97,13 @@ func (g *generator) measureFlood(tb testing.TB, offered float64) (served float64
 	var outcomes outcomes
 	ctx, cancel := lasting(tb, settling+phase)
 	defer cancel()
+	flood := newFlood(tb, g.house, &outcomes)
 	rate := make(chan float64)
 	go func() { rate <- perSecond(&outcomes) }()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		openLoop(ctx, offered, func(i int, _ time.Time) {
-			outcomes.logIn(ctx, g.logIns, g.accounts[i%len(g.accounts)])
-		})
+		flood.run(ctx, offered)
 	}()
 	taken = g.measureReads(tb)
 	<-ended

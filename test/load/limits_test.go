@@ -1,0 +1,265 @@
+package load
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/status"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+const (
+	idle    = 10_000  // connections that do nothing
+	slow    = 1000    // connections that read or write slowly
+	largest = 200     // bodies of the greatest size at once
+	maxBody = 1 << 20 // bytes
+)
+
+// maxRSS is what the gateway may have in memory whatever clients do of what is measured here, in MiB. A container with
+// half a GiB is what people give to such a service.
+const maxRSS = 512
+
+// hoard is something that clients hold on to. It opens what it holds, and gives back how many of it were opened.
+type hoard struct {
+	name string
+	open func(tb testing.TB, h *house, hold *holder) (held string)
+}
+
+func hoards() []hoard {
+	return []hoard{
+		{"idle HTTP/1.1 connections", idleHTTP1},
+		{"idle HTTP/2 connections to REST", idleHTTP2},
+		{"idle native gRPC connections", idleGRPC},
+		{"slow readers of /openapi.json", slowReaders},
+		{"slow writers of 1 MiB over REST", slowWriters},
+		{"slow writers of 1 MiB over native gRPC", slowCalls},
+		{"bodies of 1 MiB at once over REST", largestREST},
+		{"messages of 1 MiB at once over native gRPC", largestGRPC},
+	}
+}
+
+// holder keeps connections open until it lets go of them.
+type holder struct{ conns []net.Conn }
+
+func (h *holder) dial(tb testing.TB, address string) net.Conn {
+	tb.Helper()
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	h.conns = append(h.conns, conn)
+	return conn
+}
+
+func (h *holder) letGo() {
+	for _, conn := range h.conns {
+		_ = conn.Close()
+	}
+	h.conns = nil
+}
+
+// idleHTTP1 asks once on each connection, so that it has been used.
+func idleHTTP1(tb testing.TB, h *house, hold *holder) string {
+	tb.Helper()
+	for range idle {
+		conn := hold.dial(tb, h.rest)
+		write(tb, conn, "GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n")
+		read(tb, conn, `{"status":"SERVING"}`)
+	}
+	return fmt.Sprint(idle)
+}
+
+func idleHTTP2(tb testing.TB, h *house, hold *holder) string {
+	tb.Helper()
+	return idleFrames(tb, h.rest, hold)
+}
+
+func idleGRPC(tb testing.TB, h *house, hold *holder) string {
+	tb.Helper()
+	return idleFrames(tb, h.native, hold)
+}
+
+func idleFrames(tb testing.TB, address string, hold *holder) string {
+	tb.Helper()
+	for range idle {
+		greet(tb, hold.dial(tb, address))
+	}
+	return fmt.Sprint(idle)
+}
+
+// greet opens HTTP/2 on a connection, and waits until the gateway has answered.
+func greet(tb testing.TB, conn net.Conn) *http2.Framer {
+	tb.Helper()
+	write(tb, conn, http2.ClientPreface)
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(); err != nil {
+		tb.Fatal(err)
+	}
+	if _, err := framer.ReadFrame(); err != nil {
+		tb.Fatal(err)
+	}
+	if err := framer.WriteSettingsAck(); err != nil {
+		tb.Fatal(err)
+	}
+	return framer
+}
+
+// slowReaders ask again and again on each connection, as long as the gateway takes requests, and read nothing.
+func slowReaders(tb testing.TB, h *house, hold *holder) string {
+	tb.Helper()
+	for range slow {
+		conn := hold.dial(tb, h.rest)
+		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
+		write(tb, conn, strings.Repeat("GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n", 50))
+	}
+	return fmt.Sprint(slow)
+}
+
+// slowWriters send all of a body but its end.
+func slowWriters(tb testing.TB, h *house, hold *holder) string {
+	tb.Helper()
+	part := strings.Repeat(" ", maxBody-1)
+	taken := 0
+	for range slow {
+		conn := hold.dial(tb, h.rest)
+		write(tb, conn, fmt.Sprintf("POST /v1/users HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"+
+			"Content-Length: %d\r\n\r\n", maxBody))
+		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+		if _, err := io.WriteString(conn, part); err == nil {
+			taken++
+		}
+	}
+	return fmt.Sprintf("%d, of which %d could send all", slow, taken)
+}
+
+// slowCalls send all of a message but its end, ten on a connection.
+func slowCalls(tb testing.TB, h *house, hold *holder) string {
+	tb.Helper()
+	const perConn = 10
+	var group sync.WaitGroup
+	for range slow / perConn {
+		conn := hold.dial(tb, h.native)
+		framer := greet(tb, conn)
+		group.Go(func() { dribble(conn, framer, perConn) })
+	}
+	group.Wait()
+	return fmt.Sprint(slow)
+}
+
+// dribble starts calls, and sends their messages as far as the gateway lets it.
+func dribble(conn net.Conn, framer *http2.Framer, calls int) {
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	windows := newWindows(calls)
+	part := make([]byte, 16<<10)
+	for call := range calls {
+		_ = framer.WriteHeaders(http2.HeadersFrameParam{
+			StreamID: uint32(2*call + 1), BlockFragment: callHeaders(gatehousev1.UserService_CreateUser_FullMethodName), EndHeaders: true,
+		})
+		length := []byte{0, 0, 0x10, 0, 0} // Not compressed, 1 MiB.
+		_ = framer.WriteData(uint32(2*call+1), false, length)
+		windows.spend(uint32(2*call+1), len(length))
+	}
+	go windows.watch(framer)
+	for sent := 0; sent < maxBody-len(part); sent += len(part) {
+		for call := range calls {
+			id := uint32(2*call + 1)
+			if windows.spend(id, len(part)) && framer.WriteData(id, false, part) != nil {
+				return
+			}
+		}
+	}
+}
+
+// largestREST posts the largest bodies, all at once.
+func largestREST(tb testing.TB, h *house, _ *holder) string {
+	tb.Helper()
+	body := `{"fullName":"` + strings.Repeat("a", maxBody-20) + `"}`
+	return atOnce(func() string {
+		response, err := http.Post("http://"+h.rest+"/v1/users", "application/json", strings.NewReader(body))
+		if err != nil {
+			return "broken off"
+		}
+		defer response.Body.Close()
+		_, _ = io.Copy(io.Discard, response.Body)
+		return response.Status
+	})
+}
+
+// largestGRPC sends the largest messages, all at once.
+func largestGRPC(tb testing.TB, h *house, _ *holder) string {
+	tb.Helper()
+	users := gatehousev1.NewUserServiceClient(h.dial(tb))
+	request := &gatehousev1.CreateUserRequest{FullName: strings.Repeat("a", maxBody-8)}
+	return atOnce(func() string {
+		_, err := users.CreateUser(context.Background(), request, grpc.WaitForReady(true))
+		return apierr.ReasonName(apierr.ReasonOf(status.Convert(err)))
+	})
+}
+
+func atOnce(call func() string) string {
+	var group sync.WaitGroup
+	got := make(chan string, largest)
+	for range largest {
+		group.Go(func() { got <- call() })
+	}
+	group.Wait()
+	close(got)
+	count := map[string]int{}
+	for each := range got {
+		count[each]++
+	}
+	return fmt.Sprint(count)
+}
+
+// BenchmarkLimits measures the memory of the gateway while clients hold on to what they get, and fails if it is more
+// than it may be.
+func BenchmarkLimits(b *testing.B) {
+	var table strings.Builder
+	fmt.Fprintf(&table, "%-44s %10s %10s   %s\n", "", "before", "most", "held")
+	for _, hoard := range hoards() {
+		h := newHouse(b, 0) // Each on a new gateway: what one leaves behind is not the next one's.
+		before := h.rss(b, "VmRSS")
+		var hold holder
+		held := hoard.open(b, h, &hold)
+		most := h.rss(b, "VmHWM")
+		fmt.Fprintf(&table, "%-44s %6d MiB %6d MiB   %s\n", hoard.name, before, most, held)
+		if most > maxRSS {
+			b.Errorf("%s: %d MiB", hoard.name, most)
+		}
+		hold.letGo()
+		h.awaitReady(b)
+	}
+	fmt.Fprintln(os.Stdout, table.String())
+}
+
+// rss gives a figure of the memory of the gateway, in MiB: VmRSS is what it has now, VmHWM the most that it ever had.
+func (h *house) rss(tb testing.TB, figure string) int {
+	tb.Helper()
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.gateway.PID()))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for line := range strings.Lines(string(content)) {
+		if value, found := strings.CutPrefix(line, figure+":"); found {
+			var kib int
+			if _, err := fmt.Sscan(value, &kib); err != nil {
+				tb.Fatal(err)
+			}
+			return kib / 1024
+		}
+	}
+	tb.Fatalf("the status has no %s", figure)
+	return 0
+}
