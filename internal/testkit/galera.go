@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -142,7 +144,7 @@ func (g *Galera) Whole() error {
 			return err
 		}
 		size, err := node.status("wsrep_cluster_size")
-		if err == nil && size != fmt.Sprint(len(g.Nodes)) {
+		if err == nil && size != strconv.Itoa(len(g.Nodes)) {
 			err = fmt.Errorf("a node knows a cluster of %s", size)
 		}
 		if err != nil {
@@ -175,7 +177,8 @@ var recovered = regexp.MustCompile(`Recovered position:? ?([0-9a-f-]{36}:-?[0-9]
 
 // position finds out how far the node was, as it does not know that itself when it was killed.
 func (n *GaleraNode) position() (string, error) {
-	recovery := Process{Path: n.Path, Args: append(n.Args[:len(n.Args):len(n.Args)], "--wsrep-recover", "--wsrep-cluster-address="+n.peers()), Log: n.Log}
+	recovery := Process{Path: n.Path, Log: n.Log}
+	recovery.Args = append(slices.Clip(n.Args), "--wsrep-recover", "--wsrep-cluster-address="+n.peers())
 	if err := recovery.Start(func() error { return nil }); err != nil {
 		return "", err
 	}
