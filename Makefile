@@ -77,6 +77,13 @@ test: ## Run every test, with the race detector, after installing what the tests
 	go test -timeout 20m -run '^TestNoLostAnswerLogsAnybodyOut$$' ./services/store # a thousand owners, not thirty
 	go test -timeout 20m -run '^TestUsersMoveInAndOut$$' ./test/e2e # log-ins of ten thousand users, not of some
 
+.PHONY: test-clusters
+test-clusters: ## Run the suites of the cache on Redis Cluster and Sentinel, and those of the storage on Galera. Takes minutes.
+	sh tools/install-test-deps.sh clusters
+	go test -race -timeout 30m -tags clusters -run 'Cluster|Sentinel|AFlush|AFailOverEnds|AMasterThat|Galera' ./internal/testkit ./services/cache
+	go test -timeout 60m -tags clusters ./services/store/internal/storage
+	go test -timeout 30m -tags clusters -run '^TestFaultsOnClusters$$' ./test/faults
+
 .PHONY: bench-users
 bench-users: ## Compare databases of 1,000 and of USERS users (a million). Takes minutes, and 2 GB under the folder for temporary files.
 	go test -run '^$$' -bench '^BenchmarkUsers$$' -benchtime 1x -timeout 2h ./test/scale -users $(or $(USERS),1000000)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Makes sure that the programs which the tests start are here. Installs them when it may (root, on Debian), and says
-# what to install otherwise. Does nothing, quickly, when nothing is missing.
+# what to install otherwise. Does nothing, quickly, when nothing is missing. With the argument "clusters", also what
+# make test-clusters starts.
 set -eu
 
 # Where servers are, which is not in everybody's PATH. The test kit looks in the same folders.
@@ -17,6 +18,14 @@ have() {
 # Sets packages to Debian's names of what is missing.
 look() {
 	packages=
+	if [ "$with" = clusters ]; then
+		galera=
+		for library in /usr/lib/galera /usr/lib/galera-4 /usr/lib64/galera-4; do
+			[ ! -e "$library/libgalera_smm.so" ] || galera=here
+		done
+		[ -n "$galera" ] || packages="$packages galera-4"
+		{ have rsync && have lsof ss; } || packages="$packages rsync lsof"
+	fi
 	{ have mariadbd && have mariadb-install-db; } || packages="$packages mariadb-server"
 	have redis-server || packages="$packages redis-server"
 	have chromium chromium-browser google-chrome || packages="$packages chromium fonts-dejavu-core"
@@ -29,6 +38,7 @@ look() {
 	have "${CC:-cc}" || packages="$packages gcc libc6-dev"
 }
 
+with=${1-}
 look
 [ -n "$packages" ] || exit 0
 

@@ -126,7 +126,7 @@ type accountSettings struct {
 
 // databaseSettings say where the store's database is.
 type databaseSettings struct {
-	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS) or sqlite:PATH. The password is a setting of its own."`
+	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS; nodes of one cluster as HOST:PORT,HOST:PORT, of which the first that can be had is used) or sqlite:PATH. The password is a setting of its own."`
 	DatabasePassword     secret `placeholder:"SECRET" help:"Password of the database user. Others can read flags in the process list: prefer the variable or the file."`
 	DatabasePasswordFile string `placeholder:"PATH" help:"File that holds the password of the database user."`
 }

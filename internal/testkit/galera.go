@@ -177,10 +177,8 @@ var recovered = regexp.MustCompile(`Recovered position:? ?([0-9a-f-]{36}:-?[0-9]
 
 // position finds out how far the node was, as it does not know that itself when it was killed.
 func (n *GaleraNode) position() (string, error) {
-	recovery := Process{
-		Path: n.Path, Log: n.Log,
-		Args: append(slices.Clip(n.Args), "--wsrep-recover", "--wsrep-cluster-address="+n.peers()),
-	}
+	recovery := Process{Path: n.Path, Log: n.Log}
+	recovery.Args = append(slices.Clip(n.Args), "--wsrep-recover", "--wsrep-cluster-address="+n.peers())
 	if err := recovery.Start(func() error { return nil }); err != nil {
 		return "", err
 	}

@@ -18,7 +18,8 @@ const (
 
 // Config says where the database is.
 type Config struct {
-	// URL is mysql://user@host:port/database, with ?tls=true, skip-verify or preferred if wanted, or sqlite:PATH.
+	// URL is mysql://user@host:port/database, with ?tls=true, skip-verify or preferred if wanted, or sqlite:PATH. Nodes of
+	// one cluster may stand with commas between: user@host:port,host:port. The first that can be had is used.
 	// MariaDB is mysql too. Without a tls parameter the connection is in clear; "preferred" and "skip-verify" do not
 	// check who answers.
 	URL string
@@ -44,8 +45,40 @@ func (c Config) dialect() (dialect, error) {
 	}
 }
 
+// mysql reads the URL of each host, which all share but the host.
 func (c Config) mysql() (*mysqlDialect, error) {
-	parsed, err := url.Parse(c.URL)
+	before, hosts, after := c.hosts()
+	var all *mysqlDialect
+	for host := range strings.SplitSeq(hosts, ",") {
+		one, err := c.mysqlOf(before + host + after)
+		if err != nil {
+			return nil, err
+		}
+		if all == nil {
+			all = one
+		} else {
+			all.addresses = append(all.addresses, one.addresses...)
+		}
+	}
+	return all, nil
+}
+
+// hosts cuts the hosts out of the URL.
+func (c Config) hosts() (before, hosts, after string) {
+	start := strings.Index(c.URL, "://") + len("://")
+	if start < len("://") {
+		return c.URL, "", ""
+	}
+	end := len(c.URL)
+	if slash := strings.IndexAny(c.URL[start:], "/?#"); slash >= 0 {
+		end = start + slash
+	}
+	start += strings.LastIndex(c.URL[start:end], "@") + 1
+	return c.URL[:start], c.URL[start:end], c.URL[end:]
+}
+
+func (c Config) mysqlOf(text string) (*mysqlDialect, error) {
+	parsed, err := url.Parse(text)
 	if err != nil || parsed.Opaque != "" {
 		// Without the parser's words: they quote the URL, and what does not parse is often a password.
 		return nil, errors.New("the database URL must be mysql://user@host:port/database; " +
@@ -61,7 +94,7 @@ func (c Config) mysql() (*mysqlDialect, error) {
 	if port == "" {
 		port = defaultMySQLPort
 	}
-	d.address = net.JoinHostPort(parsed.Hostname(), port)
+	d.addresses = []string{net.JoinHostPort(parsed.Hostname(), port)}
 
 	faults := mysqlParameterFaults(parsed)
 	if _, ok := parsed.User.Password(); ok {

@@ -12,6 +12,7 @@ func TestConfigThatIsGood(t *testing.T) {
 		{URL: "mysql://gate%40house@[::1]:3307/gatehouse?tls=true"},
 		{URL: "mysql://u@db.example.com/gatehouse?tls=skip-verify"},
 		{URL: "mysql://u@db.example.com/gatehouse?tls=preferred"},
+		{URL: "mysql://u@one:3306,two,[::1]:3307/gatehouse?tls=true"},
 		{URL: "sqlite:gatehouse.db"},
 		{URL: "sqlite:/var/lib/gate house/100%.db"},
 	} {
@@ -39,6 +40,9 @@ func TestConfigTellsItsFaults(t *testing.T) {
 		{Config{URL: "mysql://root@:3306/x"}, []string{"names no host"}},
 		{Config{URL: "mysql://root@localhost:0/x"}, []string{"between 1 and 65535"}},
 		{Config{URL: "mysql://root@localhost:65536/x"}, []string{"between 1 and 65535"}},
+		{Config{URL: "mysql://root@one,,two/x"}, []string{"names no host"}},
+		{Config{URL: "mysql://root@one,two:0/x"}, []string{"between 1 and 65535"}},
+		{Config{URL: "mysql://root:hunter2@one,two/x"}, []string{"must not hold the password"}},
 		{Config{URL: "mysql://root@localhost"}, []string{"must name one database"}},
 		{Config{URL: "mysql://root@localhost/x/y"}, []string{"must name one database"}},
 		{Config{URL: "mysql://root@localhost/x?tls=maybe"}, []string{"tls must be true, skip-verify or preferred"}},

@@ -36,19 +36,13 @@ var conformance = []conformanceCase{
 }
 
 func TestConformance(t *testing.T) {
-	onEach(t, func(t *testing.T, config Config) {
-		for _, test := range slices.Concat(conformance, userConformance, sessionConformance, auditConformance, feedConformance) {
-			t.Run(test.name, func(t *testing.T) {
-				config := config
-				if strings.HasPrefix(config.URL, sqliteScheme) {
-					config = newSQLite(t)
-				} else {
-					config = newMariaDB(t)
-				}
-				test.test(t, openNew(t, config))
-			})
-		}
-	})
+	for name, newDatabase := range engines(t) {
+		t.Run(name, func(t *testing.T) {
+			for _, test := range slices.Concat(conformance, userConformance, sessionConformance, auditConformance, feedConformance) {
+				t.Run(test.name, func(t *testing.T) { test.test(t, openNew(t, newDatabase(t))) })
+			}
+		})
+	}
 }
 
 func userAsWritten(t *testing.T, s *Storage) {

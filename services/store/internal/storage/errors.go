@@ -55,6 +55,7 @@ const (
 	duplicateValue         // of another unique index
 	missingReference       // of a foreign key
 	conflict               // with another transaction, which went through: worth another attempt
+	refused                // by a server that takes no statements now, though another may: nothing was done
 	unavailable            // cannot be reached, or does not do its work now
 )
 
@@ -80,6 +81,9 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 		return fmt.Errorf("%s: %w", doing, ErrNotFound)
 	}
 	class := s.dialect.classify(err)
+	if class == refused {
+		s.leave()
+	}
 	if outcome, ok := known[class]; ok {
 		return fmt.Errorf("%s: %w", doing, outcome)
 	}
@@ -87,7 +91,7 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	}
 	switch class {
-	case conflict, unavailable:
+	case conflict, refused, unavailable:
 		return fmt.Errorf("%s: %w: %v", doing, ErrUnavailable, err) //nolint:errorlint // not in the chain, as said above
 	case duplicateKey, duplicateValue, missingReference:
 		return fmt.Errorf("%s: the entry violates a constraint", doing)

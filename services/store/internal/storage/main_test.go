@@ -29,8 +29,9 @@ func TestMain(m *testing.M) {
 // onEach runs a test on each kind of database, with the configuration of an empty one.
 func onEach(t *testing.T, test func(t *testing.T, config Config)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, newSQLite(t)) })
-	t.Run("mariadb", func(t *testing.T) { test(t, newMariaDB(t)) })
+	for name, newDatabase := range engines(t) {
+		t.Run(name, func(t *testing.T) { test(t, newDatabase(t)) })
+	}
 }
 
 func newSQLite(t *testing.T) Config {
@@ -53,7 +54,7 @@ func migrate(t *testing.T, config Config) {
 // open opens a database that is migrated, until the test ends.
 func open(t *testing.T, config Config) *Storage {
 	t.Helper()
-	s, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
+	s, err := Open(t.Context(), anyNode(config), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

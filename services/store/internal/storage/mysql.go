@@ -42,9 +42,11 @@ const (
 	mysqlWaitTimeout = "20"
 )
 
-// mysqlDialect speaks to MySQL 8.4, MariaDB 10.11 and later of both, and to what takes itself for one of them.
+// mysqlDialect speaks to MySQL 8.4, MariaDB 10.11 and later of both, to what takes itself for one of them, and to a
+// Galera cluster of them.
 type mysqlDialect struct {
-	user, password, address, database, tls string
+	user, password, database, tls string
+	addresses                     []string // HOST:PORT of servers that have the same data
 }
 
 func (d *mysqlDialect) open(log *slog.Logger) (*sql.DB, error) {
@@ -57,13 +59,33 @@ func (d *mysqlDialect) openToMigrate(_ context.Context, log *slog.Logger) (*sql.
 }
 
 func (d *mysqlDialect) connect(log *slog.Logger, ioTimeout time.Duration) (*sql.DB, error) {
+	all := new(nodes)
+	for _, address := range d.addresses {
+		connector, err := d.connector(address, log, ioTimeout)
+		if err != nil {
+			return nil, err
+		}
+		all.connectors = append(all.connectors, connector)
+	}
+	pool := sql.OpenDB(all)
+	pool.SetMaxOpenConns(mysqlMaxConnections)
+	pool.SetMaxIdleConns(mysqlMaxConnections)
+	pool.SetConnMaxLifetime(mysqlMaxLifetime)
+	pool.SetConnMaxIdleTime(mysqlMaxIdleTime)
+	return pool, nil
+}
+
+func (d *mysqlDialect) connector(address string, log *slog.Logger, ioTimeout time.Duration) (driver.Connector, error) {
 	config := mysql.NewConfig()
 	config.User, config.Passwd = d.user, d.password
-	config.Net, config.Addr, config.DBName, config.TLSConfig = "tcp", d.address, d.database, d.tls
+	config.Net, config.Addr, config.DBName, config.TLSConfig = "tcp", address, d.database, d.tls
 	config.Timeout, config.ReadTimeout, config.WriteTimeout = mysqlDialTimeout, ioTimeout, ioTimeout
 	config.ParseTime, config.Loc = true, time.UTC
 	config.ClientFoundRows = true // Counts the rows that an update found, not those whose values it altered.
 	config.RejectReadOnly = true  // Leaves a node that a fail-over made a replica.
+	// A Galera node tells a transaction that another node has outrun with the answer to the next command. The end of a
+	// prepared statement is one, and has no answer: what follows would be done by itself, and the commit succeed.
+	config.InterpolateParams = true
 	config.Logger = driverLog{log}
 	config.Params = map[string]string{
 		"time_zone": "'+00:00'",
@@ -79,12 +101,7 @@ func (d *mysqlDialect) connect(log *slog.Logger, ioTimeout time.Duration) (*sql.
 	if err != nil {
 		return nil, fmt.Errorf("configure the connections: %w", err)
 	}
-	pool := sql.OpenDB(connector)
-	pool.SetMaxOpenConns(mysqlMaxConnections)
-	pool.SetMaxIdleConns(mysqlMaxConnections)
-	pool.SetConnMaxLifetime(mysqlMaxLifetime)
-	pool.SetConnMaxIdleTime(mysqlMaxIdleTime)
-	return pool, nil
+	return connector, nil
 }
 
 // gorm does not ask for the server's version: only gorm's own migrations and locking reads would need it.
@@ -143,10 +160,11 @@ func classifyNumber(number uint16) class {
 		1205, // lock wait timeout
 		1213: // deadlock, and in Galera a conflict that is found at commit
 		return conflict
+	case 1047: // Galera: the node is not part of the cluster now
+		return refused
 	case
 		1021, // the disk is full
 		1040, // too many connections
-		1047, // Galera: the node is not part of the cluster now
 		1053, // shutting down
 		1077, // shutting down, normally
 		1079, // shut down
@@ -155,6 +173,7 @@ func classifyNumber(number uint16) class {
 		1159, // network: reading timed out
 		1160, // network: writing
 		1161, // network: writing timed out
+		1180, // the commit failed; in Galera the others may have it
 		1203, // the user has too many connections
 		1290, // read-only
 		1317, // the statement was killed
@@ -181,7 +200,7 @@ func (d *mysqlDialect) classify(err error) class {
 		return class
 	}
 	for _, lost := range []error{
-		driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+		errNotInCluster, driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 	} {
 		if errors.Is(err, lost) {
 			return unavailable

@@ -10,8 +10,9 @@ import (
 
 const (
 	// maxAttempts bounds how often a write is tried. A write here locks one row, so the loser of a conflict mostly gets
-	// through at the second attempt; eight last about half a second, which is still within a caller's patience.
-	maxAttempts = 8
+	// through at the second attempt. Where nodes of a cluster change one row, each commit makes all others lose; twelve
+	// attempts last about a second, which is still within a caller's patience.
+	maxAttempts = 12
 	// firstBackOff is the longest wait before the second attempt; it doubles with each further one up to maxBackOff.
 	firstBackOff = 5 * time.Millisecond
 	maxBackOff   = 250 * time.Millisecond
@@ -19,7 +20,8 @@ const (
 
 // write runs a change, and runs it again, from its beginning, as long as it loses against another transaction: a
 // deadlock or a lock that was not had in time, which leave nothing behind. In a Galera cluster, whose nodes find out at
-// commit that they changed the same row, this is everyday.
+// commit that they changed the same row, this is everyday. So it does where a node of a cluster refuses all statements,
+// as there may be another.
 //
 // A change must be one statement or one transaction, and must not touch anything outside of the database.
 func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) error {
@@ -29,12 +31,25 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 		if err == nil {
 			s.announce()
 		}
-		if err == nil || attempt == maxAttempts || s.dialect.classify(err) != conflict {
+		if err == nil || attempt == maxAttempts || !s.undone(err) {
 			return err
 		}
 		if !wait.pause(ctx) {
 			return err
 		}
+	}
+}
+
+// undone tells whether a change was undone as a whole, or not begun, and is worth another attempt.
+func (s *Storage) undone(err error) bool {
+	switch s.dialect.classify(err) {
+	case refused:
+		s.leave()
+		return true
+	case conflict:
+		return true
+	default:
+		return false
 	}
 }
 

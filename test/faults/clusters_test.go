@@ -1,0 +1,125 @@
+//go:build clusters
+
+package faults
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	mathrand "math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// clusterTown is a town on a Redis Cluster and a Galera cluster. Its services talk to each other and to these directly.
+type clusterTown struct {
+	*town
+
+	redis  *testkit.RedisCluster
+	galera *testkit.Galera
+}
+
+func newClusterTown(t *testing.T, replicas int) *clusterTown {
+	t.Helper()
+	c := &clusterTown{town: &town{}, redis: testkit.StartRedisCluster(t), galera: testkit.StartGalera(t)}
+	if err := c.galera.Nodes[0].CreateDatabase(database); err != nil {
+		t.Fatal(err)
+	}
+	c.mariadb = &c.galera.Nodes[0].MariaDB // What looks behind services does so here: this node is not lost.
+	c.migrate(t)
+	secret := func() string { return base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]) }
+	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
+	masterKey, cacheKey := "GATEHOUSE_MASTER_KEY="+secret(), "GATEHOUSE_CACHE_KEY="+secret()
+	for i := range replicas {
+		env := []string{serviceToken, masterKey, "GATEHOUSE_DATABASE_URL=" + c.galera.URL(database, i)}
+		c.stores = append(c.stores, start(t, "store", i, env, "--argon2-memory", "7168", "--argon2-iterations", "1"))
+	}
+	for i := range replicas {
+		env := []string{serviceToken, cacheKey, "GATEHOUSE_REDIS_URL=" + c.redis.URL()}
+		c.caches = append(c.caches, start(t, "cache", i, env, "--store-address", c.stores[(i+1)%replicas].address))
+	}
+	for i := range replicas {
+		http := freeAddress(t)
+		gateway := start(t, "gateway", i, nil, "--http", http,
+			"--cache-address", c.caches[i].address, "--store-address", c.stores[i].address)
+		c.gateways = append(c.gateways, gateway)
+		c.rest, c.native = append(c.rest, http), append(c.native, gateway.address)
+	}
+	c.awaitReady(t)
+	return c
+}
+
+// loseMaster is that a master of the Redis Cluster is lost: until its replica is the master, and then for a while.
+func (c *clusterTown) loseMaster(name string, stale staleness, lose func(*testkit.Redis) (back func() error, err error)) fault {
+	return fault{name: name, on: "redis", stale: stale, begin: func(ctx context.Context) (func() error, error) {
+		masters := c.redis.Masters(ctx)
+		back, err := lose(masters[mathrand.IntN(len(masters))])
+		return func() error { return errors.Join(back(), await(ctx, c.redis.Whole)) }, err
+	}}
+}
+
+func killedRedis(server *testkit.Redis) (func() error, error) {
+	server.Kill()
+	return server.Start, nil
+}
+
+func frozenRedis(server *testkit.Redis) (func() error, error) {
+	return server.Thaw, server.Freeze()
+}
+
+func (c *clusterTown) loseNode(number int) fault {
+	return fault{name: "a node of Galera is killed", on: "galera", begin: func(ctx context.Context) (func() error, error) {
+		node := c.galera.Nodes[number]
+		node.Kill()
+		return func() error { return errors.Join(node.Rejoin(), await(ctx, c.galera.Whole)) }, nil
+	}}
+}
+
+// await waits until a cluster is whole again.
+func await(ctx context.Context, whole func() error) error {
+	for end := time.Now().Add(time.Minute); ; {
+		err := whole()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		pause(ctx, 50*time.Millisecond)
+	}
+}
+
+// outlast is for how long a master is lost: longer than it takes until its replica is the master.
+const outlast = 6 * time.Second
+
+// TestFaultsOnClusters loses a master of the Redis Cluster and a node of Galera under load, by themselves and together.
+func TestFaultsOnClusters(t *testing.T) {
+	seed := seedOf(t)
+	random := mathrand.New(mathrand.NewPCG(seed, 0))
+	t.Logf("seed %d", seed)
+	c := newClusterTown(t, replicas)
+	r := &run{t: t, seed: seed, town: c.town, figures: newFigures(replicas), longest: outlast, addresses: map[string]bool{}}
+	r.db = c.open(t)
+	for i := range slots {
+		r.slots = append(r.slots, &slot{number: i})
+	}
+	r.begin = time.Now()
+	r.reported = r.begin
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	r.startWorkers(ctx)
+	r.recover(ctx)
+	masterKilled := c.loseMaster("a master of Redis is killed", staleness{}, killedRedis)
+	for _, faults := range [][]fault{
+		{masterKilled},
+		{c.loseNode(1)},
+		{c.loseMaster("a master of Redis is frozen", untilPaid, frozenRedis)},
+		{killed("cache 0", c.caches[0], byFeed)},
+		{masterKilled, c.loseNode(2)},
+	} {
+		r.suffer(ctx, random, faults...)
+		t.Log(r.line())
+	}
+	cancel()
+	r.finish()
+}
