@@ -3,11 +3,13 @@ package gateway
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"reflect"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -277,6 +279,42 @@ func TestHealth(t *testing.T) {
 		t.Errorf("readyz of a gateway that drains is %d", ready.StatusCode)
 	}
 	h.get(t, "/healthz").wantOK(t)
+}
+
+// TestAGatewayThatDrainsSendsItsClientsAway, over both versions of HTTP, and answers them until they have gone.
+func TestAGatewayThatDrainsSendsItsClientsAway(t *testing.T) {
+	h, u := newServedHouse(t)
+	token := "Authorization: Bearer " + u.token(t)
+	for name, set := range map[string]func(*http.Protocols, bool){
+		"HTTP/1.1": (*http.Protocols).SetHTTP1, "HTTP/2.0": (*http.Protocols).SetUnencryptedHTTP2,
+	} {
+		var protocols http.Protocols
+		set(&protocols, true)
+		var dialled atomic.Int64
+		h.client.Transport = &http.Transport{Protocols: &protocols, DialContext: func(
+			ctx context.Context, network, address string,
+		) (net.Conn, error) {
+			dialled.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}}
+		for _, draining := range []bool{false, true} {
+			h.service.draining.Store(draining)
+			before := dialled.Load()
+			for range 3 {
+				answer := h.get(t, "/v1/users/me", token)
+				answer.wantOK(t)
+				if answer.Proto != name {
+					t.Errorf("the answer is %s", answer.Proto)
+				}
+			}
+			// The first answer of a gateway that drains comes by the connection that is there. Over HTTP/2 the word to
+			// go may come a little later than the answer.
+			if got := dialled.Load() - before; got < 1 || !draining && got > 1 {
+				t.Errorf("%s, draining %v: %d connections for three requests", name, draining, got)
+			}
+		}
+		h.client.CloseIdleConnections()
+	}
 }
 
 // TestCallsUnderWayAreFinished tells a gateway to stop while a call of each transport is at the upstream.
