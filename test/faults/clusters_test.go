@@ -56,9 +56,27 @@ func newClusterTown(t *testing.T, replicas int) *clusterTown {
 func (c *clusterTown) loseMaster(name string, stale staleness, lose func(*testkit.Redis) (back func() error, err error)) fault {
 	return fault{name: name, on: "redis", stale: stale, begin: func(ctx context.Context) (func() error, error) {
 		masters := c.redis.Masters(ctx)
-		back, err := lose(masters[mathrand.IntN(len(masters))])
+		lost := masters[mathrand.IntN(len(masters))]
+		back, err := lose(lost)
+		if err == nil {
+			err = await(ctx, func() error { return c.promoted(ctx, lost, len(masters)) })
+		}
 		return func() error { return errors.Join(back(), await(ctx, c.redis.Whole)) }, err
 	}}
+}
+
+// promoted tells whether there are as many masters as before, without the one that was lost.
+func (c *clusterTown) promoted(ctx context.Context, lost *testkit.Redis, before int) error {
+	others := &testkit.RedisCluster{}
+	for _, node := range c.redis.Nodes {
+		if node != lost {
+			others.Nodes = append(others.Nodes, node)
+		}
+	}
+	if len(others.Masters(ctx)) < before {
+		return errors.New("no replica is the master yet")
+	}
+	return nil
 }
 
 func killedRedis(server *testkit.Redis) (func() error, error) {
@@ -89,7 +107,7 @@ func await(ctx context.Context, whole func() error) error {
 	}
 }
 
-// outlast is for how long a master is lost: longer than it takes until its replica is the master.
+// outlast is for how long at most a fault goes on. A node of Galera is reckoned with for 3 s after its end.
 const outlast = 6 * time.Second
 
 // TestFaultsOnClusters loses a master of the Redis Cluster and a node of Galera under load, by themselves and together.
