@@ -83,6 +83,10 @@ func TestWhoSaysNoIsNotSilent(t *testing.T) {
 			d.err = apierr.Status(apierr.Unavailable(errors.New("the database is away"))).Err()
 			return d.try(t, c, 2*patience)
 		},
+		"a replica is lost, with all its calls": func(t *testing.T, c *circuit, d *dependency) error {
+			d.err = status.Error(codes.DeadlineExceeded, "error reading from server: EOF")
+			return d.try(t, c, 2*patience)
+		},
 		"its callers give up at once": func(t *testing.T, c *circuit, d *dependency) error {
 			d.hangs = true
 			return d.try(t, c, patience/2)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -115,8 +116,8 @@ const databaseRetry = time.Second
 func awaitDatabase(ctx context.Context, database Database, log *slog.Logger) (*storage.Storage, error) {
 	for {
 		db, err := storage.Open(ctx, database, log)
-		if !errors.Is(err, storage.ErrUnavailable) {
-			return db, err
+		if !errors.Is(err, storage.ErrUnavailable) || strings.HasPrefix(database.URL, "sqlite:") {
+			return db, err // A file that cannot be opened now cannot be opened later.
 		}
 		log.WarnContext(ctx, "the database cannot be reached; the store waits for it", "error", err)
 		select {

@@ -29,21 +29,22 @@ func newClusterTown(t *testing.T, replicas int) *clusterTown {
 		t.Fatal(err)
 	}
 	c.mariadb = &c.galera.Nodes[0].MariaDB // What looks behind services does so here: this node is not lost.
-	c.migrate(t)
+	c.open = c.openMariaDB
+	c.command(t, "migrate")
 	secret := func() string { return base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]) }
 	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
 	masterKey, cacheKey := "GATEHOUSE_MASTER_KEY="+secret(), "GATEHOUSE_CACHE_KEY="+secret()
 	for i := range replicas {
 		env := []string{serviceToken, masterKey, "GATEHOUSE_DATABASE_URL=" + c.galera.URL(database, i)}
-		c.stores = append(c.stores, start(t, "store", i, env, "--argon2-memory", "7168", "--argon2-iterations", "1"))
+		c.stores = append(c.stores, start(t, binary, "store", i, env, cheapHashes...))
 	}
 	for i := range replicas {
 		env := []string{serviceToken, cacheKey, "GATEHOUSE_REDIS_URL=" + c.redis.URL()}
-		c.caches = append(c.caches, start(t, "cache", i, env, "--store-address", c.stores[(i+1)%replicas].address))
+		c.caches = append(c.caches, start(t, binary, "cache", i, env, "--store-address", c.stores[(i+1)%replicas].address))
 	}
 	for i := range replicas {
 		http := freeAddress(t)
-		gateway := start(t, "gateway", i, nil, "--http", http,
+		gateway := start(t, binary, "gateway", i, nil, "--http", http,
 			"--cache-address", c.caches[i].address, "--store-address", c.stores[i].address)
 		c.gateways = append(c.gateways, gateway)
 		c.rest, c.native = append(c.rest, http), append(c.native, gateway.address)
@@ -114,15 +115,9 @@ const outlast = 6 * time.Second
 func TestFaultsOnClusters(t *testing.T) {
 	seed := seedOf(t)
 	random := mathrand.New(mathrand.NewPCG(seed, 0))
-	t.Logf("seed %d", seed)
 	c := newClusterTown(t, replicas)
-	r := &run{t: t, seed: seed, town: c.town, figures: newFigures(replicas), longest: outlast, addresses: map[string]bool{}}
-	r.db = c.open(t)
-	for i := range slots {
-		r.slots = append(r.slots, &slot{number: i})
-	}
-	r.begin = time.Now()
-	r.reported = r.begin
+	r := newRun(t, seed, c.town)
+	r.longest = outlast
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	r.startWorkers(ctx)
