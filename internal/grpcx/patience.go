@@ -71,8 +71,8 @@ func (c *circuit) call(ctx context.Context, method string, req, reply any, conn 
 	return err
 }
 
-// silent tells whether a call has waited for an answer, or to be sent, in vain. A caller who gives up early says nothing
-// about the service, and many calls that are lost with one replica say nothing about the others.
+// silent tells whether a call has waited for an answer, or to be sent, in vain. A caller who gives up early says
+// nothing about the service, and many calls that are lost with one replica say nothing about the others.
 func silent(err error, after time.Duration) bool {
 	st := status.Convert(err)
 	if answered(st) {

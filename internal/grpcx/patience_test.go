@@ -84,7 +84,7 @@ func TestWhoSaysNoIsNotSilent(t *testing.T) {
 			return d.try(t, c, 2*patience)
 		},
 		"a replica is lost, with all its calls": func(t *testing.T, c *circuit, d *dependency) error {
-			d.err = status.Error(codes.DeadlineExceeded, "error reading from server: EOF")
+			d.err = status.Error(codes.Canceled, "error reading from server: EOF")
 			return d.try(t, c, 2*patience)
 		},
 		"its callers give up at once": func(t *testing.T, c *circuit, d *dependency) error {
