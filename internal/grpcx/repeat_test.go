@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -90,20 +91,82 @@ func TestAChangeThatFailsIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestRepeatsHaveABudget: where everything fails, hardly anything is repeated.
-func TestRepeatsHaveABudget(t *testing.T) {
+// TestASignUpWithARequestIDIsRepeated: by its key, the store knows it again.
+func TestASignUpWithARequestIDIsRepeated(t *testing.T) {
 	t.Parallel()
-	m := &moody{answer: unavailable}
+	m := &moody{answer: func(call int64) error {
+		if call < 3 {
+			return unavailable(call)
+		}
+		return nil
+	}}
+	address, _ := m.serve(t)
+	_, err := dialMoody(t, address).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{RequestId: "1"})
+	if err != nil || m.calls.Load() != 3 {
+		t.Errorf("after %d calls: %v", m.calls.Load(), err)
+	}
+}
+
+// TestWhatIsRefusedIsNotRepeated, though it could be.
+func TestWhatIsRefusedIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	m := &moody{answer: func(int64) error {
+		return apierr.Status(apierr.Overloaded(time.Second)).Err()
+	}}
 	address, _ := m.serve(t)
 	client := dialMoody(t, address)
-	const calls = 200
-	for range calls {
-		if _, err := client.ReadUser(t.Context(), &gatehousev1.ReadUserRequest{}); status.Code(err) != codes.Unavailable {
-			t.Fatal(err)
-		}
+	_, write := client.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{RequestId: "1"})
+	_, read := client.ReadUser(t.Context(), &gatehousev1.ReadUserRequest{})
+	const want = codes.ResourceExhausted
+	if status.Code(write) != want || status.Code(read) != want || m.calls.Load() != 2 {
+		t.Errorf("after %d calls: %v, %v", m.calls.Load(), write, read)
 	}
-	if repeats := m.calls.Load() - calls; repeats < 1 || repeats > calls/10 {
-		t.Errorf("of %d calls that failed %d were repeats", calls, repeats)
+}
+
+// TestRepeatsHaveABudget: where everything fails, hardly anything is repeated; and where it succeeds, what fails again.
+func TestRepeatsHaveABudget(t *testing.T) {
+	t.Parallel()
+	const calls = 200
+	for name, call := range map[string]func(context.Context, gatehousev1.UserServiceClient) error{
+		"reads": func(ctx context.Context, client gatehousev1.UserServiceClient) error {
+			_, err := client.ReadUser(ctx, &gatehousev1.ReadUserRequest{})
+			return err
+		},
+		"sign-ups": func(ctx context.Context, client gatehousev1.UserServiceClient) error {
+			_, err := client.CreateUser(ctx, &gatehousev1.CreateUserRequest{RequestId: "1"})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var away atomic.Bool
+			m := &moody{answer: func(call int64) error {
+				if away.Load() {
+					return unavailable(call)
+				}
+				return nil
+			}}
+			address, _ := m.serve(t)
+			client := dialMoody(t, address)
+			for range 2 {
+				m.calls.Store(0)
+				away.Store(true)
+				for range calls {
+					if err := call(t.Context(), client); status.Code(err) != codes.Unavailable {
+						t.Fatal(err)
+					}
+				}
+				if repeats := m.calls.Load() - calls; repeats < 1 || repeats > calls/10 {
+					t.Errorf("of %d calls that failed %d were repeats", calls, repeats)
+				}
+				away.Store(false)
+				for range calls {
+					if err := call(t.Context(), client); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
 	}
 }
 

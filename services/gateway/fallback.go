@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// cachePatience is how long a read waits before it looks whether the cache service still lives, and cacheSign how
-	// long that may take to say so. One that lives is waited for: it may wait itself, and the store has no time then.
+	// cachePatience is how long a call that can be made again waits before it looks whether the cache service still
+	// lives, and cacheSign how long that may take to say so. One that lives is waited for: it may wait itself, and the
+	// store has no time then.
 	cachePatience = time.Second
 	cacheSign     = 500 * time.Millisecond
 
@@ -68,21 +69,22 @@ func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
 	}
 }
 
-// Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated: it may have been made. So
-// a change is no way to find out whether a cache service is back.
+// Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated, unless it has a key: it may
+// have been made. So a change is no way to find out whether a cache service is back.
 func (f *fallback) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
-	if !f.reads[method] && f.circuit.State() != gobreaker.StateClosed {
+	again := f.reads[method] || grpcx.HasKey(args)
+	if !again && f.circuit.State() != gobreaker.StateClosed {
 		return f.store.Invoke(ctx, method, args, reply, options...)
 	}
 	_, err := f.circuit.Execute(func() (struct{}, error) {
-		return struct{}{}, f.invokeCache(ctx, method, args, reply, options...)
+		return struct{}{}, f.invokeCache(ctx, again, method, args, reply, options...)
 	})
 	lost, wasLost := errors.AsType[*lostError](err)
 	switch {
 	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
 	case !wasLost:
 		return err
-	case lost.sent && !f.reads[method]:
+	case lost.sent && !again:
 		return lost.cause
 	}
 	return f.store.Invoke(ctx, method, args, reply, options...)
@@ -97,11 +99,14 @@ type lostError struct {
 func (e *lostError) Error() string        { return e.cause.Error() }
 func (e *lostError) Is(target error) bool { return target == errUnreachable }
 
-// invokeCache fails with a lostError if there was no answer, and not because the caller has gone or run out of time.
-func (f *fallback) invokeCache(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
+// invokeCache fails with a lostError if there was no answer, and not because the caller has gone or run out of time. A
+// call that can be made again is given up as soon as the cache service gives no sign of life.
+func (f *fallback) invokeCache(
+	ctx context.Context, again bool, method string, args, reply any, options ...grpc.CallOption,
+) error {
 	patient, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if f.reads[method] {
+	if again {
 		look := time.AfterFunc(cachePatience, func() {
 			if !f.lives(patient) {
 				cancel(errSilent)

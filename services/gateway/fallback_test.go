@@ -24,7 +24,11 @@ import (
 const (
 	aRead   = gatehousev1.UserService_ReadUser_FullMethodName
 	aChange = gatehousev1.UserService_UpdateUser_FullMethodName
+	aSignUp = gatehousev1.UserService_CreateUser_FullMethodName
 )
+
+// requests of methods that are repeated because of what the request says.
+var requests = map[string]any{aSignUp: &gatehousev1.CreateUserRequest{RequestId: "1"}}
 
 // link is a connection to a service: it counts the calls, and answers as it is told.
 type link struct {
@@ -118,13 +122,15 @@ func TestCallsGoPastACacheServiceThatDoesNotAnswer(t *testing.T) {
 		"a read of one that is frozen":       {frozen, aRead, 1, codes.OK},
 		"a change of one that is frozen":     {frozen, aChange, 0, codes.DeadlineExceeded},
 		"a read that waits for the database": {slow, aRead, 0, codes.OK},
+		"a sign-up whose answer was lost":    {always(died), aSignUp, 1, codes.OK},
+		"a sign-up of one that is frozen":    {frozen, aSignUp, 1, codes.OK},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, _, store := newLinks(t, test.answer)
 				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 				defer cancel()
-				err := f.Invoke(ctx, test.method, nil, nil)
+				err := f.Invoke(ctx, test.method, requests[test.method], nil)
 				if status.Code(err) != test.code || store.calls.Load() != test.atStore {
 					t.Errorf("error is %v, and the store was asked %d times", err, store.calls.Load())
 				}
