@@ -3,6 +3,7 @@ package grpcx
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -21,7 +22,7 @@ const (
 	// has not answered for so long may be thought to hang.
 	patience = time.Second
 
-	// silentCalls in a row show that a service hangs, or is away: not while any of its replicas answers.
+	// silentCalls in a row show that a service hangs, or is away: not while any of its replicas answers anybody.
 	silentCalls = 20
 
 	// circuitRest is how long a service that is silent is left alone before one call tries it.
@@ -39,10 +40,11 @@ func (silence) Is(target error) bool { return target == errSilent }
 // circuit keeps calls from waiting, all of them, for a service that does not answer.
 type circuit struct {
 	breaker *gobreaker.CircuitBreaker[struct{}]
+	answers atomic.Uint64 // how many calls were answered
 }
 
 func newCircuit() *circuit {
-	return &circuit{gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
+	return &circuit{breaker: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:  1,
 		Timeout:      circuitRest,
 		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= silentCalls },
@@ -55,9 +57,12 @@ func (c *circuit) call(ctx context.Context, method string, req, reply any, conn 
 	invoke grpc.UnaryInvoker, options ...grpc.CallOption,
 ) error {
 	_, err := c.breaker.Execute(func() (struct{}, error) {
-		began := time.Now()
+		before, began := c.answers.Load(), time.Now()
 		err := patient(ctx, method, req, reply, conn, invoke, options...)
-		if silent(err, time.Since(began)) {
+		switch {
+		case answered(err):
+			c.answers.Add(1)
+		case silent(err, time.Since(began)) && c.answers.Load() == before:
 			err = silence{err}
 		}
 		return struct{}{}, err
@@ -71,14 +76,11 @@ func (c *circuit) call(ctx context.Context, method string, req, reply any, conn 
 	return err
 }
 
-// silent tells whether a call has waited for an answer, or to be sent, in vain. A caller who gives up early says
-// nothing about the service, and many calls that are lost with one replica say nothing about the others.
+// silent tells whether a call that was not answered has waited for it, or to be sent, in vain. A caller who gives up
+// early says nothing about the service, and many calls that are lost with one replica say nothing about the others. Nor
+// do many that wait in a queue, and whose callers give up together, if others were answered meanwhile.
 func silent(err error, after time.Duration) bool {
-	st := status.Convert(err)
-	if answered(st) {
-		return false
-	}
-	switch st.Code() {
+	switch status.Code(err) {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
 		return after >= patience
 	default:
@@ -86,9 +88,9 @@ func silent(err error, after time.Duration) bool {
 	}
 }
 
-// answered tells whether a service has made the error: its own all have a reason.
-func answered(st *status.Status) bool {
-	return apierr.ReasonOf(st) != gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED
+// answered tells whether a call has an answer of the service: its own errors all have a reason.
+func answered(err error) bool {
+	return err == nil || apierr.ReasonOf(status.Convert(err)) != gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
 // patient waits for a service of which no replica can be reached, and then makes the call that was not sent.
@@ -97,7 +99,7 @@ func patient(ctx context.Context, method string, req, reply any, conn *grpc.Clie
 ) error {
 	var at peer.Peer // Nobody, if the call was not sent.
 	err := invoke(ctx, method, req, reply, conn, append(options, grpc.Peer(&at))...)
-	if st := status.Convert(err); st.Code() != codes.Unavailable || answered(st) || at.Addr != nil {
+	if status.Code(err) != codes.Unavailable || answered(err) || at.Addr != nil {
 		return err
 	}
 	waiting, cancel := context.WithTimeout(ctx, patience)

@@ -41,6 +41,27 @@ func (d *dependency) invoke(ctx context.Context, _ string, _, _ any, _ *grpc.Cli
 	return err
 }
 
+// TestWhoGivesUpInAQueueTellsNothing: a crowd that leaves together, while others are served, does not open the circuit.
+func TestWhoGivesUpInAQueueTellsNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, d := newCircuit(), &dependency{hangs: true}
+		var crowd sync.WaitGroup
+		for range 5 * silentCalls {
+			crowd.Go(func() { _ = d.try(t, c, 2*patience) })
+		}
+		synctest.Wait() // All are in the queue.
+		d.set(func(d *dependency) { d.hangs = false })
+		if err := d.try(t, c, patience); err != nil {
+			t.Error(err)
+		}
+		crowd.Wait()
+		if err := d.try(t, c, patience); err != nil {
+			t.Errorf("after the crowd has left: %v", err)
+		}
+	})
+}
+
 // try makes one call that has so much time.
 func (d *dependency) try(t *testing.T, c *circuit, within time.Duration) error {
 	t.Helper()

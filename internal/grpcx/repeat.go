@@ -31,8 +31,8 @@ const (
 )
 
 // Each call that fails takes a token, each that succeeds gives a part of one back, and nothing is repeated while fewer
-// than half are left: if everything fails, a connection repeats ten calls, and afterwards one for ten that succeed. Reads
-// and changes are counted apart.
+// than half are left: if everything fails, a connection repeats ten calls, and afterwards one for ten that succeed.
+// Reads and changes are counted apart.
 const (
 	repeatTokens = 20
 	tokenRatio   = 0.1
@@ -68,10 +68,10 @@ func HasKey(request any) bool {
 	return ok && signUp.GetRequestId() != ""
 }
 
-// Persist makes a connection repeat calls of these methods, and of any whose request HasKey, where the service was lost,
-// or says itself that it is UNAVAILABLE; calls of any method, which could not be sent, wait for a service that is being
-// restarted; and one that does not answer at all is left alone for a while. One hop of a call should do so, not each:
-// attempts multiply.
+// Persist makes a connection repeat calls of these methods, and of any whose request HasKey, where the service was
+// lost, or says itself that it is UNAVAILABLE; calls of any method, which could not be sent, wait for a service that is
+// being restarted; and one that does not answer at all is left alone for a while. One hop of a call should do so, not
+// each: attempts multiply.
 func Persist(methods map[string]bool) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithDefaultServiceConfig(repeating(methods)),
@@ -100,10 +100,11 @@ func (r *repeater) call(ctx context.Context, method string, req, reply any, conn
 		if !r.mayRepeat(err) || attempt == maxAttempts {
 			return err
 		}
+		wait := backoff - backoff/5 + rand.N(2*backoff/5) //nolint:gosec // spreads load; nothing to guess
 		select {
 		case <-ctx.Done():
 			return err
-		case <-time.After(time.Duration(float64(backoff) * (0.8 + 0.4*rand.Float64()))):
+		case <-time.After(wait):
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}

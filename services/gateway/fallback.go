@@ -69,8 +69,8 @@ func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
 	}
 }
 
-// Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated, unless it has a key: it may
-// have been made. So a change is no way to find out whether a cache service is back.
+// Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated, unless it has a key: it
+// may have been made. So a change is no way to find out whether a cache service is back.
 func (f *fallback) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
 	again := f.reads[method] || grpcx.HasKey(args)
 	if !again && f.circuit.State() != gobreaker.StateClosed {
