@@ -54,7 +54,8 @@ func lasting(tb testing.TB, duration time.Duration) (context.Context, context.Ca
 	return ctx, cancel
 }
 
-// measureUnloaded gives how many log-ins are served in a second if no more are sent than keep the cores busy.
+// measureUnloaded gives how many log-ins are served in a second if no more are sent than keep the cores busy, beside
+// the same reads as in the flood: these take what they take of the cores, with it and without.
 func (g *generator) measureUnloaded(tb testing.TB) float64 {
 	tb.Helper()
 	var outcomes outcomes
@@ -62,7 +63,13 @@ func (g *generator) measureUnloaded(tb testing.TB) float64 {
 	defer cancel()
 	rate := make(chan float64)
 	go func() { rate <- perSecond(&outcomes) }()
-	closedLoop(ctx, g.house, g.logIns, 2*runtime.NumCPU(), &outcomes)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		closedLoop(ctx, g.house, g.logIns, 2*runtime.NumCPU(), &outcomes)
+	}()
+	g.measureReads(tb)
+	<-ended
 	outcomes.check(tb)
 	return <-rate
 }
