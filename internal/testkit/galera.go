@@ -157,13 +157,21 @@ func (g *Galera) Whole() error {
 // found starts the node as the first of the cluster.
 func (n *GaleraNode) found() error { return n.startIn("gcomm://") }
 
-// Rejoin starts the node as one of the cluster, of which others must run. It goes on from what it has.
+// Rejoin starts the node as one of the cluster, of which others must run. It goes on from what it has, or begins anew
+// if that fails: the copy of another's data ends with an error if a file there is gone before it is copied.
 func (n *GaleraNode) Rejoin() error {
 	position, err := n.position()
 	if err != nil {
 		return err
 	}
-	return n.startIn(n.peers(), "--wsrep-start-position="+position)
+	err = n.startIn(n.peers(), "--wsrep-start-position="+position)
+	if err == nil {
+		return nil
+	}
+	if again := n.startIn(n.peers()); again != nil {
+		return errors.Join(err, again)
+	}
+	return nil
 }
 
 func (n *GaleraNode) startIn(cluster string, more ...string) error {
