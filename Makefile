@@ -1,4 +1,5 @@
-# What a developer and CI run. Everything but Go, git and a shell comes from the pinned modules of tools/.
+# What a developer and CI run. Everything but Go, git and a shell comes from the pinned modules of
+# tools/, and what tests start from Debian's packages (tools/install-test-deps.sh).
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
