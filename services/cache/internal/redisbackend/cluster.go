@@ -191,6 +191,7 @@ func (c *cluster) look(ctx context.Context, begun uint64) error {
 func (c *cluster) view(ctx context.Context, address string) (view, error) {
 	options := c.shared.options(address)
 	options.MaxRetries, options.PoolSize, options.MaxActiveConns = -1, 1, 1
+	options.Dialer = honest(redis.NewDialer(options)) // The pool would go on trying for a second after it is closed.
 	client := redis.NewClient(options)
 	defer func() { _ = client.Close() }() // It was asked once.
 	nodes, err := client.ClusterNodes(ctx).Result()
