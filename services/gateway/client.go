@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
 // forwardedFor is the one header by which proxies tell for whom they call. `Forwarded` (RFC 7239) is not read beside
@@ -38,6 +39,12 @@ func (p trustedProxies) ofGRPC(ctx context.Context) clientinfo.Info {
 	}
 	userAgent := strings.Join(metadata.ValueFromIncomingContext(ctx, "user-agent"), " ")
 	return clientinfo.New(p.client(from, metadata.ValueFromIncomingContext(ctx, forwardedFor)), userAgent)
+}
+
+// clientKey returns the key by which the shares of a call's client are counted. The context must carry the client.
+func clientKey(ctx context.Context) shares.Key {
+	address, _ := netip.ParseAddr(clientinfo.FromContext(ctx).Address) // Clients without an address share one key.
+	return shares.KeyOf(address)
 }
 
 // client finds who is behind the proxies. Each proxy has put whom it was called by at the end of the header, so that it

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
 func TestWhoTheClientIs(t *testing.T) {
@@ -63,6 +64,18 @@ func TestWhoTheClientIs(t *testing.T) {
 	}
 	if got := none.ofGRPC(t.Context()); got != (clientinfo.Info{}) {
 		t.Errorf("without a connection: %+v", got)
+	}
+}
+
+func TestClientKey(t *testing.T) {
+	for address, want := range map[string]string{"192.0.2.1": "192.0.2.1/32", "2001:db8::7": "2001:db8::/64"} {
+		info := clientinfo.New(netip.MustParseAddr(address), "")
+		if got := clientKey(clientinfo.With(t.Context(), info)); got.String() != want {
+			t.Errorf("the key of %s is %s, want %s", address, got, want)
+		}
+	}
+	if got := clientKey(t.Context()); got != (shares.Key{}) {
+		t.Errorf("the key of nobody is %s", got)
 	}
 }
 
