@@ -60,7 +60,7 @@ func (e *Error) GRPCStatus() *status.Status {
 }
 
 func newError(code codes.Code, reason gatehousev1.ErrorReason, message string, cause error) *Error {
-	return &Error{code: code, reason: reason, message: message, cause: cause}
+	return &Error{code: code, reason: reason, message: truncate(message, maxMessage), cause: cause}
 }
 
 func (e *Error) withRetry(after time.Duration) *Error {
@@ -106,7 +106,8 @@ func ReasonOf(st *status.Status) gatehousev1.ErrorReason {
 	return gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
-// Status turns any error into what the caller gets. It is nil for nil.
+// Status turns any error into what the caller gets. It is nil for nil. Its size does not grow with the request: see
+// maxStatusSize.
 func Status(err error) *status.Status {
 	if err == nil {
 		return nil
@@ -118,7 +119,7 @@ func Status(err error) *status.Status {
 	}
 	st := carrier.GRPCStatus()
 	if ReasonOf(st) != gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-		return st
+		return boundStatus(st)
 	}
 	return fromCode(st.Code(), err).GRPCStatus()
 }

@@ -49,20 +49,29 @@ func MalformedRequest(message string, cause error) *Error {
 	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_MALFORMED_REQUEST, message, cause)
 }
 
-// MalformedFields is a request that cannot be read because of the fields named, if any could be found.
+// MalformedFields is a request that cannot be read because of the fields named, if any could be found: at most 16.
 func MalformedFields(violations []*errdetails.BadRequest_FieldViolation) *Error {
-	e := MalformedRequest("a part of the request is not what the contract says", nil)
-	if len(violations) > 0 {
-		e.details = append(e.details, protoadapt.MessageV1Of(&errdetails.BadRequest{FieldViolations: violations}))
+	const message = "a part of the request is not what the contract says"
+	if len(violations) == 0 {
+		return MalformedRequest(message, nil)
 	}
-	return e
+	return MalformedRequest(message, nil).withViolations(message+"; the details name the first fields", violations)
 }
 
-// InvalidFields is a request that breaks rules of the contract.
+// InvalidFields is a request that breaks rules of the contract. At most 16 violations are named.
 func InvalidFields(violations []*errdetails.BadRequest_FieldViolation) *Error {
-	e := newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_INVALID_FIELDS,
-		"the request breaks rules of the contract; the details name the fields", nil)
-	e.details = append(e.details, protoadapt.MessageV1Of(&errdetails.BadRequest{FieldViolations: violations}))
+	const message = "the request breaks rules of the contract; the details name the "
+	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_INVALID_FIELDS, message+"fields", nil).
+		withViolations(message+"first fields", violations)
+}
+
+// withViolations adds as many violations as a status may hold. If that is not all of them, the message says so.
+func (e *Error) withViolations(messageIfCut string, all []*errdetails.BadRequest_FieldViolation) *Error {
+	named := boundViolations(all)
+	if len(named) < len(all) {
+		e.message = messageIfCut
+	}
+	e.details = append(e.details, protoadapt.MessageV1Of(&errdetails.BadRequest{FieldViolations: named}))
 	return e
 }
 

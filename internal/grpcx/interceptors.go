@@ -59,7 +59,7 @@ func LogCall(
 	}
 	if err != nil {
 		attributes = append(attributes,
-			slog.String("reason", apierr.ReasonName(apierr.ReasonOf(st))), slog.String("error", err.Error()))
+			slog.String("reason", apierr.ReasonName(apierr.ReasonOf(st))), slog.String("error", apierr.LogText(err)))
 	}
 	log.LogAttrs(ctx, level, "call", attributes...)
 }

@@ -63,7 +63,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 		slog.String("client", clientinfo.FromContext(ctx).Address),
 	}
 	if w.err != nil {
-		attributes = append(attributes, slog.String("error", w.err.Error()))
+		attributes = append(attributes, slog.String("error", apierr.LogText(w.err)))
 	}
 	log.LogAttrs(ctx, level, "request", attributes...)
 }

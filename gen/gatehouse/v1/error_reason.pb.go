@@ -56,8 +56,9 @@ const (
 	// bytes that are no protobuf message. `google.rpc.BadRequest` names the fields where they can be told. Code
 	// `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_MALFORMED_REQUEST ErrorReason = 10
-	// The request breaks a rule of the contract; `google.rpc.BadRequest` names each field and what is wrong with it.
-	// Code `INVALID_ARGUMENT`.
+	// The request breaks a rule of the contract; `google.rpc.BadRequest` names the fields, and what is wrong with each.
+	// It names the first 16 at most, and fewer if their names are long; the message says so then. Code
+	// `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_INVALID_FIELDS ErrorReason = 11
 	// The request is over the limit of 1 MiB. Code `RESOURCE_EXHAUSTED`; REST answers 413.
 	ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE ErrorReason = 12
