@@ -69,9 +69,11 @@ func (s *Storage) SequenceChanges(ctx context.Context, limit int) (sequenced int
 		return 0, err
 	}
 	// It is tried once: whoever lost the conflict comes again anyway.
-	err = s.db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
-		sequenced, err = s.sequenceChanges(tx, limit)
-		return err
+	err = s.inTurn(ctx, func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			sequenced, err = s.sequenceChanges(tx, limit)
+			return err
+		})
 	})
 	if err == nil {
 		return sequenced, nil

@@ -27,7 +27,7 @@ const (
 func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) error {
 	wait := newBackOff()
 	for attempt := 1; ; attempt++ {
-		err := change(s.db.WithContext(ctx))
+		err := s.inTurn(ctx, change)
 		if err == nil {
 			s.announce()
 		}
@@ -38,6 +38,21 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 			return err
 		}
 	}
+}
+
+// inTurn runs a change when the writers before it have ended. SQLite admits one writer at a time, and those that wait
+// for it poll: which of them is next is chance, so that under load one may wait for longer than its caller does. Here they
+// wait in the order in which they came.
+func (s *Storage) inTurn(ctx context.Context, change func(db *gorm.DB) error) error {
+	if s.writer != nil {
+		select {
+		case s.writer <- struct{}{}:
+			defer func() { <-s.writer }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return change(s.db.WithContext(ctx))
 }
 
 // undone tells whether a change was undone as a whole, or not begun, and is worth another attempt.

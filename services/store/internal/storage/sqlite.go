@@ -138,6 +138,8 @@ func (d *sqliteDialect) connect() (*sql.DB, error) {
 
 func (d *sqliteDialect) gorm(pool *sql.DB) gorm.Dialector { return sqliteDialector{pool: pool} }
 
+func (d *sqliteDialect) oneWriter() bool { return true }
+
 func (d *sqliteDialect) clock() string { return "" }
 
 // deleteOldest has a subquery: SQLite knows no LIMIT of a DELETE.
@@ -183,7 +185,8 @@ func (d *sqliteDialect) classify(err error) class {
 	const primary = 0xff // The low byte is the code without its extension.
 	switch answer.Code() & primary {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		return unavailable // Not conflict: it has waited for its turn as long as it may.
+		// Another process writes, or another pool of this one. Nothing was done; the caller's deadline bounds the attempts.
+		return conflict
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
 		return unavailable // The disk is full, gone or broken.
 	default:

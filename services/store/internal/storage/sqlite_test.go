@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -139,6 +140,48 @@ func TestAWriterGivesUp(t *testing.T) {
 	s.pool.SetMaxOpenConns(1) // So that this is set for the write that follows.
 	exec(t, s, "PRAGMA busy_timeout = 1")
 	want(t, s.CreateUser(t.Context(), newUser("ada@example.com"), hash), ErrUnavailable)
+}
+
+// The connections wait for each other for 1 ms only, so that a writer which relies on that gets SQLITE_BUSY.
+func TestWrite(t *testing.T) {
+	t.Run("writers_of_one_process_wait_in_line", func(t *testing.T) {
+		s := openNew(t, newSQLite(t))
+		var conns []*sql.Conn
+		for range sqliteMaxConnections {
+			conn, err := s.pool.Conn(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := conn.ExecContext(t.Context(), "PRAGMA busy_timeout = 1"); err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, conn)
+		}
+		for _, conn := range conns { // Back into the pool, which keeps all of them.
+			if err := conn.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		const writers = 200
+		for _, err := range race(writers, func(i int) error {
+			return s.CreateUser(t.Context(), newUser(fmt.Sprintf("%d@example.com", i)), hash)
+		}) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	t.Run("a_writer_in_line_leaves_with_its_caller", func(t *testing.T) {
+		s := openNew(t, newSQLite(t))
+		s.writer <- struct{}{}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		want(t, s.CreateUser(ctx, newUser("ada@example.com"), hash), context.Canceled)
+		<-s.writer
+		if err := s.CreateUser(t.Context(), newUser("ada@example.com"), hash); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A transaction that reads before it writes must not fail, or undo what another one wrote in between.

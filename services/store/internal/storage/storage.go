@@ -28,6 +28,7 @@ type Storage struct {
 	db      *gorm.DB
 	ahead   atomic.Int64 // how far the database's clock is ahead of this machine's, in nanoseconds
 	written chan struct{}
+	writer  chan struct{} // holds one while a change is made; nil if the database admits several writers
 }
 
 // Open connects to a database that is migrated. It fails with *SchemaBehindError if migrations of this binary are
@@ -42,6 +43,9 @@ func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	s := &Storage{dialect: dialect, pool: pool, written: make(chan struct{}, 1)}
+	if dialect.oneWriter() {
+		s.writer = make(chan struct{}, 1)
+	}
 	if err := s.start(ctx, log); err != nil {
 		return nil, errors.Join(err, pool.Close())
 	}
