@@ -21,8 +21,6 @@ type dialect interface {
 	gorm(pool *sql.DB) gorm.Dialector
 	// classify tells what an error of the driver means.
 	classify(err error) class
-	// oneWriter reports whether the database admits one writer at a time, as a whole.
-	oneWriter() bool
 	// clock is a query of the database's time, or "" where that is this machine's.
 	clock() string
 	// deleteOldest is a statement that deletes rows whose column is before a value, in the order of the column, of which

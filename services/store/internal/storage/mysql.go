@@ -110,8 +110,6 @@ func (d *mysqlDialect) gorm(pool *sql.DB) gorm.Dialector {
 	return gormmysql.New(gormmysql.Config{Conn: pool, SkipInitializeWithVersion: true})
 }
 
-func (d *mysqlDialect) oneWriter() bool { return false }
-
 func (d *mysqlDialect) clock() string { return "SELECT UTC_TIMESTAMP(6)" }
 
 // deleteOldest has no subquery: MariaDB would read the whole table, and lock it, to look each row up in what was

@@ -41,8 +41,8 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 }
 
 // inTurn runs a change when the writers before it have ended. SQLite admits one writer at a time, and those that wait
-// for it poll: which of them is next is chance, so that under load one may wait for longer than its caller does. Here they
-// wait in the order in which they came.
+// for it poll: which of them is next is chance, so that under load one may wait for longer than its caller does. Here
+// they wait in the order in which they came.
 func (s *Storage) inTurn(ctx context.Context, change func(db *gorm.DB) error) error {
 	if s.writer != nil {
 		select {

@@ -138,8 +138,6 @@ func (d *sqliteDialect) connect() (*sql.DB, error) {
 
 func (d *sqliteDialect) gorm(pool *sql.DB) gorm.Dialector { return sqliteDialector{pool: pool} }
 
-func (d *sqliteDialect) oneWriter() bool { return true }
-
 func (d *sqliteDialect) clock() string { return "" }
 
 // deleteOldest has a subquery: SQLite knows no LIMIT of a DELETE.

@@ -43,7 +43,7 @@ func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
 	s := &Storage{dialect: dialect, pool: pool, written: make(chan struct{}, 1)}
-	if dialect.oneWriter() {
+	if _, oneWriter := dialect.(*sqliteDialect); oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}
 	if err := s.start(ctx, log); err != nil {
