@@ -46,6 +46,13 @@ func (f *figures) written() []int {
 	return slices.Clone(f.reached)
 }
 
+// total returns how many calls have ended.
+func (f *figures) total() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.operations
+}
+
 // served gives how many reads were answered, and how many calls were not as something was not available.
 func (f *figures) served() (reads, unavailable int) {
 	f.mu.Lock()

@@ -39,8 +39,9 @@ func mutants() []mutant {
 }
 
 const (
-	// maxEpisodes bounds how often the faults happen until a broken protocol shows.
-	maxEpisodes = 20
+	// maxSearched bounds the calls among which a broken protocol must show. It is a number of calls, not of faults or
+	// seconds, so that a busy machine searches as much as a fast one. Most show within a few thousand.
+	maxSearched = 20_000
 
 	// shortLife is how many operations an account lives for, where something is looked for that is soon found.
 	shortLife = 40
@@ -72,7 +73,7 @@ func TestTheCheckerCatchesABrokenProtocol(t *testing.T) {
 			for _, name := range m.faults {
 				faults = append(faults, run.named(random, name))
 			}
-			for i := 0; i < maxEpisodes && len(caught) == 0; i++ {
+			for run.figures.total() < maxSearched && len(caught) == 0 {
 				run.suffer(ctx, random, faults...)
 			}
 			cancel()
