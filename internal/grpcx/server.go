@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
 
 const (
@@ -28,6 +29,11 @@ const (
 
 	// maxStreams bounds the calls that one connection may have under way.
 	maxStreams = 1000
+
+	// maxConnections bounds the connections to a service behind the gateway. Gateways and caches have one to each of its
+	// addresses. maxPeerConnections leaves room for many of them behind one address.
+	maxConnections     = 1024
+	maxPeerConnections = 256
 
 	// maxConnectionIdle and maxConnectionAge end connections that nobody uses, and those that are old.
 	maxConnectionIdle = 5 * time.Minute
@@ -151,7 +157,8 @@ func (s *Server) Probe(name string, probe func(context.Context) error) {
 // what is left is cut. It closes the listener.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.log.InfoContext(ctx, "serving gRPC", "address", listener.Addr().String())
-	return ServeUntil(ctx, s.grpc, listener, s.health.Shutdown)
+	limits := netlimit.Limits{Total: maxConnections, PerClient: maxPeerConnections}
+	return ServeUntil(ctx, s.grpc, netlimit.New(listener, limits, s.log), s.health.Shutdown)
 }
 
 // ServeUntil runs a gRPC server until ctx is done, calls drain, and then stops as Server.Serve says.

@@ -13,12 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
 
 // Config is what the gateway has to know.
@@ -41,6 +41,8 @@ type Service struct {
 	grpc     *grpcServer
 	draining *atomic.Bool
 	delay    time.Duration
+	limits   netlimit.Limits // of the connections to each port
+	log      *slog.Logger
 }
 
 // New makes a gateway. It fails if a method of the contract has no policy.
@@ -71,7 +73,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	}
 	return &Service{
 		rest: rest, grpc: newGRPCServer(edge, health, config.TrustedProxies, log), draining: draining,
-		delay: config.DrainDelay,
+		delay: config.DrainDelay, limits: connectionLimits(config.TrustedProxies), log: log,
 	}, nil
 }
 
@@ -98,8 +100,8 @@ func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
 		}
 		return nil
 	})
-	group.Go(func() error { return stopped(s.rest.run(serving, netutil.LimitListener(http, maxConnections))) })
-	group.Go(func() error { return stopped(s.grpc.run(serving, netutil.LimitListener(native, maxConnections))) })
+	group.Go(func() error { return stopped(s.rest.run(serving, netlimit.New(http, s.limits, s.log))) })
+	group.Go(func() error { return stopped(s.grpc.run(serving, netlimit.New(native, s.limits, s.log))) })
 	if err := group.Wait(); !errors.Is(err, errStopped) {
 		return fmt.Errorf("gateway: %w", err)
 	}

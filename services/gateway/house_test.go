@@ -219,14 +219,25 @@ type house struct {
 	log     *logged
 }
 
-func newHouse(t testing.TB, cache, store grpc.ClientConnInterface) *house {
+func newHouse(t testing.TB, cache, store grpc.ClientConnInterface, prepare ...func(*Service)) *house {
+	t.Helper()
+	return newConfiguredHouse(t, Config{Issuer: issuer, Audience: audience}, cache, store, prepare...)
+}
+
+// newConfiguredHouse runs a gateway until the test ends. The functions may change it before it runs.
+func newConfiguredHouse(
+	t testing.TB, config Config, cache, store grpc.ClientConnInterface, prepare ...func(*Service),
+) *house {
 	t.Helper()
 	h := &house{log: &logged{}, ended: make(chan struct{})}
 	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	var err error
-	h.service, err = New(t.Context(), Config{Issuer: issuer, Audience: audience}, Upstreams{Cache: cache, Store: store}, log)
+	h.service, err = New(t.Context(), config, Upstreams{Cache: cache, Store: store}, log)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, change := range prepare {
+		change(h.service)
 	}
 	rest, native := listen(t), listen(t)
 	h.base = "http://" + rest.Addr().String()

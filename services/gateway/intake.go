@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	// maxConnections bounds the connections to each of the two ports. More wait until others have ended.
-	maxConnections = 16 << 10
-
 	// maxIntake bounds the bytes of requests that are held at a time, over both transports. What is made of a request
 	// on its way takes several times as much.
 	maxIntake = 64 << 20

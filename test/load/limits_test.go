@@ -53,9 +53,18 @@ func hoards() []hoard {
 // holder keeps connections open until it lets go of them.
 type holder struct{ conns []net.Conn }
 
+// perAddress is how many connections are opened from one address: less than a client's share.
+const perAddress = 400
+
 func (h *holder) dial(tb testing.TB, address string) net.Conn {
 	tb.Helper()
-	conn, err := net.Dial("tcp", address)
+	return h.dialFrom(tb, net.IPv4(127, 0, 1, byte(1+len(h.conns)/perAddress)), address)
+}
+
+func (h *holder) dialFrom(tb testing.TB, local net.IP, address string) net.Conn {
+	tb.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: local}}
+	conn, err := dialer.DialContext(tb.Context(), "tcp", address)
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -1,0 +1,24 @@
+package gateway
+
+import (
+	"net/netip"
+
+	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
+)
+
+const (
+	// maxConnections bounds the connections to each of the two ports.
+	maxConnections = 16 << 10
+
+	// connectionShare bounds those of one client to one port. A browser has six over HTTP/1.1, and a gRPC client one, so
+	// that this is enough for some hundred clients behind one address at a time.
+	connectionShare = 512
+)
+
+// connectionLimits returns the limits of each port. Trusted proxies connect for many clients.
+func connectionLimits(proxies trustedProxies) netlimit.Limits {
+	return netlimit.Limits{
+		Total: maxConnections, PerClient: connectionShare,
+		Exempt: func(address netip.Addr) bool { return proxies.trust(address) },
+	}
+}

@@ -1,0 +1,121 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+)
+
+// ports are the addresses of both public ports of a gateway.
+func (h *house) ports() map[string]string {
+	return map[string]string{"REST": h.base[len("http://"):], "gRPC": h.conn.Target()}
+}
+
+// awaitClosed fails the test unless the gateway closes the connection.
+func awaitClosed(t testing.TB, conn net.Conn) {
+	t.Helper()
+	_ = conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	_, err := io.Copy(io.Discard, conn)
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		t.Error("the connection is still open")
+	}
+}
+
+// emptySettings is a SETTINGS frame without any.
+const emptySettings = "\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+// wantOpen fails the test unless the gateway answers an HTTP/2 client on the connection. Both ports speak HTTP/2.
+func wantOpen(t testing.TB, conn net.Conn) *http2.Framer {
+	t.Helper()
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.WriteString(conn, http2.ClientPreface); err != nil {
+		t.Fatal(err)
+	}
+	framer := http2.NewFramer(conn, conn)
+	if err := framer.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := framer.ReadFrame(); err != nil {
+		t.Fatalf("the connection is not served: %v", err)
+	}
+	return framer
+}
+
+func TestConnections(t *testing.T) {
+	t.Run("beyond the share of an address are closed", func(t *testing.T) {
+		h, _ := newServedHouse(t)
+		for name, address := range h.ports() {
+			t.Run(name, func(t *testing.T) {
+				for range connectionShare {
+					wantOpen(t, dialFrom(t, attacker, address))
+				}
+				oneMore := dialFrom(t, attacker, address)
+				_, _ = io.WriteString(oneMore, http2.ClientPreface+emptySettings)
+				awaitClosed(t, oneMore)
+				h.wantBystanderServed(t)
+			})
+		}
+	})
+
+	t.Run("from a few addresses do not keep others out", func(t *testing.T) {
+		u := newUpstream(t)
+		conn := u.serve(t)
+		h := newHouse(t, conn, conn, func(s *Service) { s.limits.Total, s.limits.PerClient = 100, 60 })
+		for name, address := range h.ports() {
+			t.Run(name, func(t *testing.T) {
+				for range 50 {
+					wantOpen(t, dialFrom(t, attacker, address))
+					wantOpen(t, dialFrom(t, "127.0.0.3", address))
+				}
+				h.wantBystanderServed(t)
+			})
+		}
+	})
+
+	t.Run("of a trusted proxy are not shared out", func(t *testing.T) {
+		u := newUpstream(t)
+		conn := u.serve(t)
+		h := newConfiguredHouse(t, Config{
+			Issuer: issuer, Audience: audience, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.4/32")},
+		}, conn, conn)
+		for name, address := range h.ports() {
+			t.Run(name, func(t *testing.T) {
+				var last net.Conn
+				for range connectionShare + 1 {
+					last = dialFrom(t, "127.0.0.4", address)
+				}
+				wantOpen(t, last)
+				h.wantBystanderServed(t)
+			})
+		}
+	})
+
+	t.Run("without a complete request are closed in time", func(t *testing.T) {
+		u := newUpstream(t)
+		conn := u.serve(t)
+		h := newHouse(t, conn, conn, func(s *Service) { s.rest.server.ReadHeaderTimeout = 100 * time.Millisecond })
+		ports := h.ports()
+		for name, sent := range map[string]string{
+			"nothing":             "",
+			"a part of a request": "GET /healthz HTTP/1.1\r\nHost: gate",
+			"a part of a preface": http2.ClientPreface[:10],
+			"a preface alone":     http2.ClientPreface,
+		} {
+			for port, address := range ports {
+				t.Run(name+" over "+port, func(t *testing.T) {
+					t.Parallel()
+					conn := dialFrom(t, attacker, address)
+					if _, err := io.WriteString(conn, sent); err != nil {
+						t.Fatal(err)
+					}
+					awaitClosed(t, conn)
+				})
+			}
+		}
+	})
+}
