@@ -112,6 +112,9 @@ func Status(err error) *status.Status {
 	if err == nil {
 		return nil
 	}
+	if foreign, ok := errors.AsType[*verbatimError](err); ok {
+		return boundStatus(foreign.st)
+	}
 	// The status itself, not status.FromError: that one puts the text of everything wrapped around it in the message.
 	var carrier interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &carrier) {
@@ -123,6 +126,15 @@ func Status(err error) *status.Status {
 	}
 	return fromCode(st.Code(), err).GRPCStatus()
 }
+
+// verbatimError is a status of a protocol that is not ours.
+type verbatimError struct{ st *status.Status }
+
+func (e *verbatimError) Error() string { return e.st.Message() }
+
+// Verbatim returns an error whose status reaches the caller as it is, without a reason of ours. It is for protocols
+// that others define, such as grpc.health.v1, and for texts that hold nothing of the inside.
+func Verbatim(st *status.Status) error { return &verbatimError{st} }
 
 // fromCode gives a reason to what grpc-go made itself: a connection that failed, a message over the limit, a method
 // that is not there.

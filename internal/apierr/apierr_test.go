@@ -125,6 +125,13 @@ func TestEveryReasonOfTheContractIsMadeSomewhere(t *testing.T) {
 	}
 }
 
+func TestVerbatim(t *testing.T) {
+	st := status.New(codes.NotFound, "unknown service")
+	if got := apierr.Status(fmt.Errorf("check health: %w", apierr.Verbatim(st))); !proto.Equal(got.Proto(), st.Proto()) {
+		t.Errorf("status is %v, want %v", got.Proto(), st.Proto())
+	}
+}
+
 func TestNoErrorHasNoStatus(t *testing.T) {
 	if st := apierr.Status(nil); st != nil {
 		t.Errorf("status is %v", st)

@@ -12,7 +12,6 @@ import (
 
 	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
@@ -42,9 +41,6 @@ const (
 	// connectionTimeout bounds the handshake of a new connection.
 	connectionTimeout = 5 * time.Second
 
-	// probeTimeout bounds a look at what a service needs, for its health.
-	probeTimeout = time.Second
-
 	// DrainTimeout is how long calls under way may take to end once a service was told to stop.
 	DrainTimeout = 10 * time.Second
 )
@@ -73,40 +69,8 @@ type Server struct {
 	log    *slog.Logger
 }
 
-// probedHealth is grpc.health.v1 that looks whether the service can work before it says so.
-type probedHealth struct {
-	*health.Server
-
-	probe func(context.Context) error
-	named map[string]func(context.Context) error // of what the service can do without
-}
-
-func newProbedHealth(probe func(context.Context) error) *probedHealth {
-	return &probedHealth{Server: health.NewServer(), probe: probe, named: map[string]func(context.Context) error{}}
-}
-
-// Check implements grpc.health.v1.
-func (h *probedHealth) Check(
-	ctx context.Context, req *healthpb.HealthCheckRequest,
-) (*healthpb.HealthCheckResponse, error) {
-	response, err := h.Server.Check(ctx, req)
-	if err != nil || response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
-		return response, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	probe, named := h.named[req.GetService()]
-	if !named {
-		probe = h.probe
-	}
-	if probe(ctx) != nil {
-		return &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}, nil
-	}
-	return response, nil
-}
-
-// NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. Calls
-// pass, in this order:
+// NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. The probe
+// is called once a second at most. Calls pass, in this order:
 //
 //  1. request id and client: everything after can name the request, and whose it is
 //  2. access log: sees every outcome, refusals and panics included, and is where errors become statuses
@@ -145,12 +109,6 @@ func NewServer(
 func (s *Server) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 	s.grpc.RegisterService(desc, implementation)
 	s.health.SetServingStatus(desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
-}
-
-// Probe gives health a name for something that the service can do without. It must be called before Serve.
-func (s *Server) Probe(name string, probe func(context.Context) error) {
-	s.health.named[name] = probe
-	s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
 }
 
 // Serve answers calls until ctx is done. Then health turns NOT_SERVING, calls under way get DrainTimeout to end, and

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -37,12 +36,12 @@ type Upstreams struct {
 
 // Service is a gateway that is ready to run.
 type Service struct {
-	rest     *restServer
-	grpc     *grpcServer
-	draining *atomic.Bool
-	delay    time.Duration
-	limits   netlimit.Limits // of the connections to each port
-	log      *slog.Logger
+	rest   *restServer
+	grpc   *grpcServer
+	health *health
+	delay  time.Duration
+	limits netlimit.Limits // of the connections to each port
+	log    *slog.Logger
 }
 
 // New makes a gateway. It fails if a method of the contract has no policy.
@@ -65,14 +64,13 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
 		throttle: newThrottle(time.Now), intake: newIntake(),
 	}
-	draining := &atomic.Bool{}
-	health := &health{routes: routes, parts: newParts(upstreams), draining: draining}
+	health := newHealth(routes, upstreams, log)
 	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)
 	if err != nil {
 		return nil, err
 	}
 	return &Service{
-		rest: rest, grpc: newGRPCServer(edge, health, config.TrustedProxies, log), draining: draining,
+		rest: rest, grpc: newGRPCServer(edge, health, config.TrustedProxies, log), health: health,
 		delay: config.DrainDelay, limits: connectionLimits(config.TrustedProxies), log: log,
 	}, nil
 }
@@ -91,13 +89,17 @@ func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
 		case <-failed.Done():
 			return nil
 		}
-		s.draining.Store(true)
+		s.health.draining.Store(true)
 		delay := time.NewTimer(s.delay)
 		defer delay.Stop()
 		select {
 		case <-delay.C:
 		case <-failed.Done():
 		}
+		return nil
+	})
+	group.Go(func() error {
+		s.health.readiness.run(serving)
 		return nil
 	})
 	group.Go(func() error { return stopped(s.rest.run(serving, netlimit.New(http, s.limits, s.log))) })

@@ -259,6 +259,7 @@ func TestHealth(t *testing.T) {
 	h.get(t, "/readyz").wantOK(t)
 
 	u.health.SetServingStatus("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_NOT_SERVING)
+	h.service.health.readiness.refresh(t.Context())
 	want("", healthpb.HealthCheckResponse_NOT_SERVING)
 	want("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_NOT_SERVING)
 	want("gatehouse.v1.UserService", healthpb.HealthCheckResponse_SERVING)
@@ -269,9 +270,10 @@ func TestHealth(t *testing.T) {
 	}
 	ready.wantHeader(t, "Cache-Control", "no-store")
 	u.health.SetServingStatus("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_SERVING)
+	h.service.health.readiness.refresh(t.Context())
 	h.get(t, "/readyz").wantOK(t)
 
-	h.service.draining.Store(true)
+	h.service.health.draining.Store(true)
 	for _, service := range services {
 		want(service, healthpb.HealthCheckResponse_NOT_SERVING)
 	}
@@ -298,7 +300,7 @@ func TestAGatewayThatDrainsSendsItsClientsAway(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}}
 		for _, draining := range []bool{false, true} {
-			h.service.draining.Store(draining)
+			h.service.health.draining.Store(draining)
 			before := dialled.Load()
 			for range 3 {
 				answer := h.get(t, "/v1/users/me", token)
@@ -354,7 +356,7 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 	<-entered
 	h.cancel()
 	<-stopping
-	for late := time.Now().Add(5 * time.Second); !h.service.draining.Load(); runtime.Gosched() {
+	for late := time.Now().Add(5 * time.Second); !h.service.health.draining.Load(); runtime.Gosched() {
 		if time.Now().After(late) {
 			t.Error("health does not tell that the gateway drains")
 			break

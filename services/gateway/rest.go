@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -173,21 +171,11 @@ func static(w http.ResponseWriter, r *http.Request, serve func()) {
 	serve()
 }
 
-// ready tells of each public service and each part whether it works: 200 if all services do, 503 else. With a part that
-// does not, they are slower.
+// ready reports of each public service and each part whether it works: 200 if all services do, 503 otherwise. Without
+// a part, they are slower.
 func (s *restServer) ready(w http.ResponseWriter, r *http.Request) {
-	services := s.health.routes.services()
-	found := s.health.probeAll(r.Context(), slices.Concat(services, slices.Collect(maps.Keys(s.health.parts))))
-	told := map[string]map[string]string{"services": {}, "parts": {}}
-	for name, serving := range found {
-		kind := "services"
-		if _, isPart := s.health.parts[name]; isPart {
-			kind = "parts"
-			delete(found, name)
-		}
-		told[kind][name] = serving.String()
-	}
-	overall, code := total(found), http.StatusOK
+	services := s.health.status(r.Context(), s.health.services...)
+	overall, code := total(services), http.StatusOK
 	if overall != healthpb.HealthCheckResponse_SERVING {
 		code = http.StatusServiceUnavailable
 	}
@@ -195,12 +183,20 @@ func (s *restServer) ready(w http.ResponseWriter, r *http.Request) {
 		Status   string            `json:"status"`
 		Services map[string]string `json:"services"`
 		Parts    map[string]string `json:"parts"`
-	}{overall.String(), told["services"], told["parts"]})
+	}{overall.String(), statusNames(services), statusNames(s.health.status(r.Context(), s.health.parts...))})
 	if err != nil {
 		writeError(w, apierr.Internal(err))
 		return
 	}
 	writeJSON(w, code, body)
+}
+
+func statusNames(statuses map[string]servingStatus) map[string]string {
+	names := make(map[string]string, len(statuses))
+	for name, status := range statuses {
+		names[name] = status.String()
+	}
+	return names
 }
 
 func writeJSON(w http.ResponseWriter, code int, body []byte) {

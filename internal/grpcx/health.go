@@ -1,0 +1,96 @@
+package grpcx
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+const (
+	// probeTimeout bounds a probe of what a service needs.
+	probeTimeout = time.Second
+
+	// maxProbeAge is for how long the result of a probe is served to everybody who asks: about as often as a balancer
+	// asks.
+	maxProbeAge = time.Second
+)
+
+// probedHealth is grpc.health.v1 that probes what the service needs before it reports SERVING. A service that drains
+// reports so without a probe.
+type probedHealth struct {
+	*health.Server
+
+	probe *sharedProbe
+	named map[string]*sharedProbe // of what the service can do without
+}
+
+func newProbedHealth(probe func(context.Context) error) *probedHealth {
+	return &probedHealth{
+		Server: health.NewServer(), probe: newSharedProbe(probe), named: map[string]*sharedProbe{},
+	}
+}
+
+// Check implements grpc.health.v1. A name that is not known is NOT_FOUND, as the protocol has it.
+func (h *probedHealth) Check(
+	ctx context.Context, req *healthpb.HealthCheckRequest,
+) (*healthpb.HealthCheckResponse, error) {
+	response, err := h.Server.Check(ctx, req)
+	if err != nil {
+		return nil, apierr.Verbatim(status.Convert(err))
+	}
+	if response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
+		return response, nil
+	}
+	probe, named := h.named[req.GetService()]
+	if !named {
+		probe = h.probe
+	}
+	if !probe.succeeds(ctx) {
+		response = &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}
+	}
+	return response, nil
+}
+
+// Probe gives health a name for something that the service can do without. It must be called before Serve.
+func (s *Server) Probe(name string, probe func(context.Context) error) {
+	s.health.named[name] = newSharedProbe(probe)
+	s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
+}
+
+// sharedProbe is a probe whose result is served to everybody who asks within maxProbeAge. Health needs no token:
+// however often it is asked for, the database sees one probe a second.
+type sharedProbe struct {
+	probe func(context.Context) error
+	turn  chan struct{} // holds a token while somebody uses what follows
+	err   error
+	at    time.Time
+}
+
+func newSharedProbe(probe func(context.Context) error) *sharedProbe {
+	return &sharedProbe{probe: probe, turn: make(chan struct{}, 1)}
+}
+
+func (p *sharedProbe) succeeds(ctx context.Context) bool { return p.result(ctx) == nil }
+
+// result returns what the probe found. A caller that goes away does not end a probe for which others wait.
+func (p *sharedProbe) result(ctx context.Context) error {
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !p.at.IsZero() && time.Since(p.at) < maxProbeAge {
+		return p.err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeTimeout)
+	defer cancel()
+	p.err = p.probe(ctx)
+	p.at = time.Now()
+	return p.err
+}
