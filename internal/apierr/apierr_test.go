@@ -60,6 +60,7 @@ var constructors = []struct {
 	{"REQUEST_ID_REUSED", codes.InvalidArgument, apierr.RequestIDReused(), nil, nil},
 	{"RECENT_LOGIN_REQUIRED", codes.FailedPrecondition, apierr.RecentLoginRequired(), nil, nil},
 	{"LAST_ADMIN", codes.FailedPrecondition, apierr.LastAdmin(), nil, nil},
+	{"OWN_ACCOUNT", codes.PermissionDenied, apierr.OwnAccount("ChangePassword"), nil, nil},
 	{"PAGE_TOKEN_INVALID", codes.InvalidArgument, apierr.PageTokenInvalid(errDriver), errDriver, nil},
 	{"SESSION_NOT_FOUND", codes.NotFound, apierr.SessionNotFound(), nil, nil},
 	{"EMAIL_TAKEN", codes.AlreadyExists, apierr.EmailTaken(), nil, nil},

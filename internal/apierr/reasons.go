@@ -212,3 +212,9 @@ func LastAdmin() *Error {
 	return newError(codes.FailedPrecondition, gatehousev1.ErrorReason_ERROR_REASON_LAST_ADMIN,
 		"this would leave no administrator who can log in", nil)
 }
+
+// OwnAccount is a call about the caller's own account that is for the accounts of others only.
+func OwnAccount(instead string) *Error {
+	return newError(codes.PermissionDenied, gatehousev1.ErrorReason_ERROR_REASON_OWN_ACCOUNT,
+		"this is for the accounts of others: for your own use "+instead, nil)
+}

@@ -36,31 +36,31 @@ func TestTheContractHasAPolicyForEveryMethod(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := authn.Policies{
-		createUser:    gatehousev1.Policy_POLICY_PUBLIC,
-		readUser:      gatehousev1.Policy_POLICY_AUTHENTICATED,
-		createSession: gatehousev1.Policy_POLICY_PUBLIC,
-		listKeys:      gatehousev1.Policy_POLICY_PUBLIC,
+		createUser:    {Policy: gatehousev1.Policy_POLICY_PUBLIC},
+		readUser:      {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED},
+		createSession: {Policy: gatehousev1.Policy_POLICY_PUBLIC},
+		listKeys:      {Policy: gatehousev1.Policy_POLICY_PUBLIC},
 
-		listUsers: gatehousev1.Policy_POLICY_ADMIN,
+		listUsers: {Policy: gatehousev1.Policy_POLICY_ADMIN},
 
-		"/gatehouse.v1.UserService/UpdateUser": gatehousev1.Policy_POLICY_AUTHENTICATED,
-		"/gatehouse.v1.UserService/DeleteUser": gatehousev1.Policy_POLICY_AUTHENTICATED,
+		"/gatehouse.v1.UserService/UpdateUser": {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED},
+		"/gatehouse.v1.UserService/DeleteUser": {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED, RecentLogin: true},
 
-		"/gatehouse.v1.AdminService/DisableUser":        gatehousev1.Policy_POLICY_ADMIN,
-		"/gatehouse.v1.AdminService/EnableUser":         gatehousev1.Policy_POLICY_ADMIN,
-		"/gatehouse.v1.AdminService/SetRoles":           gatehousev1.Policy_POLICY_ADMIN,
-		"/gatehouse.v1.AdminService/ResetUserPassword":  gatehousev1.Policy_POLICY_ADMIN,
-		"/gatehouse.v1.AdminService/DeleteUserSessions": gatehousev1.Policy_POLICY_ADMIN,
-		"/gatehouse.v1.AdminService/RotateKey":          gatehousev1.Policy_POLICY_ADMIN,
-		"/gatehouse.v1.AdminService/ListAuditEvents":    gatehousev1.Policy_POLICY_ADMIN,
+		"/gatehouse.v1.AdminService/DisableUser":        {Policy: gatehousev1.Policy_POLICY_ADMIN, RecentLogin: true},
+		"/gatehouse.v1.AdminService/EnableUser":         {Policy: gatehousev1.Policy_POLICY_ADMIN, RecentLogin: true},
+		"/gatehouse.v1.AdminService/SetRoles":           {Policy: gatehousev1.Policy_POLICY_ADMIN, RecentLogin: true},
+		"/gatehouse.v1.AdminService/ResetUserPassword":  {Policy: gatehousev1.Policy_POLICY_ADMIN, RecentLogin: true},
+		"/gatehouse.v1.AdminService/DeleteUserSessions": {Policy: gatehousev1.Policy_POLICY_ADMIN, RecentLogin: true},
+		"/gatehouse.v1.AdminService/RotateKey":          {Policy: gatehousev1.Policy_POLICY_ADMIN, RecentLogin: true},
+		"/gatehouse.v1.AdminService/ListAuditEvents":    {Policy: gatehousev1.Policy_POLICY_ADMIN},
 
-		"/gatehouse.v1.SessionService/RefreshSession":    gatehousev1.Policy_POLICY_PUBLIC,
-		"/gatehouse.v1.SessionService/ReadSession":       gatehousev1.Policy_POLICY_AUTHENTICATED,
-		"/gatehouse.v1.SessionService/ListSessions":      gatehousev1.Policy_POLICY_AUTHENTICATED,
-		"/gatehouse.v1.SessionService/DeleteSession":     gatehousev1.Policy_POLICY_AUTHENTICATED,
-		"/gatehouse.v1.SessionService/DeleteAllSessions": gatehousev1.Policy_POLICY_AUTHENTICATED,
-		"/gatehouse.v1.SessionService/ChangePassword":    gatehousev1.Policy_POLICY_AUTHENTICATED,
-		"/gatehouse.v1.KeyService/ReadConfiguration":     gatehousev1.Policy_POLICY_PUBLIC,
+		"/gatehouse.v1.SessionService/RefreshSession":    {Policy: gatehousev1.Policy_POLICY_PUBLIC},
+		"/gatehouse.v1.SessionService/ReadSession":       {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED},
+		"/gatehouse.v1.SessionService/ListSessions":      {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED},
+		"/gatehouse.v1.SessionService/DeleteSession":     {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED},
+		"/gatehouse.v1.SessionService/DeleteAllSessions": {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED},
+		"/gatehouse.v1.SessionService/ChangePassword":    {Policy: gatehousev1.Policy_POLICY_AUTHENTICATED},
+		"/gatehouse.v1.KeyService/ReadConfiguration":     {Policy: gatehousev1.Policy_POLICY_PUBLIC},
 	}
 	if !reflect.DeepEqual(policies, want) {
 		t.Errorf("policies are %v, want %v", policies, want)
@@ -169,7 +169,7 @@ func TestAMethodThatNoPolicyNamesIsRefused(t *testing.T) {
 
 func TestAPolicyThatIsNotKnownIsRefused(t *testing.T) {
 	h := newHouse(t)
-	authenticator := authn.NewAuthenticator(authn.Policies{readUser: 99}, h.Verifier, nil)
+	authenticator := authn.NewAuthenticator(authn.Policies{readUser: {Policy: 99}}, h.Verifier, nil)
 	_, err := authenticator.Admit(incoming(t, "Bearer "+h.edDSA.token(t, h.claims())), readUser)
 	wantReason(t, err, noRoute)
 }

@@ -59,15 +59,14 @@ func (a *Authenticator) AdmitServices(token string) {
 // Admit checks a call by the policy of its method, with the token in the incoming metadata. The context it gives
 // carries the caller where the policy asks for one, and the account where accounts are loaded.
 func (a *Authenticator) Admit(ctx context.Context, method string) (context.Context, error) {
-	switch a.policies[method] {
+	required := a.policies[method]
+	switch required.Policy {
 	case gatehousev1.Policy_POLICY_PUBLIC:
 		return ctx, nil
-	case gatehousev1.Policy_POLICY_AUTHENTICATED:
-		return a.admitCaller(ctx)
-	case gatehousev1.Policy_POLICY_ADMIN:
+	case gatehousev1.Policy_POLICY_AUTHENTICATED, gatehousev1.Policy_POLICY_ADMIN:
 		ctx, err := a.admitCaller(ctx)
-		if err == nil && !IsAdmin(ctx) {
-			err = apierr.RoleRequired()
+		if err == nil {
+			err = a.checkCaller(ctx, required)
 		}
 		return ctx, err
 	case gatehousev1.Policy_POLICY_SERVICE:
@@ -75,6 +74,17 @@ func (a *Authenticator) Admit(ctx context.Context, method string) (context.Conte
 	default:
 		return ctx, apierr.RouteNotFound("there is no such method")
 	}
+}
+
+// checkCaller reports an error unless an admitted caller has the role and the recent log-in that a method requires.
+func (a *Authenticator) checkCaller(ctx context.Context, required Requirement) error {
+	if required.Policy == gatehousev1.Policy_POLICY_ADMIN && !IsAdmin(ctx) {
+		return apierr.RoleRequired()
+	}
+	if required.RecentLogin {
+		return CheckRecentLogin(ctx, a.verifier.now())
+	}
+	return nil
 }
 
 func (a *Authenticator) admitCaller(ctx context.Context) (context.Context, error) {

@@ -24,7 +24,8 @@ type Caller struct {
 	Roles      []string
 	TokenID    string // `jti`
 	Issuer     string
-	Audience   string // the one that the verifier wants
+	Audience   string    // the one that the verifier wants
+	AuthTime   time.Time // when the user logged in, in whole seconds; zero if the token does not say
 	IssueTime  time.Time
 	ExpireTime time.Time // of the token, not of the session
 }

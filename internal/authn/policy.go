@@ -11,8 +11,14 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// Policies tells who may call each method, by its full name ("/gatehouse.v1.UserService/ReadUser").
-type Policies map[string]gatehousev1.Policy
+// Requirement is what a method requires of its caller.
+type Requirement struct {
+	Policy      gatehousev1.Policy
+	RecentLogin bool // a log-in within MaxLoginAge as well
+}
+
+// Policies holds the requirements of each method, by its full name ("/gatehouse.v1.UserService/ReadUser").
+type Policies map[string]Requirement
 
 // LoadPolicies reads the policies of the named services from the contract. It fails, naming every culprit, if a
 // service is not linked in or a method has no policy: default deny begins at start-up.
@@ -45,7 +51,12 @@ func (p Policies) add(service protoreflect.ServiceDescriptor) error {
 			faults = append(faults, fmt.Errorf("method %s has no policy in the contract", method.FullName()))
 			continue
 		}
-		p[fmt.Sprintf("/%s/%s", service.FullName(), method.Name())] = policy
+		recent, _ := proto.GetExtension(method.Options(), gatehousev1.E_RecentLogin).(bool)
+		if recent && policy != gatehousev1.Policy_POLICY_AUTHENTICATED && policy != gatehousev1.Policy_POLICY_ADMIN {
+			faults = append(faults, fmt.Errorf("method %s requires a recent log-in, but no caller", method.FullName()))
+			continue
+		}
+		p[fmt.Sprintf("/%s/%s", service.FullName(), method.Name())] = Requirement{Policy: policy, RecentLogin: recent}
 	}
 	return errors.Join(faults...)
 }

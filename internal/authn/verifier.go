@@ -122,6 +122,9 @@ func (v *Verifier) caller(claims *Claims) Caller {
 	if claims.IssuedAt != nil {
 		caller.IssueTime = claims.IssuedAt.Time
 	}
+	if claims.AuthTime != nil {
+		caller.AuthTime = claims.AuthTime.Time
+	}
 	return caller
 }
 

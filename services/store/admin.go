@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
@@ -60,6 +61,9 @@ func (s *adminService) SetRoles(
 func (s *adminService) ResetUserPassword(
 	ctx context.Context, req *gatehousev1.ResetUserPasswordRequest,
 ) (*gatehousev1.ResetUserPasswordResponse, error) {
+	if _, err := authn.OwnUserID(ctx, req.GetId()); err == nil {
+		return nil, apierr.OwnAccount("ChangePassword") // It asks for the present password, which a thief lacks.
+	}
 	if password.TooShort(req.GetNewPassword()) {
 		return nil, passwordTooShort("new_password")
 	}

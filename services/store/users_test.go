@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
 const (
@@ -186,7 +187,7 @@ func faults(err error) string {
 func TestDeletionWantsARecentLogin(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		old, root := store.logIn(t), store.logInRoot(t)
-		clock.advance(recentLogin)
+		clock.advance(authn.MaxLoginAge)
 		refreshed, err := store.refresh(t.Context(), old.GetRefreshToken()) // A refresh is no log-in.
 		if err != nil {
 			t.Fatal(err)
@@ -198,7 +199,7 @@ func TestDeletionWantsARecentLogin(t *testing.T) {
 			wantReason(t, err, recentLoginRequired)
 		}
 		recent := store.logIn(t)
-		clock.advance(recentLogin)
+		clock.advance(authn.MaxLoginAge)
 		if _, err := store.users.DeleteUser(as(t, recent.GetAccessToken()),
 			&gatehousev1.DeleteUserRequest{Id: "me"}); err != nil {
 			t.Errorf("10 minutes after the log-in: %v", err)

@@ -19,7 +19,7 @@ import (
 // corpus is every call whose outcome is promised. A new method, rule or reason gets its cases here.
 var corpus = slices.Concat(signUpCases, logInCases, readCases, tokenCases, keyCases, refreshCases, readSessionCases,
 	listSessionsCases, logOutCases, changePasswordCases, updateCases, deleteCases, signUpOnceCases, listUsersCases,
-	disableCases, roleCases, adminCases, auditCases, rotateCases)
+	disableCases, roleCases, adminCases, recentLoginCases, auditCases, rotateCases)
 
 // signsUp is a sign-up; a change makes it the case's own.
 func signsUp(name string, change func(*residents, *gatehousev1.CreateUserRequest)) corpusCase {

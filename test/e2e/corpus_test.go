@@ -45,7 +45,8 @@ type residents struct {
 	t     *testing.T // of the case that runs
 	house *house
 
-	root *gatehousev1.CreateSessionResponse // of an administrator; tokens["root"]
+	root  *gatehousev1.CreateSessionResponse // of an administrator; tokens["root"]
+	stale []string                           // tokens of a session of root that was opened 11 minutes ago; see staleRoot
 
 	victim  *gatehousev1.User                  // whom the request of the present case is about
 	victims *gatehousev1.CreateSessionResponse // a session of the victim

@@ -470,7 +470,7 @@ func (x *SetRolesResponse) GetUser() *User {
 // Whose password to set, and to what.
 type ResetUserPasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID), or `me` for the caller.
+	// A user id (a UUID) other than the caller's own.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The new password, by the rules of `CreateUserRequest.password`.
 	NewPassword   string `protobuf:"bytes,2,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
@@ -1162,15 +1162,15 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\fAuditOutcome\x12\x1d\n" +
 	"\x19AUDIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15AUDIT_OUTCOME_SUCCESS\x10\x01\x12\x19\n" +
-	"\x15AUDIT_OUTCOME_FAILURE\x10\x022\x86\a\n" +
-	"\fAdminService\x12y\n" +
-	"\vDisableUser\x12 .gatehouse.v1.DisableUserRequest\x1a!.gatehouse.v1.DisableUserResponse\"%\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/users/{id}:disable\x12u\n" +
+	"\x15AUDIT_OUTCOME_FAILURE\x10\x022\x9e\a\n" +
+	"\fAdminService\x12}\n" +
+	"\vDisableUser\x12 .gatehouse.v1.DisableUserRequest\x1a!.gatehouse.v1.DisableUserResponse\")\xe8\xc7\x18\x03\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02\x1b:\x01*\"\x16/v1/users/{id}:disable\x12y\n" +
 	"\n" +
-	"EnableUser\x12\x1f.gatehouse.v1.EnableUserRequest\x1a .gatehouse.v1.EnableUserResponse\"$\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/users/{id}:enable\x12q\n" +
-	"\bSetRoles\x12\x1d.gatehouse.v1.SetRolesRequest\x1a\x1e.gatehouse.v1.SetRolesResponse\"&\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/users/{id}:setRoles\x12\x91\x01\n" +
-	"\x11ResetUserPassword\x12&.gatehouse.v1.ResetUserPasswordRequest\x1a'.gatehouse.v1.ResetUserPasswordResponse\"+\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/users/{id}:resetPassword\x12\x91\x01\n" +
-	"\x12DeleteUserSessions\x12'.gatehouse.v1.DeleteUserSessionsRequest\x1a(.gatehouse.v1.DeleteUserSessionsResponse\"(\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/users/{user_id}/sessions\x12l\n" +
-	"\tRotateKey\x12\x1e.gatehouse.v1.RotateKeyRequest\x1a\x1f.gatehouse.v1.RotateKeyResponse\"\x1e\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/keys:rotate\x12{\n" +
+	"EnableUser\x12\x1f.gatehouse.v1.EnableUserRequest\x1a .gatehouse.v1.EnableUserResponse\"(\xe8\xc7\x18\x03\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/v1/users/{id}:enable\x12u\n" +
+	"\bSetRoles\x12\x1d.gatehouse.v1.SetRolesRequest\x1a\x1e.gatehouse.v1.SetRolesResponse\"*\xe8\xc7\x18\x03\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02\x1c:\x01*\"\x17/v1/users/{id}:setRoles\x12\x95\x01\n" +
+	"\x11ResetUserPassword\x12&.gatehouse.v1.ResetUserPasswordRequest\x1a'.gatehouse.v1.ResetUserPasswordResponse\"/\xe8\xc7\x18\x03\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/v1/users/{id}:resetPassword\x12\x95\x01\n" +
+	"\x12DeleteUserSessions\x12'.gatehouse.v1.DeleteUserSessionsRequest\x1a(.gatehouse.v1.DeleteUserSessionsResponse\",\xe8\xc7\x18\x03\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02\x1e*\x1c/v1/users/{user_id}/sessions\x12p\n" +
+	"\tRotateKey\x12\x1e.gatehouse.v1.RotateKeyRequest\x1a\x1f.gatehouse.v1.RotateKeyResponse\"\"\xe8\xc7\x18\x03\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02\x14:\x01*\"\x0f/v1/keys:rotate\x12{\n" +
 	"\x0fListAuditEvents\x12$.gatehouse.v1.ListAuditEventsRequest\x1a%.gatehouse.v1.ListAuditEventsResponse\"\x1b\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/auditEventsBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (

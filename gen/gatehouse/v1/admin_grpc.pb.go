@@ -36,7 +36,8 @@ const (
 // any account, is with `UserService`.
 //
 // Of the calls that change an account, each that would leave no admin who can log in is refused with
-// `FAILED_PRECONDITION` / `LAST_ADMIN`, whatever races.
+// `FAILED_PRECONDITION` / `LAST_ADMIN`, whatever races. Every call that changes something requires a session that was
+// opened no more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`.
 type AdminServiceClient interface {
 	// Disable an account.
 	//
@@ -54,9 +55,12 @@ type AdminServiceClient interface {
 	SetRoles(ctx context.Context, in *SetRolesRequest, opts ...grpc.CallOption) (*SetRolesResponse, error)
 	// Set the password of a user.
 	//
-	// Ends all sessions of the user.
+	// Ends all sessions of the user. Admins cannot reset their own password, which would spare them the present one:
+	// `PERMISSION_DENIED` / `OWN_ACCOUNT`. `ChangePassword` is for that.
 	ResetUserPassword(ctx context.Context, in *ResetUserPasswordRequest, opts ...grpc.CallOption) (*ResetUserPasswordResponse, error)
 	// Log a user out everywhere.
+	//
+	// Of the caller's own sessions it ends the one that makes the call as well.
 	DeleteUserSessions(ctx context.Context, in *DeleteUserSessionsRequest, opts ...grpc.CallOption) (*DeleteUserSessionsResponse, error)
 	// Make the next signing key.
 	//
@@ -154,7 +158,8 @@ func (c *adminServiceClient) ListAuditEvents(ctx context.Context, in *ListAuditE
 // any account, is with `UserService`.
 //
 // Of the calls that change an account, each that would leave no admin who can log in is refused with
-// `FAILED_PRECONDITION` / `LAST_ADMIN`, whatever races.
+// `FAILED_PRECONDITION` / `LAST_ADMIN`, whatever races. Every call that changes something requires a session that was
+// opened no more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`.
 type AdminServiceServer interface {
 	// Disable an account.
 	//
@@ -172,9 +177,12 @@ type AdminServiceServer interface {
 	SetRoles(context.Context, *SetRolesRequest) (*SetRolesResponse, error)
 	// Set the password of a user.
 	//
-	// Ends all sessions of the user.
+	// Ends all sessions of the user. Admins cannot reset their own password, which would spare them the present one:
+	// `PERMISSION_DENIED` / `OWN_ACCOUNT`. `ChangePassword` is for that.
 	ResetUserPassword(context.Context, *ResetUserPasswordRequest) (*ResetUserPasswordResponse, error)
 	// Log a user out everywhere.
+	//
+	// Of the caller's own sessions it ends the one that makes the call as well.
 	DeleteUserSessions(context.Context, *DeleteUserSessionsRequest) (*DeleteUserSessionsResponse, error)
 	// Make the next signing key.
 	//

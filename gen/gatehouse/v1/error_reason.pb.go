@@ -112,6 +112,9 @@ const (
 	ErrorReason_ERROR_REASON_RECENT_LOGIN_REQUIRED ErrorReason = 36
 	// The call would leave no administrator who can log in. Code `FAILED_PRECONDITION`; REST answers 400.
 	ErrorReason_ERROR_REASON_LAST_ADMIN ErrorReason = 37
+	// The call is for the accounts of others: for one's own there is a call that asks for more, such as `ChangePassword`,
+	// which asks for the present password. Code `PERMISSION_DENIED`.
+	ErrorReason_ERROR_REASON_OWN_ACCOUNT ErrorReason = 38
 )
 
 // Enum value maps for ErrorReason.
@@ -148,6 +151,7 @@ var (
 		35: "ERROR_REASON_REQUEST_ID_REUSED",
 		36: "ERROR_REASON_RECENT_LOGIN_REQUIRED",
 		37: "ERROR_REASON_LAST_ADMIN",
+		38: "ERROR_REASON_OWN_ACCOUNT",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":            0,
@@ -181,6 +185,7 @@ var (
 		"ERROR_REASON_REQUEST_ID_REUSED":      35,
 		"ERROR_REASON_RECENT_LOGIN_REQUIRED":  36,
 		"ERROR_REASON_LAST_ADMIN":             37,
+		"ERROR_REASON_OWN_ACCOUNT":            38,
 	}
 )
 
@@ -215,7 +220,7 @@ var File_gatehouse_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xbb\b\n" +
+	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xd9\b\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1c\n" +
@@ -248,7 +253,8 @@ const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\x1dERROR_REASON_VERSION_MISMATCH\x10\"\x12\"\n" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10#\x12&\n" +
 	"\"ERROR_REASON_RECENT_LOGIN_REQUIRED\x10$\x12\x1b\n" +
-	"\x17ERROR_REASON_LAST_ADMIN\x10%BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\x17ERROR_REASON_LAST_ADMIN\x10%\x12\x1c\n" +
+	"\x18ERROR_REASON_OWN_ACCOUNT\x10&BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_error_reason_proto_rawDescOnce sync.Once

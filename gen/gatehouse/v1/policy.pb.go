@@ -95,6 +95,14 @@ var file_gatehouse_v1_policy_proto_extTypes = []protoimpl.ExtensionInfo{
 		Tag:           "varint,50301,opt,name=policy,enum=gatehouse.v1.Policy",
 		Filename:      "gatehouse/v1/policy.proto",
 	},
+	{
+		ExtendedType:  (*descriptorpb.MethodOptions)(nil),
+		ExtensionType: (*bool)(nil),
+		Field:         50302,
+		Name:          "gatehouse.v1.recent_login",
+		Tag:           "varint,50302,opt,name=recent_login",
+		Filename:      "gatehouse/v1/policy.proto",
+	},
 }
 
 // Extension fields to descriptorpb.MethodOptions.
@@ -103,6 +111,12 @@ var (
 	//
 	// optional gatehouse.v1.Policy policy = 50301;
 	E_Policy = &file_gatehouse_v1_policy_proto_extTypes[0]
+	// Whether the caller must have logged in within the last 10 minutes: the age of the session counts, which neither a
+	// refresh nor a change of the password renews. Otherwise the answer is `FAILED_PRECONDITION` /
+	// `RECENT_LOGIN_REQUIRED`. Every admin method that changes something carries it.
+	//
+	// optional bool recent_login = 50302;
+	E_RecentLogin = &file_gatehouse_v1_policy_proto_extTypes[1]
 )
 
 var File_gatehouse_v1_policy_proto protoreflect.FileDescriptor
@@ -116,7 +130,8 @@ const file_gatehouse_v1_policy_proto_rawDesc = "" +
 	"\x14POLICY_AUTHENTICATED\x10\x02\x12\x10\n" +
 	"\fPOLICY_ADMIN\x10\x03\x12\x12\n" +
 	"\x0ePOLICY_SERVICE\x10\x04:N\n" +
-	"\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xfd\x88\x03 \x01(\x0e2\x14.gatehouse.v1.PolicyR\x06policyBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xfd\x88\x03 \x01(\x0e2\x14.gatehouse.v1.PolicyR\x06policy:C\n" +
+	"\frecent_login\x12\x1e.google.protobuf.MethodOptions\x18\xfe\x88\x03 \x01(\bR\vrecentLoginBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_policy_proto_rawDescOnce sync.Once
@@ -137,11 +152,12 @@ var file_gatehouse_v1_policy_proto_goTypes = []any{
 }
 var file_gatehouse_v1_policy_proto_depIdxs = []int32{
 	1, // 0: gatehouse.v1.policy:extendee -> google.protobuf.MethodOptions
-	0, // 1: gatehouse.v1.policy:type_name -> gatehouse.v1.Policy
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	1, // [1:2] is the sub-list for extension type_name
-	0, // [0:1] is the sub-list for extension extendee
+	1, // 1: gatehouse.v1.recent_login:extendee -> google.protobuf.MethodOptions
+	0, // 2: gatehouse.v1.policy:type_name -> gatehouse.v1.Policy
+	3, // [3:3] is the sub-list for method output_type
+	3, // [3:3] is the sub-list for method input_type
+	2, // [2:3] is the sub-list for extension type_name
+	0, // [0:2] is the sub-list for extension extendee
 	0, // [0:0] is the sub-list for field type_name
 }
 
@@ -157,7 +173,7 @@ func file_gatehouse_v1_policy_proto_init() {
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gatehouse_v1_policy_proto_rawDesc), len(file_gatehouse_v1_policy_proto_rawDesc)),
 			NumEnums:      1,
 			NumMessages:   0,
-			NumExtensions: 1,
+			NumExtensions: 2,
 			NumServices:   0,
 		},
 		GoTypes:           file_gatehouse_v1_policy_proto_goTypes,

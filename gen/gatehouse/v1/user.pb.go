@@ -885,15 +885,15 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\tUserState\x12\x1a\n" +
 	"\x16USER_STATE_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11USER_STATE_ACTIVE\x10\x01\x12\x17\n" +
-	"\x13USER_STATE_DISABLED\x10\x022\xa9\x04\n" +
+	"\x13USER_STATE_DISABLED\x10\x022\xad\x04\n" +
 	"\vUserService\x12i\n" +
 	"\n" +
 	"CreateUser\x12\x1f.gatehouse.v1.CreateUserRequest\x1a .gatehouse.v1.CreateUserResponse\"\x18\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x0e:\x01*\"\t/v1/users\x12e\n" +
 	"\bReadUser\x12\x1d.gatehouse.v1.ReadUserRequest\x1a\x1e.gatehouse.v1.ReadUserResponse\"\x1a\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x10\x12\x0e/v1/users/{id}\x12v\n" +
 	"\n" +
-	"UpdateUser\x12\x1f.gatehouse.v1.UpdateUserRequest\x1a .gatehouse.v1.UpdateUserResponse\"%\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x04user2\x13/v1/users/{user.id}\x12k\n" +
+	"UpdateUser\x12\x1f.gatehouse.v1.UpdateUserRequest\x1a .gatehouse.v1.UpdateUserResponse\"%\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x04user2\x13/v1/users/{user.id}\x12o\n" +
 	"\n" +
-	"DeleteUser\x12\x1f.gatehouse.v1.DeleteUserRequest\x1a .gatehouse.v1.DeleteUserResponse\"\x1a\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x10*\x0e/v1/users/{id}\x12c\n" +
+	"DeleteUser\x12\x1f.gatehouse.v1.DeleteUserRequest\x1a .gatehouse.v1.DeleteUserResponse\"\x1e\xe8\xc7\x18\x02\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02\x10*\x0e/v1/users/{id}\x12c\n" +
 	"\tListUsers\x12\x1e.gatehouse.v1.ListUsersRequest\x1a\x1f.gatehouse.v1.ListUsersResponse\"\x15\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\v\x12\t/v1/usersB\x98\x05\xfaP\xd2\x04\n" +
 	"\xff\x03\n" +
 	"\tGatehouse\x1a\xea\x03Accounts for a product: sign up, log in, read and change one's profile; administration.\n" +

@@ -47,7 +47,8 @@ type UserServiceClient interface {
 	// Change a profile.
 	//
 	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
-	// themselves, admins anybody. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
+	// themselves, admins anybody. To change somebody else, or any `app_metadata`, admins need a session that was opened no
+	// more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
 	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
 	// it is.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
@@ -143,7 +144,8 @@ type UserServiceServer interface {
 	// Change a profile.
 	//
 	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
-	// themselves, admins anybody. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
+	// themselves, admins anybody. To change somebody else, or any `app_metadata`, admins need a session that was opened no
+	// more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
 	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
 	// it is.
 	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
