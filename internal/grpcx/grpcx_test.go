@@ -435,3 +435,29 @@ type failing struct {
 }
 
 func (f failing) Validate(proto.Message, ...protovalidate.ValidationOption) error { return f.err }
+
+// TestLogOfAbandonedCalls: what becomes of a call that its caller has ended is written at debug level, whatever a driver
+// makes of it, but a panic is not hidden.
+func TestLogOfAbandonedCalls(t *testing.T) {
+	for name, test := range map[string]struct {
+		fail  func() error
+		level string
+	}{
+		"an error of a driver": {func() error { return errors.New("the driver's own words") }, "DEBUG"},
+		"an outage":            {func() error { return apierr.Unavailable(errors.New("the driver's own words")) }, "DEBUG"},
+		"a panic":              {func() error { panic("the driver's own words") }, "ERROR"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			ctx, cancel := context.WithCancel(t.Context())
+			h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
+				cancel()
+				<-ctx.Done()
+				return test.fail()
+			}
+			_, err := h.users.CreateUser(ctx, newUser())
+			wantStatus(t, err, codes.Canceled, "UNSPECIFIED")
+			wantLine(t, h.stop(t), "the driver's own words", `"level":"`+test.level+`"`)
+		})
+	}
+}

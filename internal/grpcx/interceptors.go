@@ -35,18 +35,14 @@ func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {
 }
 
 // LogCall writes one line on a call that has ended: metadata only, never what was sent or answered. The level is that
-// of a call in which no fault of ours shows; those are written at warning or error level.
+// of a call in which no fault of ours shows; those are written at warning or error level. A call that its caller has
+// cancelled is written at debug level: a client can start and cancel tens of thousands in a second. The context must be
+// that of the call.
 func LogCall(
 	ctx context.Context, log *slog.Logger, level slog.Level, method string, took time.Duration, err error,
 ) {
 	st := apierr.Status(err)
-	switch st.Code() {
-	case codes.Internal:
-		level = slog.LevelError
-	case codes.Unavailable, codes.DeadlineExceeded:
-		level = slog.LevelWarn
-	default: // It is the caller's.
-	}
+	level = callLevel(ctx, level, st.Code(), err)
 	if !log.Enabled(ctx, level) {
 		return
 	}
@@ -64,6 +60,36 @@ func LogCall(
 	log.LogAttrs(ctx, level, "call", attributes...)
 }
 
+func callLevel(ctx context.Context, level slog.Level, code codes.Code, err error) slog.Level {
+	_, panicked := errors.AsType[*panicError](err)
+	ended := ctx.Err()
+	switch {
+	case panicked:
+		return slog.LevelError
+	case code == codes.OK:
+		return level
+	case code == codes.Canceled, errors.Is(ended, context.Canceled):
+		return slog.LevelDebug
+	case ended != nil: // The caller's own deadline is over.
+		return level
+	case code == codes.Internal:
+		return slog.LevelError
+	case code == codes.Unavailable, code == codes.DeadlineExceeded:
+		return slog.LevelWarn
+	default:
+		return level // It is the caller's.
+	}
+}
+
+// panicError is what a panic becomes.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+// Error returns the value and the stack: for the log, never for the caller.
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n%s", e.value, e.stack) }
+
 func recovery(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
 	defer Recover(&err)
 	return next(ctx, req)
@@ -72,7 +98,7 @@ func recovery(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.U
 // Recover turns a panic, where it is deferred, into an INTERNAL error whose cause holds the stack.
 func Recover(err *error) {
 	if panicked := recover(); panicked != nil {
-		*err = apierr.Internal(fmt.Errorf("panic: %v\n%s", panicked, debug.Stack()))
+		*err = apierr.Internal(&panicError{panicked, debug.Stack()})
 	}
 }
 

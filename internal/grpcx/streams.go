@@ -28,14 +28,13 @@ func withStreamOrigin(server any, stream grpc.ServerStream, _ *grpc.StreamServer
 	return next(server, originStream{stream, clientinfo.FromIncoming(requestid.FromIncoming(stream.Context()))})
 }
 
-// streamLog writes a line when a stream has ended, and makes its error a status.
+// streamLog writes a line when a stream has ended, and makes its error a status. Most streams end when their caller
+// cancels them: LogCall writes those at debug level.
 func streamLog(log *slog.Logger) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		began := time.Now()
 		err := next(server, stream)
-		if stream.Context().Err() == nil { // Otherwise the caller has ended it, which is how streams end.
-			LogCall(stream.Context(), log, slog.LevelInfo, info.FullMethod, time.Since(began), err)
-		}
+		LogCall(stream.Context(), log, slog.LevelInfo, info.FullMethod, time.Since(began), err)
 		return apierr.Status(err).Err()
 	}
 }

@@ -76,7 +76,7 @@ func (s *grpcServer) handle(_ any, stream grpc.ServerStream) error {
 func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.ServerStream) (err error) {
 	defer grpcx.Recover(&err)
 	if err := stream.SetHeader(metadata.Pairs(requestid.Header, requestid.FromContext(ctx))); err != nil {
-		return err
+		return apierr.Cancelled(err) // The one reason is that the client has ended the stream already.
 	}
 	if _, _, err := s.edge.admit(ctx, method); err != nil {
 		return err
@@ -86,12 +86,35 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 	defer holding.release()
 	request, err := receive(stream, holding)
 	if err != nil {
-		return err
+		return abandoned(ctx, err)
 	}
 	if err := s.edge.Invoke(ctx, method, request, &response, grpc.ForceCodecV2(frameCodec{})); err != nil {
 		return err
 	}
-	return stream.SendMsg(&response)
+	return sendError(stream.SendMsg(&response))
+}
+
+// abandoned returns CANCELLED or DEADLINE_EXCEEDED for a call that its client has ended, whatever grpc-go makes of what
+// was left of it. Otherwise it returns err.
+func abandoned(ctx context.Context, err error) error {
+	switch ended := ctx.Err(); {
+	case ended == nil:
+		return err
+	case errors.Is(ended, context.DeadlineExceeded):
+		return apierr.DeadlineExceeded(err)
+	default:
+		return apierr.Cancelled(err)
+	}
+}
+
+// sendError reports a response that is too large as such, and any other as one that the client no longer takes: it has
+// reset the stream, closed the connection, or set limits that no response keeps (SETTINGS_MAX_HEADER_LIST_SIZE). It
+// returns nil for nil.
+func sendError(err error) error {
+	if err == nil || status.Code(err) == codes.ResourceExhausted {
+		return err
+	}
+	return apierr.Cancelled(err)
 }
 
 // receive reads the message of a call. Like the body of a REST request it must be here within readTimeout. When receive

@@ -46,6 +46,8 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 	switch {
 	case w.status == http.StatusInternalServerError:
 		level = slog.LevelError
+	case w.status >= http.StatusBadRequest && r.Context().Err() != nil: // The client has gone, which is the cause.
+		level = slog.LevelDebug
 	case w.status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
 	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
