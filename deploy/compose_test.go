@@ -204,6 +204,7 @@ func TestSecretsGoWhereTheyAreNeededAndNowhereElse(t *testing.T) {
 		"migrate": {databasePassword},
 		"store":   {databasePassword, masterKey, serviceToken},
 		"cache":   {cacheKey, redisPassword, serviceToken},
+		"gateway": {serviceToken},
 		"mysql":   {databasePassword},
 		"redis":   {redisPassword},
 	}

@@ -65,6 +65,7 @@ var constructors = []struct {
 	{"SESSION_NOT_FOUND", codes.NotFound, apierr.SessionNotFound(), nil, nil},
 	{"EMAIL_TAKEN", codes.AlreadyExists, apierr.EmailTaken(), nil, nil},
 	{"USER_NOT_FOUND", codes.NotFound, apierr.UserNotFound(), nil, nil},
+	{"SERVICE_CREDENTIAL_INVALID", codes.Unauthenticated, apierr.ServiceCredentialInvalid(), nil, nil},
 }
 
 func retryAfter(d time.Duration) []proto.Message {

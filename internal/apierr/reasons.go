@@ -218,3 +218,10 @@ func OwnAccount(instead string) *Error {
 	return newError(codes.PermissionDenied, gatehousev1.ErrorReason_ERROR_REASON_OWN_ACCOUNT,
 		"this is for the accounts of others: for your own use "+instead, nil)
 }
+
+// ServiceCredentialInvalid is a call at a port for services whose sender did not prove that it is one, or that may not
+// call the method.
+func ServiceCredentialInvalid() *Error {
+	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_SERVICE_CREDENTIAL_INVALID,
+		"this port is for services of Gatehouse: the service credential is missing, wrong, or does not allow the call", nil)
+}

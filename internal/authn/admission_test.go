@@ -240,7 +240,7 @@ func TestAPublicMethodDoesNotLookAtTheToken(t *testing.T) {
 
 func TestTheInterceptorKeepsRefusedCallsFromTheHandler(t *testing.T) {
 	h := newHouse(t)
-	intercept := newAuthenticator(t, h).Interceptor("grpc.health.v1.Health")
+	intercept := newAuthenticator(t, h).Interceptor("/grpc.health.v1.Health/Check")
 	for _, test := range []struct {
 		method  string
 		token   string
@@ -251,11 +251,13 @@ func TestTheInterceptorKeepsRefusedCallsFromTheHandler(t *testing.T) {
 		{readUser, "Bearer " + h.edDSA.token(t, h.claims()), true},
 		{createUser, "", true},
 		{"/grpc.health.v1.Health/Check", "", true},
+		{"/grpc.health.v1.Health/List", "", false},
 		{"/grpc.health.v1.HealthOther/Check", "", false},
 		{"/grpc.health.v1.Other/Check", "", false},
 	} {
 		reached := false
-		_, err := intercept(incoming(t, test.token), nil, &grpc.UnaryServerInfo{FullMethod: test.method},
+		ctx := authn.WithPeer(incoming(t, test.token), authn.PeerGateway)
+		_, err := intercept(ctx, nil, &grpc.UnaryServerInfo{FullMethod: test.method},
 			func(context.Context, any) (any, error) {
 				reached = true
 				return struct{}{}, nil

@@ -3,7 +3,6 @@ package authn
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -38,7 +37,7 @@ type Authenticator struct {
 	policies Policies
 	verifier *Verifier
 	load     LoadAccount
-	service  *[sha256.Size]byte // digest of the service token; nil where services are not admitted
+	services [][sha256.Size]byte // digests of the service tokens; empty where no service is admitted
 }
 
 // NewAuthenticator makes an authenticator of the methods that the policies name. It refuses every other. With load it
@@ -46,14 +45,6 @@ type Authenticator struct {
 // answers the call.
 func NewAuthenticator(policies Policies, verifier *Verifier, load LoadAccount) *Authenticator {
 	return &Authenticator{policies: policies, verifier: verifier, load: load}
-}
-
-// AdmitServices makes the authenticator admit whoever presents the token to the methods of POLICY_SERVICE. Without it,
-// or with an empty token, nobody is.
-func (a *Authenticator) AdmitServices(token string) {
-	if token != "" {
-		a.service = new(sha256.Sum256([]byte(token)))
-	}
 }
 
 // Admit checks a call by the policy of its method, with the token in the incoming metadata. The context it gives
@@ -70,7 +61,7 @@ func (a *Authenticator) Admit(ctx context.Context, method string) (context.Conte
 		}
 		return ctx, err
 	case gatehousev1.Policy_POLICY_SERVICE:
-		return ctx, a.admitService(ctx)
+		return ctx, a.AdmitPeer(ctx, method)
 	default:
 		return ctx, apierr.RouteNotFound("there is no such method")
 	}
@@ -99,19 +90,6 @@ func (a *Authenticator) admitCaller(ctx context.Context) (context.Context, error
 	return a.withAccount(WithCaller(ctx, caller), caller)
 }
 
-// admitService compares digests, so that the time tells nothing of the token.
-func (a *Authenticator) admitService(ctx context.Context) error {
-	token, err := bearer(ctx)
-	if err != nil {
-		return err
-	}
-	digest := sha256.Sum256([]byte(token))
-	if a.service == nil || subtle.ConstantTimeCompare(digest[:], a.service[:]) != 1 {
-		return apierr.AccessTokenInvalid(errors.New("it is not the service token"))
-	}
-	return nil
-}
-
 func (a *Authenticator) withAccount(ctx context.Context, caller Caller) (context.Context, error) {
 	if a.load == nil {
 		return ctx, nil
@@ -123,13 +101,19 @@ func (a *Authenticator) withAccount(ctx context.Context, caller Caller) (context
 	return WithAccount(ctx, account), nil
 }
 
-// Interceptor applies Admit to every unary call of a server but those of the exempt services.
-func (a *Authenticator) Interceptor(exempt ...string) grpc.UnaryServerInterceptor {
+// Interceptor applies AdmitPeer and Admit to every unary call of a server. The open methods, by their full names, may
+// be called by anybody who does not claim to be a service: a service with a wrong credential is refused there, too, and
+// so learns of it before it serves anybody.
+func (a *Authenticator) Interceptor(open ...string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		if isOf(exempt, info.FullMethod) {
+		isOpen := slices.Contains(open, info.FullMethod)
+		if isOpen && !claimsPeer(ctx) {
 			return handler(ctx, req)
 		}
-		ctx, err := a.Admit(ctx, info.FullMethod)
+		err := a.AdmitPeer(ctx, info.FullMethod)
+		if err == nil && !isOpen {
+			ctx, err = a.Admit(ctx, info.FullMethod)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -137,23 +121,20 @@ func (a *Authenticator) Interceptor(exempt ...string) grpc.UnaryServerIntercepto
 	}
 }
 
-// StreamInterceptor applies Admit to every stream of a server but those of the exempt services. What Admit puts into
-// the context does not reach the handler: streams are for services, which have no account.
-func (a *Authenticator) StreamInterceptor(exempt ...string) grpc.StreamServerInterceptor {
+// StreamInterceptor applies AdmitPeer to every stream of a server, and Admit to all but those of the methods without a
+// policy, by their full names. What Admit puts into the context does not reach the handler: streams are for services,
+// which have no account.
+func (a *Authenticator) StreamInterceptor(withoutPolicy ...string) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-		if !isOf(exempt, info.FullMethod) {
-			if _, err := a.Admit(stream.Context(), info.FullMethod); err != nil {
-				return err
-			}
+		err := a.AdmitPeer(stream.Context(), info.FullMethod)
+		if err == nil && !slices.Contains(withoutPolicy, info.FullMethod) {
+			_, err = a.Admit(stream.Context(), info.FullMethod)
+		}
+		if err != nil {
+			return err
 		}
 		return handler(server, stream)
 	}
-}
-
-func isOf(services []string, method string) bool {
-	return slices.ContainsFunc(services, func(service string) bool {
-		return strings.HasPrefix(method, "/"+service+"/")
-	})
 }
 
 // bearer reads the token of RFC 6750, section 2.1. The scheme's case does not matter (RFC 9110, section 11.1). Two

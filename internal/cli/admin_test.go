@@ -14,10 +14,11 @@ import (
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
 
@@ -55,7 +56,8 @@ func runStore(t *testing.T, database string) *grpc.ClientConn {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- service.Run(ctx, listener) }()
-	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: serviceToken}
+	conn, err := grpcx.Dial(listener.Addr().String(), credential)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -119,6 +119,8 @@ func TestFaultsOfEachCommand(t *testing.T) {
 		{"a cache without its key", []string{"cache", "--service-token=" + serviceToken}, "the cache key is missing"},
 		{"a cache key that is none", []string{"cache", "--cache-key=" + hidden}, "the cache key is not 32 bytes in base64"},
 		{"a store without a service token", append(good, "store"), "the service token is missing"},
+		{"a gateway without a service token", []string{"gateway"}, "the service token is missing"},
+		{"a gateway's service token that can be guessed", []string{"gateway", "--service-token=" + hidden}, "has 12 characters, not 32 to 1024"},
 		{"a service token that can be guessed", append(good, "store", "--service-token="+hidden), "has 12 characters, not 32 to 1024"},
 		{"a gateway that never stops", []string{"gateway", "--drain-delay=1h"}, "--drain-delay"},
 		{"one of two addresses", []string{"gateway", "--store-address=store:9092,store"}, `--store-address is "store"`},
@@ -191,7 +193,7 @@ func TestFlagsWinOverVariablesAndVariablesOverDefaults(t *testing.T) {
 		{"http://of.variable", nil, []string{"GATEHOUSE_ISSUER=http://of.variable"}},
 		{"http://of.flag", []string{"--issuer=http://of.flag"}, []string{"GATEHOUSE_ISSUER=http://of.variable"}},
 	} {
-		chosen := parsed(t, append([]string{"gateway"}, test.args...), test.environment...)
+		chosen := parsed(t, append([]string{"gateway", "--service-token=" + serviceToken}, test.args...), test.environment...)
 		if got := chosen.(*gateway).Issuer; got != test.want {
 			t.Errorf("issuer is %q, want %q", got, test.want)
 		}
@@ -330,7 +332,7 @@ func TestExitCodes(t *testing.T) {
 		{"a migration", []string{"migrate", database}, exitOK},
 		{"the same again", []string{"migrate", database}, exitOK},
 		{"a folder that is not there", []string{"migrate", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "no", "such", "db")}, exitFailed},
-		{"an address that cannot be listened on", []string{"gateway", "--http=" + taken(t), "--grpc=" + taken(t)}, exitFailed},
+		{"an address that cannot be listened on", []string{"gateway", "--service-token=" + serviceToken, "--http=" + taken(t), "--grpc=" + taken(t)}, exitFailed},
 		{"a service that is not there", []string{"health", "--address=127.0.0.1:1"}, exitFailed},
 		{"a wrong flag", []string{"migrate", "--no-such-flag"}, exitUsage},
 	} {
@@ -350,7 +352,7 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestBothAddressesThatCannotBeListenedOnAreTold(t *testing.T) {
-	_, _, stderr := run(t, []string{"gateway", "--http=" + taken(t), "--grpc=" + taken(t)})
+	_, _, stderr := run(t, []string{"gateway", "--service-token=" + serviceToken, "--http=" + taken(t), "--grpc=" + taken(t)})
 	for _, flag := range []string{"--http", "--grpc"} {
 		if !strings.Contains(stderr, flag) {
 			t.Errorf("nothing is said of %s: %s", flag, stderr)

@@ -28,6 +28,7 @@ type gateway struct {
 	DrainDelay   time.Duration `default:"5s" help:"How long a gateway that is told to stop serves on, so that who balances the load sees that it is not ready: 0s to 5m."`
 	CacheAddress []string      `default:"localhost:9091" help:"Address of the cache service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
 	StoreAddress []string      `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
+	serviceSettings
 	edgeSettings
 	tokenSettings
 	logSettings
@@ -35,10 +36,14 @@ type gateway struct {
 
 func (c *gateway) faults() error {
 	_, configErr := c.gatewayConfig(c.tokenSettings)
+	token, tokenErr := c.serviceToken()
+	if tokenErr == nil {
+		tokenErr = authn.ValidateServiceToken(token)
+	}
 	if c.DrainDelay < 0 || c.DrainDelay > 5*time.Minute {
 		configErr = errors.Join(configErr, fmt.Errorf("--drain-delay is %v, not 0s to 5m", c.DrainDelay))
 	}
-	return errors.Join(c.logSettings.faults(), configErr, authn.ValidateNames(c.Issuer, c.Audience),
+	return errors.Join(c.logSettings.faults(), configErr, tokenErr, authn.ValidateNames(c.Issuer, c.Audience),
 		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
 		checkTargets("--cache-address", c.CacheAddress), checkTargets("--store-address", c.StoreAddress))
 }
@@ -46,12 +51,17 @@ func (c *gateway) faults() error {
 func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	var listeners listeners
 	http, native := listeners.open(ctx, c.HTTP, "--http"), listeners.open(ctx, c.GRPC, "--grpc")
-	toCache, err := grpcx.DialAddresses(c.CacheAddress)
+	token, err := c.serviceToken()
+	if err != nil {
+		return err
+	}
+	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: token}
+	toCache, err := grpcx.DialAddresses(c.CacheAddress, credential)
 	if err != nil {
 		return err
 	}
 	defer closeConn(toCache)
-	toStore, err := dialStore(c.StoreAddress)
+	toStore, err := dialStore(c.StoreAddress, credential)
 	if err != nil {
 		return err
 	}
@@ -110,7 +120,7 @@ func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	toStore, err := dialStore(c.StoreAddress)
+	toStore, err := dialStore(c.StoreAddress, authn.ServiceCredential{Role: authn.PeerCache, Token: config.ServiceToken})
 	if err != nil {
 		return err
 	}
@@ -236,7 +246,7 @@ func (c *health) faults() error {
 }
 
 func (c *health) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) error {
-	conn, err := grpcx.DialAddresses([]string{c.Address})
+	conn, err := grpcx.DialAddresses([]string{c.Address}, authn.ServiceCredential{})
 	if err != nil {
 		return err
 	}
@@ -268,8 +278,8 @@ func (l *listeners) open(ctx context.Context, address, flag string) net.Listener
 
 // dialStore makes a connection to stores that does not give up at once: it is the last hop of each call, and the only
 // one that repeats anything.
-func dialStore(addresses []string) (*grpc.ClientConn, error) {
-	return grpcx.DialAddresses(addresses, grpcx.Persist(grpcx.Reads())...)
+func dialStore(addresses []string, credential authn.ServiceCredential) (*grpc.ClientConn, error) {
+	return grpcx.DialAddresses(addresses, credential, grpcx.Persist(grpcx.Reads())...)
 }
 
 // checkListen wants [HOST]:PORT, to listen on.

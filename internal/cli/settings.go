@@ -150,7 +150,7 @@ func (s *databaseSettings) databaseFaults() error {
 
 // serviceSettings say by what services know each other.
 type serviceSettings struct {
-	ServiceToken     secret `placeholder:"SECRET" help:"Token by which a store knows cache services, the same for both: 32 characters or more (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
+	ServiceToken     secret `placeholder:"SECRET" help:"Token by which the services know each other, the same for all: 32 characters or more (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
 	ServiceTokenFile string `placeholder:"PATH" help:"File that holds the service token."`
 }
 
@@ -158,7 +158,7 @@ func (s *serviceSettings) serviceToken() (string, error) {
 	token, err := s.ServiceToken.orFile(s.ServiceTokenFile, "--service-token")
 	if err == nil && token == "" {
 		err = errors.New("the service token is missing: make one with \"openssl rand -base64 32\", and give the same " +
-			"to stores and caches as GATEHOUSE_SERVICE_TOKEN or in a file named by GATEHOUSE_SERVICE_TOKEN_FILE")
+			"to stores, caches and gateways as GATEHOUSE_SERVICE_TOKEN or in a file named by GATEHOUSE_SERVICE_TOKEN_FILE")
 	}
 	return token, err
 }

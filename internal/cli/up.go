@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
@@ -84,17 +85,17 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 		return err
 	}
 	storeLink, cacheLink := bufconn.Listen(inProcessBuffer), bufconn.Listen(inProcessBuffer)
-	toStore, err := dialInProcess(storeLink)
+	cacheToStore, err := dialInProcess(storeLink, authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken})
 	if err != nil {
 		return err
 	}
-	defer closeConn(toStore)
-	toCache, err := dialInProcess(cacheLink)
+	defer closeConn(cacheToStore)
+	upstreams, closeUpstreams, err := dialUpstreams(storeLink, cacheLink, serviceToken)
 	if err != nil {
 		return err
 	}
-	defer closeConn(toCache)
-	cache, err := cacheservice.New(c.cacheConfig(serviceToken), toStore, log.With("service", "cache"))
+	defer closeUpstreams()
+	cache, err := cacheservice.New(c.cacheConfig(serviceToken), cacheToStore, log.With("service", "cache"))
 	if err != nil {
 		return err
 	}
@@ -102,8 +103,7 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
-	gateway, err := gatewayservice.New(ctx, config, gatewayservice.Upstreams{Cache: toCache, Store: toStore},
-		log.With("service", "gateway"))
+	gateway, err := gatewayservice.New(ctx, config, upstreams, log.With("service", "gateway"))
 	if err != nil {
 		return err
 	}
@@ -145,8 +145,29 @@ func (c *up) openStore(
 // newServiceToken makes the service token of services in one process, which live no longer than it.
 func newServiceToken() string { return rand.Text() + rand.Text() }
 
-func dialInProcess(listener *bufconn.Listener) (*grpc.ClientConn, error) {
-	return grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+func dialInProcess(listener *bufconn.Listener, credential authn.ServiceCredential) (*grpc.ClientConn, error) {
+	return grpcx.Dial("passthrough:///in-process", credential, grpcx.InProcess(listener))
+}
+
+// dialUpstreams makes the connections of the gateway. The function that it returns closes them.
+func dialUpstreams(
+	storeLink, cacheLink *bufconn.Listener, serviceToken string,
+) (upstreams gatewayservice.Upstreams, closeAll func(), err error) {
+	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: serviceToken}
+	toStore, err := dialInProcess(storeLink, credential)
+	if err != nil {
+		return upstreams, nil, err
+	}
+	toCache, err := dialInProcess(cacheLink, credential)
+	if err != nil {
+		closeConn(toStore)
+		return upstreams, nil, err
+	}
+	closeAll = func() {
+		closeConn(toCache)
+		closeConn(toStore)
+	}
+	return gatewayservice.Upstreams{Cache: toCache, Store: toStore}, closeAll, nil
 }
 
 // runStacked runs services of which each uses those after it, until ctx is done or one of them ends. Then it stops

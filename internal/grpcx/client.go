@@ -11,13 +11,10 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 // callTimeout bounds a call to another service where the caller set no shorter deadline.
@@ -28,9 +25,11 @@ const serviceConfig = `{"loadBalancingConfig": [{"round_robin": {}}]}`
 
 // DialAddresses makes a connection to a service of Gatehouse that is at one or more addresses, HOST:PORT each, as Dial
 // does. Of a single address all that HOST resolves to is used.
-func DialAddresses(addresses []string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+func DialAddresses(
+	addresses []string, credential authn.ServiceCredential, options ...grpc.DialOption,
+) (*grpc.ClientConn, error) {
 	if len(addresses) == 1 {
-		return Dial("dns:///"+addresses[0], options...)
+		return Dial("dns:///"+addresses[0], credential, options...)
 	}
 	list := manual.NewBuilderWithScheme("addresses")
 	state := resolver.State{}
@@ -38,12 +37,15 @@ func DialAddresses(addresses []string, options ...grpc.DialOption) (*grpc.Client
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: address})
 	}
 	list.InitialState(state)
-	return Dial("addresses:///"+strings.Join(addresses, ","), append(options, grpc.WithResolvers(list))...)
+	return Dial("addresses:///"+strings.Join(addresses, ","), credential, append(options, grpc.WithResolvers(list))...)
 }
 
 // Dial makes a connection to another service of Gatehouse. Target is a gRPC target such as "dns:///store:9092". It does
-// not wait for the service: connections are made when they are needed and made again when they are lost.
-func Dial(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
+// not wait for the service: connections are made when they are needed and made again when they are lost. Each call
+// carries the credential; with a zero one the service answers nothing but whether it is healthy.
+func Dial(
+	target string, credential authn.ServiceCredential, options ...grpc.DialOption,
+) (*grpc.ClientConn, error) {
 	options = append([]grpc.DialOption{
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(serviceConfig),
@@ -55,7 +57,8 @@ func Dial(target string, options ...grpc.DialOption) (*grpc.ClientConn, error) {
 			},
 			MinConnectTimeout: 2 * time.Second,
 		}),
-		grpc.WithUnaryInterceptor(outgoing),
+		grpc.WithUnaryInterceptor(outgoing(credential)),
+		grpc.WithStreamInterceptor(outgoingStream(credential)),
 	}, options...)
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
@@ -73,21 +76,4 @@ func InProcess(listener interface {
 	return grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 		return listener.DialContext(ctx)
 	})
-}
-
-// outgoing sends the request's id, the client and the caller's token along, and nothing else that came in: what a
-// client sends beyond these must not reach a service as if the gateway had said it.
-func outgoing(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
-	options ...grpc.CallOption,
-) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	pairs := clientinfo.Outgoing(ctx)
-	if id := requestid.FromContext(ctx); id != "" {
-		pairs = append(pairs, requestid.Header, id)
-	}
-	if tokens := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey); len(tokens) == 1 {
-		pairs = append(pairs, authn.AuthorizationKey, tokens[0])
-	}
-	return invoke(metadata.NewOutgoingContext(ctx, metadata.Pairs(pairs...)), method, req, reply, conn, options...)
 }

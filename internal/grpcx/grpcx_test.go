@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"reflect"
 	"strings"
 	"sync"
@@ -73,16 +74,19 @@ func (s *service) enter(ctx context.Context) {
 
 // house is a server in this process, with a connection as services have it.
 type house struct {
-	service *service
-	private ed25519.PrivateKey
-	public  *gatehousev1.Key
-	conn    *grpc.ClientConn
-	users   gatehousev1.UserServiceClient
-	cancel  context.CancelFunc
-	ended   chan struct{}
-	err     error // of Serve; to be read once ended is closed
-	log     bytes.Buffer
-	logMu   sync.Mutex
+	service  *service
+	private  ed25519.PrivateKey
+	public   *gatehousev1.Key
+	conn     *grpc.ClientConn
+	listener *bufconn.Listener
+	users    gatehousev1.UserServiceClient
+	server   *grpcx.Server
+	ctx      context.Context //nolint:containedctx // of the server
+	cancel   context.CancelFunc
+	ended    chan struct{}
+	err      error // of Serve; to be read once ended is closed
+	log      bytes.Buffer
+	logMu    sync.Mutex
 }
 
 func (h *house) Write(part []byte) (int, error) {
@@ -113,21 +117,23 @@ func newHouse(t *testing.T) *house {
 		return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{h.public}}, nil
 	}, time.Now)
 	log := slog.New(slog.NewJSONHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	server, err := grpcx.NewServer(log,
-		authn.NewAuthenticator(policies, authn.NewVerifier(keys, issuer, audience, time.Now), nil),
-		func(context.Context) error { return nil })
+	authenticator := authn.NewAuthenticator(policies, authn.NewVerifier(keys, issuer, audience, time.Now), nil)
+	authenticator.AdmitServices(serviceToken)
+	server, err := grpcx.NewServer(log, authenticator, func(context.Context) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	gatehousev1.RegisterUserServiceServer(server, h.service)
 	listener := bufconn.Listen(256 << 10)
 	ctx, cancel := context.WithCancel(context.Background())
-	h.cancel = cancel
+	h.ctx, h.cancel, h.server = ctx, cancel, server
 	go func() {
 		defer close(h.ended)
 		h.err = server.Serve(ctx, listener)
 	}()
-	if h.conn, err = grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener)); err != nil {
+	h.listener = listener
+	h.conn, err = grpcx.Dial("passthrough:///in-process", asGateway, grpcx.InProcess(listener))
+	if err != nil {
 		t.Fatal(err)
 	}
 	h.users = gatehousev1.NewUserServiceClient(h.conn)
@@ -138,6 +144,19 @@ func newHouse(t *testing.T) *house {
 		}
 	})
 	return h
+}
+
+// serve serves on another listener, too.
+func (h *house) serve(t *testing.T, listener net.Listener) {
+	t.Helper()
+	ended := make(chan error, 1)
+	go func() { ended <- h.server.Serve(h.ctx, listener) }()
+	t.Cleanup(func() {
+		h.cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // stop ends the server and gives its log, which is complete then.
@@ -305,7 +324,7 @@ func TestTheLogNeverHoldsTheRequest(t *testing.T) {
 	if strings.Count(log, `"msg":"call"`) != 4 {
 		t.Errorf("the log has not one line for each call: %s", log)
 	}
-	for _, value := range []string{secret, "ada@example.com", "Lovelace", strings.TrimPrefix(token, "Bearer ")} {
+	for _, value := range []string{secret, serviceToken, "ada@example.com", "Lovelace", strings.TrimPrefix(token, "Bearer ")} {
 		if strings.Contains(log, value) {
 			t.Errorf("the log holds %q: %s", value, log)
 		}
@@ -325,7 +344,8 @@ func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
 	for _, own := range []string{":authority", "content-type", "grpc-accept-encoding", "user-agent"} { // of the connection
 		delete(seen, own)
 	}
-	if want := metadata.Pairs("x-request-id", "mine", authn.AuthorizationKey, token); !reflect.DeepEqual(seen, want) {
+	want := metadata.Pairs(append(asGateway.Metadata(), "x-request-id", "mine", authn.AuthorizationKey, token)...)
+	if !reflect.DeepEqual(seen, want) {
 		t.Errorf("the service is told %v, want %v", seen, want)
 	}
 	// Of two tokens none travels: which one was meant is not ours to say.

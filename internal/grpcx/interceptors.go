@@ -20,10 +20,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
-func withOrigin(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
-	return next(clientinfo.FromIncoming(requestid.FromIncoming(ctx)), req)
-}
-
 func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		began := time.Now()

@@ -14,6 +14,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
@@ -55,7 +56,7 @@ func (m *moody) serve(t *testing.T) (address string, stop func()) {
 
 func dialMoody(t *testing.T, addresses ...string) gatehousev1.UserServiceClient {
 	t.Helper()
-	conn, err := grpcx.DialAddresses(addresses, grpcx.Persist(grpcx.Reads())...)
+	conn, err := grpcx.DialAddresses(addresses, authn.ServiceCredential{}, grpcx.Persist(grpcx.Reads())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +183,7 @@ func TestWhatCouldNotBeSentWaitsForTheService(t *testing.T) {
 		}
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	})
-	conn, err := grpcx.DialAddresses([]string{address}, append(grpcx.Persist(grpcx.Reads()), dialer)...)
+	conn, err := grpcx.DialAddresses([]string{address}, authn.ServiceCredential{}, append(grpcx.Persist(grpcx.Reads()), dialer)...)
 	if err != nil {
 		t.Fatal(err)
 	}

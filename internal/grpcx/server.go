@@ -72,10 +72,12 @@ type Server struct {
 // NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. The probe
 // is called once a second at most. Calls pass, in this order:
 //
-//  1. request id and client: everything after can name the request, and whose it is
+//  1. origin: the role of the service that sends the call, the request id and the client. The last two are taken from
+//     the metadata only if the sender has proved that it is a service; everything after can name the request
 //  2. access log: sees every outcome, refusals and panics included, and is where errors become statuses
 //  3. recovery: a panic in anything below is an INTERNAL error, not a dead process
-//  4. authentication and policy: nothing below runs for a caller who may not call
+//  4. service credential, authentication and policy: nothing below runs for a sender that is no service, or for a
+//     caller who may not call. Only the health check is open to everybody
 //  5. validation: after 4, so that strangers learn nothing of the rules from a method they may not call
 //  6. the handler
 //
@@ -88,16 +90,16 @@ func NewServer(
 		return nil, fmt.Errorf("make the validator: %w", err)
 	}
 	options := append(Limits(), grpc.ChainUnaryInterceptor(
-		withOrigin,
+		withOrigin(authenticator),
 		accessLog(log),
 		recovery,
-		authenticator.Interceptor(healthpb.Health_ServiceDesc.ServiceName),
+		authenticator.Interceptor(healthpb.Health_Check_FullMethodName),
 		validation(validator),
 	), grpc.ChainStreamInterceptor(
-		withStreamOrigin,
+		withStreamOrigin(authenticator),
 		streamLog(log),
 		streamRecovery,
-		authenticator.StreamInterceptor(healthpb.Health_ServiceDesc.ServiceName),
+		authenticator.StreamInterceptor(healthpb.Health_Watch_FullMethodName),
 		streamValidation(validator),
 	))
 	server := &Server{grpc: grpc.NewServer(options...), health: newProbedHealth(probe), log: log}

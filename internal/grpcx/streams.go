@@ -10,8 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
 // originStream is a stream whose context names the request and the client.
@@ -24,8 +23,10 @@ type originStream struct {
 // Context implements grpc.ServerStream.
 func (s originStream) Context() context.Context { return s.ctx }
 
-func withStreamOrigin(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
-	return next(server, originStream{stream, clientinfo.FromIncoming(requestid.FromIncoming(stream.Context()))})
+func withStreamOrigin(authenticator *authn.Authenticator) grpc.StreamServerInterceptor {
+	return func(server any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+		return next(server, originStream{stream, originOf(stream.Context(), authenticator)})
+	}
 }
 
 // streamLog writes a line when a stream has ended, and makes its error a status. Most streams end when their caller

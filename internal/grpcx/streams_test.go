@@ -3,12 +3,12 @@ package grpcx_test
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -22,6 +22,11 @@ import (
 )
 
 const serviceToken = "a token that is long enough for two services"
+
+var (
+	asGateway = authn.ServiceCredential{Role: authn.PeerGateway, Token: serviceToken}
+	asCache   = authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken}
+)
 
 // changes answers once, and then as it is told.
 type changes struct {
@@ -40,8 +45,10 @@ func (c changes) WatchChanges(
 	return err
 }
 
-// newChanges makes a connection to a server that admits services by a token.
-func newChanges(t *testing.T, token string, end func()) internalv1.ChangeServiceClient {
+// newChanges makes a connection with a credential to a server that admits services by tokens.
+func newChanges(
+	t *testing.T, tokens []string, credential authn.ServiceCredential, end func(),
+) internalv1.ChangeServiceClient {
 	t.Helper()
 	policies, err := authn.LoadPolicies(internalv1.ChangeService_ServiceDesc.ServiceName)
 	if err != nil {
@@ -51,7 +58,7 @@ func newChanges(t *testing.T, token string, end func()) internalv1.ChangeService
 		return &gatehousev1.ListKeysResponse{}, nil
 	}, time.Now)
 	authenticator := authn.NewAuthenticator(policies, authn.NewVerifier(none, issuer, audience, time.Now), nil)
-	authenticator.AdmitServices(token)
+	authenticator.AdmitServices(tokens...)
 	server, err := grpcx.NewServer(slog.New(slog.DiscardHandler), authenticator, func(context.Context) error { return nil })
 	if err != nil {
 		t.Fatal(err)
@@ -61,7 +68,7 @@ func newChanges(t *testing.T, token string, end func()) internalv1.ChangeService
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(ctx, listener) }()
-	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+	conn, err := grpcx.Dial("passthrough:///in-process", credential, grpcx.InProcess(listener))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,13 +86,10 @@ func newChanges(t *testing.T, token string, end func()) internalv1.ChangeService
 
 // watch gives the first answer of a stream, and how the stream ends.
 func watch(
-	t *testing.T, client internalv1.ChangeServiceClient, authorization string, req *internalv1.WatchChangesRequest,
+	t *testing.T, client internalv1.ChangeServiceClient, req *internalv1.WatchChangesRequest,
 ) (*internalv1.WatchChangesResponse, error) {
 	t.Helper()
-	ctx := metadata.AppendToOutgoingContext(t.Context(), requestid.Header, "01a20712-74ba-7400-a489-0bcac67e9916")
-	if authorization != "" {
-		ctx = metadata.AppendToOutgoingContext(ctx, authn.AuthorizationKey, authorization)
-	}
+	ctx := requestid.WithID(t.Context(), "01a20712-74ba-7400-a489-0bcac67e9916")
 	stream, err := client.WatchChanges(ctx, req)
 	if err != nil {
 		t.Fatal(err)
@@ -98,22 +102,31 @@ func watch(
 	return first, err
 }
 
-func TestStreamsAreForServices(t *testing.T) {
+func TestStreams(t *testing.T) {
 	nothing := func() {}
+	const refused = "SERVICE_CREDENTIAL_INVALID"
 	for _, test := range []struct {
-		name, token, authorization, reason string
+		name       string
+		tokens     []string
+		credential authn.ServiceCredential
+		reason     string
 	}{
-		{"the token", serviceToken, "Bearer " + serviceToken, ""},
-		{"no token", serviceToken, "", "ACCESS_TOKEN_MISSING"},
-		{"another scheme", serviceToken, "Basic " + serviceToken, "ACCESS_TOKEN_MISSING"},
-		{"another token", serviceToken, "Bearer " + serviceToken + "!", "ACCESS_TOKEN_INVALID"},
-		{"an empty token", serviceToken, "Bearer ", "ACCESS_TOKEN_INVALID"},
-		{"an empty token where none is admitted", "", "Bearer ", "ACCESS_TOKEN_INVALID"},
-		{"a token where none is admitted", "", "Bearer " + serviceToken, "ACCESS_TOKEN_INVALID"},
+		{"are served to a cache", []string{serviceToken}, asCache, ""},
+		{"are served to a cache with the second token", []string{strings.Repeat("o", 32), serviceToken}, asCache, ""},
+		{"are refused to a gateway", []string{serviceToken}, asGateway, refused},
+		{"are refused to an unknown role", []string{serviceToken}, authn.ServiceCredential{Role: "admin", Token: serviceToken}, refused},
+		{"are refused without a credential", []string{serviceToken}, authn.ServiceCredential{}, refused},
+		{
+			"are refused to another token",
+			[]string{serviceToken},
+			authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken + "!"},
+			refused,
+		},
+		{"are refused where no token is admitted", nil, asCache, refused},
+		{"are refused where an empty token is admitted", []string{""}, asCache, refused},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			first, err := watch(t, newChanges(t, test.token, nothing), test.authorization,
-				&internalv1.WatchChangesRequest{Cursor: 7})
+			first, err := watch(t, newChanges(t, test.tokens, test.credential, nothing), &internalv1.WatchChangesRequest{Cursor: 7})
 			if test.reason == "" && first.GetCursor() != 7 {
 				t.Errorf("answer is %v, %v", first, err)
 			}
@@ -125,15 +138,15 @@ func TestStreamsAreForServices(t *testing.T) {
 }
 
 func TestStreamsAreServedAsCallsAre(t *testing.T) {
-	client := newChanges(t, serviceToken, func() { panic("in the handler") })
-	first, err := watch(t, client, "Bearer "+serviceToken, &internalv1.WatchChangesRequest{})
+	client := newChanges(t, []string{serviceToken}, asCache, func() { panic("in the handler") })
+	first, err := watch(t, client, &internalv1.WatchChangesRequest{})
 	if first.GetEpoch() != "01a20712-74ba-7400-a489-0bcac67e9916" {
 		t.Errorf("the request id is %q", first.GetEpoch())
 	}
 	if st := status.Convert(err); st.Code() != codes.Internal || apierr.ReasonName(apierr.ReasonOf(st)) != "INTERNAL" {
 		t.Errorf("a panic is %v", err)
 	}
-	_, err = watch(t, client, "Bearer "+serviceToken, &internalv1.WatchChangesRequest{Cursor: -1})
+	_, err = watch(t, client, &internalv1.WatchChangesRequest{Cursor: -1})
 	if reason := apierr.ReasonName(apierr.ReasonOf(status.Convert(err))); reason != "INVALID_FIELDS" {
 		t.Errorf("a negative cursor is %v", err)
 	}

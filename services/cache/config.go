@@ -45,7 +45,7 @@ type Config struct {
 	// Key is the secret by which cache services know their entries in Redis: KeySize bytes, the same for all. It is not
 	// looked at with BackendMemory.
 	Key []byte
-	// ServiceToken is what the store knows a cache service by.
+	// ServiceToken is what callers must present to this service. The connection to the store carries the same.
 	ServiceToken string
 	// TTL is for how long an entry is kept, give or take a tenth: a second to a day. 0 is DefaultTTL.
 	TTL time.Duration

@@ -11,10 +11,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
 
 	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
-	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
@@ -42,7 +40,6 @@ var (
 // it died or was not asked. Until it knows that nothing is missing there, the backend is not believed.
 type follower struct {
 	feed    internalv1.ChangeServiceClient
-	token   string
 	entries *entries
 	log     *slog.Logger
 	now     func() time.Time
@@ -84,9 +81,7 @@ func (f *follower) follow(ctx context.Context) error {
 	defer cancel(nil)
 	silence := time.AfterFunc(feedSilence, func() { cancel(errFeedSilent) })
 	defer silence.Stop()
-	stream, err := f.feed.WatchChanges(
-		metadata.AppendToOutgoingContext(ctx, authn.AuthorizationKey, "Bearer "+f.token),
-		&internalv1.WatchChangesRequest{Epoch: f.epoch, Cursor: f.cursor})
+	stream, err := f.feed.WatchChanges(ctx, &internalv1.WatchChangesRequest{Epoch: f.epoch, Cursor: f.cursor})
 	for err == nil {
 		var told *internalv1.WatchChangesResponse
 		if told, err = stream.Recv(); err == nil {
@@ -165,8 +160,6 @@ func (f *follower) note(ctx context.Context, cursor int64) error {
 }
 
 // newFollower makes a follower of the store that the connection leads to.
-func newFollower(cfg Config, store grpc.ClientConnInterface, kept *entries, log *slog.Logger) *follower {
-	return &follower{
-		feed: internalv1.NewChangeServiceClient(store), token: cfg.ServiceToken, entries: kept, log: log, now: time.Now,
-	}
+func newFollower(store grpc.ClientConnInterface, kept *entries, log *slog.Logger) *follower {
+	return &follower{feed: internalv1.NewChangeServiceClient(store), entries: kept, log: log, now: time.Now}
 }

@@ -69,10 +69,13 @@ type house struct {
 	storeListener *bufconn.Listener
 }
 
+// serviceToken is what the services of these tests know each other by.
+var serviceToken = strings.Repeat("s", authn.MinServiceToken)
+
 func config(redisURL string) cache.Config {
 	return cache.Config{
 		Backend: cache.BackendRedis, RedisURL: redisURL, Key: bytes.Repeat([]byte("c"), cache.KeySize),
-		ServiceToken: strings.Repeat("s", authn.MinServiceToken), Issuer: issuer, Audience: audience,
+		ServiceToken: serviceToken, Issuer: issuer, Audience: audience,
 	}
 }
 
@@ -154,7 +157,8 @@ func (h *house) newFront(
 	t *testing.T, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
 ) *front {
 	t.Helper()
-	store, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(h.storeListener))
+	store, err := grpcx.Dial("passthrough:///in-process",
+		authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken}, grpcx.InProcess(h.storeListener))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,10 +204,17 @@ func run(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// dial connects without grpcx.Dial, because a client from outside says what it likes in its metadata.
+// dial connects as a gateway, but without grpcx.Dial, so that a test says what it likes in its metadata.
 func dial(t *testing.T, listener *bufconn.Listener) *grpc.ClientConn {
 	t.Helper()
+	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: serviceToken}
 	conn, err := grpc.NewClient("passthrough:///in-process",
+		grpc.WithUnaryInterceptor(func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn,
+			invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+		) error {
+			ctx = metadata.AppendToOutgoingContext(ctx, credential.Metadata()...)
+			return invoke(ctx, method, req, reply, conn, options...)
+		}),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {

@@ -19,7 +19,7 @@ func TestMetricsTellWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e, kept := newIndebted(t, slog.New(slog.DiscardHandler))
-		f := newFollower(Config{}, nil, e, slog.New(slog.DiscardHandler))
+		f := newFollower(nil, e, slog.New(slog.DiscardHandler))
 		registry := prometheus.NewRegistry()
 		if err := measure(registry, f, e.owed); err != nil {
 			t.Fatal(err)

@@ -75,7 +75,7 @@ func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *s
 	gatehousev1.RegisterAdminServiceServer(server, &admin{
 		store: gatehousev1.NewAdminServiceClient(store), entries: entries,
 	})
-	follower := newFollower(cfg, store, entries, log)
+	follower := newFollower(store, entries, log)
 	server.Probe(FeedHealth, follower.ready)
 	server.Probe(BackendHealth, entries.reachable)
 	if err := measure(cfg.Metrics, follower, entries.owed); err != nil {
@@ -112,7 +112,9 @@ func newAuthenticator(
 		return keys.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
 	}
 	verifier := authn.NewVerifier(authn.NewKeySet(fetch, time.Now), cfg.Issuer, cfg.Audience, time.Now)
-	return authn.NewAuthenticator(policies, verifier, load), nil
+	authenticator := authn.NewAuthenticator(policies, verifier, load)
+	authenticator.AdmitServices(cfg.ServiceToken)
+	return authenticator, nil
 }
 
 // alwaysReady is the health of a cache service: without its backend it is slower, not wrong.

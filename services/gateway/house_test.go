@@ -38,6 +38,9 @@ const (
 	secret = "hunter2-9f3c"
 )
 
+// credential is what the gateway presents.
+var credential = authn.ServiceCredential{Role: authn.PeerGateway, Token: strings.Repeat("s", authn.MinServiceToken)}
+
 // upstream stands in for the cache and the store. What it answers can be set before the first call.
 type upstream struct {
 	gatehousev1.UnimplementedUserServiceServer
@@ -142,7 +145,7 @@ func (u *upstream) serve(t testing.TB) *grpc.ClientConn {
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+	conn, err := grpcx.Dial("passthrough:///in-process", credential, grpcx.InProcess(listener))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +168,7 @@ func away(t testing.TB) *grpc.ClientConn {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+	conn, err := grpcx.Dial("passthrough:///in-process", credential, grpcx.InProcess(listener))
 	if err != nil {
 		t.Fatal(err)
 	}

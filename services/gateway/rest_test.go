@@ -372,12 +372,15 @@ func TestNothingElseAClientSendsReachesUpstream(t *testing.T) {
 		h.get(t, "/v1/users/me", "Authorization: Bearer "+token, "X-Request-Id: one", "Grpc-Metadata-X-User-Id: admin",
 			"Grpc-Metadata-Authorization: Bearer other", "X-User-Id: admin", "Cookie: a=b", "X-Forwarded-For: 1.2.3.4",
 			"Grpc-Metadata-X-Bytes-Bin: AAAA", "Grpc-Timeout: 5S", "X-Gatehouse-Client-Address: 1.2.3.4",
-			"Grpc-Metadata-X-Gatehouse-Client-Address: 1.2.3.4", "User-Agent: browser").wantOK(t)
+			"Grpc-Metadata-X-Gatehouse-Client-Address: 1.2.3.4", "X-Gatehouse-Service: cache",
+			"X-Gatehouse-Service-Credential: guessed", "Grpc-Metadata-X-Gatehouse-Service: cache",
+			"Grpc-Metadata-X-Gatehouse-Service-Credential: guessed", "User-Agent: browser").wantOK(t)
 	}
 	native := func() {
 		ctx := metadata.NewOutgoingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+token,
 			"x-request-id", "one", "x-user-id", "admin", "x-bytes-bin", "\x00", "cookie", "a=b", "grpcgateway-authorization", "b",
-			"x-gatehouse-client-address", "1.2.3.4", "x-gatehouse-user-agent-bin", "forged", "x-forwarded-for", "1.2.3.4"))
+			"x-gatehouse-client-address", "1.2.3.4", "x-gatehouse-user-agent-bin", "forged", "x-forwarded-for", "1.2.3.4",
+			"x-gatehouse-service", "cache", "x-gatehouse-service-credential", "guessed"))
 		if _, err := gatehousev1.NewUserServiceClient(h.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
 			t.Error(err)
 		}
@@ -390,8 +393,8 @@ func TestNothingElseAClientSendsReachesUpstream(t *testing.T) {
 		for _, own := range []string{":authority", "content-type", "grpc-accept-encoding", "user-agent"} {
 			delete(seen, own)
 		}
-		want := metadata.Pairs("authorization", "Bearer "+token, "x-request-id", "one",
-			"x-gatehouse-client-address", "127.0.0.1", "x-gatehouse-user-agent-bin", agent)
+		want := metadata.Pairs(append(credential.Metadata(), "authorization", "Bearer "+token, "x-request-id", "one",
+			"x-gatehouse-client-address", "127.0.0.1", "x-gatehouse-user-agent-bin", agent)...)
 		if !reflect.DeepEqual(seen, want) {
 			t.Errorf("%s: upstream is told %v, want %v", name, seen, want)
 		}

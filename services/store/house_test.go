@@ -70,6 +70,7 @@ type testStore struct {
 	admin    gatehousev1.AdminServiceClient
 	changes  internalv1.ChangeServiceClient
 	service  *Service
+	listener *bufconn.Listener
 	stop     context.CancelFunc
 	log      *syncBuffer
 }
@@ -120,7 +121,8 @@ func startStore(t *testing.T, config Config) *testStore {
 	ctx, stop := context.WithCancel(context.WithoutCancel(t.Context()))
 	ended := make(chan error, 1)
 	go func() { ended <- service.Run(ctx, listener) }()
-	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener))
+	conn, err := grpcx.Dial("passthrough:///in-process",
+		authn.ServiceCredential{Role: authn.PeerCache, Token: config.ServiceToken}, grpcx.InProcess(listener))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +136,7 @@ func startStore(t *testing.T, config Config) *testStore {
 		users: gatehousev1.NewUserServiceClient(conn), sessions: gatehousev1.NewSessionServiceClient(conn),
 		keys: gatehousev1.NewKeyServiceClient(conn), admin: gatehousev1.NewAdminServiceClient(conn),
 		changes: internalv1.NewChangeServiceClient(conn),
-		service: service, stop: stop, log: written,
+		service: service, listener: listener, stop: stop, log: written,
 	}
 }
 

@@ -41,7 +41,7 @@ type Config struct {
 	Database            Database
 	MasterKey           []byte // MasterKeySize bytes that seal the signing keys
 	SecondMasterKey     []byte // opens and verifies, never seals or signs; nil if there is none
-	ServiceToken        string // what cache services present to be told of changes
+	ServiceToken        string // what the services that call must present
 	Issuer              string // `iss` of the tokens
 	Audience            string // `aud` of the tokens
 	SigningAlgorithm    string // EdDSA, ES256 or RS256

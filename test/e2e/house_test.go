@@ -66,7 +66,7 @@ func startReplicas(t *testing.T, replicas int, storeArgs ...string) []*house {
 		store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 		h.start(t, "store", servers.store, append([]string{"--listen", store}, storeArgs...)...)
 		h.start(t, "cache", servers.cache, "--listen", cache, "--store-address", store)
-		h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store,
+		h.start(t, "gateway", servers.gateway, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store,
 			"--drain-delay", "0s")
 		h.connect(t, http, native)
 		houses = append(houses, h)
@@ -76,9 +76,9 @@ func startReplicas(t *testing.T, replicas int, storeArgs ...string) []*house {
 
 // servers are what stores and caches need, and the settings by which they find it.
 type servers struct {
-	redis        *testkit.Redis
-	mariadb      *testkit.MariaDB
-	store, cache []string
+	redis                 *testkit.Redis
+	mariadb               *testkit.MariaDB
+	store, cache, gateway []string
 }
 
 // startServers runs a new MariaDB with a migrated database and a new Redis, until the test ends.
@@ -95,7 +95,8 @@ func startServers(t *testing.T) servers {
 	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
 	return servers{
 		redis: redis, mariadb: mariadb, store: []string{database, masterKey, serviceToken},
-		cache: []string{"GATEHOUSE_REDIS_URL=" + redis.URL(), cacheKey, serviceToken},
+		cache:   []string{"GATEHOUSE_REDIS_URL=" + redis.URL(), cacheKey, serviceToken},
+		gateway: []string{serviceToken},
 	}
 }
 

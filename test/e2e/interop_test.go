@@ -83,7 +83,8 @@ func startClocked(t *testing.T, algorithm string) *clocked {
 		t.Fatal(err)
 	}
 	link := bufconn.Listen(256 << 10)
-	toStore, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(link))
+	toStore, err := grpcx.Dial("passthrough:///in-process",
+		authn.ServiceCredential{Role: authn.PeerGateway, Token: h.config.ServiceToken}, grpcx.InProcess(link))
 	if err != nil {
 		t.Fatal(err)
 	}

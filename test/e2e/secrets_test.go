@@ -11,7 +11,15 @@ import (
 func (h *house) holdsNoSecret(t *testing.T, r *residents) {
 	t.Helper()
 	r.t = t
-	secrets := append(passwordsOfCorpus(r), "$argon2", "ghrt_", strings.TrimPrefix(r.tokens["ada"][0], "Bearer "))
+	secrets := append(passwordsOfCorpus(r), "$argon2", "ghrt_", strings.TrimPrefix(r.tokens["ada"][0], "Bearer "),
+		"x-gatehouse-service-credential")
+	for _, process := range h.processes {
+		for _, variable := range process.Env {
+			if token, found := strings.CutPrefix(variable, "GATEHOUSE_SERVICE_TOKEN="); found {
+				secrets = append(secrets, token)
+			}
+		}
+	}
 	for _, process := range h.processes {
 		output := process.Output()
 		if !strings.Contains(output, "UserService/CreateUser") && !strings.Contains(output, "/v1/users") {

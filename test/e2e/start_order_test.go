@@ -15,7 +15,7 @@ func TestTheOrderOfStartsDoesNotMatter(t *testing.T) {
 	servers.redis.Kill()
 	h := &house{}
 	store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	h.start(t, "gateway", nil, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store,
+	h.start(t, "gateway", servers.gateway, "--http", http, "--grpc", native, "--cache-address", cache, "--store-address", store,
 		"--drain-delay", "0s")
 	h.start(t, "cache", servers.cache, "--listen", cache, "--store-address", store)
 	h.start(t, "store", servers.store, append([]string{"--listen", store}, cheapHashes...)...)

@@ -44,7 +44,7 @@ func newClusterTown(t *testing.T, replicas int) *clusterTown {
 	}
 	for i := range replicas {
 		http := freeAddress(t)
-		gateway := start(t, binary, "gateway", i, nil, "--http", http,
+		gateway := start(t, binary, "gateway", i, []string{serviceToken}, "--http", http,
 			"--cache-address", c.caches[i].address, "--store-address", c.stores[i].address)
 		c.gateways = append(c.gateways, gateway)
 		c.rest, c.native = append(c.rest, http), append(c.native, gateway.address)

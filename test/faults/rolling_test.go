@@ -50,7 +50,7 @@ func newRollingTown(t *testing.T) *town {
 	caches := town.caches[0].address + "," + town.caches[1].address
 	for i := range replicas {
 		rest := freeAddress(t)
-		town.gateways = append(town.gateways, start(t, binary, "gateway", i, nil, "--http", rest,
+		town.gateways = append(town.gateways, start(t, binary, "gateway", i, []string{secrets.serviceToken}, "--http", rest,
 			"--cache-address", caches, "--store-address", stores, "--drain-delay", drainDelay.String()))
 		town.rest, town.native = append(town.rest, rest), append(town.native, town.gateways[i].address)
 	}

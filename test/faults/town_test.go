@@ -98,7 +98,7 @@ func newTown(t *testing.T, replicas int, cacheProgram string) *town {
 		toCache := town.link(t, "gateway→cache", i, town.caches[i].address)
 		toStore := town.link(t, "gateway→store", i, town.stores[i].address)
 		http := freeAddress(t)
-		gateway := start(t, binary, "gateway", i, nil, "--http", http, "--cache-address", toCache, "--store-address", toStore)
+		gateway := start(t, binary, "gateway", i, []string{secrets.serviceToken}, "--http", http, "--cache-address", toCache, "--store-address", toStore)
 		town.gateways = append(town.gateways, gateway)
 		town.rest, town.native = append(town.rest, http), append(town.native, gateway.address)
 	}

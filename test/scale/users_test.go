@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
@@ -88,8 +89,9 @@ func settle(tb testing.TB, database storeservice.Database, users int) *populatio
 func (p *population) open(tb testing.TB, database storeservice.Database) {
 	tb.Helper()
 	const name = "https://issuer.example.com"
+	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: rand.Text() + rand.Text()}
 	service, err := storeservice.New(tb.Context(), storeservice.Config{
-		Database: database, MasterKey: storeservice.NewMasterKey(), ServiceToken: rand.Text() + rand.Text(), Issuer: name, Audience: name,
+		Database: database, MasterKey: storeservice.NewMasterKey(), ServiceToken: credential.Token, Issuer: name, Audience: name,
 		SigningAlgorithm: jwk.EdDSA, KeyRotationInterval: 24 * time.Hour, AccessTokenLifetime: 24 * time.Hour,
 		Sessions: storeservice.SessionConfig{IdleLifetime: 48 * time.Hour, Lifetime: 48 * time.Hour},
 		Password: storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1},
@@ -101,8 +103,15 @@ func (p *population) open(tb testing.TB, database storeservice.Database) {
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- service.Run(ctx, listener) }()
-	conn, err := grpcx.Dial("passthrough:///in-process", grpcx.InProcess(listener),
-		grpc.WithUnaryInterceptor(nil)) // The token is given with each call.
+	attach := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+		options ...grpc.CallOption,
+	) error {
+		// The access token is given with each call.
+		ctx = metadata.AppendToOutgoingContext(ctx, credential.Metadata()...)
+		return invoke(ctx, method, req, reply, conn, options...)
+	}
+	conn, err := grpcx.Dial("passthrough:///in-process", credential, grpcx.InProcess(listener),
+		grpc.WithUnaryInterceptor(attach))
 	if err != nil {
 		tb.Fatal(err)
 	}

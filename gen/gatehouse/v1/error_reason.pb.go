@@ -115,6 +115,9 @@ const (
 	// The call is for the accounts of others: for one's own there is a call that asks for more, such as `ChangePassword`,
 	// which asks for the present password. Code `PERMISSION_DENIED`.
 	ErrorReason_ERROR_REASON_OWN_ACCOUNT ErrorReason = 38
+	// The sender of a call between services of Gatehouse did not prove that it is one. Clients never get it: a gateway that
+	// gets it from a service answers as if it could not reach the service. Code `UNAUTHENTICATED`.
+	ErrorReason_ERROR_REASON_SERVICE_CREDENTIAL_INVALID ErrorReason = 50
 )
 
 // Enum value maps for ErrorReason.
@@ -152,40 +155,42 @@ var (
 		36: "ERROR_REASON_RECENT_LOGIN_REQUIRED",
 		37: "ERROR_REASON_LAST_ADMIN",
 		38: "ERROR_REASON_OWN_ACCOUNT",
+		50: "ERROR_REASON_SERVICE_CREDENTIAL_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
-		"ERROR_REASON_UNSPECIFIED":            0,
-		"ERROR_REASON_INTERNAL":               1,
-		"ERROR_REASON_UNAVAILABLE":            2,
-		"ERROR_REASON_DEADLINE_EXCEEDED":      3,
-		"ERROR_REASON_CANCELLED":              4,
-		"ERROR_REASON_OVERLOADED":             5,
-		"ERROR_REASON_MALFORMED_REQUEST":      10,
-		"ERROR_REASON_INVALID_FIELDS":         11,
-		"ERROR_REASON_REQUEST_TOO_LARGE":      12,
-		"ERROR_REASON_UNSUPPORTED_MEDIA_TYPE": 13,
-		"ERROR_REASON_ROUTE_NOT_FOUND":        14,
-		"ERROR_REASON_METHOD_NOT_ALLOWED":     15,
-		"ERROR_REASON_PAGE_TOKEN_INVALID":     16,
-		"ERROR_REASON_ACCESS_TOKEN_MISSING":   20,
-		"ERROR_REASON_ACCESS_TOKEN_INVALID":   21,
-		"ERROR_REASON_ACCESS_TOKEN_EXPIRED":   22,
-		"ERROR_REASON_INVALID_CREDENTIALS":    23,
-		"ERROR_REASON_SESSION_ENDED":          24,
-		"ERROR_REASON_SESSION_EXPIRED":        25,
-		"ERROR_REASON_REFRESH_TOKEN_INVALID":  26,
-		"ERROR_REASON_REFRESH_TOKEN_REUSED":   27,
-		"ERROR_REASON_ROLE_REQUIRED":          29,
-		"ERROR_REASON_PASSWORD_WRONG":         28,
-		"ERROR_REASON_EMAIL_TAKEN":            30,
-		"ERROR_REASON_USER_NOT_FOUND":         31,
-		"ERROR_REASON_SESSION_NOT_FOUND":      32,
-		"ERROR_REASON_USER_DISABLED":          33,
-		"ERROR_REASON_VERSION_MISMATCH":       34,
-		"ERROR_REASON_REQUEST_ID_REUSED":      35,
-		"ERROR_REASON_RECENT_LOGIN_REQUIRED":  36,
-		"ERROR_REASON_LAST_ADMIN":             37,
-		"ERROR_REASON_OWN_ACCOUNT":            38,
+		"ERROR_REASON_UNSPECIFIED":                0,
+		"ERROR_REASON_INTERNAL":                   1,
+		"ERROR_REASON_UNAVAILABLE":                2,
+		"ERROR_REASON_DEADLINE_EXCEEDED":          3,
+		"ERROR_REASON_CANCELLED":                  4,
+		"ERROR_REASON_OVERLOADED":                 5,
+		"ERROR_REASON_MALFORMED_REQUEST":          10,
+		"ERROR_REASON_INVALID_FIELDS":             11,
+		"ERROR_REASON_REQUEST_TOO_LARGE":          12,
+		"ERROR_REASON_UNSUPPORTED_MEDIA_TYPE":     13,
+		"ERROR_REASON_ROUTE_NOT_FOUND":            14,
+		"ERROR_REASON_METHOD_NOT_ALLOWED":         15,
+		"ERROR_REASON_PAGE_TOKEN_INVALID":         16,
+		"ERROR_REASON_ACCESS_TOKEN_MISSING":       20,
+		"ERROR_REASON_ACCESS_TOKEN_INVALID":       21,
+		"ERROR_REASON_ACCESS_TOKEN_EXPIRED":       22,
+		"ERROR_REASON_INVALID_CREDENTIALS":        23,
+		"ERROR_REASON_SESSION_ENDED":              24,
+		"ERROR_REASON_SESSION_EXPIRED":            25,
+		"ERROR_REASON_REFRESH_TOKEN_INVALID":      26,
+		"ERROR_REASON_REFRESH_TOKEN_REUSED":       27,
+		"ERROR_REASON_ROLE_REQUIRED":              29,
+		"ERROR_REASON_PASSWORD_WRONG":             28,
+		"ERROR_REASON_EMAIL_TAKEN":                30,
+		"ERROR_REASON_USER_NOT_FOUND":             31,
+		"ERROR_REASON_SESSION_NOT_FOUND":          32,
+		"ERROR_REASON_USER_DISABLED":              33,
+		"ERROR_REASON_VERSION_MISMATCH":           34,
+		"ERROR_REASON_REQUEST_ID_REUSED":          35,
+		"ERROR_REASON_RECENT_LOGIN_REQUIRED":      36,
+		"ERROR_REASON_LAST_ADMIN":                 37,
+		"ERROR_REASON_OWN_ACCOUNT":                38,
+		"ERROR_REASON_SERVICE_CREDENTIAL_INVALID": 50,
 	}
 )
 
@@ -220,7 +225,7 @@ var File_gatehouse_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xd9\b\n" +
+	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\x86\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1c\n" +
@@ -254,7 +259,8 @@ const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10#\x12&\n" +
 	"\"ERROR_REASON_RECENT_LOGIN_REQUIRED\x10$\x12\x1b\n" +
 	"\x17ERROR_REASON_LAST_ADMIN\x10%\x12\x1c\n" +
-	"\x18ERROR_REASON_OWN_ACCOUNT\x10&BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\x18ERROR_REASON_OWN_ACCOUNT\x10&\x12+\n" +
+	"'ERROR_REASON_SERVICE_CREDENTIAL_INVALID\x102BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_error_reason_proto_rawDescOnce sync.Once

@@ -36,8 +36,9 @@ const (
 	// Whoever may call under `POLICY_AUTHENTICATED` and has the role `admin`: by the token, and by the account as it is
 	// now. Anybody else gets `PERMISSION_DENIED` / `ROLE_REQUIRED`.
 	Policy_POLICY_ADMIN Policy = 3
-	// Services of Gatehouse only, by the service token that the operator gives them, as `authorization: Bearer …`. The
-	// gateway routes no such method.
+	// Cache services of Gatehouse only. The services behind the gateway take calls of any policy from services alone,
+	// which prove themselves by the service token that the operator gives them; a method of this policy is called for
+	// nobody else. The gateway routes no such method.
 	Policy_POLICY_SERVICE Policy = 4
 )
 

@@ -1,0 +1,34 @@
+package grpcx
+
+import (
+	"context"
+	"net/netip"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+)
+
+func withOrigin(authenticator *authn.Authenticator) grpc.UnaryServerInterceptor {
+	return func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+		return next(originOf(ctx, authenticator), req)
+	}
+}
+
+// originOf returns a context that carries the role of the service that sent the call, the request id and the client.
+// A sender that did not prove that it is a service is itself the client, by the address of its connection, and its
+// request gets a new id.
+func originOf(ctx context.Context, authenticator *authn.Authenticator) context.Context {
+	ctx, isService := authenticator.IdentifyPeer(ctx)
+	if isService {
+		return clientinfo.FromIncoming(requestid.FromIncoming(ctx))
+	}
+	var address netip.AddrPort // The zero value for a connection within the process.
+	if connected, ok := peer.FromContext(ctx); ok {
+		address, _ = netip.ParseAddrPort(connected.Addr.String())
+	}
+	return clientinfo.With(requestid.WithID(ctx, ""), clientinfo.New(address.Addr(), ""))
+}

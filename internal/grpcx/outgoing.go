@@ -1,0 +1,59 @@
+package grpcx
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+)
+
+func outgoing(credential authn.ServiceCredential) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
+		options ...grpc.CallOption,
+	) error {
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		err := invoke(withOutgoing(ctx, credential), method, req, reply, conn, options...)
+		if apierr.ReasonOf(status.Convert(err)) == gatehousev1.ErrorReason_ERROR_REASON_SERVICE_CREDENTIAL_INVALID {
+			return errCredentialRefused()
+		}
+		return err
+	}
+}
+
+func outgoingStream(credential authn.ServiceCredential) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer,
+		options ...grpc.CallOption,
+	) (grpc.ClientStream, error) {
+		return open(withOutgoing(ctx, credential), desc, conn, method, options...)
+	}
+}
+
+// withOutgoing returns a context whose outgoing metadata is the credential, the request's id, the client and the
+// caller's token, and nothing else that came in: what a client sends beyond these must not reach a service as if the
+// gateway had said it.
+func withOutgoing(ctx context.Context, credential authn.ServiceCredential) context.Context {
+	pairs := append(credential.Metadata(), clientinfo.Outgoing(ctx)...)
+	if id := requestid.FromContext(ctx); id != "" {
+		pairs = append(pairs, requestid.Header, id)
+	}
+	if tokens := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey); len(tokens) == 1 {
+		pairs = append(pairs, authn.AuthorizationKey, tokens[0])
+	}
+	return metadata.NewOutgoingContext(ctx, metadata.Pairs(pairs...))
+}
+
+// errCredentialRefused returns the error of a call whose service credential was refused. To the client the service
+// cannot be reached: UNAUTHENTICATED would make it throw away a session that stands. Without a reason of ours, so that
+// who can call another service does.
+func errCredentialRefused() error {
+	return status.Error(codes.Unavailable, "the service credential was refused: give all services the same service token")
+}
