@@ -111,7 +111,7 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 	matches := false
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		err = s.hasher.VerifyNothing(ctx, password)
+		err = s.hasher.VerifyDummy(ctx, password)
 	case err == nil:
 		matches, err = s.hasher.Verify(ctx, credential.PasswordHash, password)
 	}

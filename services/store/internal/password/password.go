@@ -5,14 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
-	"time"
 
 	"github.com/go-crypt/crypt/algorithm/argon2"
 	"golang.org/x/text/unicode/norm"
 
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
 // MinLength is the least length of a password in bytes, in the form that is hashed: a few wide or joined characters
@@ -45,18 +46,18 @@ func (p Params) Validate() error {
 	return errors.Join(faults...)
 }
 
-// Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, and
-// those that would wait for too long are refused with RESOURCE_EXHAUSTED / OVERLOADED. It is safe for concurrent use.
+// Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, in fair
+// shares among clients (shares.Key), and those that would wait for too long are refused with RESOURCE_EXHAUSTED /
+// OVERLOADED. It is safe for concurrent use.
 //
 // Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can
-// have them verified: they get half of the cores at most, and wait for them apart.
+// have them verified: they get half of the cores at most, and wait for them in a queue of their own.
 type Hasher struct {
 	argon2   *argon2.Hasher
 	cores    *queue
-	outdated chan struct{} // one slot per core that may verify an outdated hash
-	queued   chan struct{} // one slot per call that is in or waits for such a slot
-	current  string        // how every hash of the current parameters begins
-	decoy    string        // a hash of the current parameters, of an account that does not exist
+	outdated *queue // for the cores that may verify outdated hashes
+	current  string // how every hash of the current parameters begins
+	decoy    string // a hash of the current parameters, of an account that does not exist
 }
 
 // New makes a Hasher that uses so many cores, or GOMAXPROCS if that is 0. It computes one hash.
@@ -74,10 +75,8 @@ func New(ctx context.Context, params Params, cores int) (*Hasher, error) {
 	if cores == 0 {
 		cores = runtime.GOMAXPROCS(0)
 	}
-	half := max(1, cores/2)
 	h := &Hasher{
-		argon2: hasher, cores: newQueue(cores),
-		outdated: make(chan struct{}, half), queued: make(chan struct{}, half*(1+maxQueuePerCore)),
+		argon2: hasher, cores: newQueue(cores, unlimited), outdated: newQueue(max(1, cores/2), unlimited),
 	}
 	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
 	// matches does not matter: there is no account to open.
@@ -90,7 +89,7 @@ func New(ctx context.Context, params Params, cores int) (*Hasher, error) {
 
 // Admit fails if Hash and Verify would refuse a call that comes now, so that a caller need not read first what it would
 // throw away. If it does not fail, they may yet.
-func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx) }
+func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx, clientKey(ctx)) }
 
 // TooShort tells whether a password is shorter than MinLength in the form that is hashed.
 func TooShort(password string) bool { return len(normalize(password)) < MinLength }
@@ -98,7 +97,7 @@ func TooShort(password string) bool { return len(normalize(password)) < MinLengt
 // Hash gives the PHC string of a new random salt and the password. It waits for its turn at a core, and is
 // refused with OVERLOADED where that would come too late for anybody, or for the deadline of ctx.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	release, err := h.cores.enter(ctx)
+	release, err := h.cores.enter(ctx, clientKey(ctx), 0)
 	if err != nil {
 		return "", err
 	}
@@ -119,13 +118,13 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 		return false, fmt.Errorf("read a password hash: %w", err)
 	}
 	if h.Outdated(hash) {
-		release, err := h.acquireOutdated(ctx)
+		release, err := h.outdated.enter(ctx, clientKey(ctx), 0)
 		if err != nil {
 			return false, err
 		}
 		defer release()
 	}
-	release, err := h.cores.enter(ctx)
+	release, err := h.cores.enter(ctx, clientKey(ctx), 0)
 	if err != nil {
 		return false, err
 	}
@@ -144,32 +143,16 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 // Outdated tells whether a hash is another than Hash would make now: of another kind, or with other parameters.
 func (h *Hasher) Outdated(hash string) bool { return !strings.HasPrefix(hash, h.current) }
 
-// VerifyNothing costs what Verify costs, for an address that has no account.
-func (h *Hasher) VerifyNothing(ctx context.Context, password string) error {
+// VerifyDummy costs what Verify costs, for an address that has no account.
+func (h *Hasher) VerifyDummy(ctx context.Context, password string) error {
 	_, err := h.Verify(ctx, h.decoy, password)
 	return err
 }
 
-// acquireOutdated waits for one of the cores that verify outdated hashes. How long those before will take is not known,
-// so that it waits for longestWait and no longer.
-func (h *Hasher) acquireOutdated(ctx context.Context) (release func(), err error) {
-	select {
-	case h.queued <- struct{}{}:
-	default:
-		return nil, apierr.Overloaded(longestWait)
-	}
-	enough := time.NewTimer(longestWait)
-	defer enough.Stop()
-	select {
-	case h.outdated <- struct{}{}:
-		return func() { <-h.outdated; <-h.queued }, nil
-	case <-enough.C:
-		<-h.queued
-		return nil, apierr.Overloaded(longestWait)
-	case <-ctx.Done():
-		<-h.queued
-		return nil, ctx.Err()
-	}
+// clientKey returns the key of the client that a call is made for. Calls without an address count as one client.
+func clientKey(ctx context.Context) shares.Key {
+	address, _ := netip.ParseAddr(clientinfo.FromContext(ctx).Address)
+	return shares.KeyOf(address)
 }
 
 // normalize gives the form that is hashed, so that a password typed on another keyboard is still the same password

@@ -1,109 +1,260 @@
 package password
 
 import (
+	"cmp"
 	"context"
-	"sync/atomic"
+	"maps"
+	"math"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
 const (
-	// longestWait is how long the last in the queue waits, as far as the last turns tell. A person at a log-in form
-	// still bears it.
-	longestWait = 2 * time.Second
+	// maxWait is how long the estimated wait of a call may be if its client has others waiting. A person at a log-in
+	// form still bears it.
+	maxWait = 2 * time.Second
 
-	// minQueuePerCore and maxQueuePerCore bound the length of the queue whatever the time says. Where hashes are dear, a
-	// few people who log in together are no overload, and their deadlines bound what they wait; where hashes are cheap,
-	// every call in the queue still holds a request.
-	minQueuePerCore, maxQueuePerCore = 32, 100
+	// minQueuePerSlot and maxQueuePerSlot bound the length of the queue whatever the estimate is. Where hashes are
+	// expensive, a few people who log in together are no overload, and their deadlines bound their waits; where hashes
+	// are cheap, every waiting call still holds a request.
+	minQueuePerSlot, maxQueuePerSlot = 32, 100
 
-	// turnMemory is how many turns the estimate remembers, more or less: it follows a machine that gets busy within a
-	// second, and one odd turn does not upset it.
-	turnMemory = 8
+	// ewmaWindow is the number of calls over which serviceTime averages, more or less: it follows a machine that gets
+	// busy within a second, and one odd call does not upset it.
+	ewmaWindow = 8
+
+	unlimited = math.MaxInt64 // bytes
 )
 
-// queue gives calls their turn at the cores, in the order in which they come. It is safe for concurrent use.
+// queue admits calls to a number of slots, and to as much memory as all calls in a slot may hold together. It is fair:
+// in a round every client that waits gets one slot, and a client that begins to wait takes part in the current round
+// (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). So a client waits for its own calls and for one call
+// of each other client, however many calls those have sent. When the queue is full, the client with the most waiting
+// calls loses its newest. It is safe for concurrent use.
 type queue struct {
-	working chan struct{} // one slot per core
-	inside  chan struct{} // one slot per call that has its turn or waits for it
-	turn    atomic.Int64  // how long a turn takes: a moving mean, in nanoseconds; 0 before the first has ended
+	slots  int
+	memory int64 // bytes
+
+	mutex       sync.Mutex
+	running     int
+	held        int64     // bytes of the calls that are running
+	waiting     []*waiter // by round, and by arrival within a round
+	round       uint64    // of the call that was admitted last
+	clients     map[shares.Key]*client
+	serviceTime time.Duration // how long a call holds its slot: a moving average, 0 before the first has ended
 }
 
-func newQueue(cores int) *queue {
-	return &queue{
-		working: make(chan struct{}, cores),
-		inside:  make(chan struct{}, cores*(1+maxQueuePerCore)),
-	}
+// client is what the queue knows of a client that waits, or has waited in the current round.
+type client struct {
+	waiting int
+	next    uint64 // round of its next call
 }
 
-// enter waits for the turn of a call; leave ends it. It fails as admit does, and with the error of ctx if that ends
-// before the turn comes: nobody would hear the answer.
-func (q *queue) enter(ctx context.Context) (leave func(), err error) {
-	if err := q.admit(ctx); err != nil {
+// waiter is a call that waits.
+type waiter struct {
+	client   *client
+	round    uint64
+	bytes    int64
+	admitted bool
+	done     chan error // receives nil when the call is admitted, or why it is not
+}
+
+func newQueue(slots int, memory int64) *queue {
+	return &queue{slots: slots, memory: memory, clients: map[shares.Key]*client{}}
+}
+
+// enter waits until a call that holds so many bytes is admitted; leave ends it. It fails as admit does, with OVERLOADED
+// if the queue gets too full meanwhile, and with the error of ctx if that ends first: nobody would hear the answer. The
+// bytes must be within the memory of the queue.
+func (q *queue) enter(ctx context.Context, key shares.Key, bytes int64) (leave func(), err error) {
+	call, err := q.join(ctx, key, bytes)
+	if err != nil {
 		return nil, err
 	}
 	select {
-	case q.inside <- struct{}{}:
-	default:
-		return nil, comeBack(q.wait(cap(q.inside)))
-	}
-	select {
-	case q.working <- struct{}{}:
+	case err = <-call.done:
 	case <-ctx.Done():
-		<-q.inside
-		return nil, ctx.Err()
 	}
-	if err := ctx.Err(); err != nil { // A turn may come together with the end; either may have been taken.
-		<-q.working
-		<-q.inside
+	if gone := ctx.Err(); gone != nil { // It may have been admitted in the same moment.
+		q.abandon(call)
+		return nil, gone
+	}
+	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	return func() {
-		q.learn(time.Since(began))
-		<-q.working
-		<-q.inside
-	}, nil
+	return func() { q.leave(call, time.Since(began)) }, nil
 }
 
-// admit tells whether a call that comes now is let in. It fails with OVERLOADED if the call would wait for longer than
-// longestWait and more than a few are before it, or if those before it keep it from being done before the deadline of
-// ctx, and with the error of ctx if that has ended.
-func (q *queue) admit(ctx context.Context) error {
+// admit reports an error if a call that comes now would not be let in: the error of ctx if that has ended, or
+// OVERLOADED
+//   - if its client has others waiting, and it would wait for longer than maxWait behind more than a few,
+//   - if the queue is full, and no client has more calls waiting than its own,
+//   - if those before it keep it from being done before the deadline of ctx.
+func (q *queue) admit(ctx context.Context, key shares.Key) error {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	return q.check(ctx, key)
+}
+
+func (q *queue) join(ctx context.Context, key shares.Key, bytes int64) (*waiter, error) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	if err := q.check(ctx, key); err != nil {
+		return nil, err
+	}
+	if q.full() {
+		newest := q.newestOfLargest()
+		q.waiting[newest].done <- overloaded(q.wait(q.running + newest))
+		q.remove(newest)
+	}
+	round, place := q.placeOf(key)
+	known := q.clients[key]
+	if known == nil {
+		known = &client{}
+		q.clients[key] = known
+	}
+	known.waiting++
+	known.next = round + 1
+	call := &waiter{client: known, round: round, bytes: bytes, done: make(chan error, 1)}
+	q.waiting = slices.Insert(q.waiting, place, call)
+	q.dispatch()
+	return call, nil
+}
+
+// check is admit for callers that hold the mutex.
+func (q *queue) check(ctx context.Context, key shares.Key) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ahead := len(q.inside)
+	_, place := q.placeOf(key)
+	ahead := q.running + place
 	wait := q.wait(ahead)
+	if q.full() && q.waiting[q.newestOfLargest()].client.waiting <= q.countOf(key)+1 {
+		return overloaded(wait)
+	}
 	if wait == 0 {
 		return nil // It is nobody else's fault if the deadline is too near.
 	}
-	tooMany := wait > longestWait && ahead >= cap(q.working)*(1+minQueuePerCore)
+	tooMany := wait > maxWait && ahead >= q.slots*(1+minQueuePerSlot) && q.countOf(key) > 0
 	deadline, hasDeadline := ctx.Deadline()
-	tooLate := hasDeadline && time.Until(deadline) < wait+time.Duration(q.turn.Load())
+	tooLate := hasDeadline && time.Until(deadline) < wait+q.serviceTime
 	if tooMany || tooLate {
-		return comeBack(wait)
+		return overloaded(wait)
 	}
 	return nil
 }
 
-// wait is how long a call waits for its turn that has so many before it, as far as the last turns tell.
-func (q *queue) wait(ahead int) time.Duration {
-	cores := cap(q.working)
-	turnsBefore := max(0, ahead-cores+1)
-	return time.Duration(q.turn.Load()) * time.Duration(turnsBefore) / time.Duration(cores)
-}
+func (q *queue) full() bool { return len(q.waiting) >= q.slots*maxQueuePerSlot }
 
-// learn takes note of how long a turn took. Of two that end at the same time one may be forgotten.
-func (q *queue) learn(took time.Duration) {
-	mean := q.turn.Load()
-	if mean == 0 {
-		mean = int64(took)
+// countOf returns how many calls of a client are waiting.
+func (q *queue) countOf(key shares.Key) int {
+	if known := q.clients[key]; known != nil {
+		return known.waiting
 	}
-	q.turn.Store(mean + (int64(took)-mean)/turnMemory)
+	return 0
 }
 
-// comeBack refuses a call that would wait for so long: by then those who are in the queue now have had their turn. A
-// second is the least that REST can tell.
-func comeBack(wait time.Duration) error { return apierr.Overloaded(max(time.Second, wait)) }
+// placeOf returns the round of a client's next call, and how many of the waiting calls are admitted before it.
+func (q *queue) placeOf(key shares.Key) (round uint64, place int) {
+	round = q.round
+	if known := q.clients[key]; known != nil {
+		round = max(round, known.next)
+	}
+	place, _ = slices.BinarySearchFunc(q.waiting, round+1, func(w *waiter, next uint64) int {
+		return cmp.Compare(w.round, next)
+	})
+	return round, place
+}
+
+// newestOfLargest returns the place of the last call of the client that has the most calls waiting.
+func (q *queue) newestOfLargest() int {
+	largest := 0
+	for i, call := range q.waiting {
+		if call.client.waiting >= q.waiting[largest].client.waiting {
+			largest = i
+		}
+	}
+	return largest
+}
+
+// wait returns how long a call waits that has so many before it, running ones included.
+func (q *queue) wait(ahead int) time.Duration {
+	return q.serviceTime * time.Duration(max(0, ahead-q.slots+1)) / time.Duration(q.slots)
+}
+
+// dispatch admits calls while there is room. A call that needs more memory than is free is not overtaken: it would wait
+// for ever.
+func (q *queue) dispatch() {
+	for len(q.waiting) > 0 && q.running < q.slots && q.waiting[0].bytes <= q.memory-q.held {
+		call := q.waiting[0]
+		q.waiting = slices.Delete(q.waiting, 0, 1)
+		call.client.waiting--
+		q.round = call.round
+		q.running++
+		q.held += call.bytes
+		call.admitted = true
+		call.done <- nil
+	}
+	switch {
+	case len(q.waiting) == 0 && q.running == 0:
+		clear(q.clients)
+	case len(q.clients) > 2*q.slots*maxQueuePerSlot:
+		maps.DeleteFunc(q.clients, func(_ shares.Key, c *client) bool { return c.waiting == 0 })
+	}
+}
+
+// abandon takes a call out, wherever it is.
+func (q *queue) abandon(call *waiter) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	if call.admitted {
+		q.release(call)
+	} else if place := slices.Index(q.waiting, call); place >= 0 {
+		q.remove(place)
+		q.dispatch() // It may have been the one that waited for memory.
+	}
+}
+
+// remove takes a call out of those that are waiting. The later calls of its client move up by one place each.
+func (q *queue) remove(place int) {
+	gone := q.waiting[place]
+	for i := place + 1; i < len(q.waiting); i++ {
+		if later := q.waiting[i]; later.client == gone.client {
+			later.round, gone.round = gone.round, later.round
+			q.waiting[place], place = later, i
+		}
+	}
+	q.waiting = slices.Delete(q.waiting, place, place+1)
+	gone.client.waiting--
+	gone.client.next--
+}
+
+func (q *queue) leave(call *waiter, took time.Duration) {
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	q.observe(took)
+	q.release(call)
+}
+
+func (q *queue) release(call *waiter) {
+	q.running--
+	q.held -= call.bytes
+	q.dispatch()
+}
+
+// observe records how long a call held its slot.
+func (q *queue) observe(took time.Duration) {
+	if q.serviceTime == 0 {
+		q.serviceTime = took
+	}
+	q.serviceTime += (took - q.serviceTime) / ewmaWindow
+}
+
+// overloaded refuses a call that would wait for so long: by then those that are waiting now have been served. A second
+// is the least that REST can say.
+func overloaded(wait time.Duration) error { return apierr.Overloaded(max(time.Second, wait)) }

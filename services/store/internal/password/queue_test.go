@@ -3,6 +3,8 @@ package password
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,230 +14,413 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
-// turnTime is how long the work of these tests takes, in the time of a bubble.
-const turnTime = 50 * time.Millisecond
+// workTime is how long a call of these tests holds its slot, in the time of a bubble.
+const workTime = 50 * time.Millisecond
 
-// counter is a queue and what became of those who came.
-type counter struct {
+// testQueue is a queue that records which calls it served.
+type testQueue struct {
 	*queue
 
 	mutex  sync.Mutex
-	served []int
+	served []string
 }
 
-// newCounter is a queue that has learnt what a turn takes.
-func newCounter(cores int) *counter {
-	c := &counter{queue: newQueue(cores)}
-	c.learn(turnTime)
-	return c
+// newTestQueue returns a queue that has observed workTime.
+func newTestQueue(slots int) *testQueue {
+	q := &testQueue{queue: newQueue(slots, unlimited)}
+	q.observe(workTime)
+	return q
 }
 
-// come sends a call to the queue, and gives what it gets once it knows.
-func (c *counter) come(ctx context.Context, name int) <-chan error {
-	got := make(chan error, 1)
+// clientAt returns the key of the n-th client; clientAt(0) is the one whose address is unknown.
+func clientAt(n int) shares.Key {
+	if n == 0 {
+		return shares.Key{}
+	}
+	return shares.KeyOf(netip.AddrFrom4([4]byte{192, 0, byte(n >> 8), byte(n)}))
+}
+
+// send sends a call of a client to the queue, and returns a channel with its outcome.
+func (q *testQueue) send(ctx context.Context, client int, name string) <-chan error {
+	return q.sendBytes(ctx, client, name, 0)
+}
+
+func (q *testQueue) sendBytes(ctx context.Context, client int, name string, bytes int64) <-chan error {
+	outcome := make(chan error, 1)
 	go func() {
-		leave, err := c.enter(ctx)
+		leave, err := q.enter(ctx, clientAt(client), bytes)
 		if err == nil {
-			time.Sleep(turnTime) // The work; a bubble does not wait for it.
-			c.mutex.Lock()
-			c.served = append(c.served, name)
-			c.mutex.Unlock()
+			q.mutex.Lock()
+			q.served = append(q.served, name)
+			q.mutex.Unlock()
+			time.Sleep(workTime) // In a bubble this takes no time.
 			leave()
 		}
-		got <- err
+		outcome <- err
 	}()
 	synctest.Wait()
-	return got
+	return outcome
 }
 
-// unheard is a context whose end is seen by who asks, but not yet by who waits for it.
-type unheard struct {
+// sendMany sends n calls of a client, all of one name.
+func (q *testQueue) sendMany(ctx context.Context, n, client int, name string) []<-chan error {
+	outcomes := make([]<-chan error, 0, n)
+	for range n {
+		outcomes = append(outcomes, q.send(ctx, client, name))
+	}
+	return outcomes
+}
+
+// drain waits until no call is in the queue.
+func (q *testQueue) drain() {
+	for synctest.Wait(); q.running > 0; synctest.Wait() {
+		time.Sleep(workTime)
+	}
+}
+
+func (q *testQueue) wantServed(t *testing.T, want ...string) {
+	t.Helper()
+	q.mutex.Lock()
+	defer q.mutex.Unlock()
+	if !slices.Equal(q.served, want) {
+		t.Errorf("served are %v, want %v", q.served, want)
+	}
+}
+
+func wantAllServed(t *testing.T, outcomes []<-chan error) {
+	t.Helper()
+	for _, outcome := range outcomes {
+		if err := <-outcome; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// lateCancel is a context whose end is seen by Err, but not yet by who waits for Done.
+type lateCancel struct {
 	context.Context //nolint:containedctx // it is one
 
 	gone atomic.Bool
 }
 
-func (c *unheard) Err() error {
+func (c *lateCancel) Err() error {
 	if c.gone.Load() {
 		return context.Canceled
 	}
 	return nil
 }
 
-func TestCallsHaveTheirTurnInOrder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCounter(1)
-		var want []int
-		var all []<-chan error
-		for name := range 10 {
-			all = append(all, c.come(t.Context(), name))
-			want = append(want, name)
-		}
-		for _, got := range all {
-			if err := <-got; err != nil {
-				t.Error(err)
-			}
-		}
-		if !slices.Equal(c.served, want) {
-			t.Errorf("served are %v", c.served)
-		}
-	})
+func inBubble(t *testing.T, name string, test func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, test) })
 }
 
-// TestNobodyWaitsForTooLong: the queue is as long as fits longestWait, and whoever comes then is told at once when to
-// come back.
-func TestNobodyWaitsForTooLong(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const cores = 2
-		c := newCounter(cores)
-		const fit = cores + cores*int(longestWait/turnTime)
-		began := time.Now()
-		var all []<-chan error
-		for name := range fit {
-			all = append(all, c.come(t.Context(), name))
+// TestQueueOfOneClient is about calls that all come from one client.
+func TestQueueOfOneClient(t *testing.T) {
+	inBubble(t, "calls are served in order", func(t *testing.T) {
+		q := newTestQueue(1)
+		var outcomes []<-chan error
+		for i := range 10 {
+			outcomes = append(outcomes, q.send(t.Context(), 0, fmt.Sprint(i)))
 		}
-		err := <-c.come(t.Context(), fit)
-		wantRetry(t, err, longestWait+turnTime/cores)
+		wantAllServed(t, outcomes)
+		q.wantServed(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
+	})
+	inBubble(t, "what would wait for longer than maxWait is refused at once", func(t *testing.T) {
+		const slots = 2
+		q := newTestQueue(slots)
+		began := time.Now()
+		outcomes := q.sendMany(t.Context(), slots+slots*int(maxWait/workTime), 0, "")
+		wantRetry(t, <-q.send(t.Context(), 0, "one more"), maxWait+workTime/slots)
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("it was refused after %v", waited)
 		}
-		if err := c.admit(t.Context()); err == nil {
-			t.Error("one more is admitted")
-		}
-		for _, got := range all {
-			if err := <-got; err != nil {
-				t.Error(err)
-			}
-		}
-		if took := time.Since(began); took != longestWait+turnTime {
+		wantOverloaded(t, q.admit(t.Context(), clientAt(0)))
+		wantAllServed(t, outcomes)
+		if took := time.Since(began); took != maxWait+workTime {
 			t.Errorf("the last was done after %v", took)
 		}
 	})
-}
-
-// TestWhoseDeadlineIsNearIsRefusedAtOnce, if it is for those before it, and takes no turn.
-func TestWhoseDeadlineIsNearIsRefusedAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCounter(1)
-		var before []<-chan error
-		for name := range 3 {
-			before = append(before, c.come(t.Context(), name))
-		}
-		within := func(after time.Duration) context.Context {
-			ctx, cancel := context.WithTimeout(t.Context(), after)
-			t.Cleanup(cancel)
-			return ctx
-		}
-		late, inTime := within(4*turnTime-1), within(4*turnTime+1)
-		wantOverloaded(t, c.admit(late))
-		began := time.Now()
-		wantRetry(t, <-c.come(late, 3), time.Second)
-		if waited := time.Since(began); waited != 0 {
-			t.Errorf("it was refused after %v", waited)
-		}
-		if err := <-c.come(inTime, 4); err != nil {
-			t.Errorf("there was time: %v", err)
-		}
-		for _, got := range before {
-			<-got
-		}
-		// Nobody is before this one: that its deadline is too near is its own.
-		leave, err := c.enter(within(turnTime / 2))
-		if err != nil {
-			t.Fatal(err)
-		}
-		leave()
-		if want := []int{0, 1, 2, 4}; !slices.Equal(c.served, want) {
-			t.Errorf("served are %v, not %v", c.served, want)
-		}
+	inBubble(t, "what would miss its deadline is refused at once", testDeadline)
+	inBubble(t, "a call that has gone holds no slot", testGone)
+	inBubble(t, "a few are no overload where hashes are expensive", func(t *testing.T) {
+		q := &testQueue{queue: newQueue(1, unlimited)}
+		q.observe(maxWait)
+		outcomes := q.sendMany(t.Context(), 1+minQueuePerSlot, 0, "")
+		wantRetry(t, <-q.send(t.Context(), 0, ""), maxWait*(1+minQueuePerSlot))
+		hop, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		wantOverloaded(t, <-q.send(hop, 0, ""))
+		wantAllServed(t, outcomes)
+	})
+	inBubble(t, "the length is bounded where hashes are cheap", func(t *testing.T) {
+		q := &testQueue{queue: newQueue(1, unlimited)}
+		outcomes := q.sendMany(t.Context(), 1+maxQueuePerSlot, 0, "")
+		wantRetry(t, <-q.send(t.Context(), 0, ""), time.Second)
+		wantAllServed(t, outcomes)
 	})
 }
 
-// TestWhoHasGoneTakesNoTurn, whether it went while it waited or in the moment when its turn came.
-func TestWhoHasGoneTakesNoTurn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := newCounter(1)
-		first := c.come(t.Context(), 0)
-		ctx, leave := context.WithCancel(t.Context())
-		second, third := c.come(ctx, 1), c.come(t.Context(), 2)
-		leave()
-		if err := <-second; !errors.Is(err, context.Canceled) {
-			t.Errorf("the one that left got %v", err)
-		}
-		<-first
-		<-third
-		fourth := c.come(t.Context(), 4)
-		inThatMoment := &unheard{Context: t.Context()}
-		fifth := c.come(inThatMoment, 5)
-		inThatMoment.gone.Store(true)
-		<-fourth
-		if err := <-fifth; !errors.Is(err, context.Canceled) {
-			t.Errorf("the one whose turn came when it left got %v", err)
-		}
-		if want := []int{0, 2, 4}; !slices.Equal(c.served, want) {
-			t.Errorf("served are %v, not %v", c.served, want)
-		}
-		if len(c.working) != 0 || len(c.inside) != 0 {
-			t.Error("a slot is not given back")
-		}
-	})
+func testDeadline(t *testing.T) {
+	q := newTestQueue(1)
+	before := q.sendMany(t.Context(), 3, 0, "before")
+	within := func(after time.Duration) context.Context {
+		ctx, cancel := context.WithTimeout(t.Context(), after)
+		t.Cleanup(cancel)
+		return ctx
+	}
+	late, inTime := within(4*workTime-1), within(4*workTime+1)
+	wantOverloaded(t, q.admit(late, clientAt(0)))
+	began := time.Now()
+	wantRetry(t, <-q.send(late, 0, "late"), time.Second)
+	if waited := time.Since(began); waited != 0 {
+		t.Errorf("it was refused after %v", waited)
+	}
+	if err := <-q.send(inTime, 0, "in time"); err != nil {
+		t.Errorf("there was time: %v", err)
+	}
+	wantAllServed(t, before)
+	// Nothing is before this one: that its deadline is too near is its own fault.
+	leave, err := q.enter(within(workTime/2), clientAt(0), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave()
+	q.wantServed(t, "before", "before", "before", "in time")
 }
 
-// TestTheQueueLearnsWhatATurnTakes: where turns get slower fewer wait, and where they get faster again more do.
-func TestTheQueueLearnsWhatATurnTakes(t *testing.T) {
-	q := newQueue(1)
-	waiting := int(longestWait / turnTime)
-	for _, test := range []struct {
-		took time.Duration
-		want bool
-	}{{turnTime, true}, {2 * turnTime, false}, {turnTime / 2, true}} {
-		for range 10 * turnMemory {
-			q.learn(test.took)
+func testGone(t *testing.T) {
+	q := newTestQueue(1)
+	first := q.send(t.Context(), 0, "first")
+	ctx, cancel := context.WithCancel(t.Context())
+	second, third := q.send(ctx, 0, "second"), q.send(t.Context(), 0, "third")
+	cancel()
+	if err := <-second; !errors.Is(err, context.Canceled) {
+		t.Errorf("the one that left got %v", err)
+	}
+	wantAllServed(t, []<-chan error{first, third})
+	fourth := q.send(t.Context(), 0, "fourth")
+	inThatMoment := &lateCancel{Context: t.Context()}
+	fifth := q.send(inThatMoment, 0, "fifth")
+	inThatMoment.gone.Store(true)
+	wantAllServed(t, []<-chan error{fourth})
+	if err := <-fifth; !errors.Is(err, context.Canceled) {
+		t.Errorf("the one that left when it was admitted got %v", err)
+	}
+	q.wantServed(t, "first", "third", "fourth")
+	if q.running != 0 || len(q.waiting) != 0 || len(q.clients) != 0 {
+		t.Errorf("%d are running, %d waiting, %d clients known", q.running, len(q.waiting), len(q.clients))
+	}
+}
+
+// TestQueueOfManyClients is about what clients can take from each other.
+func TestQueueOfManyClients(t *testing.T) {
+	const flooder, bystander = 1, 2
+	inBubble(t, "a bystander waits for one call of a flooder at a time", func(t *testing.T) {
+		q := newTestQueue(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		q.sendMany(ctx, 2*maxQueuePerSlot, flooder, "flood")
+		q.mutex.Lock()
+		q.served = nil
+		q.mutex.Unlock()
+		wantAllServed(t, q.sendMany(t.Context(), 4, bystander, "bystander"))
+		q.wantServed(t, "bystander", "flood", "bystander", "flood", "bystander", "flood", "bystander")
+		cancel()
+		q.drain()
+	})
+	inBubble(t, "the deadline of a bystander is no reason to refuse it in a flood", func(t *testing.T) {
+		q := newTestQueue(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		q.sendMany(ctx, 2*maxQueuePerSlot, flooder, "flood")
+		hurried, stop := context.WithTimeout(t.Context(), 3*workTime)
+		defer stop()
+		if err := <-q.send(hurried, bystander, "bystander"); err != nil {
+			t.Error(err)
 		}
-		if got := q.wait(waiting) <= longestWait; got != test.want {
-			t.Errorf("with turns of %v, %d may wait: %v", test.took, waiting, got)
+		cancel()
+		q.drain()
+	})
+	inBubble(t, "clients get equal shares, however much each sends", testEqualShares)
+	inBubble(t, "a client that sends one call at a time gets no more than one that sends many", func(t *testing.T) {
+		q := newTestQueue(1)
+		outcomes := q.sendMany(t.Context(), 6, flooder, "many")
+		for range 3 {
+			wantAllServed(t, []<-chan error{q.send(t.Context(), bystander, "single")})
+		}
+		wantAllServed(t, outcomes)
+		q.wantServed(t, "many", "single", "many", "single", "many", "single", "many", "many", "many")
+	})
+	inBubble(t, "a full queue drops the newest call of the largest client", testDisplacement)
+	inBubble(t, "the first call of a client is not refused for others that wait", func(t *testing.T) {
+		q := newTestQueue(1)
+		for i := range maxQueuePerSlot {
+			q.send(t.Context(), 1+i, "")
+		}
+		outcome := q.send(t.Context(), maxQueuePerSlot+1, "")
+		if wait := q.wait(len(q.waiting)); wait <= maxWait {
+			t.Fatalf("the wait is %v", wait)
+		}
+		wantOverloaded(t, q.admit(t.Context(), clientAt(1)))
+		wantAllServed(t, []<-chan error{outcome})
+		q.drain()
+	})
+	inBubble(t, "the calls after one that has gone move up", func(t *testing.T) {
+		q := newTestQueue(1)
+		running := q.send(t.Context(), 3, "running")
+		ctx, cancel := context.WithCancel(t.Context())
+		gone := q.send(ctx, bystander, "gone")
+		others := q.sendMany(t.Context(), 3, flooder, "flood")
+		next := q.send(t.Context(), bystander, "next")
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		wantAllServed(t, append(others, running, next))
+		q.wantServed(t, "running", "next", "flood", "flood", "flood")
+	})
+	inBubble(t, "the table of clients is bounded", testManyNetworks)
+}
+
+func testEqualShares(t *testing.T) {
+	const clients = 5
+	q := newTestQueue(2)
+	ctx, cancel := context.WithCancel(t.Context())
+	q.sendMany(ctx, 2, 1+clients, "running")
+	for client := range clients {
+		q.sendMany(ctx, 6+3*client, 1+client, fmt.Sprint(client))
+	}
+	for range 10 {
+		time.Sleep(workTime)
+		synctest.Wait()
+	}
+	cancel()
+	q.drain()
+	count := map[string]int{}
+	for _, name := range q.served {
+		count[name]++
+	}
+	for client := range clients {
+		if got := count[fmt.Sprint(client)]; got != 4 {
+			t.Errorf("client %d got %d of %d slots", client, got, len(q.served))
 		}
 	}
 }
 
-// TestAFewAreNoOverload: where hashes are dear a few wait for longer than longestWait, as far as their deadlines let them.
-func TestAFewAreNoOverload(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &counter{queue: newQueue(1)}
-		c.learn(longestWait)
-		var all []<-chan error
-		for name := range 1 + minQueuePerCore {
-			all = append(all, c.come(t.Context(), name))
+func testDisplacement(t *testing.T) {
+	const flooder, bystander = 1, 2
+	q := newTestQueue(1)
+	q.observe(time.Nanosecond)
+	q.serviceTime = time.Nanosecond // So that the length alone bounds the queue.
+	flood := q.sendMany(t.Context(), 1+maxQueuePerSlot, flooder, "flood")
+	wantOverloaded(t, <-q.send(t.Context(), flooder, "too much"))
+	first := q.send(t.Context(), bystander, "first")
+	wantOverloaded(t, <-flood[maxQueuePerSlot])
+	second := q.send(t.Context(), bystander, "second")
+	wantOverloaded(t, <-flood[maxQueuePerSlot-1])
+	wantOverloaded(t, q.admit(t.Context(), clientAt(flooder)))
+	wantAllServed(t, append(flood[:maxQueuePerSlot-1], first, second))
+	if q.served[1] != "first" && q.served[2] != "first" {
+		t.Errorf("served are %v", q.served)
+	}
+}
+
+// testManyNetworks sends calls of clients without number while one waits for memory.
+func testManyNetworks(t *testing.T) {
+	q := newTestQueue(2)
+	q.memory = 1
+	running := q.sendBytes(t.Context(), 1, "running", 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	q.sendBytes(ctx, 2, "waiting", 1)
+	const most = 2 * 2 * maxQueuePerSlot
+	for n := range 2 * most {
+		short, stop := context.WithCancel(t.Context())
+		outcome := q.send(short, 3+n, "gone")
+		stop()
+		if err := <-outcome; !errors.Is(err, context.Canceled) {
+			t.Fatal(err)
 		}
-		wantRetry(t, <-c.come(t.Context(), -1), longestWait*(1+minQueuePerCore))
-		hop, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		wantOverloaded(t, <-c.come(hop, -1))
-		for _, got := range all {
-			if err := <-got; err != nil {
-				t.Error(err)
-			}
+	}
+	if got := len(q.clients); got > most {
+		t.Errorf("%d clients are remembered", got)
+	}
+	cancel()
+	wantAllServed(t, []<-chan error{running})
+	q.drain()
+}
+
+// TestQueueMemory is about calls that hold memory.
+func TestQueueMemory(t *testing.T) {
+	inBubble(t, "calls wait until what they need is free", func(t *testing.T) {
+		q := newTestQueue(4)
+		q.memory = 100
+		var outcomes []<-chan error
+		for i, bytes := range []int64{60, 40, 50, 60, 100, 100} {
+			outcomes = append(outcomes, q.sendBytes(t.Context(), 1+i, fmt.Sprint(bytes), bytes))
 		}
+		q.wantServed(t, "60", "40")
+		time.Sleep(workTime)
+		synctest.Wait()
+		q.wantServed(t, "60", "40", "50")
+		wantAllServed(t, outcomes)
+		q.wantServed(t, "60", "40", "50", "60", "100", "100")
+		if q.held != 0 {
+			t.Errorf("%d bytes are held", q.held)
+		}
+	})
+	inBubble(t, "a large call is not overtaken by small ones", func(t *testing.T) {
+		q := newTestQueue(2)
+		q.memory = 100
+		first := q.sendBytes(t.Context(), 1, "small", 10)
+		large := q.sendBytes(t.Context(), 2, "large", 100)
+		ctx, cancel := context.WithCancel(t.Context())
+		q.sendBytes(ctx, 3, "later", 10)
+		wantAllServed(t, []<-chan error{first, large})
+		q.drain()
+		cancel()
+		q.wantServed(t, "small", "large", "later")
+	})
+	inBubble(t, "when a large call has gone, those behind it are admitted", func(t *testing.T) {
+		q := newTestQueue(2)
+		q.memory = 100
+		first := q.sendBytes(t.Context(), 1, "first", 10)
+		ctx, cancel := context.WithCancel(t.Context())
+		large := q.sendBytes(ctx, 2, "large", 100)
+		small := q.sendBytes(t.Context(), 3, "small", 10)
+		cancel()
+		<-large
+		synctest.Wait()
+		q.wantServed(t, "first", "small")
+		wantAllServed(t, []<-chan error{first, small})
 	})
 }
 
-func TestTheQueueIsBoundedWhereTurnsAreShort(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &counter{queue: newQueue(1)}
-		var all []<-chan error
-		for name := range cap(c.inside) {
-			all = append(all, c.come(t.Context(), name))
+// TestObserve: where hashes get slower fewer calls wait, and where they get faster again more do.
+func TestObserve(t *testing.T) {
+	q := newQueue(1, unlimited)
+	waiting := int(maxWait / workTime)
+	for _, test := range []struct {
+		took time.Duration
+		want bool
+	}{{workTime, true}, {2 * workTime, false}, {workTime / 2, true}} {
+		for range 10 * ewmaWindow {
+			q.observe(test.took)
 		}
-		wantRetry(t, <-c.come(t.Context(), -1), time.Second)
-		for _, got := range all {
-			if err := <-got; err != nil {
-				t.Error(err)
-			}
+		if got := q.wait(waiting) <= maxWait; got != test.want {
+			t.Errorf("with calls of %v, %d may wait: %v", test.took, waiting, got)
 		}
-	})
+	}
+}
+
+func wantOverloaded(t *testing.T, err error) {
+	t.Helper()
+	if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED {
+		t.Errorf("the error is %v, want OVERLOADED", err)
+	}
 }
 
 func wantRetry(t *testing.T, err error, want time.Duration) {
@@ -244,10 +429,10 @@ func wantRetry(t *testing.T, err error, want time.Duration) {
 	for _, detail := range apierr.Status(err).Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {
 			if got := info.GetRetryDelay().AsDuration(); got != want {
-				t.Errorf("to come back after %v, not %v", got, want)
+				t.Errorf("the retry delay is %v, want %v", got, want)
 			}
 			return
 		}
 	}
-	t.Error("it is not told when to come back")
+	t.Error("there is no retry delay")
 }
