@@ -28,11 +28,12 @@ func (e *edge) Invoke(ctx context.Context, method string, args, reply any, optio
 	if err != nil {
 		return err
 	}
-	if err := e.throttle.check(method); err != nil {
+	client := clientKey(ctx)
+	if err := e.throttle.check(method, client); err != nil {
 		return err
 	}
 	err = route.conn.Invoke(ctx, method, args, reply, options...)
-	e.throttle.learn(method, err)
+	e.throttle.observe(method, client, err)
 	if err != nil {
 		return upstreamError(err, args)
 	}

@@ -40,7 +40,7 @@ func TestVerifyOutdated(t *testing.T) {
 			t.Errorf("a caller who is gone: %v", err)
 		}
 		cancel()
-		synctest.Wait()
+		queue.drain()
 		if hasher.cores.running != 0 || len(hasher.cores.waiting) != 0 || len(hasher.outdated.waiting) != 0 {
 			t.Error("a slot is not given back")
 		}

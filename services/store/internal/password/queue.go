@@ -32,9 +32,10 @@ const (
 
 // queue admits calls to a number of slots, and to as much memory as all calls in a slot may hold together. It is fair:
 // in a round every client that waits gets one slot, and a client that begins to wait takes part in the current round
-// (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996). So a client waits for its own calls and for one call
-// of each other client, however many calls those have sent. When the queue is full, the client with the most waiting
-// calls loses its newest. It is safe for concurrent use.
+// (start-time fair queueing: Goyal, Vin and Cheng, SIGCOMM 1996), first of all if it did not wait in the round before
+// (as sparse flows in RFC 8290, section 3). So a client waits for its own calls and for one call of each other client,
+// however many calls those have sent. When the queue is full, the client with the most waiting calls loses its newest.
+// It is safe for concurrent use.
 type queue struct {
 	slots  int
 	memory int64 // bytes
@@ -42,7 +43,7 @@ type queue struct {
 	mutex       sync.Mutex
 	running     int
 	held        int64     // bytes of the calls that are running
-	waiting     []*waiter // by round, and by arrival within a round
+	waiting     []*waiter // by rank, and by arrival within a rank
 	round       uint64    // of the call that was admitted last
 	clients     map[shares.Key]*client
 	serviceTime time.Duration // how long a call holds its slot: a moving average, 0 before the first has ended
@@ -51,13 +52,13 @@ type queue struct {
 // client is what the queue knows of a client that waits, or has waited in the current round.
 type client struct {
 	waiting int
-	next    uint64 // round of its next call
+	next    uint64 // the first round in which it has had no call
 }
 
 // waiter is a call that waits.
 type waiter struct {
 	client   *client
-	round    uint64
+	rank     uint64 // twice the round, and one more if the client waited in the round before
 	bytes    int64
 	admitted bool
 	done     chan error // receives nil when the call is admitted, or why it is not
@@ -112,15 +113,15 @@ func (q *queue) join(ctx context.Context, key shares.Key, bytes int64) (*waiter,
 		q.waiting[newest].done <- overloaded(q.wait(q.running + newest))
 		q.remove(newest)
 	}
-	round, place := q.placeOf(key)
+	rank, place := q.placeOf(key)
 	known := q.clients[key]
 	if known == nil {
 		known = &client{}
 		q.clients[key] = known
 	}
 	known.waiting++
-	known.next = round + 1
-	call := &waiter{client: known, round: round, bytes: bytes, done: make(chan error, 1)}
+	known.next = rank/2 + 1
+	call := &waiter{client: known, rank: rank, bytes: bytes, done: make(chan error, 1)}
 	q.waiting = slices.Insert(q.waiting, place, call)
 	q.dispatch()
 	return call, nil
@@ -159,16 +160,16 @@ func (q *queue) countOf(key shares.Key) int {
 	return 0
 }
 
-// placeOf returns the round of a client's next call, and how many of the waiting calls are admitted before it.
-func (q *queue) placeOf(key shares.Key) (round uint64, place int) {
-	round = q.round
-	if known := q.clients[key]; known != nil {
-		round = max(round, known.next)
+// placeOf returns the rank of a client's next call, and how many of the waiting calls are admitted before it.
+func (q *queue) placeOf(key shares.Key) (rank uint64, place int) {
+	rank = 2 * q.round
+	if known := q.clients[key]; known != nil && known.next >= q.round {
+		rank = 2*known.next + 1
 	}
-	place, _ = slices.BinarySearchFunc(q.waiting, round+1, func(w *waiter, next uint64) int {
-		return cmp.Compare(w.round, next)
+	place, _ = slices.BinarySearchFunc(q.waiting, rank+1, func(w *waiter, next uint64) int {
+		return cmp.Compare(w.rank, next)
 	})
-	return round, place
+	return rank, place
 }
 
 // newestOfLargest returns the place of the last call of the client that has the most calls waiting.
@@ -194,7 +195,7 @@ func (q *queue) dispatch() {
 		call := q.waiting[0]
 		q.waiting = slices.Delete(q.waiting, 0, 1)
 		call.client.waiting--
-		q.round = call.round
+		q.round = call.rank / 2
 		q.running++
 		q.held += call.bytes
 		call.admitted = true
@@ -225,7 +226,7 @@ func (q *queue) remove(place int) {
 	gone := q.waiting[place]
 	for i := place + 1; i < len(q.waiting); i++ {
 		if later := q.waiting[i]; later.client == gone.client {
-			later.round, gone.round = gone.round, later.round
+			later.rank, gone.rank = gone.rank, later.rank
 			q.waiting[place], place = later, i
 		}
 	}

@@ -255,6 +255,22 @@ func TestQueueOfManyClients(t *testing.T) {
 		wantAllServed(t, outcomes)
 		q.wantServed(t, "many", "single", "many", "single", "many", "single", "many", "many", "many")
 	})
+	inBubble(t, "a client that did not wait is served before those that did", func(t *testing.T) {
+		q := newTestQueue(1)
+		ctx, cancel := context.WithCancel(t.Context())
+		for range 3 {
+			for client := range 10 {
+				q.send(ctx, 1+client, "flood")
+			}
+		}
+		time.Sleep(15 * workTime)
+		synctest.Wait()
+		served := len(q.served)
+		wantAllServed(t, q.sendMany(t.Context(), 1, 11, "bystander"))
+		q.wantServed(t, append(slices.Repeat([]string{"flood"}, served), "bystander")...)
+		cancel()
+		q.drain()
+	})
 	inBubble(t, "a full queue drops the newest call of the largest client", testDisplacement)
 	inBubble(t, "the first call of a client is not refused for others that wait", func(t *testing.T) {
 		q := newTestQueue(1)
