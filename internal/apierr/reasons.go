@@ -75,10 +75,10 @@ func (e *Error) withViolations(messageIfCut string, all []*errdetails.BadRequest
 	return e
 }
 
-// RequestTooLarge is a request over the limit of 1 MiB.
+// RequestTooLarge is a request over the limit of its method.
 func RequestTooLarge(cause error) *Error {
 	return newError(codes.ResourceExhausted, gatehousev1.ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE,
-		"the request is over the limit of 1 MiB", cause)
+		"the request is larger than its method accepts", cause)
 }
 
 // UnsupportedMediaType is a REST body that is not JSON.

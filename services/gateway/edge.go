@@ -16,9 +16,10 @@ import (
 // the contract and passes them on. Whatever holds for one transport therefore holds for the other.
 type edge struct {
 	routes        routes
+	methods       methods
 	authenticator *authn.Authenticator
 	throttle      *throttle
-	intake        *intake
+	budget        *requestBudget
 }
 
 // Invoke implements grpc.ClientConnInterface, so that the generated REST handlers can use an edge as their connection.

@@ -54,15 +54,19 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	methods, err := loadMethods(routes.services())
+	if err != nil {
+		return nil, err
+	}
 	keyService := gatehousev1.NewKeyServiceClient(upstreams.Store)
 	keys := authn.NewKeySet(func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
 		return keyService.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
 	}, time.Now)
 	edge := &edge{
-		routes: routes,
+		routes: routes, methods: methods,
 		authenticator: authn.NewAuthenticator(policies,
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
-		throttle: newThrottle(time.Now), intake: newIntake(),
+		throttle: newThrottle(time.Now), budget: newRequestBudget(),
 	}
 	health := newHealth(routes, upstreams, log)
 	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)

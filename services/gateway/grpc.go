@@ -3,8 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"time"
@@ -12,7 +10,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/gzip" // lets clients compress; the limit holds for what comes out
 	"google.golang.org/grpc/encoding/proto"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
@@ -27,9 +24,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
-// maxReadSize is how much of a request is read, in bytes: more than grpcx.MaxMessageSize, because beyond it grpc-go
-// refuses the call by itself, with a status that has no reason.
-const maxReadSize = 2 * grpcx.MaxMessageSize
+// maxServiceRequest bounds what grpc-go reads for the services that it serves itself, health and reflection, in bytes.
+const maxServiceRequest = 4 << 10
+
+// streamWindow is how much of a call is buffered before anybody reads it, in bytes: the least that grpc-go has.
+const streamWindow = 64 << 10
 
 // connBuffer is what a connection reads into, in bytes. It is there also while the connection is idle.
 const connBuffer = 8 << 10
@@ -45,8 +44,8 @@ type grpcServer struct {
 func newGRPCServer(edge *edge, health *health, proxies trustedProxies, log *slog.Logger) *grpcServer {
 	s := &grpcServer{edge: edge, proxies: proxies, log: log}
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
-		grpc.MaxRecvMsgSize(maxReadSize),
-		grpc.InitialWindowSize(callShare), // And no more where the network would bear it.
+		grpc.MaxRecvMsgSize(maxServiceRequest),
+		grpc.InitialWindowSize(streamWindow), // And no more where the network would bear it.
 		grpc.ReadBufferSize(connBuffer),
 		grpc.ForceServerCodecV2(frameCodec{encoding.GetCodecV2(proto.Name)}),
 		grpc.UnknownServiceHandler(s.handle),
@@ -81,14 +80,22 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 	if _, _, err := s.edge.admit(ctx, method); err != nil {
 		return err
 	}
-	var response frame
-	holding := s.edge.intake.hold()
-	defer holding.release()
-	request, err := receive(stream, holding)
+	reservation := s.edge.budget.newReservation(clientKey(ctx))
+	defer reservation.release()
+	known := s.edge.methods[method] // Otherwise it would not have been admitted.
+	receiver, err := newReceiver(ctx, known.maxRequestSize, s.edge.budget, reservation)
+	if err != nil {
+		return err
+	}
+	request, err := receiver.receive()
 	if err != nil {
 		return abandoned(ctx, err)
 	}
-	if err := s.edge.Invoke(ctx, method, request, &response, grpc.ForceCodecV2(frameCodec{})); err != nil {
+	if err := checkMessageNesting(request, known.input, 0); err != nil {
+		return err
+	}
+	var response frame
+	if err := s.edge.Invoke(ctx, method, &request, &response, grpc.ForceCodecV2(frameCodec{})); err != nil {
 		return err
 	}
 	return sendError(stream.SendMsg(&response))
@@ -115,56 +122,6 @@ func sendError(err error) error {
 		return err
 	}
 	return apierr.Cancelled(err)
-}
-
-// receive reads the message of a call. Like the body of a REST request it must be here within readTimeout. When receive
-// gives up and the call ends, the read that is still waiting ends with it.
-func receive(stream grpc.ServerStream, holding *holding) (*frame, error) {
-	if err := holding.set(callShare); err != nil {
-		return nil, err
-	}
-	request := new(frame)
-	received := make(chan error, 1)
-	go func() { received <- stream.RecvMsg(request) }()
-	if err := await(received, holding.intake); err != nil {
-		return nil, err
-	}
-	if len(*request) > grpcx.MaxMessageSize {
-		return nil, apierr.RequestTooLarge(nil)
-	}
-	return request, holding.set(int64(len(*request)))
-}
-
-// await waits until a message is received, past receivePatience only in one of the places for slow ones.
-func await(received <-chan error, intake *intake) error {
-	slow := time.NewTimer(receivePatience)
-	defer slow.Stop()
-	select {
-	case err := <-received:
-		return receiveError(err)
-	case <-slow.C:
-	}
-	release, err := intake.beSlow()
-	if err != nil {
-		return err
-	}
-	defer release()
-	late := time.NewTimer(readTimeout - receivePatience)
-	defer late.Stop()
-	select {
-	case err := <-received:
-		return receiveError(err)
-	case <-late.C:
-		return apierr.DeadlineExceeded(fmt.Errorf("no message within %v", readTimeout))
-	}
-}
-
-// receiveError says that a call without a readable message is the client's fault, not ours. It is nil for nil.
-func receiveError(err error) error {
-	if errors.Is(err, io.EOF) || status.Code(err) == codes.Internal {
-		return apierr.MalformedRequest("the call has no message that can be read", err)
-	}
-	return err
 }
 
 // frame is a message as its bytes.

@@ -104,7 +104,7 @@ func TestGRPCRefusals(t *testing.T) {
 		{"no message", create, []byte("\xff\xff" + secret), codes.InvalidArgument, "MALFORMED_REQUEST"},
 		{"text that is not UTF-8", create, []byte("\x0a\x01\xff"), codes.InvalidArgument, "MALFORMED_REQUEST"},
 		{"cut", create, []byte("\x0a\x09" + secret[:4]), codes.InvalidArgument, "MALFORMED_REQUEST"},
-		{"1 byte over 1 MiB", create, tooLarge[:1<<20+1], codes.ResourceExhausted, "REQUEST_TOO_LARGE"},
+		{"1 byte over 16 KiB", create, tooLarge[:16<<10+1], codes.ResourceExhausted, "REQUEST_TOO_LARGE"},
 		{"over 1 MiB", create, tooLarge, codes.ResourceExhausted, "REQUEST_TOO_LARGE"},
 		{"without token", gatehousev1.UserService_ReadUser_FullMethodName, nil, codes.Unauthenticated, "ACCESS_TOKEN_MISSING"},
 		{"no message, without token", gatehousev1.UserService_ReadUser_FullMethodName, []byte("\xff"), codes.Unauthenticated, "ACCESS_TOKEN_MISSING"},

@@ -85,13 +85,10 @@ func protocols() *http.Protocols {
 
 // newAPI registers the generated handlers of all public services.
 func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
-	methods, err := loadRESTMethods(edge.routes.services())
-	if err != nil {
-		return nil, err
-	}
+	methods := loadRESTMethods(edge.methods)
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
-		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody(edge.intake), refuseUnread(methods),
+		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody(edge.budget, methods), refuseUnread(methods),
 			takeHeaders(methods), completeMask(methods)),
 		runtime.WithForwardResponseOption(writeETag),
 		runtime.WithErrorHandler(writeCallError),

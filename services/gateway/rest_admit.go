@@ -9,7 +9,6 @@ import (
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
@@ -19,45 +18,39 @@ type restMethods map[string]restMethod
 
 // restMethod is what the contract says of a route.
 type restMethod struct {
-	name      string // full, with slashes as gRPC has it
-	input     protoreflect.MessageDescriptor
-	takesBody bool            // what is neither in the path nor in the query is in the body
-	query     map[string]bool // names that the query may have
-	patch     *patch          // nil for most
+	method
+
+	takesBody  bool            // what is neither in the path nor in the query is in the body
+	aroundBody int             // levels of the request around what is in the body
+	query      map[string]bool // names that the query may have
+	patch      *patch          // nil for most
 }
 
-// loadRESTMethods reads the routes of the services from the contract.
-func loadRESTMethods(services []string) (restMethods, error) {
-	methods := restMethods{}
-	for _, service := range services {
-		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
-		if err != nil {
-			return nil, fmt.Errorf("find service %s: %w", service, err)
-		}
-		descriptor, ok := found.(protoreflect.ServiceDescriptor)
-		if !ok {
-			return nil, fmt.Errorf("%s is not a service", service)
-		}
-		for i := range descriptor.Methods().Len() {
-			methods.add(descriptor.Methods().Get(i))
-		}
+// loadRESTMethods reads the routes of the methods from the contract.
+func loadRESTMethods(methods methods) restMethods {
+	found := restMethods{}
+	for _, method := range methods {
+		found.add(method)
 	}
-	return methods, nil
+	return found
 }
 
-func (m restMethods) add(method protoreflect.MethodDescriptor) {
-	rule, _ := proto.GetExtension(method.Options(), annotations.E_Http).(*annotations.HttpRule)
+func (m restMethods) add(method method) {
+	rule, _ := proto.GetExtension(method.options, annotations.E_Http).(*annotations.HttpRule)
 	for _, binding := range append([]*annotations.HttpRule{rule}, rule.GetAdditionalBindings()...) {
 		for verb, path := range map[string]string{
 			http.MethodGet: binding.GetGet(), http.MethodPost: binding.GetPost(), http.MethodPut: binding.GetPut(),
 			http.MethodPatch: binding.GetPatch(), http.MethodDelete: binding.GetDelete(),
 		} {
-			m[verb+" "+path] = restMethod{
-				name:      fmt.Sprintf("/%s/%s", method.Parent().FullName(), method.Name()),
-				input:     method.Input(),
-				takesBody: binding.GetBody() != "", query: queryNames(method.Input().Fields(), binding, path),
-				patch: patchOf(method.Input(), binding.GetBody()),
+			added := restMethod{
+				method:    method,
+				takesBody: binding.GetBody() != "", query: queryNames(method.input.Fields(), binding, path),
+				patch: patchOf(method.input, binding.GetBody()),
 			}
+			if added.takesBody && binding.GetBody() != "*" {
+				added.aroundBody = 1
+			}
+			m[verb+" "+path] = added
 		}
 	}
 }

@@ -16,7 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
 // jsonBody is a request's body, read as a whole and known to be JSON. The decoder leaves here what it has to say, as
@@ -31,17 +30,19 @@ type jsonBody struct {
 // Close implements io.Closer.
 func (b *jsonBody) Close() error { return nil }
 
-// readBody replaces the body of a request that a route was found for by a jsonBody.
-func readBody(intake *intake) runtime.Middleware {
+// readBody replaces the body of a request for which a route was found by a jsonBody.
+func readBody(budget *requestBudget, methods restMethods) runtime.Middleware {
 	return func(next runtime.HandlerFunc) runtime.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
-			holding := intake.hold()
-			defer holding.release()
-			raw, err := io.ReadAll(holding.read(http.MaxBytesReader(w, r.Body, grpcx.MaxMessageSize)))
+			method, err := methods.of(r)
+			reservation := budget.newReservation(clientKey(r.Context()))
+			defer reservation.release()
+			var raw []byte
 			if err == nil {
-				err = checkBody(r.Header, raw)
-			} else {
-				err = readFault(err)
+				raw, err = readAll(w, r, method.maxRequestSize, reservation)
+			}
+			if err == nil {
+				err = checkBody(r.Header, raw, method.aroundBody)
 			}
 			if err != nil {
 				writeError(w, err)
@@ -51,6 +52,22 @@ func readBody(intake *intake) runtime.Middleware {
 			next(w, r, params)
 		}
 	}
+}
+
+// readAll reads a body of at most limit bytes. One that is announced to be longer is not read at all.
+func readAll(w http.ResponseWriter, r *http.Request, limit int64, reservation *reservation) ([]byte, error) {
+	err := checkRequestSize(r.ContentLength, limit)
+	var raw []byte
+	if err == nil {
+		raw, err = io.ReadAll(reservation.reader(http.MaxBytesReader(w, r.Body, limit)))
+	}
+	if err == nil {
+		return raw, nil
+	}
+	if r.ProtoMajor == 1 { // net/http would read what it can of the rest before it answers.
+		w.Header().Set("Connection", "close")
+	}
+	return nil, readFault(err)
 }
 
 func readFault(err error) error {
@@ -63,8 +80,8 @@ func readFault(err error) error {
 	return apierr.MalformedRequest("the body ended before it was complete", err)
 }
 
-// checkBody makes sure that a body, if there is one, is one JSON value and says so.
-func checkBody(header http.Header, raw []byte) error {
+// checkBody makes sure that a body, if there is one, is one JSON value and says so. Around it are so many levels.
+func checkBody(header http.Header, raw []byte, around int) error {
 	if len(raw) == 0 {
 		return nil
 	}
@@ -74,6 +91,9 @@ func checkBody(header http.Header, raw []byte) error {
 	if err != nil || mediaType != "application/json" || hasCharset && !strings.EqualFold(charset, "utf-8") ||
 		encoding != "" && encoding != "identity" {
 		return apierr.UnsupportedMediaType()
+	}
+	if err := checkJSONNesting(raw, around); err != nil {
+		return err
 	}
 	var value json.RawMessage
 	err = json.Unmarshal(raw, &value)

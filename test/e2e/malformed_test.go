@@ -85,7 +85,7 @@ var malformed = []malformedCase{
 		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"password"},
 	},
 	{
-		name: "a hundred thousand unknown fields", rest: asJSON("{" + strings.Repeat(`"x":1,`, 100_000) + `"y":1}`),
+		name: "two thousand unknown fields", rest: asJSON("{" + strings.Repeat(`"x":1,`, 2000) + `"y":1}`),
 		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST",
 		fields: slices.Repeat([]string{"x"}, 16),
 	},

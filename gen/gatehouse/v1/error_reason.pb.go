@@ -60,7 +60,8 @@ const (
 	// It names the first 16 at most, and fewer if their names are long; the message says so then. Code
 	// `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_INVALID_FIELDS ErrorReason = 11
-	// The request is over the limit of 1 MiB. Code `RESOURCE_EXHAUSTED`; REST answers 413.
+	// The request is larger than its method accepts: 16 KiB, and 256 KiB where the request can hold a user's metadata
+	// (`UpdateUser`). Over gRPC this is the size of the message, and in REST that of the body. Code `RESOURCE_EXHAUSTED`; REST answers 413.
 	ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE ErrorReason = 12
 	// The body of a REST request is not `application/json`. Code `INVALID_ARGUMENT`; REST answers 415.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_MEDIA_TYPE ErrorReason = 13

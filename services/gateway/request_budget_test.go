@@ -1,0 +1,240 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/shares"
+)
+
+// createUserMethod is a method for the public, which takes a body.
+const createUserMethod = gatehousev1.UserService_CreateUser_FullMethodName
+
+const overloaded = gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED
+
+func keyAt(address string) shares.Key { return shares.KeyOf(netip.MustParseAddr(address)) }
+
+// wantServed fails the test unless a client at the address is served over both transports: small calls, and for a user
+// also large ones.
+func wantServed(t *testing.T, h *house, u *upstream, address string) {
+	t.Helper()
+	whole := *h
+	whole.client = httpFrom(t, address)
+	token := "Bearer " + u.token(t)
+	users := gatehousev1.NewUserServiceClient(h.grpcFrom(t, address))
+	for name, call := range map[string]func() error{
+		"CreateUser": func() error {
+			whole.post(t, "/v1/users", "{}").wantOK(t)
+			_, err := users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
+			return err
+		},
+		"UpdateUser": func() error {
+			large := strings.Repeat("a", maxLargeRequest/2)
+			whole.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+large+`"}`),
+				"Content-Type: application/json", "Authorization: "+token).wantOK(t)
+			_, err := users.UpdateUser(metadata.AppendToOutgoingContext(t.Context(), "authorization", token),
+				&gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: "me", FullName: large}})
+			return err
+		},
+	} {
+		if err := call(); err != nil {
+			t.Errorf("%s from %s over native gRPC: %v", name, address, err)
+		}
+	}
+}
+
+// awaitCondition waits until a condition holds that a concurrent part of the gateway brings about.
+func awaitCondition(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	for late := time.Now().Add(10 * time.Second); !holds(); runtime.Gosched() {
+		if time.Now().After(late) {
+			t.Fatalf("it never came about that %s", what)
+		}
+	}
+}
+
+func TestReservation(t *testing.T) {
+	budget := newRequestBudget()
+	usage := func(t *testing.T, small, large int64) {
+		t.Helper()
+		gotSmall, _ := budget.small.Usage()
+		gotLarge, _ := budget.large.Usage()
+		if gotSmall != small || gotLarge != large {
+			t.Errorf("reserved are %d and %d bytes, want %d and %d", gotSmall, gotLarge, small, large)
+		}
+	}
+	r := budget.newReservation(keyAt(attacker))
+	for _, step := range []struct{ bytes, small, large int64 }{
+		{100, 100, 0},
+		{maxSmallRequest, maxSmallRequest, 0},
+		{maxLargeRequest, maxSmallRequest, maxLargeRequest - maxSmallRequest},
+		{maxSmallRequest + 1, maxSmallRequest, 1},
+		{7, 7, 0},
+	} {
+		if err := r.reserve(step.bytes); err != nil {
+			t.Fatal(err)
+		}
+		usage(t, step.small, step.large)
+	}
+	t.Run("without room nothing changes", func(t *testing.T) {
+		for _, bytes := range []int64{maxSmallRequest + maxLargeBytesPerClient + 1, maxLargeBytes * 2} {
+			if err := r.reserve(bytes); apierr.ReasonOf(apierr.Status(err)) != overloaded {
+				t.Errorf("%d bytes: %v", bytes, err)
+			}
+			usage(t, 7, 0)
+		}
+	})
+	t.Run("after release nothing is reserved", func(t *testing.T) {
+		r.release()
+		usage(t, 0, 0)
+		if err := r.reserve(7); err != nil {
+			t.Error(err)
+		}
+		r.release()
+		usage(t, 0, 0)
+	})
+}
+
+// withhold announces a body of a sign-up and sends all of it but its last byte.
+func withhold(t *testing.T, h *house, address string, size int) {
+	t.Helper()
+	conn := dialFrom(t, address, strings.TrimPrefix(h.base, "http://"))
+	head := fmt.Sprintf("POST /v1/users HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"+
+		"Content-Length: %d\r\n\r\n", size)
+	if _, err := io.WriteString(conn, head+strings.Repeat(" ", size-1)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withholdMessage starts a native gRPC call and sends nothing of its message.
+func withholdMessage(t *testing.T, conn *grpc.ClientConn) grpc.ClientStream {
+	t.Helper()
+	stream, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true},
+		createUserMethod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return stream
+}
+
+func TestRequestBudget(t *testing.T) {
+	t.Run("withheld REST bodies take the share of their client only", func(t *testing.T) {
+		h, u := newServedHouse(t)
+		small := h.service.grpc.edge.budget.small
+		for range maxSmallBytesPerClient / maxSmallRequest {
+			withhold(t, h, attacker, maxSmallRequest)
+		}
+		awaitCondition(t, "the share of the client is used up", func() bool {
+			held, _ := small.Usage()
+			return held >= maxSmallBytesPerClient*99/100
+		})
+		_, err := h.raw(t.Context(), createUserMethod, nil)
+		if st := status.Convert(err); apierr.ReasonOf(st) != overloaded {
+			t.Errorf("the client has room for more: %v", err)
+		}
+		wantServed(t, h, u, bystander)
+	})
+	t.Run("a client without room is refused alike over both transports", func(t *testing.T) {
+		h, u := newServedHouse(t)
+		held := h.service.grpc.edge.budget.newReservation(keyAt(attacker))
+		defer held.release()
+		mustFill(t, h.service.grpc.edge.budget.small, maxSmallBytesPerClient)
+		refused := h.post(t, "/v1/users", "{}")
+		overREST := refused.wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
+		refused.wantHeader(t, "Retry-After", "1")
+		_, err := h.raw(t.Context(), createUserMethod, nil)
+		if st := status.Convert(err); apierr.ReasonOf(st) != overloaded || st.Message() != overREST.Message {
+			t.Errorf("native gRPC gets %v, and REST %q", err, overREST.Message)
+		}
+		wantServed(t, h, u, bystander)
+	})
+	t.Run("large requests leave room for small ones", func(t *testing.T) {
+		h, u := newServedHouse(t)
+		budget := h.service.grpc.edge.budget
+		for network := range maxLargeBytes / maxLargeBytesPerClient { // As many clients as use up all of it.
+			client := shares.KeyOf(netip.AddrFrom4([4]byte{192, 0, 2, byte(network)}))
+			if !budget.large.TryAcquire(client, maxLargeBytesPerClient) {
+				t.Fatal("a client has no room in its share")
+			}
+		}
+		h.post(t, "/v1/users", "{}").wantOK(t)
+		if _, err := h.raw(t.Context(), createUserMethod, nil); err != nil {
+			t.Errorf("a small call over native gRPC: %v", err)
+		}
+		token := "Authorization: Bearer " + u.token(t)
+		h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+strings.Repeat("a", maxSmallRequest)+`"}`),
+			"Content-Type: application/json", token).wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
+	})
+	t.Run("calls whose message is slow take the slots of their client only", func(t *testing.T) {
+		h, u := newServedHouse(t)
+		mustFill(t, h.service.grpc.edge.budget.slow, maxSlowCallsPerClient)
+		err := withholdMessage(t, h.conn).RecvMsg(&gatehousev1.CreateUserResponse{})
+		if apierr.ReasonOf(status.Convert(err)) != overloaded {
+			t.Errorf("a call beyond the slots: %v", err)
+		}
+		if _, err := h.raw(t.Context(), createUserMethod, nil); err != nil {
+			t.Errorf("a call whose message comes at once: %v", err)
+		}
+		slow := withholdMessage(t, h.grpcFrom(t, bystander))
+		awaitCondition(t, "a slow call of the bystander has a slot", func() bool {
+			_, clients := h.service.grpc.edge.budget.slow.Usage()
+			return clients == 2
+		})
+		if err := slow.SendMsg(&gatehousev1.CreateUserRequest{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := slow.RecvMsg(&gatehousev1.CreateUserResponse{}); err != nil {
+			t.Errorf("a slow call of the bystander: %v", err)
+		}
+		wantServed(t, h, u, bystander)
+	})
+	t.Run("all is given back however requests end", func(t *testing.T) {
+		h, u := newServedHouse(t)
+		budget := h.service.grpc.edge.budget
+		wantServed(t, h, u, bystander)
+		for _, body := range []string{"{}", "{", strings.Repeat(" ", maxSmallRequest+1)} {
+			_ = h.post(t, "/v1/users", body)
+		}
+		for _, size := range []int{0, 1, maxSmallRequest + 1, maxLargeRequest + 1} {
+			_, _ = h.raw(t.Context(), createUserMethod, make([]byte, size))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := h.conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, createUserMethod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		awaitCondition(t, "the call is waited for", func() bool {
+			held, _ := budget.small.Usage()
+			return held == initialReservation
+		})
+		cancel()
+		_ = stream.RecvMsg(&gatehousev1.CreateUserResponse{})
+		h.stop(t) // Handlers have returned.
+		for name, pool := range map[string]*shares.Pool{"small": budget.small, "large": budget.large, "slow": budget.slow} {
+			if held, clients := pool.Usage(); held != 0 || clients != 0 {
+				t.Errorf("of %s %d are held by %d clients", name, held, clients)
+			}
+		}
+	})
+}
+
+// mustFill uses up the share of the attacker.
+func mustFill(t *testing.T, pool *shares.Pool, share int64) {
+	t.Helper()
+	if !pool.TryAcquire(keyAt(attacker), share) {
+		t.Fatal("the share is in use")
+	}
+}
