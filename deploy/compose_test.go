@@ -199,6 +199,34 @@ func setEnvironment(t *testing.T, service types.ServiceConfig) (environment []st
 	return environment
 }
 
+// TestServicesListenForOthers checks what the defaults do not do: they listen on loopback, where no other container, and
+// no published port, reaches a service.
+func TestServicesListenForOthers(t *testing.T) {
+	want := map[string]map[string]string{
+		"migrate": {}, "store": {"GATEHOUSE_LISTEN": ":9092"}, "cache": {"GATEHOUSE_LISTEN": ":9091"},
+		"gateway": {"GATEHOUSE_HTTP": ":8080", "GATEHOUSE_GRPC": ":9090"},
+	}
+	got := map[string]map[string]string{}
+	for name, service := range ours(t, mustLoad(t)) {
+		got[name] = map[string]string{}
+		for _, variable := range []string{"GATEHOUSE_LISTEN", "GATEHOUSE_HTTP", "GATEHOUSE_GRPC"} {
+			if value := service.Environment[variable]; value != nil {
+				got[name][variable] = *value
+			}
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("addresses (-want +got):\n%s", diff)
+	}
+	dockerfile, err := os.ReadFile("Dockerfile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(dockerfile), "\nENV GATEHOUSE_HTTP=:8080 GATEHOUSE_GRPC=:9090\n") {
+		t.Error("the image does not serve beyond its container")
+	}
+}
+
 func TestSecretsGoWhereTheyAreNeededAndNowhereElse(t *testing.T) {
 	want := map[string][]string{
 		"migrate": {databasePassword},

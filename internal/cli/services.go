@@ -23,8 +23,8 @@ import (
 
 // gateway runs the gateway.
 type gateway struct {
-	HTTP         string        `name:"http" default:":8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on."`
-	GRPC         string        `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
+	HTTP         string        `name:"http" default:"localhost:8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on, in clear. :8080 is every address of the machine."`
+	GRPC         string        `name:"grpc" default:"localhost:9090" help:"Address to serve native gRPC on, in clear. :9090 is every address of the machine."`
 	DrainDelay   time.Duration `default:"5s" help:"How long a gateway that is told to stop serves on, so that who balances the load sees that it is not ready: 0s to 5m."`
 	CacheAddress []string      `default:"localhost:9091" help:"Address of the cache service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
 	StoreAddress []string      `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
@@ -84,7 +84,7 @@ func (c *gateway) run(ctx context.Context, log *slog.Logger, _ io.Writer) error 
 
 // cache runs the cache service on Redis.
 type cache struct {
-	Listen       string   `default:":9091" help:"Address to serve gRPC on."`
+	Listen       string   `default:"localhost:9091" help:"Address to serve gRPC on, for gateways, in clear. :9091 is every address of the machine."`
 	StoreAddress []string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
 	redisSettings
 	serviceSettings
@@ -149,7 +149,7 @@ func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 
 // store runs the store service on MySQL or MariaDB.
 type store struct {
-	Listen string `default:":9092" help:"Address to serve gRPC on."`
+	Listen string `default:"localhost:9092" help:"Address to serve gRPC on, for gateways and caches, in clear. :9092 is every address of the machine."`
 	databaseSettings
 	masterKeySettings
 	serviceSettings

@@ -25,8 +25,8 @@ const inProcessBuffer = 256 << 10
 
 // up runs all three services in this process.
 type up struct {
-	HTTP string `name:"http" default:":8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on."`
-	GRPC string `name:"grpc" default:":9090" help:"Address to serve native gRPC on."`
+	HTTP string `name:"http" default:"localhost:8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on, in clear. :8080 is every address of the machine."`
+	GRPC string `name:"grpc" default:"localhost:9090" help:"Address to serve native gRPC on, in clear. :9090 is every address of the machine."`
 	Data string `default:"./gatehouse-data" help:"Folder for the database and the master key. It is made if it is not there."`
 	masterKeySettings
 	signingSettings
@@ -107,6 +107,7 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
+	warnOfClearText(ctx, log, http.Addr(), native.Addr())
 	if err := welcome(stdout, http.Addr(), native.Addr(), c.Data); err != nil {
 		return err
 	}
@@ -197,12 +198,45 @@ func welcome(w io.Writer, http, native net.Addr, data string) error {
   REST         %s/v1/…
   gRPC         %s
 
-Sign up:
+%sSign up:
   curl %s/v1/users -H 'Content-Type: application/json' \
     -d '{"email":"ada@example.com","fullName":"Ada Lovelace","password":"correct horse battery staple"}'
 
-`, data, base, base, dialable(native), base)
+`, data, base, base, dialable(native), howToOpen(http, native), base)
 	return err
+}
+
+// howToOpen returns a paragraph on how others can be let in, where nobody else can connect.
+func howToOpen(http, native net.Addr) string {
+	if !isLoopback(http) || !isLoopback(native) {
+		return ""
+	}
+	return `Only this machine can connect. To let others in, behind a proxy that has TLS:
+  gatehouse up --http :8080 --grpc :9090
+
+`
+}
+
+// warnOfClearText writes one warning if others than this machine can connect: passwords and tokens would travel in
+// clear.
+func warnOfClearText(ctx context.Context, log *slog.Logger, addresses ...net.Addr) {
+	var open []string
+	for _, address := range addresses {
+		if !isLoopback(address) {
+			open = append(open, address.String())
+		}
+	}
+	if len(open) > 0 {
+		log.WarnContext(ctx, "serving without TLS on addresses that others can reach; put a TLS proxy before them",
+			"addresses", open)
+	}
+}
+
+// isLoopback reports whether only this machine can connect to the address.
+func isLoopback(address net.Addr) bool {
+	host, _, err := net.SplitHostPort(address.String())
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
 }
 
 // dialable gives the address that a client on this machine uses.

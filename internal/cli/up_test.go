@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -64,5 +67,55 @@ func TestTheWelcomeNamesAddressesThatCanBeDialled(t *testing.T) {
 		if got := dialable(address); got != want {
 			t.Errorf("dialable(%s) = %s, want %s", given, got, want)
 		}
+	}
+}
+
+func TestListenDefaults(t *testing.T) {
+	t.Run("are loopback addresses", func(t *testing.T) {
+		parser, err := newParser(&commands{}, &lateFaults{}, &bytes.Buffer{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		checked := 0
+		for _, leaf := range parser.Model.Leaves(false) {
+			for _, flag := range leaf.Flags {
+				if flag.Name != "listen" && flag.Name != "http" && flag.Name != "grpc" {
+					continue
+				}
+				checked++
+				host, _, err := net.SplitHostPort(flag.Default)
+				if err != nil || host != "localhost" {
+					t.Errorf("%s --%s is %q by default", leaf.Name, flag.Name, flag.Default)
+				}
+			}
+		}
+		if checked != 6 {
+			t.Errorf("%d addresses were checked, not 6", checked)
+		}
+	})
+}
+
+func TestOpenAddresses(t *testing.T) {
+	for given, open := range map[string]bool{
+		"127.0.0.1:8080": false, "[::1]:8080": false, "127.8.8.8:1": false, "0.0.0.0:8080": true, "[::]:8080": true,
+		"192.0.2.7:8080": true,
+	} {
+		t.Run(given, func(t *testing.T) {
+			address, err := net.ResolveTCPAddr("tcp", given)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log, stdout bytes.Buffer
+			warnOfClearText(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), address, address)
+			if err := welcome(&stdout, address, address, "data"); err != nil {
+				t.Fatal(err)
+			}
+			if warnings := strings.Count(log.String(), "without TLS"); (warnings == 1) != open || warnings > 1 {
+				t.Errorf("the log is %q", log.String())
+			}
+			if told := strings.Contains(stdout.String(), "--http :8080"); told == open {
+				t.Errorf("the welcome is %q", stdout.String())
+			}
+		})
 	}
 }
