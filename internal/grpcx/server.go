@@ -10,12 +10,12 @@ import (
 	"net"
 	"time"
 
-	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
 
@@ -85,9 +85,9 @@ type Server struct {
 func NewServer(
 	log *slog.Logger, authenticator *authn.Authenticator, probe func(context.Context) error,
 ) (*Server, error) {
-	validator, err := protovalidate.New()
+	validator, err := fieldrules.New()
 	if err != nil {
-		return nil, fmt.Errorf("make the validator: %w", err)
+		return nil, err
 	}
 	options := append(Limits(), grpc.ChainUnaryInterceptor(
 		withOrigin(authenticator),

@@ -9,10 +9,10 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"buf.build/go/protovalidate"
 	"github.com/google/uuid"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -38,7 +38,7 @@ func (c AdminConfig) check(secret string) error {
 	if !utf8.ValidString(c.Email + c.FullName + secret) { // The rules take it for granted.
 		return errors.New("the address, the name and the password must be UTF-8")
 	}
-	validator, err := protovalidate.New()
+	validator, err := fieldrules.New()
 	if err != nil {
 		return fmt.Errorf("load the rules of the contract: %w", err)
 	}

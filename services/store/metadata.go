@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
@@ -19,6 +20,10 @@ const (
 	maxMetadataDepth = 16
 )
 
+// maxEncodedMetadata bounds metadata as a protobuf message, in bytes, before any of it is read. No metadata of
+// maxMetadata is larger: a number in a list takes 11 bytes there and 2 in JSON; all else is closer.
+const maxEncodedMetadata = 6 * maxMetadata
+
 // fieldFault is what is wrong with a field, as a rule of the contract: its name, and words.
 type fieldFault struct{ rule, words string }
 
@@ -26,6 +31,9 @@ type fieldFault struct{ rule, words string }
 func writeMetadata(metadata *structpb.Struct) (string, *fieldFault) {
 	if len(metadata.GetFields()) == 0 {
 		return "", nil
+	}
+	if proto.Size(metadata) > maxEncodedMetadata {
+		return "", metadataTooLarge()
 	}
 	if fault := checkValue(structpb.NewStructValue(metadata), maxMetadataDepth); fault != nil {
 		return "", fault
@@ -38,9 +46,13 @@ func writeMetadata(metadata *structpb.Struct) (string, *fieldFault) {
 	}
 	written := bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
 	if len(written) > maxMetadata {
-		return "", &fieldFault{"METADATA_TOO_LARGE", "must be at most 16 KiB as JSON"}
+		return "", metadataTooLarge()
 	}
 	return string(written), nil
+}
+
+func metadataTooLarge() *fieldFault {
+	return &fieldFault{"METADATA_TOO_LARGE", "must be at most 16 KiB as JSON"}
 }
 
 // checkValue looks no deeper than depth. Over gRPC there can be numbers that JSON does not have.

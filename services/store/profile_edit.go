@@ -41,12 +41,14 @@ func (s *userService) newProfileEdit(ctx context.Context, req *gatehousev1.Updat
 	return edit, nil
 }
 
-// editedFields are those of the mask or, without one, those that are set.
+// editedFields returns those of the mask or, without one, those that are set, each once: a mask may name the largest
+// field 16 times.
 func editedFields(req *gatehousev1.UpdateUserRequest) []string {
 	var fields []string
 	if paths := req.GetUpdateMask().GetPaths(); len(paths) > 0 {
 		for _, path := range paths {
-			if path != "id" { // It says whom, and can stand in a mask that was made of a body.
+			// The id names the user, and can stand in a mask that was made of a body.
+			if path != "id" && !slices.Contains(fields, path) {
 				fields = append(fields, path)
 			}
 		}

@@ -13,8 +13,7 @@ import (
 	"slices"
 	"time"
 
-	"buf.build/go/protovalidate"
-
+	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -66,7 +65,7 @@ func ImportUsers(ctx context.Context, config ImportConfig, log *slog.Logger) (su
 		return summary, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	validator, err := protovalidate.New()
+	validator, err := fieldrules.New()
 	if err != nil {
 		return summary, fmt.Errorf("load the rules of the contract: %w", err)
 	}

@@ -814,11 +814,11 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xcf\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xd8\n" +
 	"\n" +
-	"\x04User\x12?\n" +
-	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x120\n" +
-	"\x05email\x18\x02 \x01(\tB\x1a\xe0A\x03\xbaH\x14r\x12\x92\x02\x0fada@example.comR\x05email\x12\xa8\x02\n" +
+	"\x04User\x12A\n" +
+	"\x02id\x18\x01 \x01(\tB1\xe0A\x03\xbaH+r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x123\n" +
+	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xa8\x02\n" +
 	"\tfull_name\x18\x03 \x01(\tB\x8a\x02\xbaH\x86\x02\xba\x01\xee\x01\n" +
 	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -838,8 +838,8 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1apthis == '' || (this.isUri() && this.matches(r'^https://[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
 	"pictureUri\x128\n" +
 	"\bmetadata\x18\v \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\bmetadata\x12?\n" +
-	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12*\n" +
-	"\x05roles\x18\r \x03(\tB\x14\xe0A\x03\xbaH\x0e\x92\x01\v\"\tr\a\x92\x02\x04userR\x05roles\x122\n" +
+	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12.\n" +
+	"\x05roles\x18\r \x03(\tB\x18\xe0A\x03\xbaH\x12\x92\x01\x0f\x10\x10\"\vr\t(@\x92\x02\x04userR\x05roles\x122\n" +
 	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\x8c\t\n" +
 	"\x11CreateUserRequest\x12\xcd\x04\n" +
 	"\x05email\x18\x01 \x01(\tB\xb6\x04\xe0A\x02\xbaH\xaf\x04\xba\x01\x91\x04\n" +
@@ -851,10 +851,10 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tB\x85\x01\xe0A\x01\xbaH\x7f\xba\x01P\n" +
 	"\x12request_id.visible\x12 must be visible ASCII characters\x1a\x18this.matches('^[!-~]*$')r*(\x80\x01\x92\x02$6f1c1f5e-3d0f-4b52-9d2c-0f4f6b1d7a11R\trequestId\"A\n" +
 	"\x12CreateUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xb4\x01\n" +
-	"\x0fReadUserRequest\x12\xa0\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\x8f\x01\xe0A\x02\xbaH\x88\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\x05\x92\x02\x02meR\x02id\"?\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xb6\x01\n" +
+	"\x0fReadUserRequest\x12\xa2\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\"?\n" +
 	"\x10ReadUserResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\x89\x03\n" +
 	"\x11UpdateUserRequest\x12\xb9\x01\n" +
@@ -865,20 +865,20 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"updateMask\x12&\n" +
 	"\aversion\x18\x03 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"A\n" +
 	"\x12UpdateUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xde\x01\n" +
-	"\x11DeleteUserRequest\x12\xa0\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\x8f\x01\xe0A\x02\xbaH\x88\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\x05\x92\x02\x02meR\x02id\x12&\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xe0\x01\n" +
+	"\x11DeleteUserRequest\x12\xa2\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12&\n" +
 	"\aversion\x18\x02 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"\x14\n" +
-	"\x12DeleteUserResponse\"\xfa\x02\n" +
+	"\x12DeleteUserResponse\"\xfc\x02\n" +
 	"\x10ListUsersRequest\x12+\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
 	"\n" +
 	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\x99\x01\n" +
 	"\femail_prefix\x18\x03 \x01(\tBv\xe0A\x01\xbaHp\xba\x01b\n" +
 	"\x14email_prefix.address\x12-must not have white space: no address has any\x1a\x1b!this.matches(r'[\\s\\p{Z}]')r\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
-	"\x05state\x18\x04 \x01(\x0e2\x17.gatehouse.v1.UserStateB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\x01R\x05state\x123\n" +
-	"\x04role\x18\x05 \x01(\tB\x1f\xe0A\x01\xbaH\x19r\x17R\x00R\x04userR\x05admin\x92\x02\x05adminR\x04role\"o\n" +
+	"\x05state\x18\x04 \x01(\x0e2\x17.gatehouse.v1.UserStateB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\x01R\x05state\x125\n" +
+	"\x04role\x18\x05 \x01(\tB!\xe0A\x01\xbaH\x1br\x19(@R\x00R\x04userR\x05admin\x92\x02\x05adminR\x04role\"o\n" +
 	"\x11ListUsersResponse\x12-\n" +
 	"\x05users\x18\x01 \x03(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x05users\x12+\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken*W\n" +
