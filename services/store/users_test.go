@@ -280,16 +280,6 @@ func TestASignUpCanBeSentAgain(t *testing.T) {
 		if err != nil || !proto.Equal(again, first) {
 			t.Errorf("again it is %v, %v", again, err)
 		}
-		for _, change := range []func(*gatehousev1.CreateUserRequest){
-			func(other *gatehousev1.CreateUserRequest) { other.Email = "grace@example.org" },
-			func(other *gatehousev1.CreateUserRequest) { other.FullName = "Grace" },
-			func(other *gatehousev1.CreateUserRequest) { other.Password += "!" },
-		} {
-			other := proto.CloneOf(request)
-			change(other)
-			_, err := store.users.CreateUser(t.Context(), other)
-			wantReason(t, err, requestIDReused)
-		}
 		clock.advance(time.Microsecond) // A day is over: it is another request.
 		_, err = store.users.CreateUser(t.Context(), request)
 		wantReason(t, err, emailTaken)

@@ -30,7 +30,8 @@ type AuditEventKind int32
 const (
 	// Not a kind.
 	AuditEventKind_AUDIT_EVENT_KIND_UNSPECIFIED AuditEventKind = 0
-	// A sign-up, or an administrator made by an operator.
+	// A sign-up, or an administrator made by an operator. One that failed with `REQUEST_ID_REUSED` is another request that
+	// came with the request id of the user's sign-up.
 	AuditEventKind_AUDIT_EVENT_KIND_USER_CREATED AuditEventKind = 1
 	// An account was imported.
 	AuditEventKind_AUDIT_EVENT_KIND_USER_IMPORTED AuditEventKind = 2

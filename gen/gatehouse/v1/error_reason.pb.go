@@ -106,7 +106,8 @@ const (
 	// The entry was changed since the version that the call names. Read it again, and decide anew. Code `ABORTED`; REST
 	// answers 409, or 412 to an `If-Match`.
 	ErrorReason_ERROR_REASON_VERSION_MISMATCH ErrorReason = 34
-	// The request id was used within 24 hours for a request with another body. Code `INVALID_ARGUMENT`.
+	// The request id was used within 24 hours for a request with another body, now or before, or the account it made has
+	// changed its password or ended all its sessions since. Code `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 35
 	// The call wants a session that was opened no more than 10 minutes ago: log in again. Code `FAILED_PRECONDITION`;
 	// REST answers 400.

@@ -27,8 +27,20 @@ var acts = map[string]func(*testing.T, *Storage) act{
 	"a repeatable sign-up": func(_ *testing.T, s *Storage) act {
 		user := newActor("ada@example.com")
 		return act{func(ctx context.Context) error {
-			return s.CreateUserOnce(ctx, user, newSignUp(user, 1), actTime)
+			return s.CreateUserOnce(ctx, user, hash, newSignUp(user, 1), actTime)
 		}, about(user, UserCreated)}
+	},
+	"another request with the id of a sign-up": func(t *testing.T, s *Storage) act {
+		user := newActor("ada@example.com")
+		signUp := newSignUp(user, 1)
+		if err := s.CreateUserOnce(t.Context(), user, hash, signUp, actTime); err != nil {
+			t.Fatal(err)
+		}
+		wanted := about(user, UserCreated)
+		wanted[0].Reason = "REQUEST_ID_REUSED"
+		return act{func(ctx context.Context) error {
+			return s.VoidSignUp(ctx, signUp, "REQUEST_ID_REUSED", wanted[0].Time)
+		}, wanted}
 	},
 	"a log-in": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)

@@ -51,7 +51,7 @@ func faultsOf(act act) []fault {
 	var all []fault
 	for operation, written := range map[string][]string{
 		"INSERT": tables,
-		"UPDATE": {"users", "sessions", "credentials"},
+		"UPDATE": {"users", "sessions", "credentials", "sign_up_requests"},
 		"DELETE": {"users", "sessions", "credentials", "signing_keys"},
 	} {
 		for _, table := range written {

@@ -181,6 +181,38 @@ func TestAStoreOfBeforeTheRolesMakesUsers(t *testing.T) {
 	})
 }
 
+// TestSignUpHashes: the version before stores the hash of the password with a request id, and serves while a new one is
+// rolled out.
+func TestSignUpHashes(t *testing.T) {
+	const version = 9
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		user := newUser("ada@example.com")
+		signUp := newSignUp(user, 1)
+		insert := func() {
+			exec(t, s, `INSERT INTO sign_up_requests (request_id, fingerprint, user_id, password_hash, create_time)
+				VALUES (?, ?, ?, ?, ?)`, signUp.RequestID, signUp.Fingerprint, user.ID, hash, kept(signUp.CreateTime))
+		}
+		insert()
+		t.Run("the version before can store one", func(t *testing.T) {
+			got, err := s.ReadSignUp(t.Context(), signUp.RequestID, signUp.CreateTime)
+			if err != nil || got.UserID != user.ID || got.Void() {
+				t.Errorf("read %+v, %v", got, err)
+			}
+		})
+		t.Run("the migration clears them", func(t *testing.T) {
+			exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", version)
+			migrate(t, config)
+			if hashes := count(t, s, "sign_up_requests WHERE password_hash <> ''"); hashes != 0 {
+				t.Errorf("%d hashes are left", hashes)
+			}
+			if signUps := count(t, s, "sign_up_requests"); signUps != 1 {
+				t.Errorf("%d sign-ups are left", signUps)
+			}
+		})
+	})
+}
+
 func TestEveryTableHasAPrimaryKey(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	rows, err := s.pool.QueryContext(t.Context(), `SELECT table_name FROM information_schema.tables t

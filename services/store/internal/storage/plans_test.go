@@ -46,6 +46,9 @@ func queries() []query {
 			_, err := s.ReadSignUp(ctx, digestOf(7), time.Unix(0, 0))
 			return err
 		}, []string{"PRIMARY"}},
+		{"VoidSignUp", func(ctx context.Context, s *Storage) error {
+			return s.VoidSignUp(ctx, SignUp{RequestID: digestOf(8)}, "REQUEST_ID_REUSED", actTime)
+		}, []string{"PRIMARY"}},
 		{"ListSessions", func(ctx context.Context, s *Storage) error {
 			_, err := s.ListSessions(ctx, filledID(7), actTime, "", 20)
 			return err
@@ -231,7 +234,7 @@ func fill(t *testing.T, s *Storage) {
 		})
 		changes = append(changes, changeRow{UserID: user.ID, Version: 2, CreateTime: at})
 		feed = append(feed, feedRow{int64(i + 1), user.ID, "", 2, false, at})
-		signUps = append(signUps, signUpRow{digestOf(i), digestOf(i), user.ID, hash, at})
+		signUps = append(signUps, signUpRow{digestOf(i), digestOf(i), user.ID, "", at})
 	}
 	for range 40 { // Somebody has many.
 		session := newSession(users[7].user())

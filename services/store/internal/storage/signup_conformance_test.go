@@ -9,6 +9,6 @@ import (
 func newSignUp(user User, number byte) SignUp {
 	return SignUp{
 		RequestID: bytes.Repeat([]byte{number}, 32), Fingerprint: bytes.Repeat([]byte{0xff, 0}, 16), UserID: user.ID,
-		PasswordHash: hash, CreateTime: user.CreateTime.Truncate(time.Microsecond),
+		CreateTime: user.CreateTime.Truncate(time.Microsecond),
 	}
 }

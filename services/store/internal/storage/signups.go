@@ -1,21 +1,30 @@
 package storage
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"time"
 
 	"gorm.io/gorm"
 )
 
-// SignUp is a sign-up that can be sent again, by what tells whether it is the same.
+// SignUp is a sign-up that can be sent again. It holds nothing that depends on the password.
 type SignUp struct {
-	RequestID    []byte // a digest of the one that was sent, 32 bytes
-	Fingerprint  []byte // a digest of what was asked for, without the password, 32 bytes
-	UserID       string // who was made
-	PasswordHash string // as it was then
-	CreateTime   time.Time
+	RequestID   []byte // digest of the request id, 32 bytes
+	Fingerprint []byte // digest of the request without the password, 32 bytes
+	UserID      string // of the account that was made
+	CreateTime  time.Time
 }
 
+// voidFingerprint returns the fingerprint of a sign-up that is void. No request has it, so that a store of the version
+// before, which does not know void sign-ups, refuses its request id as well.
+func voidFingerprint() []byte { return make([]byte, sha256.Size) }
+
+// Void reports whether the sign-up matches no request, because another request came under its request id.
+func (s SignUp) Void() bool { return bytes.Equal(s.Fingerprint, voidFingerprint()) }
+
+// signUpRow has a PasswordHash because the version before writes it. It is always empty here.
 type signUpRow struct {
 	RequestID    []byte `gorm:"primaryKey"`
 	Fingerprint  []byte
@@ -28,7 +37,9 @@ func (signUpRow) TableName() string { return "sign_up_requests" }
 
 // CreateUserOnce is CreateUser for a sign-up that can be sent again. It fails with ErrRequestTaken if there is one of
 // this request id that is not older than oldest.
-func (s *Storage) CreateUserOnce(ctx context.Context, user User, signUp SignUp, oldest time.Time) error {
+func (s *Storage) CreateUserOnce(
+	ctx context.Context, user User, passwordHash string, signUp SignUp, oldest time.Time,
+) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			if err := checkSignUp(tx, user, signUp, oldest); err != nil {
@@ -37,12 +48,12 @@ func (s *Storage) CreateUserOnce(ctx context.Context, user User, signUp SignUp, 
 			// Before the user: whoever sends the same twice at once must hear of itself, not of an address that is taken.
 			row := signUpRow{
 				RequestID: signUp.RequestID, Fingerprint: signUp.Fingerprint, UserID: user.ID,
-				PasswordHash: signUp.PasswordHash, CreateTime: kept(user.CreateTime),
+				CreateTime: kept(user.CreateTime),
 			}
 			if err := gorm.G[signUpRow](tx).Create(ctx, &row); err != nil {
 				return err
 			}
-			return createUser(ctx, tx, user, signUp.PasswordHash, UserCreated)
+			return createUser(ctx, tx, user, passwordHash, UserCreated)
 		})
 	})
 	return s.explain(ctx, "create user "+user.ID, err,
@@ -84,7 +95,25 @@ func (s *Storage) ReadSignUp(ctx context.Context, requestID []byte, oldest time.
 	if err != nil {
 		return SignUp{}, s.explain(ctx, "read a sign-up", err, nil)
 	}
-	return SignUp(row), nil
+	return SignUp{
+		RequestID: row.RequestID, Fingerprint: row.Fingerprint, UserID: row.UserID, CreateTime: row.CreateTime,
+	}, nil
+}
+
+// VoidSignUp makes a sign-up match no request from now on, and appends the event that a request under its request id
+// was refused for the reason given.
+func (s *Storage) VoidSignUp(ctx context.Context, signUp SignUp, reason string, now time.Time) error {
+	err := s.write(ctx, func(db *gorm.DB) error {
+		return db.Transaction(func(tx *gorm.DB) error {
+			err := tx.Model(&signUpRow{}).Where("request_id = ?", signUp.RequestID).
+				Update("fingerprint", voidFingerprint()).Error
+			if err != nil {
+				return err
+			}
+			return appendEvent(ctx, tx, Event{Kind: UserCreated, Time: now, UserID: signUp.UserID, Reason: reason})
+		})
+	})
+	return s.explain(ctx, "void a sign-up", err, nil)
 }
 
 // DeleteSignUps forgets the request ids of sign-ups of before a time: at most limit. It tells how many.

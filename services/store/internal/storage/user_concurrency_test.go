@@ -180,7 +180,7 @@ func TestOfManyRepeatedSignUpsAtOnceOneMakesAUser(t *testing.T) {
 			email := fmt.Sprintf("ada%d@example.com", round)
 			wantOne(t, race(racers, func(i int) error {
 				user := newUser(email)
-				return stores[i%2].CreateUserOnce(t.Context(), user, newSignUp(user, round), user.CreateTime.Add(-time.Hour))
+				return stores[i%2].CreateUserOnce(t.Context(), user, hash, newSignUp(user, round), user.CreateTime.Add(-time.Hour))
 			}), ErrRequestTaken)
 			if users := count(t, stores[0], "users WHERE canonical_email = ?", email); users != 1 {
 				t.Errorf("%d users were made", users)
@@ -197,12 +197,12 @@ func TestOfManyRepeatedSignUpsWhoseIDIsOldOneMakesAUser(t *testing.T) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		old := newUser("old@example.com")
 		old.CreateTime = old.CreateTime.Add(-2 * time.Hour)
-		if err := stores[0].CreateUserOnce(t.Context(), old, newSignUp(old, 1), old.CreateTime); err != nil {
+		if err := stores[0].CreateUserOnce(t.Context(), old, hash, newSignUp(old, 1), old.CreateTime); err != nil {
 			t.Fatal(err)
 		}
 		wantOne(t, race(racers, func(i int) error {
 			user := newUser("ada@example.com")
-			return stores[i%2].CreateUserOnce(t.Context(), user, newSignUp(user, 1), user.CreateTime.Add(-time.Hour))
+			return stores[i%2].CreateUserOnce(t.Context(), user, hash, newSignUp(user, 1), user.CreateTime.Add(-time.Hour))
 		}), ErrRequestTaken)
 	})
 }
@@ -228,7 +228,7 @@ func TestManyRepeatableSignUpsAtOnceAllSucceed(t *testing.T) {
 		withoutDeadlock(t, stores[0], func() {
 			for i, err := range race(racers, func(i int) error {
 				user := newUser(fmt.Sprintf("user%d@example.com", i))
-				return stores[i%2].CreateUserOnce(t.Context(), user, newSignUp(user, byte(i)), user.CreateTime.Add(-time.Hour))
+				return stores[i%2].CreateUserOnce(t.Context(), user, hash, newSignUp(user, byte(i)), user.CreateTime.Add(-time.Hour))
 			}) {
 				if err != nil {
 					t.Errorf("sign-up %d gave %v", i, err)
@@ -245,7 +245,7 @@ func TestManyRepeatedSignUpsWithAnAddressThatIsTakenAllHearIt(t *testing.T) {
 		withoutDeadlock(t, stores[0], func() {
 			for _, err := range race(racers, func(i int) error {
 				user := newUser("ada@example.com")
-				return stores[i%2].CreateUserOnce(t.Context(), user, newSignUp(user, byte(i%2)), user.CreateTime.Add(-time.Hour))
+				return stores[i%2].CreateUserOnce(t.Context(), user, hash, newSignUp(user, byte(i%2)), user.CreateTime.Add(-time.Hour))
 			}) {
 				want(t, err, ErrEmailTaken)
 			}
@@ -263,7 +263,7 @@ func TestOfManyRepeatableSignUpsWithOneAddressOneSucceeds(t *testing.T) {
 			exec(t, stores[0], "DELETE FROM sign_up_requests")
 			wantOne(t, race(racers, func(i int) error {
 				user := newUser(fmt.Sprintf("ada%d@example.com", round))
-				return stores[i%2].CreateUserOnce(t.Context(), user, newSignUp(user, byte(i)), user.CreateTime.Add(-time.Hour))
+				return stores[i%2].CreateUserOnce(t.Context(), user, hash, newSignUp(user, byte(i)), user.CreateTime.Add(-time.Hour))
 			}), ErrEmailTaken)
 			if signUps := count(t, stores[0], "sign_up_requests"); signUps != 1 {
 				t.Errorf("%d sign-ups are remembered", signUps)

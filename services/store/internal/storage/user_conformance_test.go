@@ -19,6 +19,7 @@ var userConformance = []conformanceCase{
 	{"users are picked by prefix, state and role", usersPicked},
 	{"a password that was replaced meanwhile is not hashed anew", rehashOfTheOldHashOnly},
 	{"a request id makes one account", requestIDUsedOnce},
+	{"a sign-up is voided alone", signUpVoided},
 	{"old request ids are forgotten", requestIDsForgotten},
 }
 
@@ -108,7 +109,7 @@ func userChangeRefused(t *testing.T, s *Storage) {
 
 func userDeleted(t *testing.T, s *Storage) {
 	user := newUser("ada@example.com")
-	if err := s.CreateUserOnce(t.Context(), user, newSignUp(user, 1), time.Time{}); err != nil {
+	if err := s.CreateUserOnce(t.Context(), user, hash, newSignUp(user, 1), time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	addSession(t, s, user)
@@ -246,17 +247,17 @@ func rehashOfTheOldHashOnly(t *testing.T, s *Storage) {
 func requestIDUsedOnce(t *testing.T, s *Storage) {
 	user, now := newUser("ada@example.com"), time.Now()
 	first := newSignUp(user, 1)
-	if err := s.CreateUserOnce(t.Context(), user, first, now.Add(-time.Hour)); err != nil {
+	if err := s.CreateUserOnce(t.Context(), user, hash, first, now.Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	grace := newUser("grace@example.com")
-	want(t, s.CreateUserOnce(t.Context(), grace, newSignUp(grace, 1), now.Add(-time.Hour)), ErrRequestTaken)
+	want(t, s.CreateUserOnce(t.Context(), grace, hash, newSignUp(grace, 1), now.Add(-time.Hour)), ErrRequestTaken)
 	again := newUser("ada@example.com")
-	want(t, s.CreateUserOnce(t.Context(), again, newSignUp(again, 1), now.Add(-time.Hour)), ErrRequestTaken)
-	want(t, s.CreateUserOnce(t.Context(), again, newSignUp(again, 2), now.Add(-time.Hour)), ErrEmailTaken)
+	want(t, s.CreateUserOnce(t.Context(), again, hash, newSignUp(again, 1), now.Add(-time.Hour)), ErrRequestTaken)
+	want(t, s.CreateUserOnce(t.Context(), again, hash, newSignUp(again, 2), now.Add(-time.Hour)), ErrEmailTaken)
 	got, err := s.ReadSignUp(t.Context(), first.RequestID, now.Add(-time.Hour))
 	if err != nil || got.UserID != user.ID || string(got.Fingerprint) != string(first.Fingerprint) ||
-		got.PasswordHash != first.PasswordHash || !got.CreateTime.Equal(first.CreateTime) {
+		got.Void() || !got.CreateTime.Equal(first.CreateTime) {
 		t.Errorf("read %+v, %v\nof %+v", got, err, first)
 	}
 	_, err = s.ReadSignUp(t.Context(), newSignUp(user, 2).RequestID, now.Add(-time.Hour))
@@ -264,12 +265,39 @@ func requestIDUsedOnce(t *testing.T, s *Storage) {
 	if users, events := count(t, s, "users"), count(t, s, "audit_events"); users != 1 || events != 1 {
 		t.Errorf("there are %d users and %d events", users, events)
 	}
+	if hashes := count(t, s, "sign_up_requests WHERE password_hash <> ''"); hashes != 0 {
+		t.Errorf("%d sign-ups have the hash of a password", hashes)
+	}
+}
+
+func signUpVoided(t *testing.T, s *Storage) {
+	user, other := newUser("ada@example.com"), newUser("grace@example.com")
+	first, second := newSignUp(user, 1), newSignUp(other, 2)
+	first.UserID, second.UserID = user.ID, other.ID
+	for signUp, user := range map[*SignUp]User{&first: user, &second: other} {
+		if err := s.CreateUserOnce(t.Context(), user, hash, *signUp, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 {
+		if err := s.VoidSignUp(t.Context(), first, "REQUEST_ID_REUSED", actTime); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for signUp, void := range map[*SignUp]bool{&first: true, &second: false} {
+		if got, err := s.ReadSignUp(t.Context(), signUp.RequestID, time.Time{}); err != nil || got.Void() != void {
+			t.Errorf("read %+v, %v; want void = %t", got, err, void)
+		}
+	}
+	if users := count(t, s, "users"); users != 2 {
+		t.Errorf("there are %d users", users)
+	}
 }
 
 func requestIDsForgotten(t *testing.T, s *Storage) {
 	user := newUser("ada@example.com")
 	old := newSignUp(user, 1)
-	if err := s.CreateUserOnce(t.Context(), user, old, time.Time{}); err != nil {
+	if err := s.CreateUserOnce(t.Context(), user, hash, old, time.Time{}); err != nil {
 		t.Fatal(err)
 	}
 	later := old.CreateTime.Add(time.Microsecond)
@@ -281,7 +309,7 @@ func requestIDsForgotten(t *testing.T, s *Storage) {
 
 	grace := newUser("grace@example.com")
 	grace.CreateTime = later
-	if err := s.CreateUserOnce(t.Context(), grace, newSignUp(grace, 1), later); err != nil {
+	if err := s.CreateUserOnce(t.Context(), grace, hash, newSignUp(grace, 1), later); err != nil {
 		t.Errorf("a request id that is old enough to be used anew: %v", err)
 	}
 	if got, err := s.ReadSignUp(t.Context(), old.RequestID, later); err != nil || got.UserID != grace.ID {
