@@ -13,6 +13,7 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"github.com/gatehouse-auth/gatehouse/internal/redact"
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
@@ -39,15 +40,17 @@ func (s *logSettings) faults() error {
 	return errors.Join(faults...)
 }
 
+// logger returns a logger that leaves tokens out of whatever is logged.
 func (s *logSettings) logger(stderr io.Writer) *slog.Logger {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(s.LogLevel)) // faults has checked it.
 	options := &slog.HandlerOptions{Level: level}
 	file, isFile := stderr.(*os.File)
+	var handler slog.Handler = slog.NewJSONHandler(stderr, options)
 	if s.LogFormat == "text" || s.LogFormat == "auto" && isFile && isatty.IsTerminal(file.Fd()) {
-		return slog.New(slog.NewTextHandler(stderr, options))
+		handler = slog.NewTextHandler(stderr, options)
 	}
-	return slog.New(slog.NewJSONHandler(stderr, options))
+	return slog.New(redact.NewHandler(handler))
 }
 
 // tokenSettings are what everybody who verifies a token must agree on.

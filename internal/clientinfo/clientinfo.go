@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/grpc/metadata"
+
+	"github.com/gatehouse-auth/gatehouse/internal/redact"
 )
 
 // The metadata keys between services. A user agent may hold letters that metadata cannot, but under a key that ends so.
@@ -23,12 +25,12 @@ const maxUserAgent = 256
 // Info is who the client is. What is not known is empty.
 type Info struct {
 	Address   string // an IP address in its one canonical form
-	UserAgent string // at most 256 bytes of UTF-8 of which nothing hides or turns what stands around it
+	UserAgent string // at most 256 bytes of UTF-8, without tokens; nothing in it hides or turns what stands around it
 }
 
 // New makes an Info of an address and of the client's own word.
 func New(address netip.Addr, userAgent string) Info {
-	info := Info{UserAgent: printable(userAgent)}
+	info := Info{UserAgent: redact.String(printable(userAgent))} // It is stored, and shown in lists of sessions.
 	if address.IsValid() {
 		info.Address = address.Unmap().WithZone("").String()
 	}

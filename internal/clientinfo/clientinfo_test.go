@@ -36,6 +36,7 @@ func TestUserAgent(t *testing.T) {
 		"long":         {strings.Repeat("a", 300), strings.Repeat("a", 256)},
 		"long letters": {strings.Repeat("\u00e9", 128) + "a", strings.Repeat("\u00e9", 128)},
 		"cut between":  {strings.Repeat("a", 255) + "\u00e9", strings.Repeat("a", 255)},
+		"a token":      {"app/1 ghrt_AZcOLHoQe16MQw1vGp4rVA (iOS)", "app/1 [token] (iOS)"},
 		"very long":    {strings.Repeat("\x00", 1<<20) + "a", ""},
 	} {
 		if got := New(netip.Addr{}, test.agent).UserAgent; got != test.wanted {

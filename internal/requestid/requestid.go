@@ -6,6 +6,8 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/metadata"
+
+	"github.com/gatehouse-auth/gatehouse/internal/redact"
 )
 
 // Header is the name of the id in HTTP headers and gRPC metadata.
@@ -41,7 +43,7 @@ func FromIncoming(ctx context.Context) context.Context {
 }
 
 func valid(id string) bool {
-	if id == "" || len(id) > maxLength {
+	if id == "" || len(id) > maxLength || redact.String(id) != id { // Ids are logged, and returned to whoever asks.
 		return false
 	}
 	for _, c := range []byte(id) {

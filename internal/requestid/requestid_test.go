@@ -23,7 +23,7 @@ func TestAnIDThatCouldMisleadALogReaderIsReplaced(t *testing.T) {
 	seen := map[string]bool{}
 	for _, id := range []string{
 		"", " ", "two words", "line\nbreak", "a\rb", "a\tb", "NUL\x00", "\x1b[31mred", `"quoted"`, "a=b", "a,b", "a/b", "{}",
-		"ä", "\u202e", "a\xff", strings.Repeat("a", 129), strings.Repeat("a", 1<<20),
+		"ghrt_AZcOLHoQe16MQw1vGp4rVA", "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl", "ä", "\u202e", "a\xff", strings.Repeat("a", 129), strings.Repeat("a", 1<<20),
 	} {
 		got := requestid.FromContext(requestid.WithID(t.Context(), id))
 		if parsed, err := uuid.Parse(got); err != nil || parsed.Version() != 7 {

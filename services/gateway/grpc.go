@@ -68,6 +68,9 @@ func (s *grpcServer) handle(_ any, stream grpc.ServerStream) error {
 	method, _ := grpc.MethodFromServerStream(stream)
 	began := time.Now()
 	err := s.forward(ctx, method, stream)
+	if _, known := s.edge.methods[method]; !known {
+		method = unmatchedRoute
+	}
 	grpcx.LogCall(ctx, s.log, slog.LevelInfo, method, time.Since(began), err)
 	return apierr.Status(err).Err()
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/internal/redact"
 )
 
 const (
@@ -233,7 +234,7 @@ func newConfiguredHouse(
 ) *house {
 	t.Helper()
 	h := &house{log: &logged{}, ended: make(chan struct{})}
-	log := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(redact.NewHandler(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	var err error
 	h.service, err = New(t.Context(), config, Upstreams{Cache: cache, Store: store}, log)
 	if err != nil {

@@ -88,8 +88,8 @@ func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
 	methods := loadRESTMethods(edge.methods)
 	mux := runtime.NewServeMux(
 		runtime.WithMarshalerOption(runtime.MIMEWildcard, newMarshaler()),
-		runtime.WithMiddlewares(endProbe, admitFirst(edge, methods), readBody(edge.budget, methods), refuseUnread(methods),
-			takeHeaders(methods), completeMask(methods)),
+		runtime.WithMiddlewares(endProbe, noteRoute, admitFirst(edge, methods), readBody(edge.budget, methods),
+			refuseUnread(methods), takeHeaders(methods), completeMask(methods)),
 		runtime.WithForwardResponseOption(writeETag),
 		runtime.WithErrorHandler(writeCallError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
@@ -140,15 +140,15 @@ func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	switch path := r.URL.Path; {
 	case path == "/":
-		static(w, r, func() { http.Redirect(w, r, "/docs/", http.StatusFound) })
+		static(w, r, path, func() { http.Redirect(w, r, "/docs/", http.StatusFound) })
 	case path == "/openapi.json":
-		static(w, r, func() { writeJSON(w, http.StatusOK, openapi.Document()) })
-	case path == "/docs" || strings.HasPrefix(path, "/docs/"):
-		static(w, r, func() { s.docs.ServeHTTP(w, r) })
+		static(w, r, path, func() { writeJSON(w, http.StatusOK, openapi.Document()) })
+	case path == "/docs" || strings.HasPrefix(path, docsPath):
+		static(w, r, docsPath, func() { s.docs.ServeHTTP(w, r) })
 	case path == "/healthz":
-		static(w, r, func() { writeJSON(w, http.StatusOK, []byte(`{"status":"SERVING"}`)) })
+		static(w, r, path, func() { writeJSON(w, http.StatusOK, []byte(`{"status":"SERVING"}`)) })
 	case path == "/readyz":
-		static(w, r, func() { s.ready(w, r) })
+		static(w, r, path, func() { s.ready(w, r) })
 	case strings.HasPrefix(path, "/.well-known/"):
 		// What is published there is for verifiers to keep; an error resets this.
 		w.Header().Set("Cache-Control", publishedMaxAge)
@@ -158,8 +158,9 @@ func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// static serves what can only be read.
-func static(w http.ResponseWriter, r *http.Request, serve func()) {
+// static serves what can only be read, under its name in the log.
+func static(w http.ResponseWriter, r *http.Request, route string, serve func()) {
+	setRoute(w, route)
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		writeError(w, apierr.MethodNotAllowed("this path can only be read"))

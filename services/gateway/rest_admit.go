@@ -68,11 +68,16 @@ func queryNames(fields protoreflect.FieldDescriptors, binding *annotations.HttpR
 	return names
 }
 
-// of finds the method of a request for which the runtime has found a route.
-func (m restMethods) of(r *http.Request) (restMethod, error) {
+// routePattern returns the path of the contract that the runtime has found for a request.
+func routePattern(r *http.Request) string {
 	pattern, _ := runtime.HTTPPattern(r.Context())
 	// A variable that takes one segment is written {id=*} by the runtime and {id} in the contract.
-	route := r.Method + " " + strings.ReplaceAll(pattern.String(), "=*}", "}")
+	return strings.ReplaceAll(pattern.String(), "=*}", "}")
+}
+
+// of finds the method of a request for which the runtime has found a route.
+func (m restMethods) of(r *http.Request) (restMethod, error) {
+	route := r.Method + " " + routePattern(r)
 	method, known := m[route]
 	if !known {
 		return method, apierr.Internal(fmt.Errorf("no method has the route %s", route))

@@ -61,7 +61,7 @@ func writeRoutingError(
 	case http.StatusMethodNotAllowed:
 		methods := strings.Join(methodsOf(mux, r), ", ")
 		w.Header().Set("Allow", methods)
-		writeError(w, apierr.MethodNotAllowed("the route takes "+methods+", not "+r.Method))
+		writeError(w, apierr.MethodNotAllowed("the route takes "+methods))
 	default:
 		writeError(w, apierr.MalformedRequest("the path cannot be read", nil))
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
@@ -23,7 +24,7 @@ func observed(log *slog.Logger, proxies trustedProxies, next http.Handler) http.
 		ctx := requestid.WithID(r.Context(), r.Header.Get(requestid.Header))
 		ctx = clientinfo.With(withToken(ctx, r.Header), proxies.ofHTTP(r))
 		w.Header().Set(requestid.Header, requestid.FromContext(ctx))
-		observer := &observedWriter{ResponseWriter: w, status: http.StatusOK}
+		observer := &observedWriter{ResponseWriter: w, status: http.StatusOK, route: unmatchedRoute}
 		began := time.Now()
 		defer func() {
 			if panicked := recover(); panicked != nil {
@@ -50,15 +51,15 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 		level = slog.LevelDebug
 	case w.status >= http.StatusInternalServerError:
 		level = slog.LevelWarn
-	case r.URL.Path == "/healthz" || r.URL.Path == "/readyz":
+	case w.route == "/healthz" || w.route == "/readyz":
 		level = slog.LevelDebug
 	}
 	if !log.Enabled(ctx, level) {
 		return
 	}
 	attributes := []slog.Attr{
-		slog.String("method", r.Method),
-		slog.String("path", r.URL.Path),
+		slog.String("method", loggedMethod(r.Method)),
+		slog.String("route", w.route),
 		slog.Int("status", w.status),
 		slog.Int64("took_us", took.Microseconds()),
 		slog.String("request_id", requestid.FromContext(ctx)),
@@ -70,12 +71,43 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 	log.LogAttrs(ctx, level, "request", attributes...)
 }
 
-// observedWriter remembers what was answered, for the log.
+// unmatchedRoute is what is logged of a request that no route was found for, over both transports. Its path is not: it
+// may hold a token, or anything else that a client did not mean to be there.
+const unmatchedRoute = "unmatched"
+
+// observedWriter remembers which route a request took and what was answered, for the log.
 type observedWriter struct {
 	http.ResponseWriter
 
+	route  string
 	status int
 	err    error
+}
+
+// setRoute sets the route that is logged for a request: a pattern, never the path itself.
+func setRoute(w http.ResponseWriter, route string) {
+	if observer, ok := w.(*observedWriter); ok {
+		observer.route = route
+	}
+}
+
+// noteRoute sets the route that the generated handlers have found.
+func noteRoute(next runtime.HandlerFunc) runtime.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+		setRoute(w, routePattern(r))
+		next(w, r, params)
+	}
+}
+
+// loggedMethod returns the method of a request, which may be any word, if it is one of RFC 9110 or RFC 5789.
+func loggedMethod(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete,
+		http.MethodConnect, http.MethodOptions, http.MethodTrace:
+		return method
+	default:
+		return "other"
+	}
 }
 
 // WriteHeader implements http.ResponseWriter.

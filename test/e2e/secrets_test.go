@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"net/http"
 	"strings"
 	"testing"
+
+	"google.golang.org/grpc/metadata"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
@@ -11,6 +14,7 @@ import (
 func (h *house) holdsNoSecret(t *testing.T, r *residents) {
 	t.Helper()
 	r.t = t
+	h.strayTokens(t, strings.TrimPrefix(r.tokens["ada"][0], "Bearer "))
 	secrets := append(passwordsOfCorpus(r), "$argon2", "ghrt_", strings.TrimPrefix(r.tokens["ada"][0], "Bearer "),
 		"x-gatehouse-service-credential")
 	for _, process := range h.processes {
@@ -46,6 +50,30 @@ func (h *house) holdsNoSecret(t *testing.T, r *residents) {
 		}
 	}
 	h.hashesPasswords(t)
+}
+
+// strayTokens sends tokens where none belongs, as a client does by mistake.
+func (h *house) strayTokens(t *testing.T, access string) {
+	t.Helper()
+	for _, token := range []string{access, "ghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4"} {
+		for _, path := range []string{"/" + token, "/v1/users/" + token, "/v1/users?" + token + "=" + token, "/docs/" + token} {
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.rest+path, http.NoBody)
+			if err != nil {
+				t.Fatal(err)
+			}
+			request.Header = http.Header{
+				"Authorization": {"Bearer " + access}, "X-Request-Id": {token}, "User-Agent": {token}, "Referer": {token},
+			}
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = response.Body.Close()
+		}
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", token, "authorization", "Bearer "+token)
+		_ = h.conn.Invoke(ctx, "/gatehouse.v1.UserService/"+token, &gatehousev1.ReadUserRequest{}, &gatehousev1.ReadUserResponse{})
+		_, _ = gatehousev1.NewUserServiceClient(h.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: token})
+	}
 }
 
 // passwordsOfCorpus are those that are long and odd enough not to stand in a log for another reason.
