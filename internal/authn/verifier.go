@@ -3,7 +3,6 @@ package authn
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -29,19 +28,8 @@ const (
 	maxRemembered = 10_000
 )
 
-// Claims are what an access token says.
-type Claims struct {
-	jwt.RegisteredClaims
-
-	SessionID string           `json:"sid"`
-	Roles     []string         `json:"roles"`
-	AuthTime  *jwt.NumericDate `json:"auth_time,omitempty"` // when the user logged in (RFC 9068, section 2.2.1)
-
-	// AppMetadata is what of the user's app metadata the store is told to show.
-	AppMetadata map[string]json.RawMessage `json:"app_metadata,omitempty"`
-}
-
-// Verifier checks access tokens: signature, key, algorithm, type, issuer, audience and expiry. It remembers a bounded
+// Verifier checks access tokens: the form of header and claims, signature, key, algorithm, type, issuer, audience and
+// times. It remembers a bounded
 // number of tokens that it has verified, because a signature costs about a hundred times a look-up.
 type Verifier struct {
 	keys     *KeySet
@@ -142,18 +130,23 @@ func (v *Verifier) parse(ctx context.Context, token string) (claims *Claims, key
 	switch {
 	case unreachable != nil:
 		return nil, "", apierr.Unavailable(unreachable)
-	case errors.Is(err, jwt.ErrTokenExpired) && onlyExpired(err):
-		return nil, "", apierr.AccessTokenExpired()
-	case err != nil:
+	case err != nil && !onlyExpired(err):
 		return nil, "", apierr.AccessTokenInvalid(err)
-	case claims.Subject == "" || claims.SessionID == "":
-		return nil, "", apierr.AccessTokenInvalid(errors.New("it has no sub or no sid"))
+	}
+	if fault := claims.check(v.now()); fault != nil {
+		return nil, "", apierr.AccessTokenInvalid(fault)
+	}
+	if err != nil {
+		return nil, "", apierr.AccessTokenExpired()
 	}
 	return claims, keyID, nil
 }
 
 // onlyExpired tells whether expiry is all that is wrong. A token for another audience that has also expired is invalid.
 func onlyExpired(err error) bool {
+	if !errors.Is(err, jwt.ErrTokenExpired) {
+		return false
+	}
 	for _, other := range []error{
 		jwt.ErrTokenInvalidIssuer, jwt.ErrTokenInvalidAudience, jwt.ErrTokenNotValidYet, jwt.ErrTokenRequiredClaimMissing,
 	} {
@@ -170,21 +163,21 @@ var errUnfit = errors.New("unfit header")
 // keyFor picks the key that the token names and insists on the key's own algorithm. The token's word on the algorithm
 // is never taken: that is how `none` and "HMAC with the public key" get in (RFC 8725, section 3.1).
 func (v *Verifier) keyFor(ctx context.Context, token *jwt.Token) (publicKey, error) {
-	if token.Header["typ"] != TokenType {
+	header, err := parseHeader(token.Raw)
+	if err != nil {
+		return publicKey{}, fmt.Errorf("%w: %w", errUnfit, err)
+	}
+	if header.Type != TokenType {
 		return publicKey{}, fmt.Errorf("%w: typ is not %s", errUnfit, TokenType)
 	}
-	id, ok := token.Header["kid"].(string)
-	if !ok {
-		return publicKey{}, fmt.Errorf("%w: no kid", errUnfit)
-	}
-	key, err := v.keys.find(ctx, id)
+	key, err := v.keys.find(ctx, header.KeyID)
 	if errors.Is(err, errUnknownKey) {
 		return publicKey{}, fmt.Errorf("%w: %w", errUnfit, err)
 	}
 	if err != nil {
 		return publicKey{}, err
 	}
-	if token.Method.Alg() != key.algorithm {
+	if header.Algorithm != key.algorithm || token.Method.Alg() != key.algorithm {
 		return publicKey{}, fmt.Errorf("%w: alg is not that of the key", errUnfit)
 	}
 	return key, nil

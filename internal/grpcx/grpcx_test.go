@@ -183,7 +183,7 @@ func (h *house) bearer(t *testing.T) string {
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: issuer, Audience: jwt.ClaimStrings{audience}, Subject: userID,
-			ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
+			IssuedAt: jwt.NewNumericDate(time.Now()), ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
 		},
 		SessionID: "01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54",
 	})

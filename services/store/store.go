@@ -64,7 +64,7 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("key rotation interval is %v, not 1h to 8760h", c.KeyRotationInterval))
 	}
 	// expires_in is told in whole seconds. A day is the most that a token which cannot be called back should live.
-	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > 24*time.Hour {
+	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > authn.MaxTokenLifetime {
 		faults = append(faults, fmt.Errorf("access token lifetime is %v, not 1s to 24h", c.AccessTokenLifetime))
 	}
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
