@@ -37,6 +37,35 @@ func New(address netip.Addr, userAgent string) Info {
 	return info
 }
 
+// Lengths of the prefixes that stand for the network of a client. A phone that moves within them, or behind the
+// addresses of one carrier, stays the same client.
+const (
+	ipv4Network = 24
+	ipv6Network = 64
+)
+
+// Same reports whether two calls may come from one client: from one network, with the same user agent. A client whose
+// address is not known is not the same as any.
+func Same(a, b Info) bool {
+	network, known := a.network()
+	other, otherKnown := b.network()
+	return known && otherKnown && network == other && a.UserAgent == b.UserAgent
+}
+
+func (i Info) network() (network netip.Prefix, known bool) {
+	address, err := netip.ParseAddr(i.Address)
+	if err != nil {
+		return netip.Prefix{}, false
+	}
+	address = address.Unmap().WithZone("")
+	bits := ipv6Network
+	if address.Is4() {
+		bits = ipv4Network
+	}
+	network, err = address.Prefix(bits)
+	return network, err == nil
+}
+
 type contextKey struct{}
 
 // With gives a context that carries the client.

@@ -78,3 +78,27 @@ func FuzzUserAgent(f *testing.F) {
 		}
 	})
 }
+
+func TestSame(t *testing.T) {
+	const agent = "Mozilla/5.0"
+	for _, test := range []struct {
+		a, b Info
+		want bool
+	}{
+		{Info{"192.0.2.1", agent}, Info{"192.0.2.1", agent}, true},
+		{Info{"192.0.2.1", agent}, Info{"192.0.2.255", agent}, true},
+		{Info{"192.0.2.1", agent}, Info{"192.0.3.1", agent}, false},
+		{Info{"192.0.2.1", agent}, Info{"192.0.2.1", agent + " "}, false},
+		{Info{"192.0.2.1", ""}, Info{"192.0.2.1", ""}, true},
+		{Info{"2001:db8:0:1::7", agent}, Info{"2001:db8:0:1:ffff::", agent}, true},
+		{Info{"2001:db8:0:1::7", agent}, Info{"2001:db8:0:2::7", agent}, false},
+		{Info{"::ffff:192.0.2.1", agent}, Info{"192.0.2.2", agent}, true},
+		{Info{"0.0.0.1", agent}, Info{"::1", agent}, false},
+		{Info{"", agent}, Info{"", agent}, false},
+		{Info{"garbage", agent}, Info{"garbage", agent}, false},
+	} {
+		if got := Same(test.a, test.b); got != test.want || Same(test.b, test.a) != got {
+			t.Errorf("%v and %v: %v, want %v", test.a, test.b, got, test.want)
+		}
+	}
+}

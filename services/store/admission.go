@@ -96,6 +96,7 @@ func sessionResource(session storage.Session) *gatehousev1.Session {
 		CreateTime:  timestamppb.New(session.CreateTime),
 		LastUseTime: timestamppb.New(session.LastUseTime), ExpireTime: timestamppb.New(session.ExpireTime),
 		UserAgent: session.UserAgent, ClientAddress: session.ClientAddress,
+		PreviousUserAgent: session.PreviousUserAgent, PreviousClientAddress: session.PreviousClientAddress,
 		Version: session.Version, Generation: session.Generation,
 	}
 }

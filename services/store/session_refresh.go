@@ -49,8 +49,11 @@ func (c SessionConfig) expiry(created, now time.Time) time.Time {
 	return idle
 }
 
+// maxRefreshAttempts bounds how often a refresh is judged again because others repeated the same token meanwhile.
+const maxRefreshAttempts = 8
+
 // RefreshSession trades a refresh token. The rules are those of refresh.Lineage; the version of the session decides a
-// race, and whoever loses it is judged by what the winner left.
+// race, and a call that loses it is judged by what the winner left.
 func (s *sessionService) RefreshSession(
 	ctx context.Context, req *gatehousev1.RefreshSessionRequest,
 ) (*gatehousev1.RefreshSessionResponse, error) {
@@ -58,50 +61,89 @@ func (s *sessionService) RefreshSession(
 	if err != nil {
 		return nil, apierr.RefreshTokenInvalid(err)
 	}
+	for range maxRefreshAttempts {
+		account, outcome, err := s.presentToken(ctx, id, number)
+		if err != nil {
+			return nil, err
+		}
+		switch outcome {
+		case refresh.Refused:
+			return nil, s.refuseAncestor(ctx, account.Session)
+		case refresh.Reused:
+			return nil, apierr.RefreshTokenReused(account.Session.ID, account.User.ID)
+		case refresh.Repeated:
+			counted, err := s.storage.RepeatToken(ctx, account.Session, s.now())
+			if err != nil {
+				return nil, translate(err)
+			}
+			if !counted {
+				continue
+			}
+		case refresh.Rotated, refresh.Reissued:
+		}
+		return s.answer(ctx, account.Session, account.User.Admin)
+	}
+	return nil, apierr.Unavailable(errors.New("the refresh token was used again and again during a refresh"))
+}
+
+// presentToken changes a session as the rules say when its refresh token with this number is presented, and returns
+// what that meant. The session of a repeated or refused token is not changed yet.
+func (s *sessionService) presentToken(
+	ctx context.Context, id string, number int64,
+) (account storage.Account, outcome refresh.Outcome, err error) {
 	found := false // whether it is this call that found the token reused
-	account, err := s.storage.ChangeSession(ctx, id, func(account storage.Account) (storage.Session, error) {
-		session, err := s.present(ctx, account, number)
+	account, err = s.storage.ChangeSession(ctx, id, func(account storage.Account) (session storage.Session, err error) {
+		session, outcome, err = s.applyRefresh(ctx, account, number)
 		found = session.EndReason != account.Session.EndReason
 		return session, err
 	})
 	if found { // Also where the database's answer to the end was lost: whoever repeats it will not be told again.
 		s.reportReuse(ctx, id, number)
 	}
-	switch {
-	case errors.Is(err, storage.ErrNotFound):
-		return nil, apierr.SessionEnded("", "") // So long ago that it was deleted.
-	case err != nil:
-		return nil, translate(err)
-	case account.Session.EndReason == storage.TokenReused:
-		return nil, apierr.RefreshTokenReused(account.Session.ID, account.User.ID)
-	default:
-		return s.answer(ctx, account.Session, account.User.Admin)
+	if errors.Is(err, storage.ErrNotFound) {
+		return account, outcome, apierr.SessionEnded("", "") // So long ago that it was deleted.
 	}
+	if err != nil {
+		return account, outcome, translate(err)
+	}
+	return account, outcome, nil
 }
 
-// present decides what becomes of a session whose refresh token with this number is presented.
-func (s *sessionService) present(
+// applyRefresh decides what becomes of a session whose refresh token with this number is presented.
+func (s *sessionService) applyRefresh(
 	ctx context.Context, account storage.Account, number int64,
-) (storage.Session, error) {
+) (storage.Session, refresh.Outcome, error) {
 	session, now := account.Session, s.now()
 	if session.EndReason == storage.TokenReused {
-		return session, nil // Whoever comes later is told why, too: the owner above all.
+		return session, refresh.Reused, nil // Whoever comes later is told why, too: the owner above all.
 	}
 	if err := standing(account, now); err != nil {
-		return session, err
+		return session, refresh.Reused, err
 	}
-	lineage, outcome := session.Lineage.Present(number, now, s.config.RefreshGrace)
+	client := clientinfo.FromContext(ctx)
+	same := clientinfo.Same(session.Client(), client)
+	lineage, outcome := session.Lineage.Present(number, same, now, s.config.RefreshGrace)
 	switch outcome {
 	case refresh.Rotated, refresh.Reissued:
-		client := clientinfo.FromContext(ctx)
 		session.Lineage = lineage
 		session.LastUseTime, session.ExpireTime = now, s.config.expiry(session.CreateTime, now)
-		session.UserAgent, session.ClientAddress = client.UserAgent, client.Address
-	case refresh.Repeated: // The same answer again; nothing changes.
+		session = session.UsedBy(client)
+	case refresh.Repeated, refresh.Refused: // Counted apart from the version: nobody else has to know of it.
 	case refresh.Reused:
 		session.EndTime, session.EndReason = now, storage.TokenReused
 	}
-	return session, nil
+	return session, outcome, nil
+}
+
+// refuseAncestor returns the error of a token that was traded moments ago and comes from another client since. The
+// session goes on: the token may be that of a request which was late.
+func (s *sessionService) refuseAncestor(ctx context.Context, session storage.Session) error {
+	refusal := apierr.RefreshTokenInvalid(errors.New("it was traded moments ago, and its successor is another client's"))
+	err := s.storage.RefuseToken(ctx, session, apierr.ReasonName(refusal.Reason()), s.now())
+	if err != nil {
+		return translate(err)
+	}
+	return refusal
 }
 
 // reportReuse tells whoever watches the log.

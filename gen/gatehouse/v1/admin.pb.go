@@ -61,6 +61,11 @@ const (
 	AuditEventKind_AUDIT_EVENT_KIND_KEY_ROTATED AuditEventKind = 14
 	// A signing key was revoked; `details` has its `kid`.
 	AuditEventKind_AUDIT_EVENT_KIND_KEY_REVOKED AuditEventKind = 15
+	// A refresh token came again that had been traded: a retry, a second tab, a client that has changed its network, or
+	// somebody with a copy. `details` has the `answer`: `same` is the same successor again, to the client that has it
+	// already, told once for each successor; `new` is another one, to another client. Refused is one that came late, from
+	// another client.
+	AuditEventKind_AUDIT_EVENT_KIND_REFRESH_TOKEN_REPEATED AuditEventKind = 16
 )
 
 // Enum value maps for AuditEventKind.
@@ -82,24 +87,26 @@ var (
 		13: "AUDIT_EVENT_KIND_PASSWORD_RESET",
 		14: "AUDIT_EVENT_KIND_KEY_ROTATED",
 		15: "AUDIT_EVENT_KIND_KEY_REVOKED",
+		16: "AUDIT_EVENT_KIND_REFRESH_TOKEN_REPEATED",
 	}
 	AuditEventKind_value = map[string]int32{
-		"AUDIT_EVENT_KIND_UNSPECIFIED":          0,
-		"AUDIT_EVENT_KIND_USER_CREATED":         1,
-		"AUDIT_EVENT_KIND_USER_IMPORTED":        2,
-		"AUDIT_EVENT_KIND_USER_UPDATED":         3,
-		"AUDIT_EVENT_KIND_USER_DISABLED":        4,
-		"AUDIT_EVENT_KIND_USER_ENABLED":         5,
-		"AUDIT_EVENT_KIND_USER_DELETED":         6,
-		"AUDIT_EVENT_KIND_ROLES_SET":            7,
-		"AUDIT_EVENT_KIND_LOGIN":                8,
-		"AUDIT_EVENT_KIND_LOGOUT":               9,
-		"AUDIT_EVENT_KIND_LOGOUT_EVERYWHERE":    10,
-		"AUDIT_EVENT_KIND_REFRESH_TOKEN_REUSED": 11,
-		"AUDIT_EVENT_KIND_PASSWORD_CHANGED":     12,
-		"AUDIT_EVENT_KIND_PASSWORD_RESET":       13,
-		"AUDIT_EVENT_KIND_KEY_ROTATED":          14,
-		"AUDIT_EVENT_KIND_KEY_REVOKED":          15,
+		"AUDIT_EVENT_KIND_UNSPECIFIED":            0,
+		"AUDIT_EVENT_KIND_USER_CREATED":           1,
+		"AUDIT_EVENT_KIND_USER_IMPORTED":          2,
+		"AUDIT_EVENT_KIND_USER_UPDATED":           3,
+		"AUDIT_EVENT_KIND_USER_DISABLED":          4,
+		"AUDIT_EVENT_KIND_USER_ENABLED":           5,
+		"AUDIT_EVENT_KIND_USER_DELETED":           6,
+		"AUDIT_EVENT_KIND_ROLES_SET":              7,
+		"AUDIT_EVENT_KIND_LOGIN":                  8,
+		"AUDIT_EVENT_KIND_LOGOUT":                 9,
+		"AUDIT_EVENT_KIND_LOGOUT_EVERYWHERE":      10,
+		"AUDIT_EVENT_KIND_REFRESH_TOKEN_REUSED":   11,
+		"AUDIT_EVENT_KIND_PASSWORD_CHANGED":       12,
+		"AUDIT_EVENT_KIND_PASSWORD_RESET":         13,
+		"AUDIT_EVENT_KIND_KEY_ROTATED":            14,
+		"AUDIT_EVENT_KIND_KEY_REVOKED":            15,
+		"AUDIT_EVENT_KIND_REFRESH_TOKEN_REPEATED": 16,
 	}
 )
 
@@ -1141,7 +1148,7 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\bend_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x11\xe0A\x01\xbaH\v\xb2\x01\bR\x06\b\x80\xae\x99\xa4\x0fR\aendTime\"\x88\x01\n" +
 	"\x17ListAuditEventsResponse\x12@\n" +
 	"\faudit_events\x18\x01 \x03(\v2\x18.gatehouse.v1.AuditEventB\x03\xe0A\x03R\vauditEvents\x12+\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken*\xc2\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken*\xef\x04\n" +
 	"\x0eAuditEventKind\x12 \n" +
 	"\x1cAUDIT_EVENT_KIND_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dAUDIT_EVENT_KIND_USER_CREATED\x10\x01\x12\"\n" +
@@ -1159,7 +1166,8 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"!AUDIT_EVENT_KIND_PASSWORD_CHANGED\x10\f\x12#\n" +
 	"\x1fAUDIT_EVENT_KIND_PASSWORD_RESET\x10\r\x12 \n" +
 	"\x1cAUDIT_EVENT_KIND_KEY_ROTATED\x10\x0e\x12 \n" +
-	"\x1cAUDIT_EVENT_KIND_KEY_REVOKED\x10\x0f*c\n" +
+	"\x1cAUDIT_EVENT_KIND_KEY_REVOKED\x10\x0f\x12+\n" +
+	"'AUDIT_EVENT_KIND_REFRESH_TOKEN_REPEATED\x10\x10*c\n" +
 	"\fAuditOutcome\x12\x1d\n" +
 	"\x19AUDIT_OUTCOME_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15AUDIT_OUTCOME_SUCCESS\x10\x01\x12\x19\n" +

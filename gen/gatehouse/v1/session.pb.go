@@ -48,9 +48,14 @@ type Session struct {
 	// 1 for a new session; grows by one with each committed change.
 	Version int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
 	// The `session_generation` of the user that the session belongs to. A session of an older generation has ended.
-	Generation    int64 `protobuf:"varint,10,opt,name=generation,proto3" json:"generation,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Generation int64 `protobuf:"varint,10,opt,name=generation,proto3" json:"generation,omitempty"`
+	// The IP address of the client before the last one that was another one, by its network (IPv4 /24, IPv6 /64) or its
+	// user agent. One that is not the owner's shows that somebody else has the session. Empty while there was one only.
+	PreviousClientAddress string `protobuf:"bytes,11,opt,name=previous_client_address,json=previousClientAddress,proto3" json:"previous_client_address,omitempty"`
+	// What the client at `previous_client_address` called itself.
+	PreviousUserAgent string `protobuf:"bytes,12,opt,name=previous_user_agent,json=previousUserAgent,proto3" json:"previous_user_agent,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Session) Reset() {
@@ -151,6 +156,20 @@ func (x *Session) GetGeneration() int64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *Session) GetPreviousClientAddress() string {
+	if x != nil {
+		return x.PreviousClientAddress
+	}
+	return ""
+}
+
+func (x *Session) GetPreviousUserAgent() string {
+	if x != nil {
+		return x.PreviousUserAgent
+	}
+	return ""
 }
 
 // What it takes to log in.
@@ -1074,7 +1093,7 @@ var File_gatehouse_v1_session_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
-	"\x1agatehouse/v1/session.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x17gatehouse/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf8\x04\n" +
+	"\x1agatehouse/v1/session.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x17gatehouse/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x91\x06\n" +
 	"\aSession\x12?\n" +
 	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\x02id\x12H\n" +
 	"\auser_id\x18\x02 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\x12@\n" +
@@ -1092,7 +1111,9 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\n" +
 	" \x01(\x03B\x03\xe0A\x03R\n" +
-	"generation\"\x9c\x01\n" +
+	"generation\x12O\n" +
+	"\x17previous_client_address\x18\v \x01(\tB\x17\xe0A\x03\xbaH\x11r\x0f\x92\x02\f198.51.100.7R\x15previousClientAddress\x12F\n" +
+	"\x13previous_user_agent\x18\f \x01(\tB\x16\xe0A\x03\xbaH\x10r\x0e\x92\x02\vcurl/8.14.1R\x11previousUserAgent\"\x9c\x01\n" +
 	"\x14CreateSessionRequest\x126\n" +
 	"\x05email\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1a\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12L\n" +
 	"\bpassword\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"\xfb\x04\n" +

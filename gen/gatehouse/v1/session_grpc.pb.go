@@ -45,11 +45,12 @@ type SessionServiceClient interface {
 	// Refresh: trade the refresh token for a new one and a new access token.
 	//
 	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
-	// throw the old one away. If the answer is lost, send the old one again: within the grace (30 s unless configured
-	// otherwise) the answer has the same successor; later, or without a grace, it has another one, and the one that was
-	// lost is void. Any other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
-	// `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. Other reasons: `REFRESH_TOKEN_INVALID`, `SESSION_ENDED`,
-	// `SESSION_EXPIRED`.
+	// throw the old one away. If the answer is lost, send the old one again. Within the grace (30 s unless configured
+	// otherwise), from the same network with the same user agent, the answer has the same successor; later, or from
+	// another client, it has another one, and the first of the two that is traded voids the other. A refresh token that is
+	// void, or was traded longer ago, shows that two hold the session: it ends, with `UNAUTHENTICATED` /
+	// `REFRESH_TOKEN_REUSED`. One that was traded moments ago, and whose successor was traded by another client since, is
+	// refused with `REFRESH_TOKEN_INVALID`, and the session goes on. Other reasons: `SESSION_ENDED`, `SESSION_EXPIRED`.
 	RefreshSession(ctx context.Context, in *RefreshSessionRequest, opts ...grpc.CallOption) (*RefreshSessionResponse, error)
 	// Read a session: is this token good, whose is it, until when?
 	//
@@ -174,11 +175,12 @@ type SessionServiceServer interface {
 	// Refresh: trade the refresh token for a new one and a new access token.
 	//
 	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
-	// throw the old one away. If the answer is lost, send the old one again: within the grace (30 s unless configured
-	// otherwise) the answer has the same successor; later, or without a grace, it has another one, and the one that was
-	// lost is void. Any other refresh token of the session that comes again shows that two hold the lineage: the session ends, with
-	// `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. Other reasons: `REFRESH_TOKEN_INVALID`, `SESSION_ENDED`,
-	// `SESSION_EXPIRED`.
+	// throw the old one away. If the answer is lost, send the old one again. Within the grace (30 s unless configured
+	// otherwise), from the same network with the same user agent, the answer has the same successor; later, or from
+	// another client, it has another one, and the first of the two that is traded voids the other. A refresh token that is
+	// void, or was traded longer ago, shows that two hold the session: it ends, with `UNAUTHENTICATED` /
+	// `REFRESH_TOKEN_REUSED`. One that was traded moments ago, and whose successor was traded by another client since, is
+	// refused with `REFRESH_TOKEN_INVALID`, and the session goes on. Other reasons: `SESSION_ENDED`, `SESSION_EXPIRED`.
 	RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error)
 	// Read a session: is this token good, whose is it, until when?
 	//

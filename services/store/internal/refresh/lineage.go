@@ -1,59 +1,155 @@
 // Package refresh holds the rules of refresh tokens: what one looks like, and what becomes of a session when one is
-// presented. A lost answer never logs anybody out, and two who hold one session are found out.
+// presented. A lost answer never logs anybody out, and two clients that hold one session collide and are found.
 package refresh
 
 import "time"
 
-// Lineage is the chain of refresh tokens of one session. Each token has a number, and the chain remembers two.
+const (
+	// MaxRepeats bounds how often one token is given out again: a browser that restores as many tabs gets one successor
+	// for all of them. Beyond it, the client is treated as another one.
+	MaxRepeats = 16
+
+	// maxSiblings bounds how many successors of one parent are good at the same time. The oldest ones lapse first.
+	maxSiblings = 8
+
+	// MaxTrades bounds how many ancestors a lineage remembers that were traded within the grace.
+	MaxTrades = 16
+)
+
+// Lineage is the chain of refresh tokens of one session. Each token has a number that is never given out twice.
+//
+// Mostly a token has one successor. If its answer seems lost, or if it comes from another client than the one that got
+// the successor, there is a second one, its sibling. The first of the siblings that is presented continues the chain,
+// and voids the others.
 type Lineage struct {
-	// Current is the token that is good now, and the highest number that was given out. It was never presented:
-	// presenting it makes it the parent.
+	// Current is the newest token, and the highest number that was given out.
 	Current int64
-	// Parent is the token that was traded for Current; 0 if Current is the first.
+	// First is the oldest sibling of Current; 0 where Current has none, or in a row of a version that knew no siblings.
+	First int64
+	// Parent is the token that was traded for Current and its siblings; 0 if Current is the first of the session.
 	Parent int64
 	// RotateTime is when Current was made.
 	RotateTime time.Time
+	// Repeats is how often Current was given out again.
+	Repeats int64
+	// Refused tells whether an ancestor was refused since Current was made.
+	Refused bool
+	// Trades are the ancestors, without Parent, that had been traded within the grace when Current was made. The newest
+	// comes first.
+	Trades Trades
 }
 
-// NewLineage begins the chain of a new session.
-func NewLineage(now time.Time) Lineage { return Lineage{Current: 1, RotateTime: now} }
+// Trade is a token that was traded, and when its last successor was made.
+type Trade struct {
+	Number int64
+	Time   time.Time
+}
+
+// Trades is a list of trades that ends with the first zero.
+type Trades [MaxTrades]Trade
+
+// NewLineage returns the chain of a new session.
+func NewLineage(now time.Time) Lineage { return Lineage{Current: 1, First: 1, RotateTime: now} }
 
 // Outcome is what presenting a token meant.
 type Outcome int
 
 // The outcomes.
 const (
-	// Reused is a token that was traded before, or was replaced when its answer seemed lost: two hold the lineage.
+	// Reused is a token that was traded before, or was voided by a sibling: two clients hold the lineage.
 	Reused Outcome = iota
-	// Rotated is the current token, which was traded for a new one.
+	// Rotated is a token that was good, and was traded for a new one.
 	Rotated
-	// Repeated is the parent within the grace: a retry, or a second tab. Its answer is the same current token again.
+	// Repeated is a token that was traded within the grace, from the client that got the current token: a retry, or a
+	// second tab. The answer is the current token again.
 	Repeated
-	// Reissued is the parent after the grace while nobody has presented the current token: its answer was lost. A new
-	// current token replaces the lost one, which is good for nothing any more but to show a second holder.
+	// Reissued is the parent of the current token, later than that or from another client. The answer is a new sibling of
+	// the current token.
 	Reissued
+	// Refused is an ancestor that was traded within the grace, from another client than the one that got the current
+	// token: a request that was late, or somebody with a copy. It gets nothing, and the session goes on.
+	Refused
 )
 
-// Present applies the rules to a token that is presented at a time, and gives the chain as it is afterwards. Within
-// grace of a rotation the parent gives the same current token; with a grace of 0 it never does.
+// Present applies the rules to a token that is presented, and returns the chain as it is afterwards. The caller says
+// whether the token comes from the client that the current token was given to. A grace of 0 repeats nothing.
 //
 // A reissue counts as a rotation: the second tab of an owner who comes back late must get what the first one got.
-func (l Lineage) Present(number int64, now time.Time, grace time.Duration) (Lineage, Outcome) {
+func (l Lineage) Present(number int64, sameClient bool, now time.Time, grace time.Duration) (Lineage, Outcome) {
+	repeats := sameClient && l.Repeats < MaxRepeats
 	switch {
-	case number <= 0:
-		return l, Reused // Not a number that a token can have; the zero of "no parent" above all.
-	case number == l.Current:
-		return l.next(l.Current, now), Rotated
-	case number != l.Parent:
+	case number <= 0: // Not a number that a token can have; the zero of "no parent" above all.
 		return l, Reused
-	case now.Sub(l.RotateTime) < grace:
-		return l, Repeated
+	case l.good(number):
+		return l.trade(number, now, grace), Rotated
+	case number == l.Parent && repeats && now.Sub(l.RotateTime) < grace:
+		return l.repeat(), Repeated
+	case number == l.Parent:
+		return l.reissue(now), Reissued
+	case !l.Trades.within(number, now, grace):
+		return l, Reused
+	case repeats:
+		return l.repeat(), Repeated
 	default:
-		return l.next(l.Parent, now), Reissued
+		l.Refused = true
+		return l, Refused
 	}
 }
 
-// next gives out a token that succeeds parent.
-func (l Lineage) next(parent int64, now time.Time) Lineage {
-	return Lineage{Current: l.Current + 1, Parent: parent, RotateTime: now}
+// Siblings returns how many successors of Parent were given out.
+func (l Lineage) Siblings() int64 { return l.Current - l.first() + 1 }
+
+func (l Lineage) first() int64 {
+	if l.First == 0 {
+		return l.Current
+	}
+	// A version that knew no siblings may have gone on with the chain.
+	return max(l.First, l.Parent+1)
+}
+
+// good reports whether a token is Current or a sibling that has not lapsed.
+func (l Lineage) good(number int64) bool {
+	return number <= l.Current && number >= max(l.first(), l.Current-maxSiblings+1)
+}
+
+func (l Lineage) trade(number int64, now time.Time, grace time.Duration) Lineage {
+	next := Lineage{Current: l.Current + 1, First: l.Current + 1, Parent: number, RotateTime: now}
+	if l.Parent != 0 {
+		next.Trades = l.Trades.add(Trade{Number: l.Parent, Time: l.RotateTime}, now, grace)
+	}
+	return next
+}
+
+func (l Lineage) reissue(now time.Time) Lineage {
+	l.First = l.first()
+	l.Current++
+	l.RotateTime, l.Repeats, l.Refused = now, 0, false
+	return l
+}
+
+func (l Lineage) repeat() Lineage {
+	l.Repeats++
+	return l
+}
+
+// add returns the trades that are within the grace, with a new one. If there are too many, the oldest is left out.
+func (t Trades) add(newest Trade, now time.Time, grace time.Duration) (added Trades) {
+	n := 0
+	for _, trade := range append([]Trade{newest}, t[:]...) {
+		if n < len(added) && trade.Number != 0 && now.Sub(trade.Time) < grace {
+			added[n] = trade
+			n++
+		}
+	}
+	return added
+}
+
+// within reports whether a token was traded less than the grace ago.
+func (t Trades) within(number int64, now time.Time, grace time.Duration) bool {
+	for _, trade := range t {
+		if trade.Number == number {
+			return now.Sub(trade.Time) < grace
+		}
+	}
+	return false
 }

@@ -31,6 +31,7 @@ const (
 	Logout            EventKind = "LOGOUT"
 	LogoutEverywhere  EventKind = "LOGOUT_EVERYWHERE"
 	RefreshReused     EventKind = "REFRESH_TOKEN_REUSED"
+	RefreshRepeated   EventKind = "REFRESH_TOKEN_REPEATED"
 	PasswordChanged   EventKind = "PASSWORD_CHANGED"
 	PasswordReset     EventKind = "PASSWORD_RESET"
 	SigningKeyRotated EventKind = "KEY_ROTATED"

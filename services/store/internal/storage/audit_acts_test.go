@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -67,12 +68,41 @@ var acts = map[string]func(*testing.T, *Storage) act{
 			return err
 		}, wanted}
 	},
+	"a refresh token that is given out again": func(t *testing.T, s *Storage) act {
+		user := addActor(t, s)
+		session := addSession(t, s, user)
+		return act{func(ctx context.Context) error {
+			_, err := s.RepeatToken(ctx, session, actTime)
+			return err
+		}, with(ofSession(about(user, RefreshRepeated), session), "answer", "same")}
+	},
+	"a refresh token that another client uses again": func(t *testing.T, s *Storage) act {
+		user := addActor(t, s)
+		session := addSession(t, s, user)
+		return act{func(ctx context.Context) error {
+			_, err := s.ChangeSession(ctx, session.ID, func(account Account) (Session, error) {
+				account.Session.LastUseTime = actTime
+				account.Session.Lineage.Current++
+				return account.Session.UsedBy(clientinfo.Info{Address: "192.0.2.99"}), nil
+			})
+			return err
+		}, with(ofSession(about(user, RefreshRepeated), session), "answer", "new")}
+	},
+	"a refresh token that comes late": func(t *testing.T, s *Storage) act {
+		user := addActor(t, s)
+		session := addSession(t, s, user)
+		wanted := ofSession(about(user, RefreshRepeated), session)
+		wanted[0].Reason = "REFRESH_TOKEN_INVALID"
+		return act{func(ctx context.Context) error {
+			return s.RefuseToken(ctx, session, "REFRESH_TOKEN_INVALID", actTime)
+		}, wanted}
+	},
 	"a refresh": func(t *testing.T, s *Storage) act {
 		session := addSession(t, s, addActor(t, s))
 		return act{func(ctx context.Context) error {
 			_, err := s.ChangeSession(ctx, session.ID, func(account Account) (Session, error) {
 				account.Session.LastUseTime = actTime
-				account.Session.Lineage.Current++
+				account.Session.Lineage, _ = account.Session.Lineage.Present(1, true, actTime, time.Minute)
 				return account.Session, nil
 			})
 			return err

@@ -352,6 +352,8 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 	_, readAccount := s.ReadAccount(ctx, newID())
 	_, listSessions := s.ListSessions(ctx, newID(), time.Now(), "", 1)
 	_, endAllSessions := s.EndAllSessions(ctx, newID(), "", time.Now())
+	_, repeatToken := s.RepeatToken(ctx, Session{ID: newID()}, time.Now())
+	refuseToken := s.RefuseToken(ctx, Session{ID: newID()}, "REASON", time.Now())
 	_, changePassword := s.ChangePassword(ctx, newID(), hash, hash, "", time.Now())
 	_, deleteExpired := s.DeleteExpiredSessions(ctx, time.Now(), 1)
 	_, listSigningKeys := s.ListSigningKeys(ctx)
@@ -360,6 +362,7 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 	return map[string]error{
 		"Ping": s.Ping(ctx), "ReadUser": readUser, "ReadCredential": readCredential, "ReadCredentialOf": readCredentialOf,
 		"ReadAccount": readAccount, "ListSessions": listSessions, "EndAllSessions": endAllSessions,
+		"RepeatToken": repeatToken, "RefuseToken": refuseToken,
 		"ChangePassword": changePassword, "DeleteExpiredSessions": deleteExpired,
 		"EndSession":       s.EndSession(ctx, newID(), newID(), time.Now()),
 		"ListSigningKeys":  listSigningKeys,

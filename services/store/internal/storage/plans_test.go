@@ -57,6 +57,13 @@ func queries() []query {
 			_, err := s.ListSessions(ctx, filledID(7), actTime, filledID(filledUsers), 20)
 			return err
 		}, []string{"sessions_user_id", "PRIMARY"}},
+		{"RepeatToken", func(ctx context.Context, s *Storage) error {
+			_, err := s.RepeatToken(ctx, newSessionWithID(filledID(7)), actTime)
+			return err
+		}, []string{"PRIMARY"}},
+		{"RefuseToken", func(ctx context.Context, s *Storage) error {
+			return s.RefuseToken(ctx, newSessionWithID(filledID(7)), "REFRESH_TOKEN_INVALID", actTime)
+		}, []string{"PRIMARY"}},
 		{"EndAllSessions", func(ctx context.Context, s *Storage) error {
 			_, err := s.EndAllSessions(ctx, filledID(7), filledID(7), actTime)
 			return err
@@ -195,6 +202,12 @@ func eventIndexes(filter EventFilter) []string {
 const filledUsers = 4000
 
 func filledID(i int) string { return fmt.Sprintf("01970e2c-6f3a-7c41-9d1b-%012d", i) }
+
+func newSessionWithID(id string) Session {
+	session := newSession(newUser("ada@example.com"))
+	session.ID = id
+	return session
+}
 
 func digestOf(i int) []byte { return fmt.Appendf(nil, "%032d", i) }
 

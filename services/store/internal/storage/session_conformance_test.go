@@ -3,9 +3,11 @@ package storage
 import (
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
 
@@ -16,6 +18,9 @@ var sessionConformance = []conformanceCase{
 	{"a session of a past generation is not made", sessionOfPastGeneration},
 	{"a change is decided on what is there", changeDecidesOnWhatIsThere},
 	{"a change that changes nothing writes nothing", changeOfNothing},
+	{"a token is repeated a bounded number of times", tokenRepeated},
+	{"a token that is outdated is not repeated", outdatedTokenNotRepeated},
+	{"the client before the last is remembered", previousClient},
 	{"a session is ended once", sessionEndedOnce},
 	{"a session is ended by its owner only", sessionEndedByOwner},
 	{"all sessions end at once", allSessionsEnd},
@@ -111,7 +116,11 @@ func changeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
 	wanted := session
 	wanted.LastUseTime, wanted.ExpireTime, wanted.Version = later, later.Add(time.Hour), 2
 	wanted.UserAgent, wanted.ClientAddress = "", "192.0.2.1"
-	wanted.Lineage, _ = session.Lineage.Present(1, later, 0)
+	wanted.PreviousUserAgent, wanted.PreviousClientAddress = "a \U0001F9D1", "2001:db8::8"
+	wanted.Lineage = refresh.Lineage{
+		Current: 9, First: 8, Parent: 7, RotateTime: later, Repeats: 3, Refused: true,
+		Trades: refresh.Trades{{Number: 6, Time: later}, {Number: 1 << 40, Time: later.Add(time.Microsecond)}},
+	}
 	calls := 0
 	changed, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
 		if calls++; calls == 1 { // Somebody else is faster.
@@ -151,6 +160,84 @@ func changeOfNothing(t *testing.T, s *Storage) {
 	}
 	if got := readAccountOf(t, s, session.ID).Session; got != session {
 		t.Errorf("read %+v\nwrote %+v", got, session)
+	}
+}
+
+func tokenRepeated(t *testing.T, s *Storage) {
+	session := addSession(t, s, addUser(t, s, "ada@example.com"))
+	var counted atomic.Int64
+	for _, err := range race(3*refresh.MaxRepeats, func(int) error {
+		repeated, err := s.RepeatToken(t.Context(), session, session.CreateTime)
+		if repeated {
+			counted.Add(1)
+		}
+		return err
+	}) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	want := session
+	want.Lineage.Repeats = refresh.MaxRepeats
+	if got := readAccountOf(t, s, session.ID).Session; counted.Load() != refresh.MaxRepeats || got != want {
+		t.Errorf("it was repeated %d times: %+v\nwant %+v", counted.Load(), got, want)
+	}
+	for range 3 {
+		if err := s.RefuseToken(t.Context(), session, "REASON", session.CreateTime); err != nil {
+			t.Fatal(err)
+		}
+	}
+	events, err := s.ListEvents(t.Context(), EventFilter{Kind: RefreshRepeated}, 10)
+	if err != nil || len(events) != 2 || events[0].Reason+events[1].Reason != "REASON" {
+		t.Errorf("there are not one event of the repeats and one of the refusals: %+v, %v", events, err)
+	}
+}
+
+func outdatedTokenNotRepeated(t *testing.T, s *Storage) {
+	user := addUser(t, s, "ada@example.com")
+	session, ended := addSession(t, s, user), addSession(t, s, user)
+	if _, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
+		account.Session.Lineage, _ = account.Session.Lineage.Present(1, true, user.CreateTime, time.Minute)
+		return account.Session, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
+		t.Fatal(err)
+	}
+	for _, session := range []Session{session, ended} {
+		if counted, err := s.RepeatToken(t.Context(), session, user.CreateTime); err != nil || counted {
+			t.Errorf("it was repeated: %v, %v", counted, err)
+		}
+	}
+}
+
+func previousClient(t *testing.T, s *Storage) {
+	session := addSession(t, s, addUser(t, s, "ada@example.com"))
+	first := session.Client()
+	for _, step := range []struct{ client, previous clientinfo.Info }{
+		{first, clientinfo.Info{}},
+		{clientinfo.Info{Address: "2001:db8::8", UserAgent: first.UserAgent}, clientinfo.Info{}}, // The same network.
+		{
+			clientinfo.Info{Address: "192.0.2.1", UserAgent: "x"},
+			clientinfo.Info{Address: "2001:db8::8", UserAgent: first.UserAgent},
+		},
+		{
+			clientinfo.Info{Address: "192.0.2.2", UserAgent: "x"},
+			clientinfo.Info{Address: "2001:db8::8", UserAgent: first.UserAgent},
+		},
+		{clientinfo.Info{Address: "192.0.2.2", UserAgent: "y"}, clientinfo.Info{Address: "192.0.2.2", UserAgent: "x"}},
+	} {
+		if _, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
+			return account.Session.UsedBy(step.client), nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		got := readAccountOf(t, s, session.ID).Session
+		previous := clientinfo.Info{Address: got.PreviousClientAddress, UserAgent: got.PreviousUserAgent}
+		if got.Client() != step.client || previous != step.previous {
+			t.Errorf("%v after %v, want %v after %v", got.Client(), previous, step.client, step.previous)
+		}
 	}
 }
 

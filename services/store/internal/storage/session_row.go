@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/binary"
 	"time"
 
 	"gorm.io/gorm"
@@ -23,6 +24,13 @@ type sessionRow struct {
 	RotateTime    time.Time
 	Generation    int64
 	Version       int64
+
+	FirstToken            int64
+	TokenRepeats          int64
+	TokenRefused          bool
+	RecentTrades          []byte
+	PreviousClientAddress string
+	PreviousUserAgent     string
 }
 
 func (sessionRow) TableName() string { return "sessions" }
@@ -35,6 +43,9 @@ func sessionRowOf(session Session) sessionRow {
 		EndReason: string(session.EndReason), UserAgent: session.UserAgent, ClientAddress: session.ClientAddress,
 		CurrentToken: session.Lineage.Current, ParentToken: session.Lineage.Parent,
 		RotateTime: session.Lineage.RotateTime, Generation: session.Generation, Version: session.Version,
+		FirstToken: session.Lineage.First, TokenRepeats: session.Lineage.Repeats, TokenRefused: session.Lineage.Refused,
+		RecentTrades:          encodeTrades(session.Lineage.Trades),
+		PreviousClientAddress: session.PreviousClientAddress, PreviousUserAgent: session.PreviousUserAgent,
 	}
 	if !session.EndTime.IsZero() {
 		row.EndTime = &session.EndTime
@@ -46,7 +57,11 @@ func (r sessionRow) session() Session {
 	session := Session{
 		ID: r.ID, UserID: r.UserID, CreateTime: r.CreateTime, LastUseTime: r.LastUseTime, ExpireTime: r.ExpireTime,
 		UserAgent: r.UserAgent, ClientAddress: r.ClientAddress,
-		Lineage:    refresh.Lineage{Current: r.CurrentToken, Parent: r.ParentToken, RotateTime: r.RotateTime},
+		PreviousUserAgent: r.PreviousUserAgent, PreviousClientAddress: r.PreviousClientAddress,
+		Lineage: refresh.Lineage{
+			Current: r.CurrentToken, First: r.FirstToken, Parent: r.ParentToken, RotateTime: r.RotateTime,
+			Repeats: r.TokenRepeats, Refused: r.TokenRefused, Trades: decodeTrades(r.RecentTrades),
+		},
 		Generation: r.Generation, Version: r.Version, EndReason: EndReason(r.EndReason),
 	}
 	if r.EndTime != nil {
@@ -59,10 +74,38 @@ func (r sessionRow) session() Session {
 func (s Session) kept() Session {
 	s.CreateTime, s.LastUseTime, s.ExpireTime = kept(s.CreateTime), kept(s.LastUseTime), kept(s.ExpireTime)
 	s.Lineage.RotateTime = kept(s.Lineage.RotateTime)
+	s.Lineage.Trades = decodeTrades(encodeTrades(s.Lineage.Trades))
 	if !s.EndTime.IsZero() {
 		s.EndTime = kept(s.EndTime)
 	}
 	return s
+}
+
+// tradeLength is the length of a trade in the column recent_trades: its number, and its time in microseconds.
+const tradeLength = 16
+
+// encodeTrades returns the trades as the database stores them. Mostly there are none.
+func encodeTrades(trades refresh.Trades) []byte {
+	encoded := []byte{}
+	for _, trade := range trades {
+		if trade.Number == 0 {
+			break
+		}
+		number := uint64(trade.Number) //nolint:gosec // read back as the same bits
+		encoded = binary.BigEndian.AppendUint64(encoded, number)
+		encoded = binary.BigEndian.AppendUint64(encoded, uint64(trade.Time.UnixMicro()))
+	}
+	return encoded
+}
+
+func decodeTrades(encoded []byte) (trades refresh.Trades) {
+	for i := 0; i < len(trades) && len(encoded) >= tradeLength; i++ {
+		number, micros := binary.BigEndian.Uint64(encoded), binary.BigEndian.Uint64(encoded[8:])
+		//nolint:gosec // written from the same bits
+		trades[i] = refresh.Trade{Number: int64(number), Time: time.UnixMicro(int64(micros)).UTC()}
+		encoded = encoded[tradeLength:]
+	}
+	return trades
 }
 
 // accountRow is a session joined with its user, whose columns are named owner_….
@@ -73,6 +116,7 @@ type accountRow struct {
 
 const selectAccount = `SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.end_time, s.end_reason,
 	s.user_agent, s.client_address, s.current_token, s.parent_token, s.rotate_time, s.generation, s.version,
+	s.first_token, s.token_repeats, s.token_refused, s.recent_trades, s.previous_client_address, s.previous_user_agent,
 	u.id AS owner_id, u.email AS owner_email, u.full_name AS owner_full_name, u.locale AS owner_locale,
 	u.time_zone AS owner_time_zone, u.picture_uri AS owner_picture_uri, u.metadata AS owner_metadata,
 	u.create_time AS owner_create_time, u.update_time AS owner_update_time, u.version AS owner_version,

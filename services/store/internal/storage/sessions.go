@@ -7,6 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
@@ -21,10 +22,30 @@ type Session struct {
 	UserAgent     string // at most 256 bytes
 	ClientAddress string // an IP address, or ""
 	Lineage       refresh.Lineage
-	Generation    int64     // it has ended if its user's is greater
-	Version       int64     // 1 for a new session; grows by one with each committed change
-	EndTime       time.Time // zero while the session has not been ended by itself
-	EndReason     EndReason
+
+	// The last client before that one which was another one, or "" if there was none.
+	PreviousUserAgent     string
+	PreviousClientAddress string
+
+	Generation int64     // it has ended if its user's is greater
+	Version    int64     // 1 for a new session; grows by one with each committed change
+	EndTime    time.Time // zero while the session has not been ended by itself
+	EndReason  EndReason
+}
+
+// Client returns the client that the current refresh token was given to.
+func (s Session) Client() clientinfo.Info {
+	return clientinfo.Info{Address: s.ClientAddress, UserAgent: s.UserAgent}
+}
+
+// UsedBy returns the session after a client has got a new current token. A client that is another one than the last
+// does not make that one forgotten.
+func (s Session) UsedBy(client clientinfo.Info) Session {
+	if !clientinfo.Same(s.Client(), client) && s.Client() != client {
+		s.PreviousClientAddress, s.PreviousUserAgent = s.ClientAddress, s.UserAgent
+	}
+	s.ClientAddress, s.UserAgent = client.Address, client.UserAgent
+	return s
 }
 
 // EndReason is why a session was ended by itself.
@@ -61,10 +82,11 @@ func createSession(ctx context.Context, tx *gorm.DB, session Session) error {
 	// One statement: the lock that it takes on the user makes it wait for a change of the password that is being
 	// committed, and see it.
 	inserted := tx.Exec(`INSERT INTO sessions (id, user_id, create_time, last_use_time, expire_time, user_agent,
-		client_address, current_token, parent_token, rotate_time, generation, version)
-		SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, session_generation, 1 FROM users WHERE id = ? AND session_generation = ?`,
+		client_address, current_token, first_token, parent_token, rotate_time, generation, version)
+		SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, session_generation, 1 FROM users WHERE id = ? AND session_generation = ?`,
 		session.ID, kept(session.CreateTime), kept(session.LastUseTime), kept(session.ExpireTime), session.UserAgent,
-		session.ClientAddress, session.Lineage.Current, session.Lineage.Parent, kept(session.Lineage.RotateTime),
+		session.ClientAddress, session.Lineage.Current, session.Lineage.First, session.Lineage.Parent,
+		kept(session.Lineage.RotateTime),
 		session.UserID, session.Generation)
 	if inserted.Error != nil {
 		return inserted.Error
@@ -126,7 +148,8 @@ func (s *Storage) writeSession(ctx context.Context, before, after Session) (writ
 			row := sessionRowOf(after)
 			updated := tx.Model(&sessionRow{}).Where("id = ? AND version = ?", before.ID, before.Version).
 				Select("last_use_time", "expire_time", "end_time", "end_reason", "user_agent", "client_address",
-					"current_token", "parent_token", "rotate_time", "version").
+					"current_token", "parent_token", "rotate_time", "version", "first_token", "token_repeats", "token_refused",
+					"recent_trades", "previous_client_address", "previous_user_agent").
 				Updates(&row)
 			written = updated.RowsAffected == 1
 			if updated.Error != nil || !written {
@@ -134,24 +157,31 @@ func (s *Storage) writeSession(ctx context.Context, before, after Session) (writ
 			}
 			ended := !after.EndTime.IsZero()
 			err := appendChange(tx, Change{UserID: after.UserID, SessionID: after.ID, Version: after.Version, Ended: ended})
-			if err != nil || after.EndReason == "" || before.EndReason == after.EndReason {
-				return err
+			if event, worthy := changeEvent(before, after); err == nil && worthy {
+				err = appendEvent(ctx, tx, event)
 			}
-			return appendEvent(ctx, tx, endEvent(after))
+			return err
 		})
 	})
 	return written, s.explain(ctx, "change session "+before.ID, err, nil)
 }
 
-// endEvent tells why a session was ended by itself.
-func endEvent(session Session) Event {
-	event := Event{
-		Kind: Logout, Time: session.EndTime, UserID: session.UserID, Origin: audit.Origin{SessionID: session.ID},
+// changeEvent returns the event of a change, if it is worth one: the end of a session by itself, and a refresh token
+// that another client has used again. Of one parent, not more than maxReissueEvents are.
+func changeEvent(before, after Session) (event Event, worthy bool) {
+	event = Event{UserID: after.UserID, Origin: audit.Origin{SessionID: after.ID}}
+	reissued := after.Lineage.Current > before.Lineage.Current && after.Lineage.Parent == before.Lineage.Parent
+	switch {
+	case after.EndReason != before.EndReason && after.EndReason == TokenReused:
+		event.Kind, event.Time, event.Reason = RefreshReused, after.EndTime, string(TokenReused)
+	case after.EndReason != before.EndReason && after.EndReason != "":
+		event.Kind, event.Time = Logout, after.EndTime
+	case reissued && !clientinfo.Same(before.Client(), after.Client()) && after.Lineage.Siblings() <= maxReissueEvents:
+		event.Kind, event.Time, event.Details = RefreshRepeated, after.LastUseTime, map[string]string{"answer": "new"}
+	default:
+		return event, false
 	}
-	if session.EndReason == TokenReused {
-		event.Kind, event.Reason = RefreshReused, string(TokenReused)
-	}
-	return event
+	return event, true
 }
 
 // ListSessions gives the sessions of a user that stand at a time, newest first: at most limit, and only those older
