@@ -66,6 +66,7 @@ func TestAuditEventsTellWhoDidWhat(t *testing.T) {
 		second, err := store.refresh(t.Context(), stolen.GetRefreshToken())
 		must(second, err)
 		must(store.refresh(t.Context(), second.GetRefreshToken()))
+		clock.advance(time.Minute)
 		refused(store.refresh(t.Context(), stolen.GetRefreshToken()))
 		refused(store.refresh(t.Context(), stolen.GetRefreshToken())) // It is told once.
 		key, err := store.admin.RotateKey(root, &gatehousev1.RotateKeyRequest{})

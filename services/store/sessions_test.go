@@ -164,7 +164,7 @@ func TestASessionEndsInEachWay(t *testing.T) {
 }
 
 func TestReusedTokenEndsTheAccessTokensToo(t *testing.T) {
-	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
+	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		first, other := store.logIn(t), store.logIn(t)
 		second, err := store.refresh(t.Context(), first.GetRefreshToken())
 		if err != nil {
@@ -173,6 +173,7 @@ func TestReusedTokenEndsTheAccessTokensToo(t *testing.T) {
 		if _, err := store.refresh(t.Context(), second.GetRefreshToken()); err != nil {
 			t.Fatal(err)
 		}
+		clock.advance(time.Minute)
 		_, err = store.refresh(t.Context(), first.GetRefreshToken())
 		wantReason(t, err, reused)
 		for _, token := range []string{first.GetAccessToken(), second.GetAccessToken()} {

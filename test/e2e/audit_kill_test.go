@@ -213,21 +213,16 @@ func (l *life) logIn(reason string) bool {
 	})
 }
 
-// reuse presents a refresh token that was traded before, as was the one that it was traded for.
+// reuse presents a refresh token that is void.
 func (l *life) reuse() bool {
 	sessions := gatehousev1.NewSessionServiceClient(l.house.conn)
-	request := &gatehousev1.RefreshSessionRequest{RefreshToken: l.session.GetRefreshToken()}
-	next := request
-	for range 2 {
-		response, err := sessions.RefreshSession(callContext(l.t), next)
-		if err != nil {
-			l.wait(l.t)
-			return false
-		}
-		next = &gatehousev1.RefreshSessionRequest{RefreshToken: response.GetRefreshToken()}
+	void, err := voidToken(callContext(l.t), sessions, l.session.GetRefreshToken())
+	if err != nil {
+		l.wait(l.t)
+		return false
 	}
 	return l.do(l.t, "", "REFRESH_TOKEN_REUSED", "REFRESH_TOKEN_REUSED", func(ctx context.Context) error {
-		_, err := sessions.RefreshSession(ctx, request)
+		_, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: void})
 		return err
 	})
 }

@@ -56,15 +56,12 @@ var endings = []ending{
 		return err
 	}},
 	{"reuse of a refresh token", true, func(ctx context.Context, at grpc.ClientConnInterface, of parties) error {
-		sessions, token := gatehousev1.NewSessionServiceClient(at), of.own.GetRefreshToken()
-		for range 2 {
-			answer, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: token})
-			if err != nil {
-				return err
-			}
-			token = answer.GetRefreshToken()
+		sessions := gatehousev1.NewSessionServiceClient(at)
+		void, err := voidToken(ctx, sessions, of.own.GetRefreshToken())
+		if err != nil {
+			return err
 		}
-		_, err := sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: of.own.GetRefreshToken()})
+		_, err = sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: void})
 		if reason := apierr.ReasonOf(status.Convert(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED {
 			return fmt.Errorf("the reuse gives %w", err)
 		}
