@@ -10,8 +10,6 @@ import (
 	"strings"
 
 	"github.com/swaggest/swgui/v5emb"
-
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
 // docsPath is where Swagger UI is.
@@ -25,6 +23,7 @@ func newDocs() http.Handler {
 	var page pageWriter
 	ui.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: docsPath}})
 	policy := contentSecurityPolicy(page.body.Bytes())
+	assets := loadDocsAssets()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", policy)
 		w.Header().Set("Referrer-Policy", "no-referrer")
@@ -35,7 +34,7 @@ func newDocs() http.Handler {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write(page.body.Bytes()) // The client went away; there is nobody to tell.
 		default:
-			ui.ServeHTTP(&assetWriter{ResponseWriter: w}, r)
+			assets.serve(w, r, strings.TrimPrefix(r.URL.Path, docsPath))
 		}
 	})
 }
@@ -64,31 +63,3 @@ type pageWriter struct{ body bytes.Buffer }
 func (*pageWriter) Header() http.Header              { return http.Header{} }
 func (w *pageWriter) Write(part []byte) (int, error) { return w.body.Write(part) }
 func (*pageWriter) WriteHeader(int)                  {}
-
-// assetWriter answers for an asset that does not exist as every other path does. The file server's answer is text.
-type assetWriter struct {
-	http.ResponseWriter
-
-	began, refused bool
-}
-
-func (w *assetWriter) WriteHeader(status int) {
-	w.began = true
-	if status < http.StatusBadRequest {
-		w.Header().Set("Cache-Control", "public, max-age=3600")
-		w.ResponseWriter.WriteHeader(status)
-		return
-	}
-	w.refused = true
-	writeError(w.ResponseWriter, apierr.RouteNotFound("Swagger UI has no such file"))
-}
-
-func (w *assetWriter) Write(part []byte) (int, error) {
-	if !w.began {
-		w.WriteHeader(http.StatusOK)
-	}
-	if w.refused {
-		return len(part), nil
-	}
-	return w.ResponseWriter.Write(part)
-}
