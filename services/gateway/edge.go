@@ -20,6 +20,7 @@ type edge struct {
 	authenticator *authn.Authenticator
 	throttle      *throttle
 	budget        *requestBudget
+	calls         *calls
 }
 
 // Invoke implements grpc.ClientConnInterface, so that the generated REST handlers can use an edge as their connection.
@@ -84,4 +85,13 @@ func upstreamError(err error, request any) error {
 	default:
 		return err
 	}
+}
+
+// loggedName returns the name of a method as the log has it. The name of one that there is not is the client's own, and
+// can hold anything.
+func (e *edge) loggedName(method string) string {
+	if _, known := e.methods[method]; !known {
+		return unmatchedRoute
+	}
+	return method
 }

@@ -66,7 +66,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		routes: routes, methods: methods,
 		authenticator: authn.NewAuthenticator(policies,
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
-		throttle: newThrottle(time.Now), budget: newRequestBudget(),
+		throttle: newThrottle(time.Now), budget: newRequestBudget(), calls: newCalls(),
 	}
 	health := newHealth(routes, upstreams, log)
 	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)

@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/encoding/proto"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -19,7 +20,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
@@ -37,13 +37,18 @@ const connBuffer = 8 << 10
 type grpcServer struct {
 	edge    *edge
 	proxies trustedProxies
+	streams *streamLimits
 	log     *slog.Logger
 	grpc    *grpc.Server
 }
 
 func newGRPCServer(edge *edge, health *health, proxies trustedProxies, log *slog.Logger) *grpcServer {
-	s := &grpcServer{edge: edge, proxies: proxies, log: log}
+	s := &grpcServer{edge: edge, proxies: proxies, streams: newStreamLimits(proxies, log), log: log}
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
+		grpc.Creds(limitedCredentials{insecure.NewCredentials(), s.streams}),
+		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.ChainUnaryInterceptor(s.limitCall),
+		grpc.ChainStreamInterceptor(s.limitStream),
 		grpc.MaxRecvMsgSize(maxServiceRequest),
 		grpc.InitialWindowSize(streamWindow), // And no more where the network would bear it.
 		grpc.ReadBufferSize(connBuffer),
@@ -63,15 +68,11 @@ func (s *grpcServer) run(ctx context.Context, listener net.Listener) error {
 
 // handle serves one call of any method.
 func (s *grpcServer) handle(_ any, stream grpc.ServerStream) error {
-	ctx := requestid.FromIncoming(stream.Context())
-	ctx = clientinfo.With(ctx, s.proxies.ofGRPC(ctx))
+	ctx := stream.Context()
 	method, _ := grpc.MethodFromServerStream(stream)
 	began := time.Now()
 	err := s.forward(ctx, method, stream)
-	if _, known := s.edge.methods[method]; !known {
-		method = unmatchedRoute
-	}
-	grpcx.LogCall(ctx, s.log, slog.LevelInfo, method, time.Since(began), err)
+	grpcx.LogCall(ctx, s.log, slog.LevelInfo, s.edge.loggedName(method), time.Since(began), err)
 	return apierr.Status(err).Err()
 }
 

@@ -202,7 +202,7 @@ func TestAbandonedCalls(t *testing.T) {
 				<-entered
 				cancel()
 			}()
-			request := mustRequest(t, ctx, h.base+"/v1/users")
+			request := postUser(t, ctx, h.base)
 			if response, err := client.Do(request); err == nil {
 				_ = response.Body.Close()
 			}
@@ -217,9 +217,10 @@ func TestAbandonedCalls(t *testing.T) {
 	}
 }
 
-func mustRequest(t *testing.T, ctx context.Context, url string) *http.Request {
+// postUser returns a request that creates a user.
+func postUser(t *testing.T, ctx context.Context, base string) *http.Request {
 	t.Helper()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader("{}"))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/v1/users", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}

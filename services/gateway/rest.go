@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -57,7 +58,7 @@ func newRESTServer(
 	}
 	s := &restServer{log: log, health: health, api: api, docs: newDocs()}
 	s.server = &http.Server{
-		Handler:           observed(log, proxies, http.HandlerFunc(s.serve)),
+		Handler:           observed(log, proxies, edge.calls.limit(http.HandlerFunc(s.serve))),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -91,6 +92,7 @@ func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
 		runtime.WithMiddlewares(endProbe, noteRoute, admitFirst(edge, methods), readBody(edge.budget, methods),
 			refuseUnread(methods), takeHeaders(methods), completeMask(methods)),
 		runtime.WithForwardResponseOption(writeETag),
+		runtime.WithWriteContentLength(),
 		runtime.WithErrorHandler(writeCallError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),
 		// A form must not be taken for a GET, nor a header for the method: neither is in the contract.
@@ -199,6 +201,7 @@ func statusNames(statuses map[string]servingStatus) map[string]string {
 
 func writeJSON(w http.ResponseWriter, code int, body []byte) {
 	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
 	// An error is that the client went away; there is nobody to tell.
 	_, _ = w.Write(body) //nolint:gosec // it is JSON, said to be, and not to be sniffed

@@ -27,7 +27,11 @@ func observed(log *slog.Logger, proxies trustedProxies, next http.Handler) http.
 		observer := &observedWriter{ResponseWriter: w, status: http.StatusOK, route: unmatchedRoute}
 		began := time.Now()
 		defer func() {
-			if panicked := recover(); panicked != nil {
+			panicked := recover()
+			if panicked == http.ErrAbortHandler { //nolint:errorlint,err113 // As net/http compares it.
+				panic(panicked)
+			}
+			if panicked != nil {
 				writeError(observer, apierr.Internal(fmt.Errorf("panic: %v\n%s", panicked, debug.Stack())))
 			}
 			logRequest(ctx, log, r, observer, time.Since(began))
