@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
@@ -63,7 +64,7 @@ type backend interface {
 const memoryBytes = 64 << 20
 
 // openBackend makes the backend that a valid Config asks for.
-func openBackend(cfg Config, log *slog.Logger) (backend, error) {
+func openBackend(cfg Config, changes *floors.Table, log *slog.Logger) (backend, error) {
 	switch cfg.Backend {
 	case BackendMemory:
 		return memorybackend.New(memoryBytes, nil), nil
@@ -74,7 +75,7 @@ func openBackend(cfg Config, log *slog.Logger) (backend, error) {
 		}
 		forgeries := newSparseLog(log, "something in Redis was put there by no cache service; it is not believed")
 		forged := func(ctx context.Context, key string) { forgeries.report(ctx, errors.New("key "+key)) }
-		return newBreaker(redisbackend.New(location, cfg.RedisPassword, cfg.Key, forged), log), nil
+		return newBreaker(redisbackend.New(location, cfg.RedisPassword, cfg.Key, changes, forged), log), nil
 	default:
 		return nil, fmt.Errorf("there is no cache backend %q", cfg.Backend)
 	}

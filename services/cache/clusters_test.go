@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
@@ -22,7 +23,7 @@ func openAt(t *testing.T, url string) backend {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := redisbackend.New(location, "", cacheKey(), func(context.Context, string) {})
+	b := redisbackend.New(location, "", cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
 	b.Enter(epoch)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {

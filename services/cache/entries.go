@@ -16,6 +16,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 )
 
 // maxLeaseTime bounds how long an answer of the store may take that is kept: no call takes longer. What is put in any
@@ -26,6 +27,7 @@ const maxLeaseTime = 10 * time.Second
 // a miss, what cannot be kept is not kept, and what has to be kept and cannot is owed.
 type entries struct {
 	backend   backend
+	changes   *floors.Table
 	believed  atomic.Bool // whether all is known that was changed before what is kept was put there
 	owed      *owed
 	ttl       time.Duration
@@ -35,9 +37,10 @@ type entries struct {
 	refusals  *sparseLog
 }
 
-func newEntries(kept backend, ttl time.Duration, log *slog.Logger) *entries {
+func newEntries(kept backend, changes *floors.Table, ttl time.Duration, log *slog.Logger) *entries {
 	return &entries{
 		backend:   kept,
+		changes:   changes,
 		owed:      newOwed(kept, ttl+ttl/10+maxLeaseTime, log),
 		ttl:       ttl,
 		leaseTime: min(maxLeaseTime, ttl/2),
@@ -143,6 +146,7 @@ func (e *entries) end(ctx context.Context, under lease, userID, sessionID string
 // has, where a lease is the number of a write from before the doubt. Without a lease nobody puts more than "there is a
 // version v, ask". Who asks the store later is told that there is no such user, as ids are never given again.
 func (e *entries) gone(ctx context.Context, userID, sessionID string) {
+	e.changes.Raise(userKey(userID), doubtRank, e.changes.Position())
 	writes := []entry.Write{e.doubtful(userKey(userID), jitter(e.ttl))}
 	if sessionID != "" {
 		ended, err := tombstone(userID, sessionID)
@@ -165,14 +169,15 @@ func (e *entries) doubt(ctx context.Context, userID, sessionID string) {
 	e.set(ctx, lease{}, writes)
 }
 
-// learn keeps it that the store has told of a change, which may be old news. One that is not kept would leave what was
-// before it, so an error is one.
-func (e *entries) learn(ctx context.Context, change *internalv1.Change) error {
+// learn keeps it that the store has told of a change up to a position of the feed, which may be old news. One that is
+// not kept would leave what was before it, so an error is one.
+func (e *entries) learn(ctx context.Context, change *internalv1.Change, position uint64) error {
 	write, err := e.outcome(change)
-	if err == nil {
-		err = e.backend.Set(ctx, "", write)
+	if err != nil {
+		return err
 	}
-	return err
+	e.changes.Raise(write.Key, entry.Rank(write.Outdated), position)
+	return e.backend.Set(ctx, "", write)
 }
 
 // outcome is what is put for a change that says which version it made, but not what that is.
@@ -232,6 +237,7 @@ func (e *entries) set(ctx context.Context, under lease, writes []entry.Write) {
 	if len(writes) == 0 {
 		return
 	}
+	e.raise(writes)
 	if !e.now().Before(under.until) {
 		under.kept = ""
 	}
@@ -241,6 +247,19 @@ func (e *entries) set(ctx context.Context, under lease, writes []entry.Write) {
 	if err := e.backend.Set(ctx, under.kept, writes...); err != nil {
 		e.owed.add(ctx, writes)
 		e.failed(ctx, err)
+	}
+}
+
+// raise makes sure that what is older than these writes is not believed here, whoever puts it back. A doubt says only
+// that there may be something newer: if there is, the feed tells of it.
+func (e *entries) raise(writes []entry.Write) {
+	for _, write := range writes {
+		if write.Outdated == nil {
+			continue
+		}
+		if rank := entry.Rank(write.Outdated); rank < doubtRank || rank == tombstoneRank {
+			e.changes.Raise(write.Key, rank, e.changes.Position())
+		}
 	}
 }
 

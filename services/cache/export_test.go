@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 )
 
@@ -16,12 +17,12 @@ import (
 func NewCounting(
 	cfg Config, store grpc.ClientConnInterface, log *slog.Logger, gets *atomic.Int64,
 ) (*Service, error) {
-	return newService(cfg, countingBackend{backend: memorybackend.New(memoryBytes, nil), gets: gets}, store, log)
+	return newService(cfg, countingBackend{backend: memorybackend.New(memoryBytes, nil), gets: gets}, floors.New(floors.MaxKeys), store, log)
 }
 
 // NewDead is New with a backend that fails whatever is asked of it about users, and counts how often that is.
 func NewDead(cfg Config, store grpc.ClientConnInterface, log *slog.Logger, asked *atomic.Int64) (*Service, error) {
-	return newService(cfg, deadBackend{asked: asked}, store, log)
+	return newService(cfg, deadBackend{asked: asked}, floors.New(floors.MaxKeys), store, log)
 }
 
 type deadBackend struct{ asked *atomic.Int64 }

@@ -106,17 +106,19 @@ func (f *follower) take(ctx context.Context, told *internalv1.WatchChangesRespon
 		if err := f.entries.backend.Flush(ctx); err != nil {
 			return err
 		}
+		f.entries.changes.Begin(position(told.GetCursor()))
 		f.log.InfoContext(ctx, "the cache begins empty: what was changed before is not known", "cursor", told.GetCursor())
 	}
 	// In any order, as what is there already is never replaced by what is older.
 	learning, inTime := errgroup.WithContext(ctx)
 	learning.SetLimit(maxPayers)
 	for _, change := range told.GetChanges() {
-		learning.Go(func() error { return f.entries.learn(inTime, change) })
+		learning.Go(func() error { return f.entries.learn(inTime, change, position(told.GetCursor())) })
 	}
 	if err := learning.Wait(); err != nil {
 		return fmt.Errorf("take in changes: %w", err)
 	}
+	f.entries.changes.Reach(position(told.GetCursor()))
 	if err := f.note(ctx, told.GetCursor()); err != nil {
 		return err
 	}
@@ -130,6 +132,7 @@ func (f *follower) take(ctx context.Context, told *internalv1.WatchChangesRespon
 // enter begins in another epoch, where the cache services that share the backend are in it.
 func (f *follower) enter(ctx context.Context, epoch string) error {
 	f.entries.believed.Store(false)
+	f.entries.changes.Begin(0) // A lease of the new epoch must not bear a position of the old one.
 	f.entries.backend.Enter(epoch)
 	held, _, err := f.entries.backend.Get(ctx, feedCursor)
 	if err != nil {
@@ -142,12 +145,16 @@ func (f *follower) enter(ctx context.Context, epoch string) error {
 		}
 		f.cursor = int64(entry.Rank(held[0])) //nolint:gosec // less than doubtRank
 	}
+	f.entries.changes.Begin(position(f.cursor))
 	return errFeedEpoch
 }
 
+// position is the cursor as the entries bear it.
+func position(cursor int64) uint64 { return uint64(max(0, cursor)) }
+
 // note keeps how far the backend is, for who begins after this process, and for as long as anything in it lives.
 func (f *follower) note(ctx context.Context, cursor int64) error {
-	reached := binary.BigEndian.AppendUint64(nil, uint64(max(0, cursor)))
+	reached := binary.BigEndian.AppendUint64(nil, position(cursor))
 	write := entry.Write{Key: feedCursor, Entry: reached, Outdated: reached, TTL: 2 * (f.entries.ttl + maxLeaseTime)}
 	if cursor == f.cursor {
 		return nil

@@ -67,6 +67,7 @@ type house struct {
 	own    map[string]string // a token of each user, by user id
 
 	storeListener *bufconn.Listener
+	config        cache.Config
 }
 
 // serviceToken is what the services of these tests know each other by.
@@ -90,6 +91,7 @@ func newTown(t *testing.T, cfg cache.Config, fronts int) *house {
 	h := openHouse(t, fronts, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(cfg, store, log)
 	})
+	h.config = cfg
 	for _, f := range h.others {
 		f.wantFollowing(t)
 	}

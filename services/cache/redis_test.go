@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
@@ -30,7 +31,7 @@ func openRedis(t *testing.T, server *testkit.Redis) (backend, *redis.Client) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := redisbackend.New(location, "", cacheKey(), func(context.Context, string) {})
+	b := redisbackend.New(location, "", cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
 	b.Enter(epoch)
 	client := server.Client()
 	t.Cleanup(func() {
@@ -134,7 +135,7 @@ func TestRedisBelievesOnlyWhatACacheServiceHasPut(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := redisbackend.New(location, "", key, func(context.Context, string) {})
+		b := redisbackend.New(location, "", key, floors.New(floors.MaxKeys), func(context.Context, string) {})
 		t.Cleanup(func() { _ = b.Close() })
 		b.Enter(epoch)
 		return b
@@ -321,7 +322,7 @@ func TestRedisAsksForItsPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for password, admitted := range map[string]bool{"hush": true, "wrong": false, "": false} {
-		b := redisbackend.New(location, password, cacheKey(), func(context.Context, string) {})
+		b := redisbackend.New(location, password, cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
 		b.Enter(epoch)
 		err := b.Set(t.Context(), "", always("key", entryOf(1, "a")))
 		if (err == nil) != admitted {
@@ -358,7 +359,7 @@ func TestAReplicaThatComesDividesNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after := redisbackend.New(location, "", cacheKey(), func(context.Context, string) {})
+	after := redisbackend.New(location, "", cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
 	defer after.Close()
 	after.Enter(epoch)
 	set(t, after, "key", entryOf(2, "of who came after"))

@@ -17,6 +17,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 )
 
 // Service is a cache service.
@@ -42,19 +43,22 @@ func New(cfg Config, store grpc.ClientConnInterface, log *slog.Logger) (*Service
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	kept, err := openBackend(cfg, log)
+	changes := floors.New(floors.MaxKeys)
+	kept, err := openBackend(cfg, changes, log)
 	if err != nil {
 		return nil, err
 	}
-	service, err := newService(cfg, kept, store, log)
+	service, err := newService(cfg, kept, changes, store, log)
 	if err != nil {
 		return nil, errors.Join(err, kept.Close())
 	}
 	return service, nil
 }
 
-func newService(cfg Config, kept backend, store grpc.ClientConnInterface, log *slog.Logger) (*Service, error) {
-	entries := newEntries(kept, cfg.ttl(), log)
+func newService(
+	cfg Config, kept backend, changes *floors.Table, store grpc.ClientConnInterface, log *slog.Logger,
+) (*Service, error) {
+	entries := newEntries(kept, changes, cfg.ttl(), log)
 	store = witness{ClientConnInterface: store, entries: entries}
 	sessionStore := gatehousev1.NewSessionServiceClient(store)
 	accounts := &accounts{

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 )
 
 func TestConfigNamesAllFaults(t *testing.T) {
@@ -100,7 +102,7 @@ func TestSparseLogWritesOneLineAMinute(t *testing.T) {
 
 // believing gives entries over a backend that has entered its epoch, and of which nothing is missing.
 func believing(kept backend, ttl time.Duration, log *slog.Logger) *entries {
-	e := newEntries(kept, ttl, log)
+	e := newEntries(kept, floors.New(floors.MaxKeys), ttl, log)
 	e.believed.Store(true)
 	return e
 }

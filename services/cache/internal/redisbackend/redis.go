@@ -5,6 +5,7 @@
 package redisbackend
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 )
 
 const (
@@ -96,10 +98,11 @@ return 0
 //
 // A Redis that comes back after a restart is empty, or knows what it knew at some time before; so does a replica that
 // is made the master. So the keys name the run of the process that they are of. They name the epoch as well, and each
-// entry bears a MAC of itself and of its key.
+// entry bears a MAC of itself, of its key, of its end, and of the position of the feed that it shows. Whoever can write
+// to Redis can put an entry back that was there before, but it is not found where a change is known that it lacks.
 //
-// A lease is how many runs were known when it was given. It stands in a run that was known by then: what was put there
-// since is still there.
+// A lease is how many runs were known when it was given, and the position that was reached. It stands in a run that was
+// known by then: what was put there since is still there.
 type Backend struct {
 	source      source
 	shared      *shared
@@ -109,13 +112,16 @@ type Backend struct {
 }
 
 // New makes a backend of no epoch. It does not wait for the Redis: connections are made when they are needed. An empty
-// password means that none is sent. The secret is that of all who share the entries; forged is told of every key under
-// which there is something that none of them has put there.
-func New(location Location, password string, secret []byte, forged func(ctx context.Context, key string)) *Backend {
+// password means that none is sent. The secret is that of all who share the entries, and changes are those that this
+// process knows of; forged is told of every key under which there is something that no cache service has put there.
+func New(
+	location Location, password string, secret []byte, changes *floors.Table,
+	forged func(ctx context.Context, key string),
+) *Backend {
 	// The logger of go-redis belongs to the process, not to a client, and writes free text to standard error for each
 	// connection that fails. The same comes back as an error of the operation and is logged there.
 	logging.Disable()
-	s := &shared{location: location, password: password, seal: secret}
+	s := &shared{location: location, password: password, seal: secret, changes: changes, now: time.Now}
 	return &Backend{
 		source: newSource(s), shared: s, forged: forged,
 		setIfHigher: redis.NewScript(setIfHigher), remove: redis.NewScript(remove),
@@ -147,8 +153,7 @@ func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, le
 		entries = make([][]byte, len(keys))
 		for i, value := range values {
 			if text, ok := value.(string); ok {
-				entries[i] = r.seal.open(places[i], []byte(text))
-				b.look(ctx, keys[i], entries[i])
+				entries[i] = b.believed(ctx, r, keys[i], text)
 			}
 		}
 		return nil
@@ -160,7 +165,28 @@ func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, le
 }
 
 // Lease implements the contract of a cache backend.
-func (b *Backend) Lease() entry.Lease { return leaseOf(&b.shared.numbers) }
+func (b *Backend) Lease() entry.Lease {
+	return leaseOf(b.shared.numbers.Load(), b.shared.changes.Position())
+}
+
+// believed returns the entry of what was found under a key, or nil if it is forged or outdated.
+func (b *Backend) believed(ctx context.Context, r *run, key, found string) []byte {
+	held, position := r.seal.open(r.key(key), []byte(found), b.shared.now())
+	switch {
+	case held == nil:
+		b.forged(ctx, key)
+		return nil
+	case !b.believes(key, held, position):
+		return nil
+	default:
+		return held
+	}
+}
+
+// believes leaves it to the caller what is no entry at all.
+func (b *Backend) believes(key string, held []byte, position uint64) bool {
+	return len(held) < entry.RankLength || b.shared.changes.Believes(key, entry.Rank(held), position)
+}
 
 // Set implements the contract of a cache backend.
 func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
@@ -181,34 +207,43 @@ func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Wr
 }
 
 // store gives back what could not be stored because of something that is forged. It names that: so it is replaced the
-// next time, whatever rank it claims.
+// next time, whatever rank it claims. So is what has the same rank and is not believed here: nobody would ever find it.
 func (b *Backend) store(ctx context.Context, r *run, all storing) (again storing, err error) {
 	inTheWay, err := b.setIfHigher.Run(ctx, r.client, all.keys, all.arguments...).StringSlice()
 	if err != nil {
 		return again, err
 	}
 	for i, held := range inTheWay {
-		if key := all.keys[i]; held != "" && r.seal.open(key, []byte(held)) == nil {
-			b.forged(ctx, key)
-			entry, _ := all.arguments[3*i].([]byte)
-			again.add(key, entry, all.arguments[3*i+1], held)
+		if held == "" {
+			continue
 		}
+		place := all.keys[i]
+		ours, _ := all.arguments[3*i].([]byte)
+		found, position := r.seal.open(place, []byte(held), b.shared.now())
+		switch {
+		case found == nil:
+			b.forged(ctx, place)
+		case entry.Rank([]byte(held)) != entry.Rank(ours) || b.believes(r.unplaced(place), found, position):
+			continue
+		}
+		again.add(place, ours, all.arguments[3*i+1], held)
 	}
 	return again, nil
-}
-
-// look tells of what was found and is no entry.
-func (b *Backend) look(ctx context.Context, key string, entry []byte) {
-	if entry == nil {
-		b.forged(ctx, key)
-	}
 }
 
 // Remove implements the contract of a cache backend.
 func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
 	err := b.do(ctx, false, key, func(ctx context.Context, r *run) error {
 		place := r.key(key)
-		return b.remove.Run(ctx, r.client, []string{place}, r.seal.close(place, entry)).Err()
+		found, err := r.client.MGet(ctx, place).Result() // No error where there is no string.
+		if err != nil {
+			return err
+		}
+		text, _ := found[0].(string)
+		if held, _ := r.seal.open(place, []byte(text), b.shared.now()); held == nil || !bytes.Equal(held, entry) {
+			return nil
+		}
+		return b.remove.Run(ctx, r.client, []string{place}, text).Err()
 	})
 	if err != nil {
 		return fmt.Errorf("remove from Redis: %w", err)

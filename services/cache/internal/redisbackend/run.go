@@ -1,6 +1,7 @@
 package redisbackend
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -17,6 +18,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 )
 
 var (
@@ -40,6 +42,7 @@ type run struct {
 	epoch   string
 	client  *redis.Client
 	seal    seal
+	now     func() time.Time
 	numbers *atomic.Uint64
 	known   atomic.Pointer[known] // nil before the first connection
 
@@ -66,6 +69,8 @@ type shared struct {
 	location Location
 	password string
 	seal     seal
+	changes  *floors.Table
+	now      func() time.Time
 	numbers  atomic.Uint64 // how many runs are known
 }
 
@@ -100,7 +105,7 @@ func (s *shared) options(address string) *redis.Options {
 
 // newRun makes a run of what the address leads to. It is not used before its other fields are set.
 func (s *shared) newRun(epoch, address string) *run {
-	r := &run{epoch: epoch, seal: s.seal, numbers: &s.numbers}
+	r := &run{epoch: epoch, seal: s.seal, now: s.now, numbers: &s.numbers}
 	options := s.options(address)
 	options.Dialer = honest(redis.NewDialer(options))
 	options.OnConnect = r.meet
@@ -240,33 +245,55 @@ func (r *run) keys(keys []string) []string {
 	return ours
 }
 
-// leaseOf gives a lease: how many runs are known by now. 0 is none.
-func leaseOf(numbers *atomic.Uint64) entry.Lease {
-	count := numbers.Load()
-	if count == 0 {
-		return ""
+// unplaced is the opposite of key.
+func (r *run) unplaced(place string) string {
+	key := strings.TrimPrefix(place, r.prefix())
+	if inner, wrapped := strings.CutPrefix(key, "{"); wrapped && r.shard != nil {
+		if inner, wrapped = strings.CutSuffix(inner, "}"); wrapped {
+			return inner
+		}
 	}
-	return entry.Lease(strconv.FormatUint(count, 10))
+	return key
 }
 
-// stands tells whether the run was known already when the lease was given. Then nothing that was put since is lost.
-func (r *run) stands(lease entry.Lease) bool {
-	count, err := strconv.ParseUint(string(lease), 10, 64)
-	return err == nil && count >= r.known.Load().number
+// leaseOf returns a lease: how many runs are known, and the position of the feed. Without a run there is none.
+func leaseOf(runs, position uint64) entry.Lease {
+	if runs == 0 {
+		return ""
+	}
+	return entry.Lease(strconv.FormatUint(runs, 10) + " " + strconv.FormatUint(position, 10))
+}
+
+// stands reports whether the run was known already when the lease was given, so that nothing that was put since is
+// lost, and returns the position of the lease.
+func (r *run) stands(lease entry.Lease) (position uint64, stands bool) {
+	runs, reached, _ := strings.Cut(string(lease), " ")
+	count, err := strconv.ParseUint(runs, 10, 64)
+	if err != nil || count < r.known.Load().number {
+		return 0, false
+	}
+	position, err = strconv.ParseUint(reached, 10, 64)
+	return position, err == nil
 }
 
 // chosen gives what is to be stored in this run.
 func (r *run) chosen(lease entry.Lease, writes []entry.Write) (storing, error) {
 	var s storing
-	stands := r.stands(lease)
+	reached, stands := r.stands(lease)
 	for _, write := range writes {
 		if err := write.Check(); err != nil {
 			return s, err
 		}
-		if chosen := write.Chosen(stands); chosen != nil {
-			key := r.key(write.Key)
-			s.add(key, r.seal.close(key, chosen), write.TTL.Milliseconds(), "")
+		chosen := write.Chosen(stands)
+		if chosen == nil {
+			continue
 		}
+		stamped := stamp{position: reached, expires: r.now().Add(write.TTL)}
+		if !stands || bytes.Equal(write.Entry, write.Outdated) {
+			stamped.position = floors.Timeless
+		}
+		key := r.key(write.Key)
+		s.add(key, r.seal.close(key, chosen, stamped), write.TTL.Milliseconds(), "")
 	}
 	return s, nil
 }

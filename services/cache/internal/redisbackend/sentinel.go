@@ -37,7 +37,7 @@ func newWatch(s *shared) *watch {
 // open gives a run of the master.
 func (w *watch) open(epoch string) *run {
 	s := w.shared
-	r := &run{epoch: epoch, seal: s.seal, numbers: &s.numbers, confirm: w.confirm}
+	r := &run{epoch: epoch, seal: s.seal, now: s.now, numbers: &s.numbers, confirm: w.confirm}
 	options := s.options("master")
 	options.OnConnect = r.meet
 	options.Dialer = honest(func(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -1,0 +1,172 @@
+package cache_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"google.golang.org/protobuf/proto"
+
+	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// recording is what an attacker with access to Redis has read there.
+type recording map[string]string
+
+func record(t *testing.T, client *redis.Client) recording {
+	t.Helper()
+	recorded := recording{}
+	for _, key := range client.Keys(t.Context(), "*{0*").Val() { // Of users, whose ids all begin so; not the cursor.
+		recorded[key] = client.Get(t.Context(), key).Val()
+	}
+	if len(recorded) < 2 {
+		t.Fatalf("there are %d entries to record", len(recorded))
+	}
+	return recorded
+}
+
+// replay puts everything back, without an end, over whatever is there.
+func (r recording) replay(t *testing.T, client *redis.Client) {
+	t.Helper()
+	for key, value := range r {
+		if err := client.Set(t.Context(), key, value, redis.KeepTTL).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Persist(t.Context(), key).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wantRefused replays the entries until the service knows of the change by the feed, and then some more: none may be
+// believed any more.
+func (r recording) wantRefused(t *testing.T, f *front, client *redis.Client, check func(*front) error) {
+	t.Helper()
+	attack := func() error {
+		r.replay(t, client)
+		return check(f)
+	}
+	testkit.Eventually(t, attack)
+	for range 5 {
+		if err := attack(); err != nil {
+			t.Fatalf("a replayed entry was believed: %v", err)
+		}
+	}
+}
+
+func TestReplay(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(t *testing.T, h *house, userID, token string) (feed *internalv1.Change, check func(*front) error){
+		"of a session that has ended is not believed": func(
+			t *testing.T, h *house, userID, token string,
+		) (*internalv1.Change, func(*front) error) {
+			t.Helper()
+			sessionID := h.store.session(token).GetId()
+			if err := h.logOut(t.Context(), token, authn.Current); err != nil {
+				t.Fatal(err)
+			}
+			return &internalv1.Change{UserId: userID, SessionId: sessionID, Ended: true}, refuses(t, token)
+		},
+		"of a user who was changed elsewhere is not believed": func(
+			t *testing.T, h *house, userID, token string,
+		) (*internalv1.Change, func(*front) error) {
+			t.Helper()
+			renamed := h.store.behind(userID, func(user *gatehousev1.User) { user.FullName = "Ada King" })
+			return renamed, func(f *front) error {
+				user, err := f.me(t.Context(), token)
+				if want := h.store.profile(token); err == nil && !proto.Equal(user, want) {
+					err = fmt.Errorf("the user is %v, want %v", user, want)
+				}
+				return err
+			}
+		},
+		"of a user who was deleted is not believed": func(
+			t *testing.T, h *house, userID, token string,
+		) (*internalv1.Change, func(*front) error) {
+			t.Helper()
+			version := h.store.user(userID).GetVersion()
+			if err := h.deleteUser(t.Context(), token, userID); err != nil {
+				t.Fatal(err)
+			}
+			return &internalv1.Change{UserId: userID, Version: version + 1, Ended: true}, refuses(t, token)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h, _, client := newRedisTown(t, 2)
+			ada := h.store.put("ada@example.com")
+			token := h.store.token(ada)
+			for _, f := range h.others {
+				f.wantIn(t, h.store, token)
+			}
+			recorded := record(t, client)
+			told, check := change(t, h, ada, token)
+			if !told.GetEnded() { // Nobody but the feed knows of it.
+				h.feed.tell(told)
+			} else {
+				recorded.replay(t, client)
+				if err := check(h.front); err != nil { // The feed has told nobody yet.
+					t.Errorf("the service that made the change believes what was before: %v", err)
+				}
+				h.feed.tell(told)
+			}
+			for _, f := range h.others {
+				recorded.wantRefused(t, f, client, check)
+			}
+			late := h.join(t, h.config, func() {})
+			recorded.replay(t, client)
+			if err := check(late); err != nil {
+				t.Errorf("a service that started later believes what was before: %v", err)
+			}
+			// Somebody else is served from the cache as before.
+			grace := h.store.put("grace@example.com")
+			h.read(t, grace)
+			reads := h.store.readCount()
+			h.read(t, grace)
+			h.wantReads(t, reads)
+		})
+	}
+	t.Run("leaves an entry that is outdated to be replaced, so that the next call is a hit again", func(t *testing.T) {
+		t.Parallel()
+		h, _, client := newRedisTown(t, 1)
+		ada := h.store.put("ada@example.com")
+		h.read(t, ada)
+		h.feed.tell(h.store.behind(h.store.put("grace@example.com"), func(*gatehousev1.User) {}))
+		// Whoever starts now does not know what was changed before: it must ask once, though the entry is genuine.
+		late := h.join(t, h.config, func() { h.wantNoted(t, client, 1) })
+		late.wantIn(t, h.store, h.own[ada])
+		reads := h.store.readCount()
+		for _, f := range []*front{late, h.front} {
+			f.wantIn(t, h.store, h.own[ada])
+		}
+		h.wantReads(t, reads)
+	})
+}
+
+// refuses returns a check that a service refuses the token.
+func refuses(t *testing.T, token string) func(*front) error {
+	t.Helper()
+	return func(f *front) error {
+		if user, err := f.me(t.Context(), token); err == nil {
+			return fmt.Errorf("it is let in as %s", user.GetId())
+		}
+		return nil
+	}
+}
+
+// wantNoted waits until the cache services have noted in Redis that they have read the feed to a cursor.
+func (h *house) wantNoted(t *testing.T, client *redis.Client, cursor byte) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
+		for _, key := range client.Keys(t.Context(), "*cursor:*").Val() {
+			if note := client.Get(t.Context(), key).Val(); len(note) > 8 && note[7] >= cursor {
+				return nil
+			}
+		}
+		return fmt.Errorf("no cursor after %v", time.Now())
+	})
+}
