@@ -24,6 +24,8 @@ type eventRecord struct {
 	UserAgent     string            `json:"userAgent,omitempty"`
 	RequestID     string            `json:"requestId,omitempty"`
 	Details       map[string]string `json:"details,omitempty"`
+	Count         int64             `json:"count"`
+	LastTime      string            `json:"lastTime"`
 }
 
 func newEventRecord(event storage.Event) eventRecord {
@@ -31,6 +33,7 @@ func newEventRecord(event storage.Event) eventRecord {
 		ID: event.ID, EventTime: event.Time.UTC().Format(recordTime), Kind: string(event.Kind), Outcome: "SUCCESS",
 		Reason: event.Reason, Actor: event.Actor, UserID: event.UserID, SessionID: event.SessionID,
 		ClientAddress: event.ClientAddress, UserAgent: event.UserAgent, RequestID: event.RequestID, Details: event.Details,
+		Count: 1 + event.Repeats, LastTime: event.Last().UTC().Format(recordTime),
 	}
 	if event.Reason != "" {
 		record.Outcome = "FAILURE"

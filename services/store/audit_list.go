@@ -78,6 +78,7 @@ func eventResource(event storage.Event) *gatehousev1.AuditEvent {
 		Outcome: gatehousev1.AuditOutcome_AUDIT_OUTCOME_SUCCESS, Reason: event.Reason,
 		Actor: event.Actor, UserId: event.UserID, SessionId: event.SessionID, ClientAddress: event.ClientAddress,
 		UserAgent: event.UserAgent, RequestId: event.RequestID, Details: event.Details,
+		Count: 1 + event.Repeats, LastTime: timestamppb.New(event.Last()),
 	}
 	if event.Reason != "" {
 		resource.Outcome = gatehousev1.AuditOutcome_AUDIT_OUTCOME_FAILURE

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -171,6 +172,52 @@ func TestAuditEventsTellFromWhere(t *testing.T) {
 		event := page.GetAuditEvents()[0]
 		if event.GetClientAddress() != "203.0.113.7" || event.GetUserAgent() != "a browser" || event.GetRequestId() != "request-7" {
 			t.Errorf("the event is %v", event)
+		}
+	})
+}
+
+// TestAuditCountsFailures logs in to one account, and to addresses without one, with wrong passwords.
+func TestAuditCountsFailures(t *testing.T) {
+	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
+		clock.advance(clock.now().Truncate(time.Hour).Add(time.Hour).Sub(clock.now())) // What follows is in one hour.
+		root := as(t, store.logInRoot(t).GetAccessToken())
+		client := clientinfo.With(t.Context(), clientinfo.Info{Address: "203.0.113.7"})
+		clock.advance(time.Second)
+		for i := range 3 {
+			for _, email := range []string{adasEmail, fmt.Sprintf("nobody%d@example.com", i)} {
+				if _, err := store.sessions.CreateSession(client,
+					&gatehousev1.CreateSessionRequest{Email: email, Password: "wrong"}); err == nil {
+					t.Fatal("it was not refused")
+				}
+			}
+			clock.advance(time.Second)
+		}
+		page, err := store.admin.ListAuditEvents(root, &gatehousev1.ListAuditEventsRequest{PageSize: 2})
+		if err != nil {
+			t.Fatal(err)
+		}
+		users := map[bool]int{}
+		for _, event := range page.GetAuditEvents() {
+			users[event.GetUserId() != ""]++
+			last := event.GetLastTime().AsTime().Sub(event.GetEventTime().AsTime())
+			if event.GetCount() != 3 || last != 2*time.Second || event.GetReason() != "INVALID_CREDENTIALS" {
+				t.Errorf("the event is %v", event)
+			}
+		}
+		if users[true] != 1 || users[false] != 1 {
+			t.Errorf("the events are %v", page.GetAuditEvents())
+		}
+		// Somebody else is not counted in, and can log in.
+		response, err := store.sessions.CreateSession(
+			clientinfo.With(t.Context(), clientinfo.Info{Address: "198.51.100.1"}),
+			&gatehousev1.CreateSessionRequest{Email: adasEmail, Password: adasPassword})
+		if err != nil {
+			t.Fatal(err)
+		}
+		page, err = store.admin.ListAuditEvents(root, &gatehousev1.ListAuditEventsRequest{PageSize: 1})
+		if err != nil || page.GetAuditEvents()[0].GetSessionId() != response.GetSessionId() ||
+			page.GetAuditEvents()[0].GetCount() != 1 || page.GetAuditEvents()[0].GetLastTime() == nil {
+			t.Errorf("the log-in is %v, %v", page, err)
 		}
 	})
 }

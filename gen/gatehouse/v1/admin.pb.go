@@ -770,7 +770,9 @@ func (x *RotateKeyResponse) GetMade() bool {
 }
 
 // One thing that was done: by whom, to whom, from where, when, and how it ended. It is written in the transaction that
-// does it, and never changed.
+// does it, and never changed. Log-ins and changes of the password that failed for the same reason, of the same user and
+// from the same network (an IPv4 address, or the /64 of an IPv6 address) within an hour, by the clock, are one event,
+// whose `count` grows.
 type AuditEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The event's id, a UUIDv7 in lower case.
@@ -790,14 +792,19 @@ type AuditEvent struct {
 	UserId string `protobuf:"bytes,7,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// The session that was opened, ended, or called with. Empty if there was none.
 	SessionId string `protobuf:"bytes,8,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// From where: the client's IP address, if it is known.
+	// From where: the client's IP address, if it is known. Of failures that are counted, that of the first one. Beyond 64
+	// networks within an hour, failures of all further networks are one event, without an address.
 	ClientAddress string `protobuf:"bytes,9,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	// With what: the client's `User-Agent`, cut at 256 bytes.
 	UserAgent string `protobuf:"bytes,10,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	// The id of the request, by which the logs tell more.
 	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// What else there is to know, by the kind. Never a secret.
-	Details       map[string]string `protobuf:"bytes,12,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Details map[string]string `protobuf:"bytes,12,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// How often: 1, or more for failures that are counted.
+	Count int64 `protobuf:"varint,13,opt,name=count,proto3" json:"count,omitempty"`
+	// When the last of those that are counted happened; `event_time` is that of the first.
+	LastTime      *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -912,6 +919,20 @@ func (x *AuditEvent) GetRequestId() string {
 func (x *AuditEvent) GetDetails() map[string]string {
 	if x != nil {
 		return x.Details
+	}
+	return nil
+}
+
+func (x *AuditEvent) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *AuditEvent) GetLastTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastTime
 	}
 	return nil
 }
@@ -1111,7 +1132,7 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\x06key_id\x18\x01 \x01(\tB6\xe0A\x03\xbaH0r.\x92\x02+kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4kR\x05keyId\x12D\n" +
 	"\ractivate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\factivateTime\x12\x1e\n" +
 	"\x04made\x18\x03 \x01(\bB\n" +
-	"\xe0A\x03\xbaH\x04j\x02\x10\x01R\x04made\"\xf5\x05\n" +
+	"\xe0A\x03\xbaH\x04j\x02\x10\x01R\x04made\"\xd5\x06\n" +
 	"\n" +
 	"AuditEvent\x12?\n" +
 	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\x02id\x12>\n" +
@@ -1130,7 +1151,10 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	" \x01(\tB\x03\xe0A\x03R\tuserAgent\x12\"\n" +
 	"\n" +
 	"request_id\x18\v \x01(\tB\x03\xe0A\x03R\trequestId\x12D\n" +
-	"\adetails\x18\f \x03(\v2%.gatehouse.v1.AuditEvent.DetailsEntryB\x03\xe0A\x03R\adetails\x1a:\n" +
+	"\adetails\x18\f \x03(\v2%.gatehouse.v1.AuditEvent.DetailsEntryB\x03\xe0A\x03R\adetails\x12 \n" +
+	"\x05count\x18\r \x01(\x03B\n" +
+	"\xe0A\x03\xbaH\x04\"\x02H\x01R\x05count\x12<\n" +
+	"\tlast_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\blastTime\x1a:\n" +
 	"\fDetailsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd1\x05\n" +
@@ -1229,29 +1253,30 @@ var file_gatehouse_v1_admin_proto_depIdxs = []int32{
 	0,  // 7: gatehouse.v1.AuditEvent.kind:type_name -> gatehouse.v1.AuditEventKind
 	1,  // 8: gatehouse.v1.AuditEvent.outcome:type_name -> gatehouse.v1.AuditOutcome
 	17, // 9: gatehouse.v1.AuditEvent.details:type_name -> gatehouse.v1.AuditEvent.DetailsEntry
-	0,  // 10: gatehouse.v1.ListAuditEventsRequest.kind:type_name -> gatehouse.v1.AuditEventKind
-	19, // 11: gatehouse.v1.ListAuditEventsRequest.start_time:type_name -> google.protobuf.Timestamp
-	19, // 12: gatehouse.v1.ListAuditEventsRequest.end_time:type_name -> google.protobuf.Timestamp
-	14, // 13: gatehouse.v1.ListAuditEventsResponse.audit_events:type_name -> gatehouse.v1.AuditEvent
-	2,  // 14: gatehouse.v1.AdminService.DisableUser:input_type -> gatehouse.v1.DisableUserRequest
-	4,  // 15: gatehouse.v1.AdminService.EnableUser:input_type -> gatehouse.v1.EnableUserRequest
-	6,  // 16: gatehouse.v1.AdminService.SetRoles:input_type -> gatehouse.v1.SetRolesRequest
-	8,  // 17: gatehouse.v1.AdminService.ResetUserPassword:input_type -> gatehouse.v1.ResetUserPasswordRequest
-	10, // 18: gatehouse.v1.AdminService.DeleteUserSessions:input_type -> gatehouse.v1.DeleteUserSessionsRequest
-	12, // 19: gatehouse.v1.AdminService.RotateKey:input_type -> gatehouse.v1.RotateKeyRequest
-	15, // 20: gatehouse.v1.AdminService.ListAuditEvents:input_type -> gatehouse.v1.ListAuditEventsRequest
-	3,  // 21: gatehouse.v1.AdminService.DisableUser:output_type -> gatehouse.v1.DisableUserResponse
-	5,  // 22: gatehouse.v1.AdminService.EnableUser:output_type -> gatehouse.v1.EnableUserResponse
-	7,  // 23: gatehouse.v1.AdminService.SetRoles:output_type -> gatehouse.v1.SetRolesResponse
-	9,  // 24: gatehouse.v1.AdminService.ResetUserPassword:output_type -> gatehouse.v1.ResetUserPasswordResponse
-	11, // 25: gatehouse.v1.AdminService.DeleteUserSessions:output_type -> gatehouse.v1.DeleteUserSessionsResponse
-	13, // 26: gatehouse.v1.AdminService.RotateKey:output_type -> gatehouse.v1.RotateKeyResponse
-	16, // 27: gatehouse.v1.AdminService.ListAuditEvents:output_type -> gatehouse.v1.ListAuditEventsResponse
-	21, // [21:28] is the sub-list for method output_type
-	14, // [14:21] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	19, // 10: gatehouse.v1.AuditEvent.last_time:type_name -> google.protobuf.Timestamp
+	0,  // 11: gatehouse.v1.ListAuditEventsRequest.kind:type_name -> gatehouse.v1.AuditEventKind
+	19, // 12: gatehouse.v1.ListAuditEventsRequest.start_time:type_name -> google.protobuf.Timestamp
+	19, // 13: gatehouse.v1.ListAuditEventsRequest.end_time:type_name -> google.protobuf.Timestamp
+	14, // 14: gatehouse.v1.ListAuditEventsResponse.audit_events:type_name -> gatehouse.v1.AuditEvent
+	2,  // 15: gatehouse.v1.AdminService.DisableUser:input_type -> gatehouse.v1.DisableUserRequest
+	4,  // 16: gatehouse.v1.AdminService.EnableUser:input_type -> gatehouse.v1.EnableUserRequest
+	6,  // 17: gatehouse.v1.AdminService.SetRoles:input_type -> gatehouse.v1.SetRolesRequest
+	8,  // 18: gatehouse.v1.AdminService.ResetUserPassword:input_type -> gatehouse.v1.ResetUserPasswordRequest
+	10, // 19: gatehouse.v1.AdminService.DeleteUserSessions:input_type -> gatehouse.v1.DeleteUserSessionsRequest
+	12, // 20: gatehouse.v1.AdminService.RotateKey:input_type -> gatehouse.v1.RotateKeyRequest
+	15, // 21: gatehouse.v1.AdminService.ListAuditEvents:input_type -> gatehouse.v1.ListAuditEventsRequest
+	3,  // 22: gatehouse.v1.AdminService.DisableUser:output_type -> gatehouse.v1.DisableUserResponse
+	5,  // 23: gatehouse.v1.AdminService.EnableUser:output_type -> gatehouse.v1.EnableUserResponse
+	7,  // 24: gatehouse.v1.AdminService.SetRoles:output_type -> gatehouse.v1.SetRolesResponse
+	9,  // 25: gatehouse.v1.AdminService.ResetUserPassword:output_type -> gatehouse.v1.ResetUserPasswordResponse
+	11, // 26: gatehouse.v1.AdminService.DeleteUserSessions:output_type -> gatehouse.v1.DeleteUserSessionsResponse
+	13, // 27: gatehouse.v1.AdminService.RotateKey:output_type -> gatehouse.v1.RotateKeyResponse
+	16, // 28: gatehouse.v1.AdminService.ListAuditEvents:output_type -> gatehouse.v1.ListAuditEventsResponse
+	22, // [22:29] is the sub-list for method output_type
+	15, // [15:22] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_gatehouse_v1_admin_proto_init() }

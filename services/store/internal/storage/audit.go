@@ -38,7 +38,7 @@ const (
 	SigningKeyRevoked EventKind = "KEY_REVOKED"
 )
 
-// Event is one thing that was done, or refused.
+// Event is one thing that was done, or refused, perhaps repeatedly.
 type Event struct {
 	audit.Origin
 
@@ -48,6 +48,17 @@ type Event struct {
 	Reason  string            // why it was refused; "" if it was done
 	UserID  string            // whose account, session or password it is, or ""
 	Details map[string]string // by the kind; together at most 1,024 bytes as JSON
+
+	Repeats  int64     // how often the same was refused after Time, for the same reason
+	LastTime time.Time // of the last of these; the zero Time if there is none
+}
+
+// Last returns when what the event counts was last refused. Of an event that counts nothing it is Time.
+func (e Event) Last() time.Time {
+	if e.LastTime.After(e.Time) {
+		return e.LastTime
+	}
+	return e.Time
 }
 
 type eventRow struct {
@@ -62,6 +73,9 @@ type eventRow struct {
 	UserAgent     string
 	RequestID     string
 	Details       string
+	FailureKey    []byte // nil, but for a failure
+	Repeats       int64
+	LastTime      *time.Time
 }
 
 func (eventRow) TableName() string { return "audit_events" }
@@ -73,6 +87,10 @@ func (r eventRow) event() (Event, error) {
 			RequestID: r.RequestID,
 		},
 		ID: r.ID, Time: r.EventTime, Kind: EventKind(r.Kind), Reason: r.Reason, UserID: r.UserID,
+		Repeats: r.Repeats,
+	}
+	if r.LastTime != nil {
+		event.LastTime = *r.LastTime
 	}
 	if r.Details == "" {
 		return event, nil
@@ -81,7 +99,7 @@ func (r eventRow) event() (Event, error) {
 }
 
 // appendEvent writes what was done, by the origin of ctx, in the transaction that does it. Events are written nowhere
-// else, and never changed.
+// else, but for those that RecordFailure counts, and are never changed.
 func appendEvent(ctx context.Context, tx *gorm.DB, event Event) error {
 	row, err := newEventRow(ctx, event)
 	if err != nil {
@@ -108,14 +126,6 @@ func newEventRow(ctx context.Context, event Event) (eventRow, error) {
 		row.Details = string(details)
 	}
 	return row, nil
-}
-
-// RecordFailure appends an event of something that was refused.
-func (s *Storage) RecordFailure(ctx context.Context, kind EventKind, userID, reason string, now time.Time) error {
-	err := s.write(ctx, func(db *gorm.DB) error {
-		return appendEvent(ctx, db, Event{Kind: kind, Time: now, UserID: userID, Reason: reason})
-	})
-	return s.explain(ctx, "record that "+string(kind)+" was refused", err, nil)
 }
 
 // EventFilter picks audit events. What is zero picks all.

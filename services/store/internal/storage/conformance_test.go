@@ -370,6 +370,7 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 		"CreateSession":    s.CreateSession(ctx, newSession(newUser("ada@example.com"))),
 		"DeleteSigningKey": deleteSigningKey, "ResealSigningKeys": reseal,
 		"RaiseTokenLifetime": s.RaiseTokenLifetime(ctx, time.Hour),
+		"RecordFailure":      s.RecordFailure(ctx, Login, "", "INVALID_CREDENTIALS", time.Now()),
 		"RevokeSigningKey":   s.RevokeSigningKey(ctx, newID(), new(newSigningKey(time.Now().UnixNano()))),
 		"CreateSigningKey":   s.CreateSigningKey(ctx, newSigningKey(time.Now().UnixNano())),
 	}

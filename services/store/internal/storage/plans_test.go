@@ -68,6 +68,9 @@ func queries() []query {
 			_, err := s.EndAllSessions(ctx, filledID(7), filledID(7), actTime)
 			return err
 		}, []string{"PRIMARY", "sessions_user_id"}},
+		{"RecordFailure", func(ctx context.Context, s *Storage) error {
+			return s.RecordFailure(ctx, Login, filledID(7), "INVALID_CREDENTIALS", actTime)
+		}, []string{"audit_events_failure_key"}},
 		{"ChangeUser of an admin", func(ctx context.Context, s *Storage) error {
 			_, err := s.ChangeUser(ctx, filledID(100), actTime, func(before User) (UserChange, error) { return demoted(before), nil })
 			return err
