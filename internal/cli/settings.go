@@ -74,7 +74,7 @@ type signingSettings struct {
 
 // argon2Settings say what a password hash costs.
 type argon2Settings struct {
-	Argon2Memory      uint32 `name:"argon2-memory" env:"GATEHOUSE_ARGON2_MEMORY" default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576."`
+	Argon2Memory      uint32 `name:"argon2-memory" env:"GATEHOUSE_ARGON2_MEMORY" default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576, and no more than a quarter of what the process may use."`
 	Argon2Iterations  int    `name:"argon2-iterations" env:"GATEHOUSE_ARGON2_ITERATIONS" default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
 	Argon2Parallelism int    `name:"argon2-parallelism" env:"GATEHOUSE_ARGON2_PARALLELISM" default:"1" help:"Lanes of one password hash: 1 to 16."`
 }

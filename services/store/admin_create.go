@@ -65,7 +65,7 @@ func CreateAdmin(ctx context.Context, config AdminConfig, secret string, log *sl
 		return "", err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	hasher, err := password.New(ctx, config.Password, 1)
+	hasher, err := password.New(ctx, password.Config{Params: config.Password, Cores: 1})
 	if err != nil {
 		return "", err
 	}

@@ -48,7 +48,10 @@ type refusal struct {
 }
 
 // recordChecker reads lines by the rules of the contract.
-type recordChecker struct{ validator protovalidate.Validator }
+type recordChecker struct {
+	validator protovalidate.Validator
+	maxMemory int64 // bytes that verifying a hash may take
+}
 
 // read makes a user of a line, or tells why not. An error is a fault of the rules themselves.
 func (c recordChecker) read(line []byte, now time.Time) (storage.NewUser, *refusal, error) {
@@ -72,7 +75,7 @@ func (c recordChecker) read(line []byte, now time.Time) (storage.NewUser, *refus
 	}
 	user, moreFaults := newUserOf(record, now)
 	faults = slices.Concat(faults, ofContract, moreFaults)
-	refused.Reason, refused.Description = hashFault(record.PasswordHash)
+	refused.Reason, refused.Description = hashFault(record.PasswordHash, c.maxMemory)
 	if refused.Reason != "" {
 		faults = append(faults, fieldError{"passwordHash", refused.Description})
 	}
@@ -197,11 +200,11 @@ func recordMetadata(raw json.RawMessage) (written, words string) {
 }
 
 // hashFault gives the reason to refuse a hash, and words without it; or nothing.
-func hashFault(hash string) (reason, words string) {
+func hashFault(hash string, maxMemory int64) (reason, words string) {
 	if hash == "" {
 		return "", ""
 	}
-	err := password.Check(hash)
+	err := password.Check(hash, maxMemory)
 	switch {
 	case err == nil:
 		return "", ""

@@ -28,7 +28,7 @@ func TestAFloodOfLogInsDoesNotReachTheDatabase(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	hasher, err := password.New(t.Context(), password.DefaultParams(), 0)
+	hasher, err := password.New(t.Context(), password.Config{Params: password.DefaultParams()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -34,6 +35,8 @@ type sessionService struct {
 	claims  appClaims
 	now     func() time.Time
 	log     *slog.Logger
+
+	tooCostly sync.Once // to log that there is a hash which this process cannot verify
 }
 
 func newSessionService(
@@ -113,7 +116,7 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 	case errors.Is(err, storage.ErrNotFound):
 		err = s.hasher.VerifyDummy(ctx, password)
 	case err == nil:
-		matches, err = s.hasher.Verify(ctx, credential.PasswordHash, password)
+		matches, err = s.verify(ctx, credential, password)
 	}
 	switch {
 	case err != nil:
@@ -126,6 +129,20 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 		s.rehash(ctx, credential, password)
 		return credential, nil
 	}
+}
+
+// verify reports whether the password is that of the credential. One whose hash takes more memory than this process may
+// use costs and gets what a wrong password does: the answer must not tell that there is such an account.
+func (s *sessionService) verify(ctx context.Context, credential storage.Credential, secret string) (bool, error) {
+	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, secret)
+	if errors.Is(err, password.ErrHashTooCostly) {
+		s.tooCostly.Do(func() {
+			s.log.WarnContext(ctx, "password hash is too costly for this process, its owner cannot log in; logged once",
+				"user", credential.UserID, "error", err)
+		})
+		return false, s.hasher.VerifyDummy(ctx, secret)
+	}
+	return matches, err
 }
 
 // rehash replaces the hash of a password that was hashed in another way than passwords are now: by the system that the

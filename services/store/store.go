@@ -3,6 +3,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,6 +51,7 @@ type Config struct {
 	Sessions            SessionConfig
 	Password            PasswordParams
 	HashingCores        int              // how many passwords are hashed at a time; 0 is GOMAXPROCS
+	MemoryLimit         int64            // what the process may use, in bytes; 0 is what the system says
 	AppMetadataClaims   []string         // names of app metadata that go into access tokens
 	AuditRetention      time.Duration    // how long audit events are kept: a day or more, or 0 for ever
 	Now                 func() time.Time // the clock of sessions and keys; nil is the database's
@@ -70,10 +72,17 @@ func (c Config) Validate() error {
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
 		faults = append(faults, fmt.Errorf("audit retention is %v, not 24h or more, nor 0 for ever", c.AuditRetention))
 	}
+	if err := c.Password.Validate(); err != nil {
+		faults = append(faults, err)
+	} else {
+		faults = append(faults, c.Password.ValidateMemory(c.HashingCores, c.memoryLimit()))
+	}
 	return errors.Join(append(faults, appClaims(c.AppMetadataClaims).validate(),
 		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
-		c.Password.Validate(), c.Database.Validate())...)
+		c.Database.Validate())...)
 }
+
+func (c Config) memoryLimit() int64 { return cmp.Or(c.MemoryLimit, password.MemoryLimit()) }
 
 // Service is a store that is ready to run.
 type Service struct {
@@ -139,7 +148,9 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 func newServer(
 	ctx context.Context, config Config, db *storage.Storage, keyring *signing.Keyring, feed *feed, log *slog.Logger,
 ) (*grpcx.Server, error) {
-	hasher, err := password.New(ctx, config.Password, config.HashingCores)
+	hasher, err := password.New(ctx, password.Config{
+		Params: config.Password, Cores: config.HashingCores, Memory: config.memoryLimit(),
+	})
 	if err != nil {
 		return nil, err
 	}

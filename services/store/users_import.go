@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -34,6 +35,8 @@ type ImportConfig struct {
 	Database Database
 	File     string // of JSON lines
 	Report   string // where to write why lines are refused; there must be no file, unless this import has begun it
+	// MemoryLimit is what a process that verifies the hashes may use, in bytes; 0 is what this one may.
+	MemoryLimit int64
 }
 
 // ImportSummary tells of an import that has finished.
@@ -78,7 +81,9 @@ func ImportUsers(ctx context.Context, config ImportConfig, log *slog.Logger) (su
 	if err != nil {
 		return summary, err
 	}
-	i := &userImport{db: db, file: file, checker: recordChecker{validator}, log: log}
+	limit := cmp.Or(config.MemoryLimit, password.MemoryLimit())
+	checker := recordChecker{validator: validator, maxMemory: password.MaxHashMemory(limit)}
+	i := &userImport{db: db, file: file, checker: checker, log: log}
 	if err := i.begin(ctx, report); err != nil {
 		return summary, err
 	}

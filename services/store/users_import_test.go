@@ -365,7 +365,7 @@ func (i *importTest) open(t *testing.T) *userImport {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = errors.Join(file.Close(), db.Close()) })
-	return &userImport{db: db, file: file, checker: recordChecker{validator}, log: i.logger()}
+	return &userImport{db: db, file: file, checker: recordChecker{validator: validator, maxMemory: 1 << 30}, log: i.logger()}
 }
 
 // endAfterABatch does one batch and ends in the next one, before it is committed, after its report is written.

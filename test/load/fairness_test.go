@@ -90,6 +90,8 @@ func (c *client) post(ctx context.Context, path string, body map[string]string) 
 	switch response.StatusCode {
 	case http.StatusOK:
 		return codes.OK, nil
+	case http.StatusUnauthorized:
+		return codes.Unauthenticated, nil
 	case http.StatusTooManyRequests:
 		return codes.ResourceExhausted, errors.New(answer.String())
 	default:

@@ -11,7 +11,7 @@ import (
 // with a hash of the current parameters notice nothing.
 func TestVerifyOutdated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, 0)
+		hasher, err := New(t.Context(), Config{Params: Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}})
 		if err != nil {
 			t.Fatal(err)
 		}

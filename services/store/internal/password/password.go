@@ -2,6 +2,7 @@
 package password
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -48,21 +49,33 @@ func (p Params) Validate() error {
 
 // Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, in fair
 // shares among clients (shares.Key), and those that would wait for too long are refused with RESOURCE_EXHAUSTED /
-// OVERLOADED. It is safe for concurrent use.
+// OVERLOADED. All hashes that are computed at a time take no more memory together than MaxHashMemory. It is safe for
+// concurrent use.
 //
 // Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can
 // have them verified: they get half of the cores at most, and wait for them in a queue of their own.
 type Hasher struct {
 	argon2   *argon2.Hasher
+	bytes    int64 // that a hash of the current parameters takes
 	cores    *queue
 	outdated *queue // for the cores that may verify outdated hashes
 	current  string // how every hash of the current parameters begins
 	decoy    string // a hash of the current parameters, of an account that does not exist
 }
 
-// New makes a Hasher that uses so many cores, or GOMAXPROCS if that is 0. It computes one hash.
-func New(ctx context.Context, params Params, cores int) (*Hasher, error) {
-	if err := params.Validate(); err != nil {
+// Config is what a Hasher has to know.
+type Config struct {
+	Params Params
+	Cores  int   // that compute hashes at a time; 0 is GOMAXPROCS
+	Memory int64 // that the process may use, in bytes; 0 is MemoryLimit
+}
+
+// New returns a Hasher. It computes one hash. It reports an error if the process may not use as much memory as hashes
+// of the parameters take.
+func New(ctx context.Context, config Config) (*Hasher, error) {
+	params, cores := config.Params, config.Cores
+	limit := cmp.Or(config.Memory, MemoryLimit())
+	if err := errors.Join(params.Validate(), params.ValidateMemory(cores, limit)); err != nil {
 		return nil, err
 	}
 	hasher, err := argon2.New(
@@ -76,7 +89,8 @@ func New(ctx context.Context, params Params, cores int) (*Hasher, error) {
 		cores = runtime.GOMAXPROCS(0)
 	}
 	h := &Hasher{
-		argon2: hasher, cores: newQueue(cores, unlimited), outdated: newQueue(max(1, cores/2), unlimited),
+		argon2: hasher, bytes: params.bytes(),
+		cores: newQueue(cores, MaxHashMemory(limit)), outdated: newQueue(max(1, cores/2), unlimited),
 	}
 	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
 	// matches does not matter: there is no account to open.
@@ -97,7 +111,7 @@ func TooShort(password string) bool { return len(normalize(password)) < MinLengt
 // Hash gives the PHC string of a new random salt and the password. It waits for its turn at a core, and is
 // refused with OVERLOADED where that would come too late for anybody, or for the deadline of ctx.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	release, err := h.cores.enter(ctx, clientKey(ctx), 0)
+	release, err := h.cores.enter(ctx, clientKey(ctx), h.bytes)
 	if err != nil {
 		return "", err
 	}
@@ -111,9 +125,12 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 
 // Verify tells whether the password is the one that was hashed: in the form that we hash, or, where that differs, as it
 // is given, which is what others mostly hash. It waits and is refused as Hash is. A hash that Check refuses fails
-// as there, but for one of ours: that may cost what the settings allow.
+// as there, except that one of ours may take the time that the settings allow.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error) {
 	stored, err := decodeStored(hash)
+	if err == nil {
+		err = stored.checkMemory(h.cores.memory)
+	}
 	if err != nil {
 		return false, fmt.Errorf("read a password hash: %w", err)
 	}
@@ -124,7 +141,7 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 		}
 		defer release()
 	}
-	release, err := h.cores.enter(ctx, clientKey(ctx), 0)
+	release, err := h.cores.enter(ctx, clientKey(ctx), stored.memory)
 	if err != nil {
 		return false, err
 	}

@@ -14,7 +14,7 @@ import (
 
 func newHasher(t *testing.T) *password.Hasher {
 	t.Helper()
-	hasher, err := password.New(t.Context(), password.DefaultParams(), 0)
+	hasher, err := password.New(t.Context(), password.Config{Params: password.DefaultParams()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func TestParamsAreBounded(t *testing.T) {
 		{MemoryKiB: 19456, Iterations: 0, Parallelism: 1},
 		{MemoryKiB: 19456, Iterations: 2, Parallelism: 99},
 	} {
-		if _, err := password.New(t.Context(), params, 0); err == nil {
+		if _, err := password.New(t.Context(), password.Config{Params: params}); err == nil {
 			t.Errorf("%+v is accepted", params)
 		}
 	}

@@ -74,10 +74,15 @@ var (
 type scheme struct {
 	prefix string
 	form   *regexp.Regexp
-	// check looks at what form found in the parentheses: whether it is possible, and within the bounds. It gives the
-	// longest password that does not cost too much, or 0 for any.
-	check  func(found []string) (longest int, err error)
+	// check looks at what form found in the parentheses: whether it is possible, and within the bounds.
+	check  func(found []string) (cost, error)
 	decode func(hash string) (algorithm.Digest, error)
+}
+
+// cost is what verifying takes, beyond a time that check bounds.
+type cost struct {
+	longest int   // password that does not cost too much, in bytes; 0 for any
+	memory  int64 // bytes
 }
 
 // schemes are those that are verified. The decoders are lenient, and what they give may cost anything: they get only
@@ -98,17 +103,30 @@ func schemes() []scheme {
 	}
 }
 
-// Check tells whether passwords can be verified against a hash that was made elsewhere. It fails with ErrUnknownHash,
-// ErrHashMalformed or ErrHashTooCostly, without computing anything. No error repeats a part of the hash.
-func Check(hash string) error {
-	_, err := decode(hash)
-	return err
+// Check reports whether passwords can be verified against a hash that was made elsewhere, in a process in which hashes
+// may take so many bytes of memory. The error is ErrUnknownHash, ErrHashMalformed or ErrHashTooCostly. Nothing is
+// computed, and no error repeats a part of the hash.
+func Check(hash string, maxMemory int64) error {
+	stored, err := decode(hash)
+	if err != nil {
+		return err
+	}
+	return stored.checkMemory(maxMemory)
 }
 
 // verifier is a hash that is decoded.
 type verifier struct {
-	digest  algorithm.Digest
-	longest int // password that is computed, in bytes; 0 for any
+	digest algorithm.Digest
+	cost
+}
+
+// checkMemory reports ErrHashTooCostly if verifying takes more memory than that.
+func (v verifier) checkMemory(maxMemory int64) error {
+	if v.memory > maxMemory {
+		return fmt.Errorf("%w: it takes %d MiB of memory, and this process has %d MiB for hashes",
+			ErrHashTooCostly, v.memory>>20, maxMemory>>20)
+	}
+	return nil
 }
 
 // matches tells whether the password is the one that was hashed.
@@ -133,7 +151,7 @@ func decode(hash string) (verifier, error) {
 		if found == nil {
 			return verifier{}, fmt.Errorf("%w: it is not in the form of %s", ErrHashMalformed, scheme.prefix)
 		}
-		longest, err := scheme.check(found[1:])
+		cost, err := scheme.check(found[1:])
 		if err != nil {
 			return verifier{}, err
 		}
@@ -141,7 +159,7 @@ func decode(hash string) (verifier, error) {
 		if err != nil {
 			return verifier{}, ErrHashMalformed // Without the decoder's words: they quote the hash.
 		}
-		return verifier{digest, longest}, nil
+		return verifier{digest, cost}, nil
 	}
 	return verifier{}, ErrUnknownHash
 }
@@ -168,56 +186,58 @@ func decodeStored(hash string) (verifier, error) {
 	if err != nil {
 		return verifier{}, ErrHashMalformed
 	}
-	return verifier{digest: digest}, nil
+	return verifier{digest, cost{memory: params.bytes()}}, nil
 }
 
-func checkBcrypt(found []string) (int, error) {
-	cost, err := number(found[0])
-	if err != nil || cost < 4 || cost > 31 { // As all who make them bound it.
-		return 0, fmt.Errorf("%w: the cost is not 4 to 31", ErrHashMalformed)
+func checkBcrypt(found []string) (cost, error) {
+	rounds, err := number(found[0])
+	if err != nil || rounds < 4 || rounds > 31 { // As all who make them bound it.
+		return cost{}, fmt.Errorf("%w: the cost is not 4 to 31", ErrHashMalformed)
 	}
-	return 0, atMost("the cost", cost, maxBcryptCost)
+	return cost{}, atMost("the cost", rounds, maxBcryptCost)
 }
 
-func checkArgon2(found []string) (int, error) {
+func checkArgon2(found []string) (cost, error) {
 	memory, memoryErr := number(found[0])
 	passes, passesErr := number(found[1])
 	lanes, lanesErr := number(found[2])
 	if err := cmp.Or(memoryErr, passesErr, lanesErr); err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	// One at a time: the product of numbers within their bounds is a number.
 	if err := cmp.Or(atMost("the memory in KiB", memory, maxArgon2MemoryKiB), atMost("the passes", passes,
 		maxArgon2Passes), atMost("the lanes", lanes, maxArgon2Lanes)); err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	if memory < 8*lanes { // RFC 9106, section 3.1
-		return 0, fmt.Errorf("%w: the memory is less than 8 KiB for each lane", ErrHashMalformed)
+		return cost{}, fmt.Errorf("%w: the memory is less than 8 KiB for each lane", ErrHashMalformed)
 	}
-	return 0, cmp.Or(atMost("the memory in KiB times the passes", memory*passes, maxArgon2Work),
+	takes := cost{memory: int64(memory) << 10} //nolint:gosec // at most maxArgon2MemoryKiB
+	return takes, cmp.Or(atMost("the memory in KiB times the passes", memory*passes, maxArgon2Work),
 		checkLengths(base64.RawStdEncoding, found[3], 8, found[4], maxDigest))
 }
 
-func checkScrypt(found []string) (int, error) {
+func checkScrypt(found []string) (cost, error) {
 	logN, logNErr := number(found[0])
 	block, blockErr := number(found[1])
 	lanes, lanesErr := number(found[2])
 	if err := cmp.Or(logNErr, blockErr, lanesErr); err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	const maxLogN = 21 // that of maxScryptWork
 	if err := cmp.Or(atMost("ln", logN, maxLogN), atMost("r", block, maxScryptBlock),
 		atMost("p", lanes, maxScryptLanes)); err != nil {
-		return 0, err
+		return cost{}, err
 	}
-	return 0, cmp.Or(atMost("N times r times p", block*lanes<<logN, maxScryptWork),
+	takes := cost{memory: int64(128 * block << logN)} //nolint:gosec // RFC 7914, section 5: the vector of scryptROMix
+	return takes, cmp.Or(atMost("N times r times p", block*lanes<<logN, maxScryptWork),
 		checkLengths(base64.RawStdEncoding, found[3], 1, found[4], maxDigest))
 }
 
-func checkPBKDF2(found []string) (int, error) {
+func checkPBKDF2(found []string) (cost, error) {
 	rounds, err := number(found[1])
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	most, size := uint64(maxPBKDF2SHA1), 20 // More than a hash has would cost twice as much.
 	switch found[0] {
@@ -228,24 +248,24 @@ func checkPBKDF2(found []string) (int, error) {
 	}
 	adapted := base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./").
 		WithPadding(base64.NoPadding)
-	return 0, cmp.Or(atMost("the rounds", rounds, most), checkLengths(adapted, found[2], 1, found[3], size))
+	return cost{}, cmp.Or(atMost("the rounds", rounds, most), checkLengths(adapted, found[2], 1, found[3], size))
 }
 
-func checkSHA512Crypt(found []string) (int, error) {
+func checkSHA512Crypt(found []string) (cost, error) {
 	if found[0] == "" { // 5,000
-		return 0, nil
+		return cost{}, nil
 	}
 	rounds, err := number(found[0])
 	if err != nil {
-		return 0, err
+		return cost{}, err
 	}
 	if rounds < 1000 { // Whoever makes one takes 1,000 for what is less, and writes so.
-		return 0, fmt.Errorf("%w: the rounds are fewer than 1000", ErrHashMalformed)
+		return cost{}, fmt.Errorf("%w: the rounds are fewer than 1000", ErrHashMalformed)
 	}
 	if err := atMost("the rounds", rounds, maxSHACryptRounds); err != nil {
-		return 0, err
+		return cost{}, err
 	}
-	return int(maxSHACryptWork / rounds), nil
+	return cost{longest: int(maxSHACryptWork / rounds)}, nil
 }
 
 func number(digits string) (uint64, error) {

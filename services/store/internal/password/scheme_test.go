@@ -39,7 +39,7 @@ var foreign = []struct{ name, password, hash string }{
 
 func cheapHasher(t *testing.T) *Hasher {
 	t.Helper()
-	hasher, err := New(t.Context(), Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, 0)
+	hasher, err := New(t.Context(), Config{Params: Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func TestForeignHashesAreVerified(t *testing.T) {
 	hasher := cheapHasher(t)
 	for _, test := range foreign {
 		t.Run(test.name, func(t *testing.T) {
-			if err := Check(test.hash); err != nil {
+			if err := Check(test.hash, unlimited); err != nil {
 				t.Fatal(err)
 			}
 			for password, want := range map[string]bool{test.password: true, "X" + test.password[1:]: false} {
@@ -94,7 +94,7 @@ func TestOutdated(t *testing.T) {
 		{MemoryKiB: 7168, Iterations: 1, Parallelism: 2},
 		{MemoryKiB: 7168, Iterations: 11, Parallelism: 1},
 	} {
-		hasher, err := New(t.Context(), params, 0)
+		hasher, err := New(t.Context(), Config{Params: params})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -181,7 +181,7 @@ func TestHashesAreRefused(t *testing.T) {
 	hasher := cheapHasher(t)
 	for _, test := range refused {
 		t.Run(test.name, func(t *testing.T) {
-			err := Check(test.hash)
+			err := Check(test.hash, unlimited)
 			if !errors.Is(err, test.want) {
 				t.Fatalf("error is %v, want %v", err, test.want)
 			}
@@ -202,7 +202,7 @@ func TestTheBoundsAreTaken(t *testing.T) {
 		filled("$scrypt$ln=21,r=1,p=1", 1, 16), filled("$pbkdf2$2000000", 64, 20), filled("$pbkdf2-sha256$2000000", 64, 32),
 		filled("$pbkdf2-sha512$1000000", 64, 64), "$6$rounds=1000000$saltsaltsaltsalt$" + strings.Repeat("a", 86),
 	} {
-		if err := Check(hash); err != nil {
+		if err := Check(hash, unlimited); err != nil {
 			t.Errorf("%.40s: %v", hash, err)
 		}
 	}
@@ -219,7 +219,7 @@ func TestOurOwnHashesAreVerifiedWhateverTheyCost(t *testing.T) {
 		if _, err := decodeStored(hash); !errors.Is(err, want) {
 			t.Errorf("%.40s: %v", hash, err)
 		}
-		if err := Check(hash); !errors.Is(err, ErrHashTooCostly) {
+		if err := Check(hash, unlimited); !errors.Is(err, ErrHashTooCostly) {
 			t.Errorf("%.40s: Check says %v", hash, err)
 		}
 	}
@@ -254,7 +254,7 @@ func FuzzCheck(f *testing.F) {
 		f.Add(test.hash)
 	}
 	f.Fuzz(func(t *testing.T, hash string) {
-		err := Check(hash)
+		err := Check(hash, unlimited)
 		if err == nil {
 			stored, err := decode(hash)
 			if err != nil || len(hash) > maxHash || len(stored.digest.Key()) < minDigest {

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
+)
+
+// smallMemory is what a process may use in these tests: hashes get 16 MiB of it, and a hash of the default parameters
+// takes 19.
+const smallMemory = 64 << 20
+
+func TestMemoryLimit(t *testing.T) {
+	hasher, err := password.New(t.Context(), password.Config{Params: password.DefaultParams()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash, err := hasher.Hash(t.Context(), adasPassword)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := fmt.Sprintf(`{"email":"carol@example.com","fullName":"Carol","passwordHash":%q}`+"\n", hash)
+
+	t.Run("a log-in with a hash that takes too much is refused as with a wrong password", func(t *testing.T) {
+		config := testConfig(sqliteDatabase(t), newClock())
+		config.MemoryLimit, config.HashingCores = smallMemory, 2
+		store := startStore(t, config)
+		store.signUp(t)
+		i := &importTest{log: &bytes.Buffer{}, config: ImportConfig{Database: config.Database, MemoryLimit: 1 << 30}}
+		i.write(t, line)
+		if got := i.run(t); got.Imported != 1 {
+			t.Fatalf("the import is %+v", got)
+		}
+		for _, secret := range []string{adasPassword, "wrong horse", adasPassword} {
+			_, err := store.sessions.CreateSession(t.Context(),
+				&gatehousev1.CreateSessionRequest{Email: "carol@example.com", Password: secret})
+			wantReason(t, err, badCredentials)
+		}
+		if logged := strings.Count(store.log.String(), "its owner cannot log in"); logged != 1 {
+			t.Errorf("it is logged %d times", logged)
+		}
+		store.logIn(t) // A bystander.
+	})
+	t.Run("an import refuses such a hash with the reason", func(t *testing.T) {
+		i := newImport(t, sqliteDatabase(t), line)
+		i.config.MemoryLimit = smallMemory
+		if got := i.run(t); got.Refused != 1 {
+			t.Errorf("the import is %+v", got)
+		}
+		got := i.reported(t)
+		if len(got) != 1 || got[0].Reason != reasonHashTooCostly || !strings.Contains(got[0].Description, "16 MiB") {
+			t.Errorf("the report is %+v", got)
+		}
+	})
+	t.Run("a store whose own hashes take too much does not start", func(t *testing.T) {
+		config := testConfig(sqliteDatabase(t), newClock())
+		config.MemoryLimit, config.HashingCores, config.Password = smallMemory, 2, password.DefaultParams()
+		if err := config.Validate(); err == nil || !strings.Contains(err.Error(), "lower the argon2 memory") {
+			t.Errorf("Validate: %v", err)
+		}
+	})
+}
