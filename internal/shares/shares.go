@@ -41,6 +41,7 @@ func (k Key) String() string {
 // It is safe for concurrent use.
 type Pool struct {
 	total, perClient int64
+	fair             bool
 
 	mutex sync.Mutex
 	held  int64
@@ -50,6 +51,24 @@ type Pool struct {
 // New returns a pool of total units of which each client may hold perClient.
 func New(total, perClient int64) *Pool {
 	return &Pool{total: total, perClient: perClient, by: map[Key]int64{}}
+}
+
+// NewFair returns a pool as New does, but while more than half of it is held, the share of each client shrinks with the
+// cube of what is left, down to one unit. Sixteen clients whose shares are a sixteenth could otherwise hold all of it;
+// now hundreds of them leave some to one that comes later.
+func NewFair(total, perClient int64) *Pool {
+	p := New(total, perClient)
+	p.fair = true
+	return p
+}
+
+// share returns how many units a client may hold now. The caller holds the mutex.
+func (p *Pool) share() int64 {
+	left := float64(p.total-p.held) / (float64(p.total) / 2)
+	if !p.fair || left >= 1 {
+		return p.perClient
+	}
+	return max(1, int64(float64(p.perClient)*left*left*left))
 }
 
 // Acquire takes n units for a client until release is called. Calls of release after the first have no effect. It
@@ -72,7 +91,7 @@ func (p *Pool) TryAcquire(client Key, n int64) bool {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	held := p.by[client]
-	if n > p.perClient-held || n > p.total-p.held {
+	if n > p.share()-held || n > p.total-p.held {
 		return false
 	}
 	p.by[client] = held + n

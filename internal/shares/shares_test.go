@@ -1,6 +1,7 @@
 package shares_test
 
 import (
+	"fmt"
 	"net/netip"
 	"sync"
 	"testing"
@@ -133,5 +134,31 @@ func wantUsage(t *testing.T, pool *shares.Pool, held int64, clients int) {
 	t.Helper()
 	if gotHeld, gotClients := pool.Usage(); gotHeld != held || gotClients != clients {
 		t.Errorf("held is %d by %d clients, want %d by %d", gotHeld, gotClients, held, clients)
+	}
+}
+
+// TestFairPool: many clients that take all they can leave some to one that comes later.
+func TestFairPool(t *testing.T) {
+	for _, attackers := range []int{1, 10, 100, 500} {
+		pool := shares.NewFair(8192, 512)
+		for i := range attackers {
+			attacker := key(fmt.Sprintf("10.0.%d.%d", i/256, i%256))
+			for pool.TryAcquire(attacker, 1) {
+				continue
+			}
+		}
+		held, _ := pool.Usage()
+		if attackers == 1 && held != 512 {
+			t.Errorf("one client gets %d units, want its share", held)
+		}
+		for round := range 3 { // When others come back for more, there is still some.
+			bystander := key(fmt.Sprintf("127.0.0.%d", 2+round))
+			if !pool.TryAcquire(bystander, 1) {
+				t.Errorf("%d clients left nothing of %d units: %d are held", attackers, 8192, held)
+			}
+			for i := range attackers {
+				_ = pool.TryAcquire(key(fmt.Sprintf("10.0.%d.%d", i/256, i%256)), 1)
+			}
+		}
 	}
 }

@@ -37,7 +37,9 @@ const (
 type calls struct{ underWay, refusals *shares.Pool }
 
 func newCalls() *calls {
-	return &calls{underWay: shares.New(maxCalls, callsPerClient), refusals: shares.New(maxRefusals, refusalsPerClient)}
+	return &calls{
+		underWay: shares.NewFair(maxCalls, callsPerClient), refusals: shares.NewFair(maxRefusals, refusalsPerClient),
+	}
 }
 
 // acquire counts a call of the client that the context carries until release is called. It fails with OVERLOADED if the

@@ -44,7 +44,7 @@ type streamLimits struct {
 
 func newStreamLimits(proxies trustedProxies, log *slog.Logger) *streamLimits {
 	return &streamLimits{
-		open: shares.New(maxCalls, callsPerClient), timeout: streamTimeout, exempt: proxies.trust, log: log,
+		open: shares.NewFair(maxCalls, callsPerClient), timeout: streamTimeout, exempt: proxies.trust, log: log,
 	}
 }
 
