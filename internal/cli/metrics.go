@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -11,10 +12,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
 
 // metricsTimeout bounds a request for metrics, in both directions.
 const metricsTimeout = 10 * time.Second
+
+// metricsLimits bound the connections for metrics. A scraper has one.
+var metricsLimits = netlimit.Limits{Total: 64, PerClient: 16}
 
 // metricsSettings say where metrics are served.
 type metricsSettings struct {
@@ -39,11 +45,12 @@ func newMetrics() *prometheus.Registry {
 // serveMetrics serves until ctx is done. It closes the listener.
 func serveMetrics(ctx context.Context, registry *prometheus.Registry, listener net.Listener) error {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	server := &http.Server{Handler: mux, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout}
 	closed := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer closed()
-	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+	limited := netlimit.New(listener, metricsLimits, slog.New(slog.DiscardHandler))
+	if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics on %s: %w", listener.Addr(), err)
 	}
 	return nil

@@ -117,7 +117,7 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 // what is left is cut. It closes the listener.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.log.InfoContext(ctx, "serving gRPC", "address", listener.Addr().String())
-	limits := netlimit.Limits{Total: maxConnections, PerClient: maxPeerConnections}
+	limits := netlimit.Limits{Total: maxConnections, PerClient: maxPeerConnections}.FitFiles(1)
 	return ServeUntil(ctx, s.grpc, netlimit.New(listener, limits, s.log), s.health.Shutdown)
 }
 

@@ -7,7 +7,8 @@ import (
 )
 
 const (
-	// maxConnections bounds the connections to each of the two ports.
+	// maxConnections bounds the connections to each of the two ports. There are fewer where the process may not open as
+	// many files.
 	maxConnections = 16 << 10
 
 	// connectionShare bounds those of one client to one port. A browser has six over HTTP/1.1, and a gRPC client one, so
@@ -17,8 +18,9 @@ const (
 
 // connectionLimits returns the limits of each port. Trusted proxies connect for many clients.
 func connectionLimits(proxies trustedProxies) netlimit.Limits {
-	return netlimit.Limits{
+	limits := netlimit.Limits{
 		Total: maxConnections, PerClient: connectionShare,
 		Exempt: func(address netip.Addr) bool { return proxies.trust(address) },
 	}
+	return limits.FitFiles(2)
 }

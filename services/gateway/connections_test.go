@@ -51,7 +51,7 @@ func TestConnections(t *testing.T) {
 		h, _ := newServedHouse(t)
 		for name, address := range h.ports() {
 			t.Run(name, func(t *testing.T) {
-				for range connectionShare {
+				for range h.service.limits.PerClient {
 					wantOpen(t, dialFrom(t, attacker, address))
 				}
 				oneMore := dialFrom(t, attacker, address)
@@ -86,7 +86,7 @@ func TestConnections(t *testing.T) {
 		for name, address := range h.ports() {
 			t.Run(name, func(t *testing.T) {
 				var last net.Conn
-				for range connectionShare + 1 {
+				for range h.service.limits.PerClient + 1 {
 					last = dialFrom(t, "127.0.0.4", address)
 				}
 				wantOpen(t, last)
