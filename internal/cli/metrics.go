@@ -19,8 +19,11 @@ import (
 // metricsTimeout bounds a request for metrics, in both directions.
 const metricsTimeout = 10 * time.Second
 
-// metricsLimits bound the connections for metrics. A scraper has one.
-var metricsLimits = netlimit.Limits{Total: 64, PerClient: 16}
+// maxMetricsConnections bounds the connections for metrics, and metricsShare those of one address. A scraper has one.
+const (
+	maxMetricsConnections = 64
+	metricsShare          = 16
+)
 
 // metricsSettings say where metrics are served.
 type metricsSettings struct {
@@ -49,7 +52,8 @@ func serveMetrics(ctx context.Context, registry *prometheus.Registry, listener n
 	server := &http.Server{Handler: mux, ReadTimeout: metricsTimeout, WriteTimeout: metricsTimeout}
 	closed := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer closed()
-	limited := netlimit.New(listener, metricsLimits, slog.New(slog.DiscardHandler))
+	limits := netlimit.Limits{Total: maxMetricsConnections, PerClient: metricsShare}
+	limited := netlimit.New(listener, limits, slog.New(slog.DiscardHandler))
 	if err := server.Serve(limited); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics on %s: %w", listener.Addr(), err)
 	}

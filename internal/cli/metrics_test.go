@@ -53,7 +53,7 @@ func TestMetricsConnections(t *testing.T) {
 		_, err = conn.Read(make([]byte, 1))
 		return err
 	}
-	for range metricsLimits.PerClient {
+	for range metricsShare {
 		if err := open(); err != nil {
 			t.Fatal(err)
 		}

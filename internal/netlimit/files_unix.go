@@ -13,5 +13,5 @@ func maxFiles() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return math.MaxInt
 	}
-	return int(min(uint64(limit.Cur), math.MaxInt)) //nolint:gosec,unconvert // It fits; some systems have an int64.
+	return int(min(uint64(limit.Cur), math.MaxInt)) //nolint:unconvert // Some systems have an int64.
 }
