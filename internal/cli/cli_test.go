@@ -116,6 +116,8 @@ func TestFaultsOfEachCommand(t *testing.T) {
 		{"a session without a lifetime", append(good, "store", "--session-idle-lifetime=0s"), "not at least 1s"},
 		{"a proxy that is no network", []string{"gateway", "--trusted-proxies=10.0.0.0/8,everybody,10.0.0.0/33"}, `"everybody"`},
 		{"a proxy in another notation", []string{"up", "--trusted-proxies=::ffff:10.0.0.0/104"}, "::ffff:10.0.0.0/104"},
+		{"a reflection that is neither on nor off", []string{"up", "--reflection=maybe"}, `--reflection is "maybe"`},
+		{"the same of the gateway", []string{"gateway", "--reflection="}, `--reflection is ""`},
 		{"a cache without its key", []string{"cache", "--service-token=" + serviceToken}, "the cache key is missing"},
 		{"a cache key that is none", []string{"cache", "--cache-key=" + hidden}, "the cache key is not 32 bytes in base64"},
 		{"a store without a service token", append(good, "store"), "the service token is missing"},

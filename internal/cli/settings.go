@@ -88,12 +88,25 @@ func (s *argon2Settings) password() storeservice.PasswordParams {
 // edgeSettings say what the gateway believes of those who call it.
 type edgeSettings struct {
 	TrustedProxies []string `placeholder:"NETWORKS" help:"Proxies before the gateway whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8, with commas between. Nobody's, if there are none."`
+	Reflection     string   `default:"auto" help:"Server reflection on the native gRPC port, by which tools such as grpcurl know the calls, without a token: on, off, or auto (on in up if --grpc is a loopback address, off elsewhere)."`
 }
 
-// gatewayConfig gives the gateway's configuration, and an error that tells of every network that is none.
+// The values of --reflection.
+const (
+	reflectionAuto = "auto"
+	reflectionOn   = "on"
+	reflectionOff  = "off"
+)
+
+// gatewayConfig returns the gateway's configuration, and an error that names every setting that is wrong.
 func (s *edgeSettings) gatewayConfig(tokens tokenSettings) (gatewayservice.Config, error) {
-	config := gatewayservice.Config{Issuer: tokens.Issuer, Audience: tokens.Audience}
+	config := gatewayservice.Config{
+		Issuer: tokens.Issuer, Audience: tokens.Audience, Reflection: s.Reflection == reflectionOn,
+	}
 	var faults []error
+	if s.Reflection != reflectionAuto && s.Reflection != reflectionOn && s.Reflection != reflectionOff {
+		faults = append(faults, fmt.Errorf("--reflection is %q, not auto, on or off", s.Reflection))
+	}
 	for _, text := range s.TrustedProxies {
 		network, err := netip.ParsePrefix(text)
 		if address, addressErr := netip.ParseAddr(text); addressErr == nil && address.Zone() == "" {

@@ -103,6 +103,9 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	if err != nil {
 		return err
 	}
+	if c.Reflection == reflectionAuto {
+		config.Reflection = isLoopback(native.Addr())
+	}
 	gateway, err := gatewayservice.New(ctx, config, upstreams, log.With("service", "gateway"))
 	if err != nil {
 		return err

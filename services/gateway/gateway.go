@@ -26,6 +26,7 @@ type Config struct {
 	Audience       string         // `aud` that tokens must have
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	DrainDelay     time.Duration  // for how long all is served, and health says that it ends, before it does
+	Reflection     bool           // whether native gRPC has server reflection, which anybody may use
 }
 
 // Upstreams are the connections to the services behind the gateway.
@@ -73,8 +74,14 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
+	var reflected *reflection
+	if config.Reflection {
+		if reflected, err = newReflection(routes.services()); err != nil {
+			return nil, err
+		}
+	}
 	return &Service{
-		rest: rest, grpc: newGRPCServer(edge, health, config.TrustedProxies, log), health: health,
+		rest: rest, grpc: newGRPCServer(edge, health, reflected, config.TrustedProxies, log), health: health,
 		delay: config.DrainDelay, limits: connectionLimits(config.TrustedProxies), log: log,
 	}, nil
 }

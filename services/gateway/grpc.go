@@ -15,7 +15,6 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/reflection"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
@@ -35,15 +34,21 @@ const connBuffer = 8 << 10
 
 // grpcServer serves native gRPC clients. It passes frames on without decoding them.
 type grpcServer struct {
-	edge    *edge
-	proxies trustedProxies
-	streams *streamLimits
-	log     *slog.Logger
-	grpc    *grpc.Server
+	edge       *edge
+	reflection *reflection // nil if there is none
+	proxies    trustedProxies
+	streams    *streamLimits
+	log        *slog.Logger
+	grpc       *grpc.Server
 }
 
-func newGRPCServer(edge *edge, health *health, proxies trustedProxies, log *slog.Logger) *grpcServer {
-	s := &grpcServer{edge: edge, proxies: proxies, streams: newStreamLimits(proxies, log), log: log}
+// newGRPCServer makes a server. Without reflection, which is nil then, it has none.
+func newGRPCServer(
+	edge *edge, health *health, reflection *reflection, proxies trustedProxies, log *slog.Logger,
+) *grpcServer {
+	s := &grpcServer{
+		edge: edge, reflection: reflection, proxies: proxies, streams: newStreamLimits(proxies, log), log: log,
+	}
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
 		grpc.Creds(limitedCredentials{insecure.NewCredentials(), s.streams}),
 		grpc.MaxConcurrentStreams(maxStreams),
@@ -56,8 +61,9 @@ func newGRPCServer(edge *edge, health *health, proxies trustedProxies, log *slog
 		grpc.UnknownServiceHandler(s.handle),
 	)...)
 	healthpb.RegisterHealthServer(s.grpc, health)
-	reflectionpb.RegisterServerReflectionServer(s.grpc,
-		reflection.NewServerV1(reflection.ServerOptions{Services: edge.routes}))
+	if reflection != nil {
+		reflectionpb.RegisterServerReflectionServer(s.grpc, reflection)
+	}
 	return s
 }
 

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 	"reflect"
@@ -18,7 +17,6 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
-	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -189,48 +187,6 @@ func TestAPanicOverGRPCIsInternal(t *testing.T) {
 	}
 	if log := h.stop(t); !strings.Contains(log, "the panic's own words") {
 		t.Errorf("the log is not told: %s", log)
-	}
-}
-
-func TestReflectionListsThePublicServices(t *testing.T) {
-	h, _ := newServedHouse(t)
-	stream, err := reflectionpb.NewServerReflectionClient(h.conn).ServerReflectionInfo(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ask := func(request *reflectionpb.ServerReflectionRequest) *reflectionpb.ServerReflectionResponse {
-		if err := stream.Send(request); err != nil {
-			t.Fatal(err)
-		}
-		response, err := stream.Recv()
-		if err != nil {
-			t.Fatal(err)
-		}
-		return response
-	}
-	var listed []string
-	for _, service := range ask(&reflectionpb.ServerReflectionRequest{
-		MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{},
-	}).GetListServicesResponse().GetService() {
-		listed = append(listed, service.GetName())
-	}
-	want := []string{"gatehouse.v1.AdminService", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService"}
-	if !slices.Equal(listed, want) {
-		t.Errorf("services are %v, want %v", listed, want)
-	}
-	described := ask(&reflectionpb.ServerReflectionRequest{
-		MessageRequest: &reflectionpb.ServerReflectionRequest_FileContainingSymbol{
-			FileContainingSymbol: "gatehouse.v1.UserService",
-		},
-	})
-	if len(described.GetFileDescriptorResponse().GetFileDescriptorProto()) == 0 {
-		t.Errorf("a service is not described: %v", described)
-	}
-	if err := stream.CloseSend(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := stream.Recv(); err != io.EOF { //nolint:errorlint // the very value ends a stream
-		t.Errorf("the stream ends with %v", err)
 	}
 }
 

@@ -65,12 +65,3 @@ func (r routes) of(method string) (route, bool) {
 	found, ok := r[service]
 	return found, ok
 }
-
-// GetServiceInfo lets server reflection list the public services, and only these.
-func (r routes) GetServiceInfo() map[string]grpc.ServiceInfo {
-	info := make(map[string]grpc.ServiceInfo, len(r))
-	for name := range r {
-		info[name] = grpc.ServiceInfo{}
-	}
-	return info
-}

@@ -155,6 +155,12 @@ func (h *house) connect(t *testing.T, rest, native string) {
 		}
 		return nil
 	})
+	h.dial(t, native)
+}
+
+// dial makes the connection for native gRPC.
+func (h *house) dial(t *testing.T, native string) {
+	t.Helper()
 	conn, err := grpc.NewClient(native, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,6 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
-	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -286,35 +285,6 @@ func TestDatabaseDownAndBack(t *testing.T) {
 	}
 	testkit.Eventually(t, readiness(http.StatusOK))
 	logIn(t, h, "ada@example.com")
-}
-
-func TestReflectionShowsThePublicServicesAndOnlyThese(t *testing.T) {
-	t.Parallel()
-	h := startUp(t, t.TempDir())
-	stream, err := reflectionpb.NewServerReflectionClient(h.conn).ServerReflectionInfo(callContext(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	request := &reflectionpb.ServerReflectionRequest{
-		MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{},
-	}
-	if err := stream.Send(request); err != nil {
-		t.Fatal(err)
-	}
-	response, err := stream.Recv()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var names []string
-	for _, service := range response.GetListServicesResponse().GetService() {
-		names = append(names, service.GetName())
-	}
-	want := []string{
-		"gatehouse.v1.AdminService", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService",
-	}
-	if diff := cmp.Diff(want, names); diff != "" {
-		t.Errorf("services (-want +got):\n%s", diff)
-	}
 }
 
 func TestHealthFollowsTheServicesBehind(t *testing.T) {

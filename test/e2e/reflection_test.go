@@ -1,0 +1,77 @@
+package e2e
+
+import (
+	"crypto/rand"
+	"slices"
+	"strings"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+)
+
+// TestReflectionSetting: tools see the public services where the setting says so, and only these.
+func TestReflectionSetting(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, command string
+		args          []string
+		want          codes.Code
+	}{
+		{"up on loopback", "up", nil, codes.OK},
+		{"up on every address", "up", []string{"--grpc", ":PORT"}, codes.Unimplemented},
+		{"up, on", "up", []string{"--grpc", ":PORT", "--reflection", "on"}, codes.OK},
+		{"up, off", "up", []string{"--reflection", "off"}, codes.Unimplemented},
+		{"gateway", "gateway", nil, codes.Unimplemented},
+		{"gateway, on", "gateway", []string{"--reflection", "on"}, codes.OK},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			h, native := &house{}, freeAddress(t)
+			_, port, _ := strings.Cut(native, ":")
+			args := []string{"--http", freeAddress(t), "--grpc", native}
+			for _, arg := range test.args {
+				args = append(args, strings.ReplaceAll(arg, "PORT", port))
+			}
+			env := []string{"GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()}
+			if test.command == "up" {
+				args, env = append(args, "--data", t.TempDir()), nil
+			}
+			h.start(t, test.command, env, args...)
+			h.dial(t, native)
+			services, err := reflectedServices(t, h)
+			if code := status.Code(err); code != test.want {
+				t.Fatalf("reflection answers %v, want %v", err, test.want)
+			}
+			public := []string{
+				"gatehouse.v1.AdminService", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService",
+			}
+			if err == nil && !slices.Equal(services, public) {
+				t.Errorf("services are %v, want %v", services, public)
+			}
+		})
+	}
+}
+
+// reflectedServices asks for the services, as soon as the gateway takes connections.
+func reflectedServices(t *testing.T, h *house) ([]string, error) {
+	t.Helper()
+	stream, err := reflectionpb.NewServerReflectionClient(h.conn).ServerReflectionInfo(callContext(t), grpc.WaitForReady(true))
+	if err != nil {
+		return nil, err
+	}
+	_ = stream.Send(&reflectionpb.ServerReflectionRequest{ // If that fails, Recv tells why.
+		MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{},
+	})
+	response, err := stream.Recv()
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, service := range response.GetListServicesResponse().GetService() {
+		names = append(names, service.GetName())
+	}
+	return names, stream.CloseSend()
+}
