@@ -52,6 +52,13 @@ $(bin)/openapiv3-merge $(openapi_parts) \
 go run ./internal/openapigen $(fresh)/merged.json $(fresh)/openapi/openapi.json
 endef
 
+.PHONY: common-passwords
+common-passwords: ## Make the list of passwords that the store refuses, from the module that tools/go.mod pins.
+	cd tools && go run ./commonpasswords \
+		<"$$(go list -m -f '{{.Dir}}' github.com/trustelem/zxcvbn)/data/passwords.txt" \
+		>../services/store/internal/password/common.txt.gz.new
+	mv services/store/internal/password/common.txt.gz.new services/store/internal/password/common.txt.gz
+
 .PHONY: lint
 lint: lint-api lint-go ## Lint the contract and the code; refuse what breaks the contract of main.
 

@@ -79,7 +79,7 @@ func TestValidate(t *testing.T) {
 			Email: "ada@example.com", FullName: "Ada", Password: "correct horse",
 		}, nil},
 		{"too_large_fields_break_the_size_rule_only", hostileSignUp(megabyte / 4), []string{
-			"email string.max_bytes", "full_name string.max_len", "password string.min_bytes", "request_id string.max_bytes",
+			"email string.max_bytes", "full_name string.max_len", "password string.min_len", "request_id string.max_bytes",
 		}},
 		{"other_fields_are_judged_too", &gatehousev1.CreateUserRequest{
 			Email: "no address", FullName: strings.Repeat("ä", 201), Password: strings.Repeat("p", 1025),

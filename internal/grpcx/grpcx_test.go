@@ -245,7 +245,7 @@ func TestFaultsOfFieldsAreNamedWithoutTheirValues(t *testing.T) {
 			}
 		}
 	}
-	want := map[string]string{"email": "EMAIL_ADDRESS", "full_name": "REQUIRED", "password": "STRING_MIN_BYTES"}
+	want := map[string]string{"email": "EMAIL_ADDRESS", "full_name": "REQUIRED", "password": "STRING_MIN_LEN"}
 	if !reflect.DeepEqual(reasons, want) {
 		t.Errorf("violations are %v, want %v", reasons, want)
 	}

@@ -77,7 +77,7 @@ func addErrorExamples(failure *response) error {
 		return fmt.Errorf("the error response has no %s", jsonType)
 	}
 	invalid := apierr.InvalidFields([]*errdetails.BadRequest_FieldViolation{{
-		Field: "password", Description: "must be at least 8 bytes", Reason: "STRING_MIN_BYTES",
+		Field: "password", Description: "must be at least 8 characters", Reason: "STRING_MIN_LEN",
 	}})
 	for _, failed := range []struct {
 		summary string

@@ -26,7 +26,7 @@ func TestBoundsRefuseNothingThatTheRulesAccept(t *testing.T) {
 	var s schema
 	applyBounds(&s, rules, field)
 
-	for characters, password := range map[uint64]string{2: "🔑🔑", 1024: strings.Repeat("a", 1024)} {
+	for characters, password := range map[uint64]string{8: strings.Repeat("🔑", 8), 1024: strings.Repeat("a", 1024)} {
 		request.Password = password
 		if err := protovalidate.Validate(request); err != nil {
 			t.Fatalf("the rules refuse %d characters: %v", characters, err)
@@ -35,7 +35,7 @@ func TestBoundsRefuseNothingThatTheRulesAccept(t *testing.T) {
 			t.Errorf("the bounds %d to %v refuse %d characters", s.MinLength, s.MaxLength, characters)
 		}
 	}
-	if s.MinLength < 2 || *s.MaxLength > 1024 {
+	if s.MinLength < 8 || *s.MaxLength > 1024 {
 		t.Errorf("the bounds %d to %d say less than they can", s.MinLength, *s.MaxLength)
 	}
 }

@@ -19,11 +19,12 @@ import (
 type adminService struct {
 	gatehousev1.UnsafeAdminServiceServer
 
-	storage *storage.Storage
-	hasher  *password.Hasher
-	keys    *signing.ByHand
-	pages   *pageTokens
-	now     func() time.Time
+	storage   *storage.Storage
+	hasher    *password.Hasher
+	passwords *password.Policy
+	keys      *signing.ByHand
+	pages     *pageTokens
+	now       func() time.Time
 }
 
 // DisableUser disables an account and ends its sessions.
@@ -64,8 +65,8 @@ func (s *adminService) ResetUserPassword(
 	if _, err := authn.OwnUserID(ctx, req.GetId()); err == nil {
 		return nil, apierr.OwnAccount("ChangePassword") // It asks for the present password, which a thief lacks.
 	}
-	if password.TooShort(req.GetNewPassword()) {
-		return nil, passwordTooShort("new_password")
+	if err := s.checkNewPasswordOf(ctx, req.GetId(), req.GetNewPassword()); err != nil {
+		return nil, err
 	}
 	hash, err := s.hasher.Hash(ctx, req.GetNewPassword())
 	if err != nil {
@@ -76,6 +77,20 @@ func (s *adminService) ResetUserPassword(
 		change.User.SessionGeneration++
 	})
 	return &gatehousev1.ResetUserPasswordResponse{User: user}, err
+}
+
+// checkNewPasswordOf checks a password that is set for the user whom a request names.
+func (s *adminService) checkNewPasswordOf(ctx context.Context, id, secret string) error {
+	id, err := authn.ManagedUserID(ctx, id)
+	if err != nil {
+		return err
+	}
+	user, err := s.storage.ReadUser(ctx, id)
+	if err != nil {
+		return changeError(err)
+	}
+	return checkNewPassword(s.passwords, "new_password", secret,
+		password.Account{Email: user.Email, FullName: user.FullName})
 }
 
 // DeleteUserSessions ends a user's sessions.

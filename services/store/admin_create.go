@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -26,8 +25,11 @@ type AdminConfig struct {
 	FullName string
 }
 
+// anyPassword stands for a password that is not known.
+const anyPassword = "any password at all"
+
 // Validate reports every fault at once. The password is not known yet.
-func (c AdminConfig) Validate() error { return c.validate(strings.Repeat("x", password.MinLength)) }
+func (c AdminConfig) Validate() error { return c.validate(anyPassword) }
 
 func (c AdminConfig) validate(secret string) error {
 	return errors.Join(c.Database.Validate(), c.Password.Validate(), c.check(secret))
@@ -44,11 +46,14 @@ func (c AdminConfig) check(secret string) error {
 	}
 	found, err := violations(validator,
 		&gatehousev1.CreateUserRequest{Email: c.Email, FullName: c.FullName, Password: secret})
-	if err == nil && len(found) == 0 && password.TooShort(secret) {
-		found = append(found, fieldError{"password", fmt.Sprintf("must be at least %d bytes, in Unicode normal form KC too",
-			password.MinLength)})
+	passwords, policyErr := password.NewPolicy()
+	if err == nil && len(found) == 0 && policyErr == nil {
+		violation := passwords.Check(secret, password.Account{Email: c.Email, FullName: c.FullName})
+		if violation != nil {
+			found = append(found, fieldError{"password", violation.Description})
+		}
 	}
-	faults := []error{err}
+	faults := []error{err, policyErr}
 	for _, fault := range found {
 		faults = append(faults, fault)
 	}

@@ -62,8 +62,10 @@ func (s *sessionService) ChangePassword(
 	if _, err := authn.OwnUserID(ctx, req.GetId()); err != nil {
 		return nil, err
 	}
-	if password.TooShort(req.GetNewPassword()) {
-		return nil, passwordTooShort("new_password")
+	own, _ := authn.AccountFrom(ctx) // Admission has just read it.
+	words := password.Account{Email: own.User.GetEmail(), FullName: own.User.GetFullName()}
+	if err := checkNewPassword(s.passwords, "new_password", req.GetNewPassword(), words); err != nil {
+		return nil, err
 	}
 	caller, _ := authn.CallerFrom(ctx)
 	newHash := ""

@@ -121,7 +121,7 @@ func newRefreshes(t *testing.T, database Database) *refreshes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service, err := newSessionService(config, db, nil, keyring, log)
+	service, err := newSessionService(config, db, nil, nil, keyring, log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,21 +26,23 @@ const tokenType = "Bearer"
 type sessionService struct {
 	gatehousev1.UnsafeSessionServiceServer
 
-	storage *storage.Storage
-	hasher  *password.Hasher
-	keyring *signing.Keyring
-	tokens  *refresh.Tokens
-	pages   *pageTokens
-	config  SessionConfig
-	claims  appClaims
-	now     func() time.Time
-	log     *slog.Logger
+	storage   *storage.Storage
+	hasher    *password.Hasher
+	passwords *password.Policy
+	keyring   *signing.Keyring
+	tokens    *refresh.Tokens
+	pages     *pageTokens
+	config    SessionConfig
+	claims    appClaims
+	now       func() time.Time
+	log       *slog.Logger
 
 	tooCostly sync.Once // to log that there is a hash which this process cannot verify
 }
 
 func newSessionService(
-	config Config, db *storage.Storage, hasher *password.Hasher, keyring *signing.Keyring, log *slog.Logger,
+	config Config, db *storage.Storage, hasher *password.Hasher, passwords *password.Policy, keyring *signing.Keyring,
+	log *slog.Logger,
 ) (*sessionService, error) {
 	masterKeys := [][]byte{config.MasterKey}
 	if config.SecondMasterKey != nil {
@@ -55,8 +57,8 @@ func newSessionService(
 		return nil, err
 	}
 	return &sessionService{
-		storage: db, hasher: hasher, keyring: keyring, tokens: tokens, pages: pages, config: config.Sessions,
-		claims: config.AppMetadataClaims, now: config.Now, log: log,
+		storage: db, hasher: hasher, passwords: passwords, keyring: keyring, tokens: tokens, pages: pages,
+		config: config.Sessions, claims: config.AppMetadataClaims, now: config.Now, log: log,
 	}, nil
 }
 

@@ -154,6 +154,10 @@ func newServer(
 	if err != nil {
 		return nil, err
 	}
+	passwords, err := password.NewPolicy()
+	if err != nil {
+		return nil, err
+	}
 	policies, err := authn.LoadPolicies(gatehousev1.UserService_ServiceDesc.ServiceName,
 		gatehousev1.SessionService_ServiceDesc.ServiceName, gatehousev1.KeyService_ServiceDesc.ServiceName,
 		gatehousev1.AdminService_ServiceDesc.ServiceName, internalv1.ChangeService_ServiceDesc.ServiceName)
@@ -168,7 +172,7 @@ func newServer(
 	if err != nil {
 		return nil, err
 	}
-	sessions, err := newSessionService(config, db, hasher, keyring, log)
+	sessions, err := newSessionService(config, db, hasher, passwords, keyring, log)
 	if err != nil {
 		return nil, err
 	}
@@ -177,10 +181,11 @@ func newServer(
 		return nil, err
 	}
 	gatehousev1.RegisterUserServiceServer(server, &userService{
-		storage: db, hasher: hasher, pages: sessions.pages, claims: config.AppMetadataClaims, now: config.Now,
+		storage: db, hasher: hasher, passwords: passwords, pages: sessions.pages, claims: config.AppMetadataClaims,
+		now: config.Now,
 	})
 	gatehousev1.RegisterAdminServiceServer(server, &adminService{
-		storage: db, hasher: hasher, keys: byHand, pages: sessions.pages, now: config.Now,
+		storage: db, hasher: hasher, passwords: passwords, keys: byHand, pages: sessions.pages, now: config.Now,
 	})
 	gatehousev1.RegisterSessionServiceServer(server, sessions)
 	internalv1.RegisterChangeServiceServer(server, &changeService{feed: feed})

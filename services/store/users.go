@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/google/uuid"
@@ -20,19 +19,21 @@ import (
 type userService struct {
 	gatehousev1.UnsafeUserServiceServer
 
-	storage *storage.Storage
-	hasher  *password.Hasher
-	pages   *pageTokens
-	claims  appClaims
-	now     func() time.Time
+	storage   *storage.Storage
+	hasher    *password.Hasher
+	passwords *password.Policy
+	pages     *pageTokens
+	claims    appClaims
+	now       func() time.Time
 }
 
 // CreateUser signs up.
 func (s *userService) CreateUser(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {
-	if password.TooShort(req.GetPassword()) {
-		return nil, passwordTooShort("password")
+	account := password.Account{Email: req.GetEmail(), FullName: req.GetFullName()}
+	if err := checkNewPassword(s.passwords, "password", req.GetPassword(), account); err != nil {
+		return nil, err
 	}
 	if req.GetRequestId() != "" {
 		return s.createUserOnce(ctx, req)
@@ -98,10 +99,13 @@ func (s *userService) ReadUser(
 	return &gatehousev1.ReadUserResponse{User: resource}, err
 }
 
-// passwordTooShort is what the rule of the contract says of a password that is too short as it stands.
-func passwordTooShort(field string) error {
+// checkNewPassword returns INVALID_FIELDS, for the field that has it, unless a password can be chosen for an account.
+func checkNewPassword(policy *password.Policy, field, secret string, account password.Account) error {
+	violation := policy.Check(secret, account)
+	if violation == nil {
+		return nil
+	}
 	return apierr.InvalidFields([]*errdetails.BadRequest_FieldViolation{{
-		Field: field, Reason: "STRING_MIN_BYTES",
-		Description: fmt.Sprintf("must be at least %d bytes, in Unicode normal form KC too", password.MinLength),
+		Field: field, Reason: violation.Reason, Description: violation.Description,
 	}})
 }

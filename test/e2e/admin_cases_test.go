@@ -269,8 +269,10 @@ func victimIsLoggedOut(t *testing.T, r *residents, _ proto.Message) {
 
 var adminCases = []corpusCase{
 	ok(checked(resetsPassword("of anybody", "root", loggedIn, newPassword), victimIsLoggedOut)),
-	invalid(resetsPassword("too short", "root", doomed, "1234567"), "new_password STRING_MIN_BYTES"),
-	invalid(resetsPassword("too short in its normal form", "root", doomed, "ａｂｃ"), "new_password STRING_MIN_BYTES"),
+	invalid(resetsPassword("too short", "root", doomed, "1234567"), "new_password STRING_MIN_LEN"),
+	invalid(resetsPassword("too short in its normal form", "root", doomed, strings.Repeat("e\u0301", 4)), "new_password STRING_MIN_LEN"),
+	invalid(resetsPassword("to a common one", "root", doomed, "Iloveyou1"), "new_password PASSWORD_TOO_COMMON"),
+	invalid(resetsPassword("to the name", "root", doomed, "ada-lovelace"), "new_password PASSWORD_OF_ACCOUNT"),
 	notFound(resetsPassword("of nobody", "root", nobodys, newPassword)),
 	roleRequired(resetsPassword("of somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() }, newPassword)),
 	ok(checked(endsSessions("of anybody", "root", loggedIn), victimIsLoggedOut)),

@@ -220,10 +220,16 @@ var changePasswordCases = []corpusCase{
 	}), "current_password REQUIRED", "new_password REQUIRED"),
 	invalid(changesPassword("a short password", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
 		request.NewPassword = "1234567"
-	}), "new_password STRING_MIN_BYTES"),
-	invalid(changesPassword("a password of 9 bytes that become 3", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
-		request.NewPassword = "ａｂｃ"
-	}), "new_password STRING_MIN_BYTES"),
+	}), "new_password STRING_MIN_LEN"),
+	invalid(changesPassword("a password of 8 characters that become 4", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+		request.NewPassword = strings.Repeat("e\u0301", 4)
+	}), "new_password STRING_MIN_LEN"),
+	invalid(changesPassword("a common password", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+		request.NewPassword = "Iloveyou1"
+	}), "new_password PASSWORD_TOO_COMMON"),
+	invalid(changesPassword("the address for a password", "ada", nil, func(r *residents, request *gatehousev1.ChangePasswordRequest) {
+		request.NewPassword = strings.ToUpper(r.ada.GetEmail())
+	}), "new_password PASSWORD_OF_ACCOUNT"),
 	invalid(changesPassword("passwords of 1,025 bytes", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
 		request.CurrentPassword, request.NewPassword = strings.Repeat("p", 1025), strings.Repeat("p", 1025)
 	}), "current_password STRING_MAX_BYTES", "new_password STRING_MAX_BYTES"),

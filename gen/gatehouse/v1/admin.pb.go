@@ -1119,7 +1119,7 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\x18ResetUserPasswordRequest\x12\xc4\x01\n" +
 	"\x02id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x12Y\n" +
-	"\fnew_password\x18\x02 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r( \b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"H\n" +
+	"\fnew_password\x18\x02 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"H\n" +
 	"\x19ResetUserPasswordResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xeb\x01\n" +
 	"\x19DeleteUserSessionsRequest\x12\xcd\x01\n" +

@@ -1195,7 +1195,7 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12[\n" +
 	"\x10current_password\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\x0fcurrentPassword\x12Y\n" +
-	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r( \b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"{\n" +
+	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"{\n" +
 	"\x16ChangePasswordResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x124\n" +
 	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession2\xf3\x06\n" +

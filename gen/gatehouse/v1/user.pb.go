@@ -260,8 +260,11 @@ type CreateUserRequest struct {
 	// The name to show: 1 to 200 characters of which one can be seen, no control characters, none that turn the direction
 	// of what stands around it.
 	FullName string `protobuf:"bytes,2,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
-	// The password: 8 to 1,024 bytes of UTF-8, of any characters, with no rules of composition (NIST SP 800-63B). At least
-	// 8 bytes must be left in Unicode normal form KC, in which it is hashed. It is never shown again.
+	// The password: at least 8 characters (Unicode code points) and at most 1,024 bytes of UTF-8, of any characters, with no
+	// rules of composition (NIST SP 800-63B). At least 8 characters must be left in Unicode normal form KC, in which it is
+	// hashed. One of the most common passwords, a repetition and a sequence are refused with the reason
+	// `PASSWORD_TOO_COMMON`, and the e-mail address, the name and the name of the service, with up to 4 digits after them,
+	// with `PASSWORD_OF_ACCOUNT`. It is never shown again.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
 	// Names this request, so that it can be sent again (AIP-155): 1 to 128 visible ASCII characters that nobody else
 	// uses, such as a UUID. REST takes it from the header `Idempotency-Key` as well. For 24 hours the same id with the same
@@ -848,7 +851,7 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xae\x02\n" +
 	"\tfull_name\x18\x02 \x01(\tB\x90\x02\xe0A\x02\xbaH\x89\x02\xba\x01\xee\x01\n" +
 	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
-	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$ \b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\x12\xa5\x01\n" +
+	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$\x10\b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\x12\xa5\x01\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x85\x01\xe0A\x01\xbaH\x7f\xba\x01P\n" +
 	"\x12request_id.visible\x12 must be visible ASCII characters\x1a\x18this.matches('^[!-~]*$')r*(\x80\x01\x92\x02$6f1c1f5e-3d0f-4b52-9d2c-0f4f6b1d7a11R\trequestId\"A\n" +

@@ -17,10 +17,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
-// MinLength is the least length of a password in bytes, in the form that is hashed: a few wide or joined characters
-// must not pass for more than they become.
-const MinLength = 8
-
 // Params are the cost parameters of Argon2id (RFC 9106, section 3.1).
 type Params struct {
 	MemoryKiB   uint32 // m, from 8 × Parallelism KiB
@@ -104,9 +100,6 @@ func New(ctx context.Context, config Config) (*Hasher, error) {
 // Admit fails if Hash and Verify would refuse a call that comes now, so that a caller need not read first what it would
 // throw away. If it does not fail, they may yet.
 func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx, clientKey(ctx)) }
-
-// TooShort tells whether a password is shorter than MinLength in the form that is hashed.
-func TooShort(password string) bool { return len(normalize(password)) < MinLength }
 
 // Hash gives the PHC string of a new random salt and the password. It waits for its turn at a core, and is
 // refused with OVERLOADED where that would come too late for anybody, or for the deadline of ctx.
