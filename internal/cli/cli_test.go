@@ -60,6 +60,15 @@ func write(t *testing.T, content string) string {
 	return path
 }
 
+func writeMode(t *testing.T, content string, mode os.FileMode) string {
+	t.Helper()
+	path := write(t, content)
+	if err := os.Chmod(path, mode); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	code, stdout, stderr := run(t, []string{
 		"store", "--log-level=loud", "--log-format=xml", "--access-token-lifetime=soon", "--argon2-memory=much",
@@ -215,6 +224,9 @@ func TestSecrets(t *testing.T) {
 		{"a file of white space", "", write(t, " \n"), "", "is empty"},
 		{"no file", "", filepath.Join(t.TempDir(), "nothing"), "", "no such file"},
 		{"a folder", "", t.TempDir(), "", "--password-file"},
+		{"a file that everybody can read", "", writeMode(t, hidden, 0o444), hidden, ""},
+		{"a file that the group can write", "", writeMode(t, hidden, 0o660), hidden, ""},
+		{"a file that everybody can write", "", writeMode(t, hidden, 0o602), "", "everybody can write"},
 		{"a file over the limit", "", write(t, strings.Repeat(hidden, secretFileLimit/len(hidden)+1)), "", "over"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -19,13 +19,57 @@ type dataFolder string
 func (d dataFolder) database() string  { return filepath.Join(string(d), "gatehouse.db") }
 func (d dataFolder) masterKey() string { return filepath.Join(string(d), "master.key") }
 
+// files are those that the folder may have.
+func (d dataFolder) files() []string {
+	database := d.database()
+	return []string{d.masterKey(), database, database + "-wal", database + "-shm", d.lockFile()}
+}
+
+func (d dataFolder) lockFile() string { return filepath.Join(string(d), "lock") }
+
+// check reports an error if somebody else may have written to the folder or one of its files, or may: who can write the
+// database can make administrators, and who can exchange the folder decides about all accounts. What others may only
+// read of the database it forbids them, as it has password hashes.
+func (d dataFolder) check() error {
+	if err := checkFolder(string(d)); err != nil {
+		return fmt.Errorf("data folder: %w", err)
+	}
+	var faults []error
+	for _, path := range d.files() {
+		err := checkFile(path)
+		if err == nil && path != d.masterKey() { // One that was readable may be known: loadMasterKey refuses it.
+			err = makePrivate(path)
+		}
+		if err != nil {
+			faults = append(faults, fmt.Errorf("data folder: %w", err))
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// makePrivate takes the permissions of others from a file, if it is there.
+func makePrivate(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Perm()&groupOthers == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, info.Mode().Perm()&^groupOthers)
+}
+
 // lock makes the folder, if it is not there, and takes it for this process: two processes on one folder would each have
-// a memory cache of their own, and show what the other has changed since. The lock ends with the process.
+// a memory cache of their own, and show what the other has changed since. The lock ends with the process. A folder that
+// others may change is refused.
 func (d dataFolder) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(string(d), 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
-	lock := flock.New(filepath.Join(string(d), "lock"), flock.SetPermissions(0o600))
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	lock := flock.New(d.lockFile(), flock.SetPermissions(0o600))
 	locked, err := lock.TryLock()
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
@@ -46,7 +90,7 @@ func (d dataFolder) loadMasterKey() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the master key: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
+	if info.Mode().Perm()&groupOthers != 0 {
 		return nil, fmt.Errorf("the master key %s can be read by others: run chmod 600 %s", d.masterKey(), d.masterKey())
 	}
 	encoded, err := readSecretFile(d.masterKey())

@@ -284,6 +284,14 @@ func readSecretFile(path string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = file.Close() }() // It was only read.
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	// Files that everybody may read are accepted: that is how orchestrators mount secrets.
+	if info.Mode().IsRegular() && info.Mode().Perm()&othersWrite != 0 {
+		return "", fmt.Errorf("everybody can write to %s: run chmod o-w %s, and check what is in it", path, path)
+	}
 	content, err := io.ReadAll(io.LimitReader(file, secretFileLimit+1))
 	if err != nil {
 		return "", err
