@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 )
 
 func gracesSignUp() *gatehousev1.CreateUserRequest {
@@ -67,16 +68,27 @@ func TestCreateUser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var guesses sync.WaitGroup
+			guesser := clientinfo.With(t.Context(), clientinfo.Info{Address: "203.0.113.7"})
+			bystander := clientinfo.With(t.Context(), clientinfo.Info{Address: "198.51.100.7"})
+			var calls sync.WaitGroup
 			for i := range 50 {
-				guesses.Go(func() {
+				calls.Go(func() {
 					request := gracesSignUp()
 					request.Password = fmt.Sprintf("guess number %d", i)
-					_, err := store.users.CreateUser(t.Context(), request)
+					_, err := store.users.CreateUser(guesser, request)
 					wantReason(t, err, requestIDReused)
 				})
 			}
-			guesses.Wait()
+			calls.Go(func() {
+				request := gracesSignUp()
+				request.Email, request.RequestId = "bystander@example.com", "another-request"
+				for range 2 { // The second repeats the first.
+					if _, err := store.users.CreateUser(bystander, request); err != nil {
+						t.Errorf("a bystander: %v", err)
+					}
+				}
+			})
+			calls.Wait()
 			_, err = store.users.CreateUser(t.Context(), gracesSignUp())
 			wantReason(t, err, requestIDReused)
 			if got := store.reusals(t, root, first.GetUser().GetId()); got < 1 || got > 50 {
@@ -112,7 +124,7 @@ func TestCreateUser(t *testing.T) {
 					if err := end(t, store, store.logInWith(t, gracesSignUp())); err != nil {
 						t.Fatal(err)
 					}
-					for _, password := range []string{gracesSignUp().GetPassword(), "another of her passwords"} {
+					for _, password := range []string{"another of her passwords", gracesSignUp().GetPassword()} {
 						request := proto.CloneOf(gracesSignUp())
 						request.Password = password
 						_, err := store.users.CreateUser(t.Context(), request)
