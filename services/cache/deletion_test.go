@@ -39,7 +39,8 @@ var slow = map[string]struct {
 		return err
 	}},
 	"a change of the password": {"ChangePassword", func(ctx context.Context, h *household, f *front) error {
-		return f.changePassword(ctx, h.phone.GetAccessToken())
+		_, err := f.changePassword(ctx, h.phone.GetAccessToken())
+		return err
 	}},
 }
 

@@ -129,12 +129,20 @@ func (e *entries) change(ctx context.Context, under lease, user *gatehousev1.Use
 
 // end keeps it that the session has ended, and the user, if any, whom the store has changed with it.
 func (e *entries) end(ctx context.Context, under lease, userID, sessionID string, user *gatehousev1.User) {
+	e.replace(ctx, under, userID, sessionID, user, nil)
+}
+
+// replace stores, in one step, that a session has ended, the user that the store has changed with it, and the session
+// that took its place. Both may be nil.
+func (e *entries) replace(
+	ctx context.Context, under lease, userID, sessionID string, user *gatehousev1.User, successor *gatehousev1.Session,
+) {
 	ended, err := tombstone(userID, sessionID)
 	if err != nil {
 		e.failed(ctx, err)
 		return
 	}
-	e.set(ctx, under, append(e.writes(ctx, user, nil), e.always(sessionKey(userID, sessionID), ended)))
+	e.set(ctx, under, append(e.writes(ctx, user, successor), e.always(sessionKey(userID, sessionID), ended)))
 }
 
 // gone keeps it that the store has deleted a user, with all sessions. The session of the user's own call has ended with

@@ -33,7 +33,9 @@ func (s *fakeStore) DeleteAllSessions(
 		response := &gatehousev1.DeleteAllSessionsResponse{}
 		s.raise(user)
 		if req.GetKeepCurrent() {
-			response.Session = s.spare(current, user)
+			successor := s.replace(current, user)
+			response.Session, response.AccessToken = successor.shown(true), s.issue(successor)
+			response.RefreshToken = successor.refreshToken()
 		}
 		response.User = proto.CloneOf(user)
 		return response, nil
@@ -52,7 +54,11 @@ func (s *fakeStore) ChangePassword(
 			return nil, apierr.PasswordWrong()
 		}
 		s.raise(user)
-		return &gatehousev1.ChangePasswordResponse{Session: s.spare(current, user), User: proto.CloneOf(user)}, nil
+		successor := s.replace(current, user)
+		return &gatehousev1.ChangePasswordResponse{
+			Session: successor.shown(true), AccessToken: s.issue(successor), RefreshToken: successor.refreshToken(),
+			User: proto.CloneOf(user),
+		}, nil
 	})
 }
 
@@ -61,8 +67,8 @@ func (s *fakeStore) raise(user *gatehousev1.User) {
 	user.SessionGeneration++
 }
 
-func (s *fakeStore) spare(session *heldSession, user *gatehousev1.User) *gatehousev1.Session {
-	session.Version++
-	session.Generation = user.GetSessionGeneration()
-	return session.shown(true)
+// replace ends a session, and opens another one in its place.
+func (s *fakeStore) replace(session *heldSession, user *gatehousev1.User) *heldSession {
+	session.ended = true
+	return s.open(user)
 }

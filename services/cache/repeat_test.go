@@ -29,7 +29,7 @@ func TestTheRepeatOfAChangeOfThePasswordMakesItKnown(t *testing.T) {
 	h.store.mu.Lock()
 	user := h.store.users[h.user]
 	h.store.raise(user)
-	h.store.spare(h.store.sessions[h.laptop.GetSessionId()], user)
+	h.store.replace(h.store.sessions[h.laptop.GetSessionId()], user)
 	h.store.mu.Unlock()
 	_, err := h.others[1].sessions.ChangePassword(as(t.Context(), h.laptop.GetAccessToken()),
 		&gatehousev1.ChangePasswordRequest{Id: authn.Me, CurrentPassword: "the old one", NewPassword: "the new one"})

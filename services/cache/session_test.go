@@ -27,11 +27,10 @@ func (f *front) logOutEverywhere(ctx context.Context, token string, keepCurrent 
 	return err
 }
 
-func (f *front) changePassword(ctx context.Context, token string) error {
-	_, err := f.sessions.ChangePassword(as(ctx, token), &gatehousev1.ChangePasswordRequest{
+func (f *front) changePassword(ctx context.Context, token string) (*gatehousev1.ChangePasswordResponse, error) {
+	return f.sessions.ChangePassword(as(ctx, token), &gatehousev1.ChangePasswordRequest{
 		Id: authn.Me, CurrentPassword: password, NewPassword: password + "!",
 	})
-	return err
 }
 
 func (f *front) refresh(ctx context.Context, refreshToken string) (*gatehousev1.RefreshSessionResponse, error) {
@@ -239,4 +238,39 @@ func TestAChangeGoesOnWhenItsCallerGivesUp(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// TestAReplacedSession: its tokens are refused at once at each cache service, and the new one is served from the cache.
+func TestAReplacedSession(t *testing.T) {
+	for name, replace := range map[string]func(h *household) (token string, err error){
+		"change of the password": func(h *household) (string, error) {
+			response, err := h.changePassword(t.Context(), h.laptop.GetAccessToken())
+			return response.GetAccessToken(), err
+		},
+		"log-out everywhere else": func(h *household) (string, error) {
+			response, err := h.sessions.DeleteAllSessions(as(t.Context(), h.laptop.GetAccessToken()),
+				&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
+			return response.GetAccessToken(), err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHousehold(t, 2)
+			token, err := replace(h)
+			if err != nil {
+				t.Fatal(err)
+			}
+			reads := h.store.readCount()
+			for _, f := range h.others {
+				_, err := f.sessions.ReadSession(as(t.Context(), h.laptop.GetAccessToken()),
+					&gatehousev1.ReadSessionRequest{Id: authn.Current})
+				wantError(t, err, codes.Unauthenticated, sessionEnded)
+				if _, err := f.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current}); err != nil {
+					t.Errorf("the new session: %v", err)
+				}
+			}
+			if got := h.store.readCount(); got != reads {
+				t.Errorf("the store was asked %d times", got-reads)
+			}
+		})
+	}
 }

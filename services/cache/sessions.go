@@ -78,7 +78,7 @@ func (s *sessions) DeleteSession(
 		})
 }
 
-// DeleteAllSessions passes the call on and keeps the user, whose older sessions have ended with the change, and what
+// DeleteAllSessions passes the call on, and keeps the user, whose older sessions have ended with the change, and what
 // became of the session of the call.
 func (s *sessions) DeleteAllSessions(
 	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
@@ -89,16 +89,12 @@ func (s *sessions) DeleteAllSessions(
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteAllSessions, req,
 		func(lease lease, response *gatehousev1.DeleteAllSessionsResponse) {
-			if spared := response.GetSession(); spared != nil {
-				s.entries.change(ctx, lease, response.GetUser(), kept(spared))
-			} else {
-				s.entries.end(ctx, lease, caller.UserID, id, response.GetUser())
-			}
+			s.entries.replace(ctx, lease, caller.UserID, id, response.GetUser(), kept(response.GetSession()))
 		})
 }
 
-// ChangePassword passes the call on and keeps the user, whose older sessions have ended with the change, and the
-// session of the call, which has not.
+// ChangePassword passes the call on, and keeps the user, whose older sessions have ended with the change, that of the
+// call among them, and the session that took its place.
 func (s *sessions) ChangePassword(
 	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
 ) (*gatehousev1.ChangePasswordResponse, error) {
@@ -108,7 +104,7 @@ func (s *sessions) ChangePassword(
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.ChangePassword, req,
 		func(lease lease, response *gatehousev1.ChangePasswordResponse) {
-			s.entries.change(ctx, lease, response.GetUser(), kept(response.GetSession()))
+			s.entries.replace(ctx, lease, caller.UserID, id, response.GetUser(), kept(response.GetSession()))
 		})
 }
 

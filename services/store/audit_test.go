@@ -53,8 +53,12 @@ func TestAuditEventsTellWhoDidWhat(t *testing.T) {
 		must(store.users.UpdateUser(me, &gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: "me", Locale: "de", FullName: "A"}}))
 		must(store.users.UpdateUser(me, &gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: "me", Locale: "de"}})) // no change
 		refused(store.sessions.ChangePassword(me, &gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: "wrong one", NewPassword: "a new one"}))
-		must(store.sessions.ChangePassword(me, &gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: adasPassword, NewPassword: adasPassword}))
-		must(store.sessions.DeleteAllSessions(me, &gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true}))
+		changed, err := store.sessions.ChangePassword(me, &gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: adasPassword, NewPassword: adasPassword})
+		must(changed, err)
+		me = as(t, changed.GetAccessToken())
+		spared, err := store.sessions.DeleteAllSessions(me, &gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
+		must(spared, err)
+		me = as(t, spared.GetAccessToken())
 		must(store.sessions.DeleteSession(me, &gatehousev1.DeleteSessionRequest{Id: "current"}))
 		must(store.admin.SetRoles(root, &gatehousev1.SetRolesRequest{Id: id, Roles: []string{"user", "admin"}}))
 		must(store.admin.DisableUser(root, &gatehousev1.DisableUserRequest{Id: id}))
@@ -86,9 +90,12 @@ func TestAuditEventsTellWhoDidWhat(t *testing.T) {
 			{kind: "LOGIN", reason: "INVALID_CREDENTIALS"},
 			{kind: "USER_UPDATED", actor: id, user: id, session: sid, details: map[string]string{"fields": "full_name,locale"}},
 			{kind: "PASSWORD_CHANGED", actor: id, user: id, session: sid, reason: "PASSWORD_WRONG"},
-			{kind: "PASSWORD_CHANGED", actor: id, user: id, session: sid},
-			{kind: "LOGOUT_EVERYWHERE", actor: id, user: id, session: sid, details: map[string]string{"spared": sid}},
-			{kind: "LOGOUT", actor: id, user: id, session: sid},
+			{kind: "PASSWORD_CHANGED", actor: id, user: id, session: sid, details: map[string]string{"session": changed.GetSessionId()}},
+			{
+				kind: "LOGOUT_EVERYWHERE", actor: id, user: id, session: changed.GetSessionId(),
+				details: map[string]string{"session": spared.GetSessionId()},
+			},
+			{kind: "LOGOUT", actor: id, user: id, session: spared.GetSessionId()},
 			{kind: "ROLES_SET", actor: rootID, user: id, session: rootSession.GetSessionId(), details: map[string]string{"roles": "admin,user"}},
 			{kind: "USER_DISABLED", actor: rootID, user: id, session: rootSession.GetSessionId()},
 			{kind: "LOGIN", user: id, reason: "USER_DISABLED"},

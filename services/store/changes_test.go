@@ -67,7 +67,7 @@ func wantChange(t *testing.T, stream changeStream, wanted *internalv1.Change) *i
 // endSessions makes a change of a user, which makes the version given.
 func (s *testStore) endSessions(t *testing.T, userID string, version int64) *internalv1.Change {
 	t.Helper()
-	account, err := s.service.storage.EndAllSessions(t.Context(), userID, "", s.service.config.Now())
+	account, err := s.service.storage.EndAllSessions(t.Context(), userID, storage.Replacement{}, s.service.config.Now())
 	if err != nil || account.User.Version != version {
 		t.Fatalf("the user is %+v, %v", account.User, err)
 	}
@@ -326,7 +326,7 @@ func TestAFeedWakesForWhatOthersWrite(t *testing.T) {
 	}
 	defer other.Close()
 	for last := range int64(3) {
-		if _, err := other.EndAllSessions(t.Context(), ada, "", other.Now()); err != nil {
+		if _, err := other.EndAllSessions(t.Context(), ada, storage.Replacement{}, other.Now()); err != nil {
 			t.Fatal(err)
 		}
 		for {

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"time"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
@@ -38,24 +39,45 @@ func (s *sessionService) DeleteAllSessions(
 	if !ok {
 		return nil, apierr.AccessTokenMissing()
 	}
-	spare := ""
+	var replacement storage.Replacement
+	var err error
 	if req.GetKeepCurrent() {
-		spare = caller.SessionID
+		// No password was asked for: the session is as old as before.
+		account, _ := authn.AccountFrom(ctx)
+		if replacement, err = s.replacement(ctx, caller, account.Session.GetCreateTime().AsTime()); err != nil {
+			return nil, err
+		}
 	}
-	account, err := s.storage.EndAllSessions(ctx, caller.UserID, spare, s.now())
+	account, err := s.storage.EndAllSessions(ctx, caller.UserID, replacement, s.now())
 	if err != nil {
 		return nil, endError(err, caller)
 	}
 	user, err := userResource(account.User)
-	response := &gatehousev1.DeleteAllSessionsResponse{User: user}
-	if spare != "" {
-		response.Session = sessionResource(account.Session)
-		response.Session.Current = true
+	if err != nil || replacement.Old == "" {
+		return &gatehousev1.DeleteAllSessionsResponse{User: user}, err
 	}
-	return response, err
+	opened, err := s.answer(ctx, account.Session, account.User.Admin)
+	if err != nil {
+		return nil, err
+	}
+	return &gatehousev1.DeleteAllSessionsResponse{
+		User: user, Session: opened.GetSession(), AccessToken: opened.GetAccessToken(), TokenType: opened.GetTokenType(),
+		ExpiresIn: opened.GetExpiresIn(), SessionId: opened.GetSessionId(), RefreshToken: opened.GetRefreshToken(),
+		ExpireTime: opened.GetExpireTime(),
+	}, nil
 }
 
-// ChangePassword replaces the caller's password and ends all other sessions.
+// replacement returns the session that takes the place of the caller's, so that no token of it is good any more:
+// somebody else may have them. It is as old as a log-in at the time created.
+func (s *sessionService) replacement(
+	ctx context.Context, caller authn.Caller, created time.Time,
+) (storage.Replacement, error) {
+	session, err := s.newSession(ctx, storage.Credential{UserID: caller.UserID})
+	session.CreateTime, session.ExpireTime = created, s.config.expiry(created, session.LastUseTime)
+	return storage.Replacement{Old: caller.SessionID, New: session}, err
+}
+
+// ChangePassword replaces the caller's password, and ends all sessions. The caller gets a new one.
 func (s *sessionService) ChangePassword(
 	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
 ) (*gatehousev1.ChangePasswordResponse, error) {
@@ -69,6 +91,10 @@ func (s *sessionService) ChangePassword(
 	}
 	caller, _ := authn.CallerFrom(ctx)
 	newHash := ""
+	replacement, err := s.replacement(ctx, caller, s.now())
+	if err != nil {
+		return nil, err
+	}
 	for range maxLogInAttempts {
 		oldHash, err := s.checkPassword(ctx, caller, req.GetCurrentPassword())
 		if err == nil && newHash == "" {
@@ -77,23 +103,34 @@ func (s *sessionService) ChangePassword(
 		if err != nil {
 			return nil, err
 		}
-		account, err := s.storage.ChangePassword(ctx, caller.UserID, oldHash, newHash, caller.SessionID, s.now())
+		account, err := s.storage.ChangePassword(ctx, caller.UserID, oldHash, newHash, replacement, s.now())
 		if errors.Is(err, storage.ErrNotFound) {
 			continue // There is another hash by now: of another password, or of the same one, hashed anew by a log-in.
 		}
 		if err != nil {
 			return nil, endError(err, caller)
 		}
-		return passwordChanged(account)
+		return s.passwordChanged(ctx, account)
 	}
 	return nil, apierr.Unavailable(errors.New("the password's hash was replaced again and again during its change"))
 }
 
-func passwordChanged(account storage.Account) (*gatehousev1.ChangePasswordResponse, error) {
-	session := sessionResource(account.Session)
-	session.Current = true
+func (s *sessionService) passwordChanged(
+	ctx context.Context, account storage.Account,
+) (*gatehousev1.ChangePasswordResponse, error) {
 	user, err := userResource(account.User)
-	return &gatehousev1.ChangePasswordResponse{User: user, Session: session}, err
+	if err != nil {
+		return nil, err
+	}
+	opened, err := s.answer(ctx, account.Session, account.User.Admin)
+	if err != nil {
+		return nil, err
+	}
+	return &gatehousev1.ChangePasswordResponse{
+		User: user, Session: opened.GetSession(), AccessToken: opened.GetAccessToken(), TokenType: opened.GetTokenType(),
+		ExpiresIn: opened.GetExpiresIn(), SessionId: opened.GetSessionId(), RefreshToken: opened.GetRefreshToken(),
+		ExpireTime: opened.GetExpireTime(),
+	}, nil
 }
 
 // checkPassword wants the caller's present password, and gives its hash.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
@@ -132,9 +133,7 @@ var endings = map[string]func(t *testing.T, store *testStore, own, other *gateho
 }
 
 // sparing are the endings that leave the other session.
-var sparing = []string{
-	"log-out", "log-out from another session", "log-out everywhere else", "change of the password",
-}
+var sparing = []string{"log-out", "log-out from another session"}
 
 func TestASessionEndsInEachWay(t *testing.T) {
 	for name, end := range endings {
@@ -225,8 +224,113 @@ func TestThePasswordIsChanged(t *testing.T) {
 		if err != nil {
 			t.Errorf("with the new password: %v", err)
 		}
-		if _, err := store.refresh(t.Context(), own.GetRefreshToken()); err != nil {
-			t.Errorf("the session that changed it: %v", err)
+		if _, err := store.read(t, response.GetAccessToken()); err != nil {
+			t.Errorf("the session that took the place of the one that changed it: %v", err)
+		}
+	})
+}
+
+// TestTheOwnersReactionVoidsEveryOlderToken: whoever has a copy of the tokens of the session that the owner acts with
+// has nothing afterwards.
+func TestTheOwnersReactionVoidsEveryOlderToken(t *testing.T) {
+	for name, act := range map[string]func(store *testStore, me context.Context) (renewed, error){
+		"change of the password": func(store *testStore, me context.Context) (renewed, error) {
+			return store.sessions.ChangePassword(me, &gatehousev1.ChangePasswordRequest{
+				Id: "me", CurrentPassword: adasPassword, NewPassword: "another one",
+			})
+		},
+		"log-out everywhere else": func(store *testStore, me context.Context) (renewed, error) {
+			return store.sessions.DeleteAllSessions(me, &gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			withStore(t, func(t *testing.T, store *testStore, clock *clock) {
+				bystander := store.logInAs(t, store.addUser(t, "bob@example.com", false))
+				first := store.logIn(t)
+				clock.advance(time.Hour)
+				second, err := store.refresh(t.Context(), first.GetRefreshToken())
+				if err != nil {
+					t.Fatal(err)
+				}
+				answer, err := act(store, as(t, second.GetAccessToken()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, token := range []string{first.GetRefreshToken(), second.GetRefreshToken()} {
+					_, err := store.refresh(t.Context(), token)
+					wantReason(t, err, sessionEnded)
+				}
+				_, err = store.read(t, second.GetAccessToken())
+				wantReason(t, err, sessionEnded)
+				if answer.GetSessionId() == first.GetSessionId() || answer.GetSession().GetId() != answer.GetSessionId() ||
+					!answer.GetSession().GetCurrent() || answer.GetTokenType() != "Bearer" || answer.GetExpiresIn() != 900 {
+					t.Errorf("the answer is %v", answer)
+				}
+				if _, err := store.read(t, answer.GetAccessToken()); err != nil {
+					t.Errorf("the new access token: %v", err)
+				}
+				if _, err := store.refresh(t.Context(), answer.GetRefreshToken()); err != nil {
+					t.Errorf("the new refresh token: %v", err)
+				}
+				if _, err := store.refresh(t.Context(), bystander.GetRefreshToken()); err != nil {
+					t.Errorf("another user: %v", err)
+				}
+			})
+		})
+	}
+}
+
+// renewed is an answer with the tokens of a session that took the place of another one.
+type renewed interface {
+	GetSession() *gatehousev1.Session
+	GetSessionId() string
+	GetAccessToken() string
+	GetTokenType() string
+	GetExpiresIn() int32
+	GetRefreshToken() string
+	GetExpireTime() *timestamppb.Timestamp
+}
+
+// TestAReplacedSessionIsAsOldAsItsProof: log-out everywhere else asks for no password, so that the new session ends when
+// the old one would have, and counts as a log-in of then. A change of the password is a log-in of now.
+func TestAReplacedSessionIsAsOldAsItsProof(t *testing.T) {
+	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
+		first := store.logIn(t)
+		for range 4 { // 80 of the 90 days.
+			clock.advance(20 * 24 * time.Hour)
+			response, err := store.refresh(t.Context(), first.GetRefreshToken())
+			if err != nil {
+				t.Fatal(err)
+			}
+			first.RefreshToken, first.AccessToken = response.GetRefreshToken(), response.GetAccessToken()
+		}
+		kept, err := store.sessions.DeleteAllSessions(as(t, first.GetAccessToken()),
+			&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		logIn := first.GetCreateTime().AsTime()
+		if got := kept.GetSession().GetCreateTime().AsTime(); !got.Equal(logIn) {
+			t.Errorf("it was opened at %v, not %v", got, logIn)
+		}
+		if got, end := kept.GetExpireTime().AsTime(), logIn.Add(90*24*time.Hour); !got.Equal(end) {
+			t.Errorf("it ends at %v, not %v", got, end)
+		}
+		if got := claimsOf(t, kept.GetAccessToken())["auth_time"]; got != float64(logIn.Unix()) {
+			t.Errorf("its auth_time is %v, not %d", got, logIn.Unix())
+		}
+		changed, err := store.sessions.ChangePassword(as(t, kept.GetAccessToken()), &gatehousev1.ChangePasswordRequest{
+			Id: "me", CurrentPassword: adasPassword, NewPassword: "another one",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := clock.now()
+		if got, end := changed.GetExpireTime().AsTime(), now.Add(30*24*time.Hour); !got.Equal(end) {
+			t.Errorf("after a change of the password it ends at %v, not %v", got, end)
+		}
+		if got := claimsOf(t, changed.GetAccessToken())["auth_time"]; got != float64(now.Unix()) {
+			t.Errorf("after a change of the password its auth_time is %v, not %d", got, now.Unix())
 		}
 	})
 }
@@ -253,7 +357,7 @@ func TestOfManyChangesOfThePasswordAtOnceOneSucceeds(t *testing.T) {
 			}
 			if err == nil {
 				succeeded++
-			} else {
+			} else if wantErrorReason(err, sessionEnded) != nil { // With the one that succeeded.
 				wantReason(t, err, wrongPassword)
 			}
 		}

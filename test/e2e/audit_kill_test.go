@@ -240,10 +240,14 @@ func (l *life) changePassword(reason string) bool {
 		present = "no password of mine"
 	}
 	return l.do(l.t, l.session.GetAccessToken(), "PASSWORD_CHANGED", reason, func(ctx context.Context) error {
-		_, err := gatehousev1.NewSessionServiceClient(l.house.conn).ChangePassword(ctx,
+		response, err := gatehousev1.NewSessionServiceClient(l.house.conn).ChangePassword(ctx,
 			&gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: present, NewPassword: next})
 		if err == nil {
 			l.password = next
+			l.session = &gatehousev1.CreateSessionResponse{
+				AccessToken: response.GetAccessToken(), RefreshToken: response.GetRefreshToken(),
+				SessionId: response.GetSessionId(), Session: response.GetSession(),
+			}
 		}
 		return err
 	})
@@ -370,6 +374,8 @@ func (d *deeds) checkSessions(t *testing.T, events []auditEvent) {
 			switch event.Kind {
 			case "LOGOUT", "REFRESH_TOKEN_REUSED":
 				return event.SessionID == id
+			case "PASSWORD_CHANGED":
+				return event.UserID == user && event.Reason == ""
 			case "PASSWORD_RESET", "USER_DISABLED", "USER_DELETED", "LOGOUT_EVERYWHERE":
 				return event.UserID == user
 			default:

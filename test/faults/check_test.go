@@ -88,7 +88,8 @@ func checkRegisters(operations []*operation, stale windows, passedOn bool) []fin
 func sessionsOf(operations []*operation) []string {
 	var ids []string
 	for _, o := range operations {
-		if o.kind == logIn && o.outcome == accepted {
+		opens := o.kind == logIn || o.kind == changePassword || o.kind == endOthers
+		if opens && o.outcome == accepted && o.target != "" {
 			ids = append(ids, o.target)
 		}
 	}
@@ -218,7 +219,7 @@ func (h history) span(events []event) (opened, lastUse time.Duration) {
 		switch {
 		case e.part == uses:
 			lastUse = max(lastUse, h.from(e))
-		case e.kind == logIn && e.target == h.session:
+		case e.part == does && e.kind != logOut && e.kind != refresh && e.target == h.session:
 			opened = e.done
 		}
 	}

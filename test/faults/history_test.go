@@ -16,8 +16,8 @@ const (
 	list // asks the store which sessions stand, through the cache
 	update
 	refresh
-	changePassword // ends all sessions but its own
-	endOthers      // ends all sessions but its own
+	changePassword // ends all sessions, and opens another one
+	endOthers      // ends all sessions, and opens another one
 	endAll
 	logOut // ends one session
 	deleteUser
@@ -48,7 +48,7 @@ type operation struct {
 	kind       kind
 
 	session          string // id of the session whose token is presented
-	target           string // id of the session that is opened, or logged out of
+	target           string // id of the session that is opened, or logged out of; of the new one, if others end
 	value            string // name that is written; unique
 	wantVersion      int64  // of an update that is for one version only
 	password, change string // the one presented or set, and the one that it is changed to; unique

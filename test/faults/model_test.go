@@ -200,6 +200,8 @@ func (f facts) stepSession(id string, s session, e event) (bool, session) {
 	switch e.kind {
 	case logIn:
 		return !s.open && !s.gone && s.password == e.password, after
+	case endOthers:
+		return !s.gone && changes && (e.target != id || !s.open), after
 	case signUp:
 		return s.password == "" && !s.gone, after
 	case changePassword:
@@ -218,13 +220,14 @@ func (s session) after(id string, o *operation) session {
 		s.password = o.password
 	case logIn:
 		s.open, s.password = true, "" // It has done what it is for.
-	case changePassword:
-		if !s.open {
+	case changePassword, endOthers:
+		end = o.target != id
+		switch {
+		case !end:
+			s.open, s.password = true, ""
+		case o.kind == changePassword && !s.open:
 			s.password = o.change
 		}
-		end = o.session != id
-	case endOthers:
-		end = o.session != id
 	case endAll:
 		end = true
 	case logOut, refresh: // A refresh that comes late, after others, is taken for theft.

@@ -206,7 +206,13 @@ func (w *worker) endSessions(ctx context.Context, l *life, with *token, how kind
 	o := &operation{kind: how, session: with.id}
 	answer := new(gatehousev1.DeleteAllSessionsResponse)
 	w.try(ctx, l, o, l.access(with), &gatehousev1.DeleteAllSessionsRequest{KeepCurrent: how == endOthers}, answer,
-		func() seen { return seenIn(answer.GetUser()) })
+		func() seen {
+			o.target = answer.GetSessionId()
+			return seenIn(answer.GetUser())
+		})
+	if o.target != "" {
+		l.opened(&token{id: o.target, access: answer.GetAccessToken(), refresh: answer.GetRefreshToken()})
+	}
 	others := l.over(w.random)
 	if others == nil {
 		others = with
@@ -271,7 +277,10 @@ func (w *worker) changePassword(ctx context.Context, l *life, with *token) {
 	o := &operation{kind: changePassword, session: with.id, password: l.password(), change: w.name("password")}
 	request := &gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: o.password, NewPassword: o.change}
 	answer := new(gatehousev1.ChangePasswordResponse)
-	w.try(ctx, l, o, l.access(with), request, answer, func() seen { return seenIn(answer.GetUser()) })
+	w.try(ctx, l, o, l.access(with), request, answer, func() seen {
+		o.target = answer.GetSessionId()
+		return seenIn(answer.GetUser())
+	})
 	if o.outcome == unknown {
 		w.logInWith(ctx, l, &operation{kind: logIn, password: o.change}) // Learns whether it is the right one.
 		w.look(ctx, l, o, l.standing(w.random))
@@ -281,6 +290,7 @@ func (w *worker) changePassword(ctx context.Context, l *life, with *token) {
 		l.learn(o.password, false)
 	}
 	if o.outcome == accepted {
+		l.opened(&token{id: o.target, access: answer.GetAccessToken(), refresh: answer.GetRefreshToken()})
 		l.learn(o.change, true)
 		w.look(ctx, l, o, l.over(w.random))
 	}

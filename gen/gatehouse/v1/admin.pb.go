@@ -49,11 +49,13 @@ const (
 	AuditEventKind_AUDIT_EVENT_KIND_LOGIN AuditEventKind = 8
 	// A log-out of one session.
 	AuditEventKind_AUDIT_EVENT_KIND_LOGOUT AuditEventKind = 9
-	// All sessions of a user were ended, by the user or an admin; `details` has the session that was `spared`, if any.
+	// All sessions of a user were ended, by the user or an admin; `details` has the `session` that took the place of the
+	// caller's, if any.
 	AuditEventKind_AUDIT_EVENT_KIND_LOGOUT_EVERYWHERE AuditEventKind = 10
 	// A refresh token came again that shows that two hold the session, which was ended.
 	AuditEventKind_AUDIT_EVENT_KIND_REFRESH_TOKEN_REUSED AuditEventKind = 11
-	// A user changed the password, or tried to with a wrong present one.
+	// A user changed the password, or tried to with a wrong present one. All sessions of the user ended with the change;
+	// `details` has the `session` that took the place of the caller's.
 	AuditEventKind_AUDIT_EVENT_KIND_PASSWORD_CHANGED AuditEventKind = 12
 	// An admin set the password of a user.
 	AuditEventKind_AUDIT_EVENT_KIND_PASSWORD_RESET AuditEventKind = 13

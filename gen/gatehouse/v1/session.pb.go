@@ -871,7 +871,7 @@ func (*DeleteSessionResponse) Descriptor() ([]byte, []int) {
 // Which sessions to end.
 type DeleteAllSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether to spare the session that the call is made with.
+	// Whether to replace the session that the call is made with by a new one.
 	KeepCurrent   bool `protobuf:"varint,1,opt,name=keep_current,json=keepCurrent,proto3" json:"keep_current,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -914,13 +914,26 @@ func (x *DeleteAllSessionsRequest) GetKeepCurrent() bool {
 	return false
 }
 
-// The sessions have ended.
+// The sessions have ended. The names are those of CreateSessionResponse.
 type DeleteAllSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The session that was spared, if one was to be.
-	Session       *Session `protobuf:"bytes,2,opt,name=session,proto3,oneof" json:"session,omitempty"`
+	// With `keep_current`: the session that takes the place of the one that the call was made with, as old as that one.
+	// Without, this and all that follows is empty.
+	Session *Session `protobuf:"bytes,2,opt,name=session,proto3,oneof" json:"session,omitempty"`
+	// The access token of the new session, a JWT.
+	AccessToken string `protobuf:"bytes,3,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// How to present the access token: always `Bearer` (RFC 6750).
+	TokenType string `protobuf:"bytes,4,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
+	// For how many seconds from now the access token is good.
+	ExpiresIn int32 `protobuf:"varint,5,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	// The id of the new session, a UUIDv7 in lower case; the token's claim `sid`.
+	SessionId string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The refresh token of the new session. It is shown this once.
+	RefreshToken string `protobuf:"bytes,7,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	// When the new session ends unless it is refreshed before.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -965,6 +978,48 @@ func (x *DeleteAllSessionsResponse) GetUser() *User {
 func (x *DeleteAllSessionsResponse) GetSession() *Session {
 	if x != nil {
 		return x.Session
+	}
+	return nil
+}
+
+func (x *DeleteAllSessionsResponse) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *DeleteAllSessionsResponse) GetTokenType() string {
+	if x != nil {
+		return x.TokenType
+	}
+	return ""
+}
+
+func (x *DeleteAllSessionsResponse) GetExpiresIn() int32 {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return 0
+}
+
+func (x *DeleteAllSessionsResponse) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *DeleteAllSessionsResponse) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+func (x *DeleteAllSessionsResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
 	}
 	return nil
 }
@@ -1034,13 +1089,25 @@ func (x *ChangePasswordRequest) GetNewPassword() string {
 	return ""
 }
 
-// The password is changed.
+// The password is changed. The names are those of CreateSessionResponse.
 type ChangePasswordResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The caller's session, the only one that is left.
-	Session       *Session `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// The caller's new session, the only one that is left.
+	Session *Session `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
+	// The access token of the new session, a JWT.
+	AccessToken string `protobuf:"bytes,3,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
+	// How to present the access token: always `Bearer` (RFC 6750).
+	TokenType string `protobuf:"bytes,4,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
+	// For how many seconds from now the access token is good.
+	ExpiresIn int32 `protobuf:"varint,5,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
+	// The id of the new session, a UUIDv7 in lower case; the token's claim `sid`.
+	SessionId string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
+	// The refresh token of the new session. It is shown this once.
+	RefreshToken string `protobuf:"bytes,7,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
+	// When the new session ends unless it is refreshed before.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1085,6 +1152,48 @@ func (x *ChangePasswordResponse) GetUser() *User {
 func (x *ChangePasswordResponse) GetSession() *Session {
 	if x != nil {
 		return x.Session
+	}
+	return nil
+}
+
+func (x *ChangePasswordResponse) GetAccessToken() string {
+	if x != nil {
+		return x.AccessToken
+	}
+	return ""
+}
+
+func (x *ChangePasswordResponse) GetTokenType() string {
+	if x != nil {
+		return x.TokenType
+	}
+	return ""
+}
+
+func (x *ChangePasswordResponse) GetExpiresIn() int32 {
+	if x != nil {
+		return x.ExpiresIn
+	}
+	return 0
+}
+
+func (x *ChangePasswordResponse) GetSessionId() string {
+	if x != nil {
+		return x.SessionId
+	}
+	return ""
+}
+
+func (x *ChangePasswordResponse) GetRefreshToken() string {
+	if x != nil {
+		return x.RefreshToken
+	}
+	return ""
+}
+
+func (x *ChangePasswordResponse) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
 	}
 	return nil
 }
@@ -1185,20 +1294,40 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\x15DeleteSessionResponse\"I\n" +
 	"\x18DeleteAllSessionsRequest\x12-\n" +
 	"\fkeep_current\x18\x01 \x01(\bB\n" +
-	"\xe0A\x01\xbaH\x04j\x02\x10\x01R\vkeepCurrent\"\x8f\x01\n" +
+	"\xe0A\x01\xbaH\x04j\x02\x10\x01R\vkeepCurrent\"\xfb\x04\n" +
 	"\x19DeleteAllSessionsResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x129\n" +
-	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03H\x00R\asession\x88\x01\x01B\n" +
+	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03H\x00R\asession\x88\x01\x01\x12w\n" +
+	"\faccess_token\x18\x03 \x01(\tBT\xe0A\x03\xbaHNrL\x92\x02IeyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJlR\vaccessToken\x120\n" +
+	"\n" +
+	"token_type\x18\x04 \x01(\tB\x11\xe0A\x03\xbaH\vr\t\x92\x02\x06BearerR\ttokenType\x12*\n" +
+	"\n" +
+	"expires_in\x18\x05 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
+	"\n" +
+	"session_id\x18\x06 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
+	"\rrefresh_token\x18\a \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\x12@\n" +
+	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"expireTimeB\n" +
 	"\n" +
 	"\b_session\"\xf4\x02\n" +
 	"\x15ChangePasswordRequest\x12\xa2\x01\n" +
 	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12[\n" +
 	"\x10current_password\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\x0fcurrentPassword\x12Y\n" +
-	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"{\n" +
+	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"\xe7\x04\n" +
 	"\x16ChangePasswordResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x124\n" +
-	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession2\xf3\x06\n" +
+	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\x12w\n" +
+	"\faccess_token\x18\x03 \x01(\tBT\xe0A\x03\xbaHNrL\x92\x02IeyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJlR\vaccessToken\x120\n" +
+	"\n" +
+	"token_type\x18\x04 \x01(\tB\x11\xe0A\x03\xbaH\vr\t\x92\x02\x06BearerR\ttokenType\x12*\n" +
+	"\n" +
+	"expires_in\x18\x05 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
+	"\n" +
+	"session_id\x18\x06 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
+	"\rrefresh_token\x18\a \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\x12@\n" +
+	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
+	"expireTime2\xf3\x06\n" +
 	"\x0eSessionService\x12u\n" +
 	"\rCreateSession\x12\".gatehouse.v1.CreateSessionRequest\x1a#.gatehouse.v1.CreateSessionResponse\"\x1b\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x11:\x01*\"\f/v1/sessions\x12\x80\x01\n" +
 	"\x0eRefreshSession\x12#.gatehouse.v1.RefreshSessionRequest\x1a$.gatehouse.v1.RefreshSessionResponse\"#\xe8\xc7\x18\x01\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/v1/sessions:refresh\x12q\n" +
@@ -1255,27 +1384,29 @@ var file_gatehouse_v1_session_proto_depIdxs = []int32{
 	0,  // 11: gatehouse.v1.ListSessionsResponse.sessions:type_name -> gatehouse.v1.Session
 	16, // 12: gatehouse.v1.DeleteAllSessionsResponse.user:type_name -> gatehouse.v1.User
 	0,  // 13: gatehouse.v1.DeleteAllSessionsResponse.session:type_name -> gatehouse.v1.Session
-	16, // 14: gatehouse.v1.ChangePasswordResponse.user:type_name -> gatehouse.v1.User
-	0,  // 15: gatehouse.v1.ChangePasswordResponse.session:type_name -> gatehouse.v1.Session
-	1,  // 16: gatehouse.v1.SessionService.CreateSession:input_type -> gatehouse.v1.CreateSessionRequest
-	3,  // 17: gatehouse.v1.SessionService.RefreshSession:input_type -> gatehouse.v1.RefreshSessionRequest
-	5,  // 18: gatehouse.v1.SessionService.ReadSession:input_type -> gatehouse.v1.ReadSessionRequest
-	7,  // 19: gatehouse.v1.SessionService.ListSessions:input_type -> gatehouse.v1.ListSessionsRequest
-	9,  // 20: gatehouse.v1.SessionService.DeleteSession:input_type -> gatehouse.v1.DeleteSessionRequest
-	11, // 21: gatehouse.v1.SessionService.DeleteAllSessions:input_type -> gatehouse.v1.DeleteAllSessionsRequest
-	13, // 22: gatehouse.v1.SessionService.ChangePassword:input_type -> gatehouse.v1.ChangePasswordRequest
-	2,  // 23: gatehouse.v1.SessionService.CreateSession:output_type -> gatehouse.v1.CreateSessionResponse
-	4,  // 24: gatehouse.v1.SessionService.RefreshSession:output_type -> gatehouse.v1.RefreshSessionResponse
-	6,  // 25: gatehouse.v1.SessionService.ReadSession:output_type -> gatehouse.v1.ReadSessionResponse
-	8,  // 26: gatehouse.v1.SessionService.ListSessions:output_type -> gatehouse.v1.ListSessionsResponse
-	10, // 27: gatehouse.v1.SessionService.DeleteSession:output_type -> gatehouse.v1.DeleteSessionResponse
-	12, // 28: gatehouse.v1.SessionService.DeleteAllSessions:output_type -> gatehouse.v1.DeleteAllSessionsResponse
-	14, // 29: gatehouse.v1.SessionService.ChangePassword:output_type -> gatehouse.v1.ChangePasswordResponse
-	23, // [23:30] is the sub-list for method output_type
-	16, // [16:23] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	15, // 14: gatehouse.v1.DeleteAllSessionsResponse.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 15: gatehouse.v1.ChangePasswordResponse.user:type_name -> gatehouse.v1.User
+	0,  // 16: gatehouse.v1.ChangePasswordResponse.session:type_name -> gatehouse.v1.Session
+	15, // 17: gatehouse.v1.ChangePasswordResponse.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 18: gatehouse.v1.SessionService.CreateSession:input_type -> gatehouse.v1.CreateSessionRequest
+	3,  // 19: gatehouse.v1.SessionService.RefreshSession:input_type -> gatehouse.v1.RefreshSessionRequest
+	5,  // 20: gatehouse.v1.SessionService.ReadSession:input_type -> gatehouse.v1.ReadSessionRequest
+	7,  // 21: gatehouse.v1.SessionService.ListSessions:input_type -> gatehouse.v1.ListSessionsRequest
+	9,  // 22: gatehouse.v1.SessionService.DeleteSession:input_type -> gatehouse.v1.DeleteSessionRequest
+	11, // 23: gatehouse.v1.SessionService.DeleteAllSessions:input_type -> gatehouse.v1.DeleteAllSessionsRequest
+	13, // 24: gatehouse.v1.SessionService.ChangePassword:input_type -> gatehouse.v1.ChangePasswordRequest
+	2,  // 25: gatehouse.v1.SessionService.CreateSession:output_type -> gatehouse.v1.CreateSessionResponse
+	4,  // 26: gatehouse.v1.SessionService.RefreshSession:output_type -> gatehouse.v1.RefreshSessionResponse
+	6,  // 27: gatehouse.v1.SessionService.ReadSession:output_type -> gatehouse.v1.ReadSessionResponse
+	8,  // 28: gatehouse.v1.SessionService.ListSessions:output_type -> gatehouse.v1.ListSessionsResponse
+	10, // 29: gatehouse.v1.SessionService.DeleteSession:output_type -> gatehouse.v1.DeleteSessionResponse
+	12, // 30: gatehouse.v1.SessionService.DeleteAllSessions:output_type -> gatehouse.v1.DeleteAllSessionsResponse
+	14, // 31: gatehouse.v1.SessionService.ChangePassword:output_type -> gatehouse.v1.ChangePasswordResponse
+	25, // [25:32] is the sub-list for method output_type
+	18, // [18:25] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_gatehouse_v1_session_proto_init() }

@@ -70,13 +70,15 @@ type SessionServiceClient interface {
 	DeleteSession(ctx context.Context, in *DeleteSessionRequest, opts ...grpc.CallOption) (*DeleteSessionResponse, error)
 	// Log out everywhere.
 	//
-	// Ends all sessions of the caller at once; with `keep_current`, all but the one that this call is made with. It is a
-	// change of the account, whose `version` grows.
+	// Ends all sessions of the caller at once. With `keep_current`, the session that the call is made with is replaced by a
+	// new one, whose tokens are in the answer: every older token of the account is void, as somebody else may have it. If
+	// the answer is lost, log in again. It is a change of the account, whose `version` grows.
 	DeleteAllSessions(ctx context.Context, in *DeleteAllSessionsRequest, opts ...grpc.CallOption) (*DeleteAllSessionsResponse, error)
 	// Change the password.
 	//
-	// The present one is asked for again: who finds an open browser must not get the account. All other sessions of the
-	// user end with the change. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
+	// The present one is asked for again: who finds an open browser must not get the account. All sessions of the user end
+	// with the change, and the answer has the tokens of a new one: every older token of the account is void, as somebody
+	// else may have it. If the answer is lost, log in again. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error)
 }
 
@@ -200,13 +202,15 @@ type SessionServiceServer interface {
 	DeleteSession(context.Context, *DeleteSessionRequest) (*DeleteSessionResponse, error)
 	// Log out everywhere.
 	//
-	// Ends all sessions of the caller at once; with `keep_current`, all but the one that this call is made with. It is a
-	// change of the account, whose `version` grows.
+	// Ends all sessions of the caller at once. With `keep_current`, the session that the call is made with is replaced by a
+	// new one, whose tokens are in the answer: every older token of the account is void, as somebody else may have it. If
+	// the answer is lost, log in again. It is a change of the account, whose `version` grows.
 	DeleteAllSessions(context.Context, *DeleteAllSessionsRequest) (*DeleteAllSessionsResponse, error)
 	// Change the password.
 	//
-	// The present one is asked for again: who finds an open browser must not get the account. All other sessions of the
-	// user end with the change. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
+	// The present one is asked for again: who finds an open browser must not get the account. All sessions of the user end
+	// with the change, and the answer has the tokens of a new one: every older token of the account is void, as somebody
+	// else may have it. If the answer is lost, log in again. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }

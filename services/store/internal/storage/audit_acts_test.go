@@ -112,25 +112,25 @@ var acts = map[string]func(*testing.T, *Storage) act{
 		user := addActor(t, s)
 		addSession(t, s, user)
 		return act{func(ctx context.Context) error {
-			_, err := s.EndAllSessions(ctx, user.ID, "", actTime)
+			_, err := s.EndAllSessions(ctx, user.ID, Replacement{}, actTime)
 			return err
 		}, about(user, LogoutEverywhere)}
 	},
 	"a log-out everywhere else": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)
-		session := addSession(t, s, user)
+		replacement := Replacement{Old: addSession(t, s, user).ID, New: newSession(user)}
 		return act{func(ctx context.Context) error {
-			_, err := s.EndAllSessions(ctx, user.ID, session.ID, actTime)
+			_, err := s.EndAllSessions(ctx, user.ID, replacement, actTime)
 			return err
-		}, with(about(user, LogoutEverywhere), "spared", session.ID)}
+		}, with(about(user, LogoutEverywhere), "session", replacement.New.ID)}
 	},
 	"a change of the password": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)
-		session := addSession(t, s, user)
+		replacement := Replacement{Old: addSession(t, s, user).ID, New: newSession(user)}
 		return act{func(ctx context.Context) error {
-			_, err := s.ChangePassword(ctx, user.ID, hash, hash+"2", session.ID, actTime)
+			_, err := s.ChangePassword(ctx, user.ID, hash, hash+"2", replacement, actTime)
 			return err
-		}, about(user, PasswordChanged)}
+		}, with(about(user, PasswordChanged), "session", replacement.New.ID)}
 	},
 	"a profile": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)

@@ -397,11 +397,11 @@ func TestAnActThatChangesNothingHasNoEvent(t *testing.T) {
 				return swallow(t, s.CreateSession(t.Context(), newSession(newUser("x"))), ErrGenerationPast)
 			},
 			"another password": func() error {
-				_, err := s.ChangePassword(t.Context(), user.ID, "x", "y", session.ID, actTime)
+				_, err := s.ChangePassword(t.Context(), user.ID, "x", "y", Replacement{session.ID, newSession(user)}, actTime)
 				return swallow(t, err, ErrNotFound)
 			},
 			"spared and ended": func() error {
-				_, err := s.EndAllSessions(t.Context(), user.ID, ended.ID, actTime)
+				_, err := s.EndAllSessions(t.Context(), user.ID, Replacement{ended.ID, newSession(user)}, actTime)
 				return swallow(t, err, ErrSessionEnded)
 			},
 			"no such key": func() error { return swallow(t, s.RevokeSigningKey(t.Context(), newID(), nil), ErrNotFound) },

@@ -103,7 +103,7 @@ func TestConflictsOfNodesAreTriedAgain(t *testing.T) {
 	const writers, each = 6, 30
 	errs := race(writers, func(i int) error {
 		for range each {
-			if _, err := stores[i%3].EndAllSessions(t.Context(), user.ID, "", time.Now()); err != nil {
+			if _, err := stores[i%3].EndAllSessions(t.Context(), user.ID, Replacement{}, time.Now()); err != nil {
 				return err
 			}
 		}

@@ -209,7 +209,7 @@ func TestALogInDoesNotOutlastAChangeOfThePasswordThatRacesIt(t *testing.T) {
 				if i == 0 {
 					return s.CreateSession(t.Context(), raced)
 				}
-				_, err := s.ChangePassword(t.Context(), user.ID, hash, hash+"2", own.ID, user.CreateTime)
+				_, err := s.ChangePassword(t.Context(), user.ID, hash, hash+"2", Replacement{own.ID, newSession(user)}, user.CreateTime)
 				return err
 			})
 			if errs[1] != nil {
@@ -232,12 +232,17 @@ func TestOfManyChangesOfThePasswordOneSucceeds(t *testing.T) {
 		user := addUser(t, s, "ada@example.com")
 		own := addSession(t, s, user)
 		errs := race(10, func(i int) error {
-			_, err := s.ChangePassword(t.Context(), user.ID, hash, fmt.Sprint(hash, i), own.ID, user.CreateTime)
+			replacement := Replacement{own.ID, newSession(user)}
+			_, err := s.ChangePassword(t.Context(), user.ID, hash, fmt.Sprint(hash, i), replacement, user.CreateTime)
 			return err
 		})
-		wantOne(t, errs, ErrNotFound)
+		wantOneOf(t, errs, ErrNotFound, ErrSessionEnded)
+		standing, err := s.ListSessions(t.Context(), user.ID, user.CreateTime, "", 10)
+		if err != nil || len(standing) != 1 || standing[0].Generation != 1 {
+			t.Errorf("the sessions are %+v, %v", standing, err)
+		}
 		account, err := s.ReadAccount(t.Context(), own.ID)
-		if err != nil || account.User.SessionGeneration != 1 || account.User.Version != 2 || account.Ended() {
+		if err != nil || account.User.SessionGeneration != 1 || account.User.Version != 2 || !account.Ended() {
 			t.Errorf("the account is %+v, %v", account, err)
 		}
 	})

@@ -65,7 +65,7 @@ func queries() []query {
 			return s.RefuseToken(ctx, newSessionWithID(filledID(7)), "REFRESH_TOKEN_INVALID", actTime)
 		}, []string{"PRIMARY"}},
 		{"EndAllSessions", func(ctx context.Context, s *Storage) error {
-			_, err := s.EndAllSessions(ctx, filledID(7), filledID(7), actTime)
+			_, err := s.EndAllSessions(ctx, filledID(7), Replacement{Old: filledID(7), New: newSessionWithID(newID())}, actTime)
 			return err
 		}, []string{"PRIMARY", "sessions_user_id"}},
 		{"RecordFailure", func(ctx context.Context, s *Storage) error {

@@ -24,8 +24,8 @@ var sessionConformance = []conformanceCase{
 	{"a session is ended once", sessionEndedOnce},
 	{"a session is ended by its owner only", sessionEndedByOwner},
 	{"all sessions end at once", allSessionsEnd},
-	{"all sessions end but one", allSessionsButOneEnd},
-	{"to spare an ended session changes nothing", endedSessionIsNotSpared},
+	{"all sessions end, and one is replaced", sessionReplaced},
+	{"to replace an ended session changes nothing", endedSessionIsNotReplaced},
 	{"a password is changed with its sessions, or neither", passwordWithSessions},
 	{"sessions are listed newest first, page by page", sessionsByPage},
 	{"sessions that do not stand are not listed", onlyStandingSessions},
@@ -92,7 +92,7 @@ func sessionNeedsUser(t *testing.T, s *Storage) {
 func sessionOfPastGeneration(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	session := newSession(user)
-	if _, err := s.EndAllSessions(t.Context(), user.ID, "", user.CreateTime); err != nil {
+	if _, err := s.EndAllSessions(t.Context(), user.ID, Replacement{}, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
 	want(t, s.CreateSession(t.Context(), session), ErrGenerationPast)
@@ -272,7 +272,7 @@ func allSessionsEnd(t *testing.T, s *Storage) {
 	ada, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
 	first, second, bobs := addSession(t, s, ada), addSession(t, s, ada), addSession(t, s, bob)
 	later := ada.CreateTime.Add(time.Hour)
-	account, err := s.EndAllSessions(t.Context(), ada.ID, "", later)
+	account, err := s.EndAllSessions(t.Context(), ada.ID, Replacement{}, later)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -285,39 +285,50 @@ func allSessionsEnd(t *testing.T, s *Storage) {
 			t.Errorf("session %s: ended is not %v", id, ended)
 		}
 	}
-	_, err = s.EndAllSessions(t.Context(), newID(), "", later)
+	_, err = s.EndAllSessions(t.Context(), newID(), Replacement{}, later)
 	want(t, err, ErrNotFound)
 }
 
-func allSessionsButOneEnd(t *testing.T, s *Storage) {
+func sessionReplaced(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
-	spared, other := addSession(t, s, user), addSession(t, s, user)
-	for i := range int64(3) { // It is spared again and again.
-		account, err := s.EndAllSessions(t.Context(), user.ID, spared.ID, user.CreateTime)
+	own, other := addSession(t, s, user), addSession(t, s, user)
+	for i := range int64(3) { // It is replaced again and again.
+		replacement := Replacement{own.ID, newSession(user)}
+		replacement.New.CreateTime = user.CreateTime.Add(-time.Hour)
+		account, err := s.EndAllSessions(t.Context(), user.ID, replacement, user.CreateTime)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if account.Ended() || account.Session.Generation != i+1 || account.Session.Version != i+2 || account.User.Version != i+2 {
+		want := replacement.New
+		want.Generation = i + 1
+		if account.Ended() || account.Session != want || account.User.Version != i+2 {
 			t.Errorf("the account is %+v", account)
 		}
-		if got := readAccountOf(t, s, spared.ID); got != account {
+		if got := readAccountOf(t, s, want.ID); got != account {
 			t.Errorf("read %+v\nwas told %+v", got, account)
 		}
+		if got := readAccountOf(t, s, own.ID); !got.Ended() || got.Session.EndReason != Replaced || got.Session.Version != own.Version+1 {
+			t.Errorf("the session that was replaced is %+v", got)
+		}
+		own = account.Session
 	}
 	if !readAccountOf(t, s, other.ID).Ended() {
 		t.Error("the other session did not end")
 	}
 }
 
-func endedSessionIsNotSpared(t *testing.T, s *Storage) {
+func endedSessionIsNotReplaced(t *testing.T, s *Storage) {
 	user, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
 	standing, ended, bobs := addSession(t, s, user), addSession(t, s, user), addSession(t, s, bob)
 	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
-	for _, spare := range []string{ended.ID, bobs.ID, newID()} {
-		_, err := s.EndAllSessions(t.Context(), user.ID, spare, user.CreateTime)
+	for _, old := range []string{ended.ID, bobs.ID, newID()} {
+		replacement := Replacement{old, newSession(user)}
+		_, err := s.EndAllSessions(t.Context(), user.ID, replacement, user.CreateTime)
 		want(t, err, ErrSessionEnded)
+		_, err = s.ReadAccount(t.Context(), replacement.New.ID)
+		want(t, err, ErrNotFound)
 	}
 	if got := readAccountOf(t, s, standing.ID); got.Ended() || got.User != user {
 		t.Errorf("the account is %+v", got)
@@ -326,18 +337,21 @@ func endedSessionIsNotSpared(t *testing.T, s *Storage) {
 
 func passwordWithSessions(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
-	spared, other := addSession(t, s, user), addSession(t, s, user)
-	_, err := s.ChangePassword(t.Context(), user.ID, "another hash", "a new hash", spared.ID, user.CreateTime)
+	own, other := addSession(t, s, user), addSession(t, s, user)
+	replacement := Replacement{own.ID, newSession(user)}
+	_, err := s.ChangePassword(t.Context(), user.ID, "another hash", "a new hash", replacement, user.CreateTime)
 	want(t, err, ErrNotFound)
 	if got := readAccountOf(t, s, other.ID); got.Ended() || got.User != user {
 		t.Errorf("the account is %+v", got)
 	}
-	account, err := s.ChangePassword(t.Context(), user.ID, hash, "a new hash", spared.ID, user.CreateTime)
+	account, err := s.ChangePassword(t.Context(), user.ID, hash, "a new hash", replacement, user.CreateTime)
 	if err != nil || account.Ended() || account.User.Version != 2 {
 		t.Fatalf("the account is %+v, %v", account, err)
 	}
-	if !readAccountOf(t, s, other.ID).Ended() {
-		t.Error("the other session did not end")
+	for _, session := range []Session{own, other} {
+		if !readAccountOf(t, s, session.ID).Ended() {
+			t.Error("a session did not end")
+		}
 	}
 	credential, err := s.ReadCredential(t.Context(), user.Email)
 	if wanted := (Credential{UserID: user.ID, PasswordHash: "a new hash", State: Active, SessionGeneration: 1}); err != nil || credential != wanted {
@@ -371,8 +385,8 @@ func sessionsByPage(t *testing.T, s *Storage) {
 
 func onlyStandingSessions(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
-	past, spared := addSession(t, s, user), addSession(t, s, user)
-	account, err := s.EndAllSessions(t.Context(), user.ID, spared.ID, user.CreateTime)
+	past, own := addSession(t, s, user), addSession(t, s, user)
+	account, err := s.EndAllSessions(t.Context(), user.ID, Replacement{own.ID, newSession(user)}, user.CreateTime)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -380,11 +394,11 @@ func onlyStandingSessions(t *testing.T, s *Storage) {
 	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
-	sessions, err := s.ListSessions(t.Context(), user.ID, spared.ExpireTime.Add(-time.Microsecond), "", 10)
+	sessions, err := s.ListSessions(t.Context(), user.ID, own.ExpireTime.Add(-time.Microsecond), "", 10)
 	if err != nil || len(sessions) != 1 || sessions[0] != account.Session {
 		t.Errorf("the sessions are %+v, %v; %s is past", sessions, err, past.ID)
 	}
-	if sessions, err := s.ListSessions(t.Context(), user.ID, spared.ExpireTime, "", 10); err != nil || len(sessions) != 0 {
+	if sessions, err := s.ListSessions(t.Context(), user.ID, own.ExpireTime, "", 10); err != nil || len(sessions) != 0 {
 		t.Errorf("expired sessions are listed: %+v, %v", sessions, err)
 	}
 }

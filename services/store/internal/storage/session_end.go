@@ -23,36 +23,41 @@ func (s *Storage) EndSession(ctx context.Context, userID, sessionID string, now 
 	return err
 }
 
-// EndAllSessions ends all sessions of a user, but the one to spare, where that is not "": their generation is past from
-// now on. It gives the user and the spared session after the change. It fails with ErrNotFound if there is no such
-// user, and with ErrSessionEnded if the session to spare has ended meanwhile; then nothing is changed.
-func (s *Storage) EndAllSessions(ctx context.Context, userID, spare string, now time.Time) (Account, error) {
+// Replacement is a session that takes the place of another one of its user when all others end. The zero Replacement
+// replaces none.
+type Replacement struct {
+	Old string  // the id of the session that ends with all others
+	New Session // the one that is opened instead; its user, generation and version are given by the storage
+}
+
+// EndAllSessions ends all sessions of a user: their generation is past from now on. It opens the replacement, if there
+// is one, and returns the user and that session. It fails with ErrNotFound if there is no such user, and with
+// ErrSessionEnded if the session to replace has ended meanwhile; then nothing is changed.
+func (s *Storage) EndAllSessions(
+	ctx context.Context, userID string, replacement Replacement, now time.Time,
+) (Account, error) {
 	var account Account
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) (err error) {
-			if account, err = endAllSessions(tx, userID, spare, now); err != nil {
+			if account, err = endAllSessions(tx, userID, replacement, now); err != nil {
 				return err
 			}
-			event := Event{Kind: LogoutEverywhere, Time: now, UserID: userID}
-			if spare != "" {
-				event.Details = map[string]string{"spared": spare}
-			}
-			return appendEvent(ctx, tx, event)
+			return appendEvent(ctx, tx, replacement.event(LogoutEverywhere, userID, now))
 		})
 	})
 	return account, s.explain(ctx, "end the sessions of "+userID, err, nil)
 }
 
-// ChangePassword replaces the hash of a user's password, if it is still the old one, and ends all sessions but the one
-// to spare, both or neither. It fails with ErrNotFound if the user's hash is another one, and else as EndAllSessions.
+// ChangePassword replaces the hash of a user's password, if it is still the old one, and ends all sessions of the user,
+// both or neither. It fails with ErrNotFound if the user's hash is another one, and else as EndAllSessions.
 func (s *Storage) ChangePassword(
-	ctx context.Context, userID, oldHash, newHash, spare string, now time.Time,
+	ctx context.Context, userID, oldHash, newHash string, replacement Replacement, now time.Time,
 ) (Account, error) {
 	var account Account
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) (err error) {
 			// The user first, here as everywhere: it is what others wait for.
-			if account, err = endAllSessions(tx, userID, spare, now); err != nil {
+			if account, err = endAllSessions(tx, userID, replacement, now); err != nil {
 				return err
 			}
 			err = onlyOne(tx.Model(&credentialRow{}).
@@ -61,13 +66,21 @@ func (s *Storage) ChangePassword(
 			if err != nil {
 				return err
 			}
-			return appendEvent(ctx, tx, Event{Kind: PasswordChanged, Time: now, UserID: userID})
+			return appendEvent(ctx, tx, replacement.event(PasswordChanged, userID, now))
 		})
 	})
 	return account, s.explain(ctx, "change the password of "+userID, err, nil)
 }
 
-func endAllSessions(tx *gorm.DB, userID, spare string, now time.Time) (Account, error) {
+func (r Replacement) event(kind EventKind, userID string, now time.Time) Event {
+	event := Event{Kind: kind, Time: now, UserID: userID}
+	if r.Old != "" {
+		event.Details = map[string]string{"session": r.New.ID}
+	}
+	return event
+}
+
+func endAllSessions(tx *gorm.DB, userID string, replacement Replacement, now time.Time) (Account, error) {
 	err := onlyOne(tx.Model(&userRow{}).Where("id = ?", userID).Updates(map[string]any{
 		"session_generation": gorm.Expr("session_generation + 1"),
 		"version":            gorm.Expr("version + 1"),
@@ -76,39 +89,37 @@ func endAllSessions(tx *gorm.DB, userID, spare string, now time.Time) (Account, 
 	if err != nil {
 		return Account{}, err
 	}
-	account, err := newGeneration(tx, userID, spare)
-	if err != nil {
+	var owner userRow
+	if err := tx.Where("id = ?", userID).Take(&owner).Error; err != nil {
 		return Account{}, err
 	}
-	return account, appendChange(tx, Change{UserID: userID, Version: account.User.Version})
-}
-
-// newGeneration is what is there once a generation has begun: the user and the session to spare, where there is one.
-func newGeneration(tx *gorm.DB, userID, spare string) (Account, error) {
-	if spare == "" {
-		var owner userRow
-		err := tx.Where("id = ?", userID).Take(&owner).Error
-		return Account{User: owner.user()}, err
-	}
-	account, err := spareSession(tx, userID, spare)
-	if err != nil {
+	account := Account{User: owner.user()}
+	if err := appendChange(tx, Change{UserID: userID, Version: account.User.Version}); err != nil {
 		return Account{}, err
 	}
-	return account, appendChange(tx, Change{UserID: userID, SessionID: spare, Version: account.Session.Version})
+	if replacement.Old != "" {
+		account.Session, err = replaceSession(tx, account.User, replacement, now)
+	}
+	return account, err
 }
 
-// spareSession takes a session that stood until now into the new generation.
-func spareSession(tx *gorm.DB, userID, sessionID string) (Account, error) {
-	moved := tx.Exec(`UPDATE sessions SET generation = generation + 1, version = version + 1
-		WHERE id = ? AND user_id = ? AND end_time IS NULL
-		AND generation + 1 = (SELECT session_generation FROM users WHERE users.id = ?)`, sessionID, userID, userID)
-	if moved.Error == nil && moved.RowsAffected == 0 {
-		return Account{}, ErrSessionEnded
+// replaceSession ends a session that stood until now, and opens another one in the new generation of the user.
+func replaceSession(tx *gorm.DB, user User, replacement Replacement, now time.Time) (Session, error) {
+	ended := tx.Exec(`UPDATE sessions SET end_time = ?, end_reason = ?, version = version + 1
+		WHERE id = ? AND user_id = ? AND end_time IS NULL AND generation = ?`,
+		kept(now), string(Replaced), replacement.Old, user.ID, user.SessionGeneration-1)
+	if ended.Error == nil && ended.RowsAffected == 0 {
+		return Session{}, ErrSessionEnded
 	}
-	if moved.Error != nil {
-		return Account{}, moved.Error
+	if ended.Error != nil {
+		return Session{}, ended.Error
 	}
-	return readAccount(tx, sessionID)
+	if err := appendChange(tx, Change{UserID: user.ID, SessionID: replacement.Old, Ended: true}); err != nil {
+		return Session{}, err
+	}
+	session := replacement.New.kept()
+	session.UserID, session.Generation, session.Version = user.ID, user.SessionGeneration, 1
+	return session, insertSession(tx, session)
 }
 
 // onlyOne wants a change of exactly one row.

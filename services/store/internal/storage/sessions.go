@@ -54,6 +54,7 @@ type EndReason string
 // The reasons to end a session.
 const (
 	LoggedOut   EndReason = "LOGGED_OUT"
+	Replaced    EndReason = "REPLACED"
 	TokenReused EndReason = "REFRESH_TOKEN_REUSED" //nolint:gosec // no credential: the name of a reason
 )
 
@@ -79,6 +80,16 @@ func (s *Storage) CreateSession(ctx context.Context, session Session) error {
 }
 
 func createSession(ctx context.Context, tx *gorm.DB, session Session) error {
+	if err := insertSession(tx, session); err != nil {
+		return err
+	}
+	return appendEvent(ctx, tx, Event{
+		Kind: Login, Time: session.CreateTime, UserID: session.UserID, Origin: audit.Origin{SessionID: session.ID},
+	})
+}
+
+// insertSession fails with ErrGenerationPast if the user is gone or of another generation.
+func insertSession(tx *gorm.DB, session Session) error {
 	// One statement: the lock that it takes on the user makes it wait for a change of the password that is being
 	// committed, and see it.
 	inserted := tx.Exec(`INSERT INTO sessions (id, user_id, create_time, last_use_time, expire_time, user_agent,
@@ -86,17 +97,11 @@ func createSession(ctx context.Context, tx *gorm.DB, session Session) error {
 		SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, session_generation, 1 FROM users WHERE id = ? AND session_generation = ?`,
 		session.ID, kept(session.CreateTime), kept(session.LastUseTime), kept(session.ExpireTime), session.UserAgent,
 		session.ClientAddress, session.Lineage.Current, session.Lineage.First, session.Lineage.Parent,
-		kept(session.Lineage.RotateTime),
-		session.UserID, session.Generation)
-	if inserted.Error != nil {
-		return inserted.Error
-	}
-	if inserted.RowsAffected == 0 {
+		kept(session.Lineage.RotateTime), session.UserID, session.Generation)
+	if inserted.Error == nil && inserted.RowsAffected == 0 {
 		return ErrGenerationPast
 	}
-	return appendEvent(ctx, tx, Event{
-		Kind: Login, Time: session.CreateTime, UserID: session.UserID, Origin: audit.Origin{SessionID: session.ID},
-	})
+	return inserted.Error
 }
 
 // ReadAccount finds a session by id, with its user. It fails with ErrNotFound if there is none; one that has ended is

@@ -356,9 +356,9 @@ func interfere(t *testing.T, s *Storage, number int, user User, session Session)
 			return account.Session, nil
 		})
 	case 3:
-		_, err = s.EndAllSessions(t.Context(), user.ID, "", time.Now())
+		_, err = s.EndAllSessions(t.Context(), user.ID, Replacement{}, time.Now())
 	case 4:
-		_, err = s.ChangePassword(t.Context(), user.ID, hash, hash+"2", session.ID, time.Now())
+		_, err = s.ChangePassword(t.Context(), user.ID, hash, hash+"2", Replacement{session.ID, newSession(user)}, time.Now())
 		expected = append(expected, ErrSessionEnded)
 	case 5:
 		err = s.Rehash(t.Context(), user.ID, hash, hash)
