@@ -20,8 +20,9 @@ const (
 )
 
 const (
-	// initialReservation is what a native gRPC call holds, in bytes, until the length of its message is known.
-	initialReservation = maxSmallRequest
+	// initialReservation is what a native gRPC call holds, in bytes, until the length of its message is known: so little
+	// that all calls that a client may have under way have room for it at once, as in a burst.
+	initialReservation = maxSmallBytesPerClient / callsPerClient
 
 	// A native gRPC call whose message has not arrived within slowAfter may withhold it on purpose. Such calls are
 	// bounded by number: they hold more than their bytes, and small messages arrive together with the call, however

@@ -139,7 +139,7 @@ func TestRequestBudget(t *testing.T) {
 		}
 		awaitCondition(t, "the share of the client is used up", func() bool {
 			held, _ := small.Usage()
-			return held >= maxSmallBytesPerClient*99/100
+			return held > maxSmallBytesPerClient-initialReservation
 		})
 		_, err := h.raw(t.Context(), createUserMethod, nil)
 		if st := status.Convert(err); apierr.ReasonOf(st) != overloaded {
