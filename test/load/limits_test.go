@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	idle    = 10_000  // connections that do nothing
+	idle    = 9000    // connections that do nothing
 	slow    = 1000    // connections that read or write slowly
 	largest = 200     // bodies of the greatest size at once
 	maxBody = 1 << 20 // bytes
@@ -42,6 +42,11 @@ func hoards() []hoard {
 		{"idle HTTP/1.1 connections", idleHTTP1},
 		{"idle HTTP/2 connections to REST", idleHTTP2},
 		{"idle native gRPC connections", idleGRPC},
+		{"idle connections beyond the share of one address", idleOneAddress},
+		{"idle connections to both ports", idleEverywhere},
+		{"unread answers over native gRPC, of one address", unreadGRPC(1)},
+		{"unread answers over native gRPC, of 40 addresses", unreadGRPC(40)},
+		{"unread answers over REST (HTTP/2), of 40 addresses", unreadREST(40)},
 		{"slow readers of /openapi.json", slowReaders},
 		{"slow writers of 1 MiB over REST", slowWriters},
 		{"slow writers of 1 MiB over native gRPC", slowCalls},
@@ -242,6 +247,7 @@ func BenchmarkLimits(b *testing.B) {
 		before := h.rss(b, "VmRSS")
 		var hold holder
 		held := hoard.open(b, h, &hold)
+		h.wantBystanderServed(b)
 		most := h.rss(b, "VmHWM")
 		fmt.Fprintf(&table, "%-44s %6d MiB %6d MiB   %s\n", hoard.name, before, most, held)
 		if most > maxRSS {
