@@ -95,7 +95,7 @@ func (r *reflection) ServerReflectionInfo(stream reflectionpb.ServerReflection_S
 	if !ok {
 		return apierr.Status(apierr.Overloaded(r.timeout)).Err()
 	}
-	defer release()
+	defer afterAnswer(stream.Context(), release)
 	answered := make(chan error, 1)
 	// It ends with the stream, also where it waits for a client that neither asks nor reads.
 	go func() { answered <- r.answerAll(stream) }()

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"io"
 	"maps"
@@ -193,6 +194,39 @@ func TestReflectionLimits(t *testing.T) {
 		mustExchange(t, reflects(t, h.grpcFrom(t, bystander)), listsServices())
 		h.wantBystanderServed(t)
 	})
+	t.Run("a stream counts until its answer is taken", func(t *testing.T) {
+		h := newReflectingHouse(t)
+		conn := dialFrom(t, attacker, h.conn.Target())
+		framer := withoutWindow(t, conn)
+		request, err := proto.Marshal(describes("gatehouse.v1.UserService"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(request))), request...)
+		for call := range uint32(maxReflectionStreamsPerClient) {
+			headers := grpcHeaders(reflectionpb.ServerReflection_ServerReflectionInfo_FullMethodName)
+			if err := errors.Join(startRequest(framer, 2*call+1, headers, false), framer.WriteData(2*call+1, true, body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		streams := h.service.grpc.reflection.streams
+		awaitCondition(t, "all streams have answered and have a share", func() bool {
+			underWay, _ := h.service.grpc.edge.calls.underWay.Usage()
+			held, _ := streams.Usage()
+			return underWay == 0 && held == maxReflectionStreamsPerClient
+		})
+		_, err = exchange(reflects(t, h.conn), listsServices())
+		wantStatus(t, err, codes.ResourceExhausted, "OVERLOADED")
+		mustExchange(t, reflects(t, h.grpcFrom(t, bystander)), listsServices())
+		h.wantBystanderServed(t)
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+		awaitCondition(t, "the client has its share again", func() bool {
+			_, err := exchange(reflects(t, h.conn), listsServices())
+			return err == nil
+		})
+	})
 	t.Run("a stream has a number of requests", func(t *testing.T) {
 		h := newReflectingHouse(t)
 		stream := reflects(t, h.conn)
@@ -212,7 +246,8 @@ func TestReflectionLimits(t *testing.T) {
 	})
 	t.Run("a client that neither asks nor reads is sent away", func(t *testing.T) {
 		h := newReflectingHouse(t, func(s *Service) { s.grpc.reflection.timeout = 50 * time.Millisecond })
-		idle, unread := reflects(t, h.conn), reflects(t, h.conn)
+		lazy := h.grpcFrom(t, attacker)
+		idle, unread := reflects(t, h.conn), reflects(t, lazy)
 		for range maxReflectionRequests { // More than the client's window and the gateway's buffer hold.
 			if err := unread.Send(describes("gatehouse.v1.UserService")); err != nil {
 				break
@@ -220,6 +255,9 @@ func TestReflectionLimits(t *testing.T) {
 		}
 		_, err := idle.Recv()
 		wantStatus(t, err, codes.DeadlineExceeded, "DEADLINE_EXCEEDED")
+		if err := lazy.Close(); err != nil {
+			t.Fatal(err)
+		}
 		awaitCondition(t, "no stream has a share", func() bool {
 			held, _ := h.service.grpc.reflection.streams.Usage()
 			return held == 0

@@ -91,6 +91,7 @@ type streams struct {
 	open   map[uint32]openStream
 	last   uint32 // the highest stream that was opened
 	over   int    // open streams that the client's share has no room for
+	waits  []*streamWait
 	timer  *time.Timer
 	closed bool
 }
@@ -163,6 +164,7 @@ func (s *streams) end(id uint32) {
 		return
 	}
 	delete(s.open, id)
+	s.endWaits(id)
 	switch {
 	case stream.shared:
 		s.limits.open.Release(s.client, 1)
