@@ -32,6 +32,17 @@ func ValidateServiceToken(token string) error {
 	return nil
 }
 
+// ValidateSecondServiceToken is ValidateServiceToken for a token that may be empty.
+func ValidateSecondServiceToken(token string) error {
+	if token == "" {
+		return nil
+	}
+	if err := ValidateServiceToken(token); err != nil {
+		return fmt.Errorf("second service token: %w", err)
+	}
+	return nil
+}
+
 // Authenticator enforces the policies: it admits a call or says why not.
 type Authenticator struct {
 	policies Policies

@@ -132,6 +132,8 @@ func TestFaultsOfEachCommand(t *testing.T) {
 		{"a store without a service token", append(good, "store"), "the service token is missing"},
 		{"a gateway without a service token", []string{"gateway"}, "the service token is missing"},
 		{"a gateway's service token that can be guessed", []string{"gateway", "--service-token=" + hidden}, "has 12 characters, not 32 to 1024"},
+		{"a second service token that can be guessed", append(good, "store", "--service-token="+serviceToken, "--second-service-token="+hidden), "second service token"},
+		{"a second service token of a cache that can be guessed", []string{"cache", "--second-service-token=" + hidden}, "second service token"},
 		{"a service token that can be guessed", append(good, "store", "--service-token="+hidden), "has 12 characters, not 32 to 1024"},
 		{"a gateway that never stops", []string{"gateway", "--drain-delay=1h"}, "--drain-delay"},
 		{"one of two addresses", []string{"gateway", "--store-address=store:9092,store"}, `--store-address is "store"`},

@@ -88,6 +88,7 @@ type cache struct {
 	StoreAddress []string `default:"localhost:9092" help:"Address of the store service: HOST:PORT, all addresses of HOST are used; or several with commas between."`
 	redisSettings
 	serviceSettings
+	secondServiceSettings
 	tokenSettings
 	metricsSettings
 	logSettings
@@ -96,8 +97,9 @@ type cache struct {
 func (c *cache) config() (cacheservice.Config, error) {
 	config, err := c.redisSettings.config(c.tokenSettings)
 	token, tokenErr := c.serviceToken()
-	config.ServiceToken = token
-	return config, errors.Join(err, tokenErr)
+	secondToken, secondErr := c.secondServiceToken()
+	config.ServiceToken, config.SecondServiceToken = token, secondToken
+	return config, errors.Join(err, tokenErr, secondErr)
 }
 
 func (c *cache) faults() error {
@@ -153,6 +155,7 @@ type store struct {
 	databaseSettings
 	masterKeySettings
 	serviceSettings
+	secondServiceSettings
 	signingSettings
 	sessionSettings
 	accountSettings
@@ -168,13 +171,14 @@ func (c *store) config() (storeservice.Config, error) {
 	}
 	second, secondErr := c.secondMasterKey()
 	token, tokenErr := c.serviceToken()
+	secondToken, secondTokenErr := c.secondServiceToken()
 	return storeservice.Config{
 		Database: database, MasterKey: masterKey, SecondMasterKey: second, ServiceToken: token,
-		Issuer: c.Issuer, Audience: c.Audience,
+		SecondServiceToken: secondToken, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
 		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention,
-	}, errors.Join(databaseErr, masterKeyErr, secondErr, tokenErr)
+	}, errors.Join(databaseErr, masterKeyErr, secondErr, tokenErr, secondTokenErr)
 }
 
 func (c *store) faults() error {

@@ -179,6 +179,17 @@ func (s *serviceSettings) serviceToken() (string, error) {
 	return token, err
 }
 
+// secondServiceSettings say what callers may present while the service token is being changed.
+type secondServiceSettings struct {
+	SecondServiceToken     secret `placeholder:"SECRET" help:"Another service token that is accepted, but never sent: the next or the previous one while the service token is being changed. Others can read flags in the process list: prefer the variable or the file."`
+	SecondServiceTokenFile string `placeholder:"PATH" help:"File that holds the second service token."`
+}
+
+// secondServiceToken returns the other token, or "" if none is set.
+func (s *secondServiceSettings) secondServiceToken() (string, error) {
+	return s.SecondServiceToken.orFile(s.SecondServiceTokenFile, "--second-service-token")
+}
+
 // masterKeySettings say where the master keys are. Without the first `up` keeps one in its data folder.
 type masterKeySettings struct {
 	MasterKey     secret `placeholder:"SECRET" help:"Key that seals the signing keys in the database: 32 random bytes in base64 (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`

@@ -47,6 +47,8 @@ type Config struct {
 	Key []byte
 	// ServiceToken is what callers must present to this service. The connection to the store carries the same.
 	ServiceToken string
+	// SecondServiceToken is accepted as well, unless it is empty.
+	SecondServiceToken string
 	// TTL is for how long an entry is kept, give or take a tenth: a second to a day. 0 is DefaultTTL.
 	TTL time.Duration
 	// Issuer is the `iss` that access tokens must have.
@@ -77,7 +79,7 @@ func (c Config) Validate() error {
 		faults = append(faults, fmt.Errorf("the cache TTL must be %s to %s, not %s", minTTL, maxTTL, c.TTL))
 	}
 	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience),
-		authn.ValidateServiceToken(c.ServiceToken))...)
+		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateSecondServiceToken(c.SecondServiceToken))...)
 }
 
 func (c Config) ttl() time.Duration {

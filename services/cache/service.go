@@ -117,7 +117,7 @@ func newAuthenticator(
 	}
 	verifier := authn.NewVerifier(authn.NewKeySet(fetch, time.Now), cfg.Issuer, cfg.Audience, time.Now)
 	authenticator := authn.NewAuthenticator(policies, verifier, load)
-	authenticator.AdmitServices(cfg.ServiceToken)
+	authenticator.AdmitServices(cfg.ServiceToken, cfg.SecondServiceToken)
 	return authenticator, nil
 }
 

@@ -43,6 +43,7 @@ type Config struct {
 	MasterKey           []byte // MasterKeySize bytes that seal the signing keys
 	SecondMasterKey     []byte // opens and verifies, never seals or signs; nil if there is none
 	ServiceToken        string // what the services that call must present
+	SecondServiceToken  string // is accepted as well, unless it is empty
 	Issuer              string // `iss` of the tokens
 	Audience            string // `aud` of the tokens
 	SigningAlgorithm    string // EdDSA, ES256 or RS256
@@ -78,7 +79,8 @@ func (c Config) Validate() error {
 		faults = append(faults, c.Password.ValidateMemory(c.HashingCores, c.memoryLimit()))
 	}
 	return errors.Join(append(faults, appClaims(c.AppMetadataClaims).validate(),
-		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
+		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateSecondServiceToken(c.SecondServiceToken),
+		authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
 		c.Database.Validate())...)
 }
 
@@ -167,7 +169,7 @@ func newServer(
 	keys := authn.NewKeySet(keyring.PublicKeys, config.Now)
 	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, config.Now)
 	authenticator := authn.NewAuthenticator(policies, verifier, loadAccount(db, config.Now))
-	authenticator.AdmitServices(config.ServiceToken)
+	authenticator.AdmitServices(config.ServiceToken, config.SecondServiceToken)
 	server, err := grpcx.NewServer(log, authenticator, db.Ping)
 	if err != nil {
 		return nil, err

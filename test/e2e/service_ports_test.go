@@ -91,6 +91,20 @@ func TestPortsOfServices(t *testing.T) {
 			t.Errorf("%s believes a stranger:\n%s", process.Args[0], process.Tail())
 		}
 	}
+	t.Run("a gateway with the second token is served", func(t *testing.T) {
+		next := "GATEHOUSE_SERVICE_TOKEN=" + strings.Repeat("n", 32)
+		second := &house{}
+		store, cache, rest, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
+		accepted := "GATEHOUSE_SECOND_SERVICE_TOKEN=" + strings.Repeat("n", 32)
+		second.start(t, "store", append(servers.store, accepted), append([]string{"--listen", store}, cheapHashes...)...)
+		second.start(t, "cache", append(servers.cache, accepted), "--listen", cache, "--store-address", store)
+		second.start(t, "gateway", []string{next}, "--http", rest, "--grpc", native, "--cache-address", cache,
+			"--store-address", store, "--drain-delay", "0s")
+		second.connect(t, rest, native)
+		if _, err := readMe(t, second, token); err != nil {
+			t.Error(err)
+		}
+	})
 	t.Run("a gateway with another token is not ready, and tells no client to log in again", func(t *testing.T) {
 		wrong := &house{}
 		rest, native := freeAddress(t), freeAddress(t)
