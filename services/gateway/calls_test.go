@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -352,4 +353,29 @@ func flag(endStream bool) byte {
 		return flagEndStream
 	}
 	return 0
+}
+
+// TestStreams: a connection whose client starts more streams than are tracked is closed, and what they held given back.
+func TestStreams(t *testing.T) {
+	client, server := net.Pipe()
+	limits := newStreamLimits(nil, slog.New(slog.DiscardHandler))
+	tracked := newStreams(server, limits)
+	go func() {
+		_, _ = io.WriteString(client, http2.ClientPreface)
+		framer := http2.NewFramer(client, client)
+		for i := range uint32(maxTracked + 1) {
+			_ = startRequest(framer, 2*i+1, nil, false)
+		}
+	}()
+	var err error
+	for buffer := make([]byte, 64); err == nil; {
+		_, err = tracked.Read(buffer)
+	}
+	if !errors.Is(err, io.ErrClosedPipe) || tracked.last != 2*maxTracked+1 {
+		t.Errorf("after stream %d the connection ends with %v", tracked.last, err)
+	}
+	if held, _ := limits.open.Usage(); held != 0 {
+		t.Errorf("%d streams are held", held)
+	}
+	_ = client.Close()
 }
