@@ -48,7 +48,7 @@ type reflectedFile struct {
 
 func newReflection(services []string) (*reflection, error) {
 	r := &reflection{
-		streams: shares.New(maxReflectionStreams, maxReflectionStreamsPerClient),
+		streams: shares.NewFair(maxReflectionStreams, maxReflectionStreamsPerClient),
 		timeout: reflectionTimeout,
 		files:   map[string]*reflectedFile{},
 	}

@@ -43,9 +43,9 @@ type requestBudget struct {
 
 func newRequestBudget() *requestBudget {
 	return &requestBudget{
-		small: shares.New(maxSmallBytes, maxSmallBytesPerClient),
-		large: shares.New(maxLargeBytes, maxLargeBytesPerClient),
-		slow:  shares.New(maxSlowCalls, maxSlowCallsPerClient),
+		small: shares.NewFair(maxSmallBytes, maxSmallBytesPerClient),
+		large: shares.NewFair(maxLargeBytes, maxLargeBytesPerClient),
+		slow:  shares.NewFair(maxSlowCalls, maxSlowCallsPerClient),
 	}
 }
 

@@ -162,14 +162,9 @@ func TestRequestBudget(t *testing.T) {
 		wantServed(t, h, u, bystander)
 	})
 	t.Run("large requests leave room for small ones", func(t *testing.T) {
-		h, u := newServedHouse(t)
-		budget := h.service.grpc.edge.budget
-		for network := range maxLargeBytes / maxLargeBytesPerClient { // As many clients as use up all of it.
-			client := shares.KeyOf(netip.AddrFrom4([4]byte{192, 0, 2, byte(network)}))
-			if !budget.large.TryAcquire(client, maxLargeBytesPerClient) {
-				t.Fatal("a client has no room in its share")
-			}
-		}
+		u := newUpstream(t)
+		conn := u.serve(t)
+		h := newHouse(t, conn, conn, func(s *Service) { s.grpc.edge.budget.large = shares.New(0, 0) })
 		h.post(t, "/v1/users", "{}").wantOK(t)
 		if _, err := h.raw(t.Context(), createUserMethod, nil); err != nil {
 			t.Errorf("a small call over native gRPC: %v", err)
@@ -177,6 +172,23 @@ func TestRequestBudget(t *testing.T) {
 		token := "Authorization: Bearer " + u.token(t)
 		h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+strings.Repeat("a", maxSmallRequest)+`"}`),
 			"Content-Type: application/json", token).wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
+	})
+	t.Run("many clients that take all they get leave room for another", func(t *testing.T) {
+		h, u := newServedHouse(t)
+		budget := h.service.grpc.edge.budget
+		for network := range 25 {
+			client := shares.KeyOf(netip.AddrFrom4([4]byte{192, 0, 2, byte(network)}))
+			for budget.small.TryAcquire(client, maxSmallRequest) {
+			}
+			for budget.large.TryAcquire(client, maxLargeRequest) {
+			}
+			for budget.slow.TryAcquire(client, 1) {
+			}
+		}
+		if !budget.slow.TryAcquire(keyAt(bystander), 1) {
+			t.Error("there is no slot for a slow call")
+		}
+		wantServed(t, h, u, bystander)
 	})
 	t.Run("calls whose message is slow take the slots of their client only", func(t *testing.T) {
 		h, u := newServedHouse(t)
