@@ -101,7 +101,7 @@ bench-overload: ## Measure what a flood of log-ins does to log-ins and to reads 
 	go test -run '^$$' -bench '^BenchmarkOverload$$' -benchtime 1x -timeout 1h ./test/load
 
 .PHONY: bench-limits
-bench-limits: ## Measure the memory of the gateway before clients who hold on to what they get. Wants `ulimit -n` of 19,000.
+bench-limits: ## Measure the memory of the gateway before clients who hold on to what they get. Wants `ulimit -n` of 20,000.
 	go test -run '^$$' -bench '^BenchmarkLimits$$' -benchtime 1x -timeout 1h ./test/load
 
 # How long a soak lasts.

@@ -52,7 +52,7 @@ func newHouse(tb testing.TB, accounts int, storeArgs ...string) *house {
 		append([]string{"--listen", store}, storeArgs...)...)
 	process(tb, "cache", []string{"GATEHOUSE_REDIS_URL=" + redis.URL(), serviceToken, "GATEHOUSE_CACHE_KEY=" + secret()},
 		"--listen", cache, "--store-address", store)
-	h.gateway = process(tb, "gateway", []string{serviceToken},
+	h.gateway = process(tb, "gateway", []string{serviceToken, "GATEHOUSE_REFLECTION=on"},
 		"--http", h.rest, "--grpc", h.native, "--cache-address", cache, "--store-address", store)
 	h.awaitReady(tb)
 	h.settle(tb, accounts)

@@ -1,30 +1,20 @@
 package load
 
 import (
-	"context"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"golang.org/x/net/http2"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/status"
-
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
 const (
-	idle    = 9000    // connections that do nothing
-	slow    = 1000    // connections that read or write slowly
-	largest = 200     // bodies of the greatest size at once
-	maxBody = 1 << 20 // bytes
+	idle    = 9_000 // connections that do nothing
+	slow    = 1000  // connections that read slowly
+	largest = 200   // bodies of the greatest size at once
 )
 
 // maxRSS is what the gateway may have in memory whatever clients do of what is measured here, in MiB. A container with
@@ -48,10 +38,15 @@ func hoards() []hoard {
 		{"unread answers over native gRPC, of 40 addresses", unreadGRPC(40)},
 		{"unread answers over REST (HTTP/2), of 40 addresses", unreadREST(40)},
 		{"slow readers of /openapi.json", slowReaders},
-		{"slow writers of 1 MiB over REST", slowWriters},
-		{"slow writers of 1 MiB over native gRPC", slowCalls},
-		{"bodies of 1 MiB at once over REST", largestREST},
-		{"messages of 1 MiB at once over native gRPC", largestGRPC},
+		{"bodies of 16 KiB but for a byte, one client", withheldBodies(1)},
+		{"bodies of 16 KiB but for a byte, 25 clients", withheldBodies(25)},
+		{"messages of 16 KiB but for a byte, one client", withheldMessages(1)},
+		{"messages of 16 KiB but for a byte, 25 clients", withheldMessages(25)},
+		{"bodies of 256 KiB at once over REST", largestREST},
+		{"messages of 256 KiB at once over native gRPC", largestGRPC},
+		{"compressed messages of 1 MiB, one client", compressedMessages},
+		{"answers of reflection not taken, one client", unreadReflection(1)},
+		{"answers of reflection not taken, 25 clients", unreadReflection(25)},
 	}
 }
 
@@ -116,9 +111,14 @@ func idleFrames(tb testing.TB, address string, hold *holder) string {
 // greet opens HTTP/2 on a connection, and waits until the gateway has answered.
 func greet(tb testing.TB, conn net.Conn) *http2.Framer {
 	tb.Helper()
+	return greetWith(tb, conn)
+}
+
+func greetWith(tb testing.TB, conn net.Conn, settings ...http2.Setting) *http2.Framer {
+	tb.Helper()
 	write(tb, conn, http2.ClientPreface)
 	framer := http2.NewFramer(conn, conn)
-	if err := framer.WriteSettings(); err != nil {
+	if err := framer.WriteSettings(settings...); err != nil {
 		tb.Fatal(err)
 	}
 	if _, err := framer.ReadFrame(); err != nil {
@@ -139,87 +139,6 @@ func slowReaders(tb testing.TB, h *house, hold *holder) string {
 		write(tb, conn, strings.Repeat("GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n", 50))
 	}
 	return fmt.Sprint(slow)
-}
-
-// slowWriters send all of a body but its end.
-func slowWriters(tb testing.TB, h *house, hold *holder) string {
-	tb.Helper()
-	part := strings.Repeat(" ", maxBody-1)
-	taken := 0
-	for range slow {
-		conn := hold.dial(tb, h.rest)
-		write(tb, conn, fmt.Sprintf("POST /v1/users HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"+
-			"Content-Length: %d\r\n\r\n", maxBody))
-		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		if _, err := io.WriteString(conn, part); err == nil {
-			taken++
-		}
-	}
-	return fmt.Sprintf("%d, of which %d could send all", slow, taken)
-}
-
-// slowCalls send all of a message but its end, ten on a connection.
-func slowCalls(tb testing.TB, h *house, hold *holder) string {
-	tb.Helper()
-	const perConn = 10
-	var group sync.WaitGroup
-	for range slow / perConn {
-		conn := hold.dial(tb, h.native)
-		framer := greet(tb, conn)
-		group.Go(func() { dribble(conn, framer, perConn) })
-	}
-	group.Wait()
-	return fmt.Sprint(slow)
-}
-
-// dribble starts calls, and sends their messages as far as the gateway lets it.
-func dribble(conn net.Conn, framer *http2.Framer, calls int) {
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
-	windows := newWindows(calls)
-	part := make([]byte, 16<<10)
-	for call := range calls {
-		_ = framer.WriteHeaders(http2.HeadersFrameParam{
-			StreamID: uint32(2*call + 1), BlockFragment: callHeaders(gatehousev1.UserService_CreateUser_FullMethodName), EndHeaders: true,
-		})
-		length := []byte{0, 0, 0x10, 0, 0} // Not compressed, 1 MiB.
-		_ = framer.WriteData(uint32(2*call+1), false, length)
-		windows.spend(uint32(2*call+1), len(length))
-	}
-	go windows.watch(framer)
-	for sent := 0; sent < maxBody-len(part); sent += len(part) {
-		for call := range calls {
-			id := uint32(2*call + 1)
-			if windows.spend(id, len(part)) && framer.WriteData(id, false, part) != nil {
-				return
-			}
-		}
-	}
-}
-
-// largestREST posts the largest bodies, all at once.
-func largestREST(tb testing.TB, h *house, _ *holder) string {
-	tb.Helper()
-	body := `{"fullName":"` + strings.Repeat("a", maxBody-20) + `"}`
-	return atOnce(func() string {
-		response, err := http.Post("http://"+h.rest+"/v1/users", "application/json", strings.NewReader(body))
-		if err != nil {
-			return "broken off"
-		}
-		defer response.Body.Close()
-		_, _ = io.Copy(io.Discard, response.Body)
-		return response.Status
-	})
-}
-
-// largestGRPC sends the largest messages, all at once.
-func largestGRPC(tb testing.TB, h *house, _ *holder) string {
-	tb.Helper()
-	users := gatehousev1.NewUserServiceClient(h.dial(tb))
-	request := &gatehousev1.CreateUserRequest{FullName: strings.Repeat("a", maxBody-8)}
-	return atOnce(func() string {
-		_, err := users.CreateUser(context.Background(), request, grpc.WaitForReady(true))
-		return apierr.ReasonName(apierr.ReasonOf(status.Convert(err)))
-	})
 }
 
 func atOnce(call func() string) string {
@@ -243,7 +162,7 @@ func BenchmarkLimits(b *testing.B) {
 	var table strings.Builder
 	fmt.Fprintf(&table, "%-44s %10s %10s   %s\n", "", "before", "most", "held")
 	for _, hoard := range hoards() {
-		h := newHouse(b, 0) // Each on a new gateway: what one leaves behind is not the next one's.
+		h := newHouse(b, 1) // Each on a new gateway: what one leaves behind is not the next one's.
 		before := h.rss(b, "VmRSS")
 		var hold holder
 		held := hoard.open(b, h, &hold)
