@@ -115,6 +115,41 @@ func TestAdminCalls(t *testing.T) {
 	}
 }
 
+func TestRecentLogin(t *testing.T) {
+	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
+		root := store.logInRoot(t)
+		clock.advance(authn.MaxLoginAge + time.Microsecond)
+		rotate := func(token string) error {
+			_, err := store.admin.RotateKey(as(t, token), &gatehousev1.RotateKeyRequest{})
+			return err
+		}
+		spared, err := store.sessions.DeleteAllSessions(as(t, root.GetAccessToken()),
+			&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run("a log-out everywhere else does not renew it", func(t *testing.T) {
+			wantReason(t, rotate(spared.GetAccessToken()), recentLoginRequired)
+			refreshed, err := store.refresh(t.Context(), spared.GetRefreshToken())
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantReason(t, rotate(refreshed.GetAccessToken()), recentLoginRequired)
+		})
+		t.Run("a change of the password does", func(t *testing.T) {
+			changed, err := store.sessions.ChangePassword(as(t, spared.GetAccessToken()), &gatehousev1.ChangePasswordRequest{
+				Id: "me", CurrentPassword: adasPassword, NewPassword: "seven green bottles",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := rotate(changed.GetAccessToken()); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
 // TestResetUserPassword holds the attack of a thief with an admin's access token: to the admin's own password, and on to
 // what asks for a recent log-in.
 func TestResetUserPassword(t *testing.T) {

@@ -113,7 +113,7 @@ var (
 	// optional gatehouse.v1.Policy policy = 50301;
 	E_Policy = &file_gatehouse_v1_policy_proto_extTypes[0]
 	// Whether the caller must have logged in within the last 10 minutes: the age of the session counts, which neither a
-	// refresh nor a change of the password renews. Otherwise the answer is `FAILED_PRECONDITION` /
+	// refresh nor a log-out everywhere else renews. Otherwise the answer is `FAILED_PRECONDITION` /
 	// `RECENT_LOGIN_REQUIRED`. Every admin method that changes something carries it.
 	//
 	// optional bool recent_login = 50302;
