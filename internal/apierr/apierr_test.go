@@ -37,6 +37,10 @@ var constructors = []struct {
 	{"DEADLINE_EXCEEDED", codes.DeadlineExceeded, apierr.DeadlineExceeded(errDriver), errDriver, nil},
 	{"CANCELLED", codes.Canceled, apierr.Cancelled(errDriver), errDriver, nil},
 	{"OVERLOADED", codes.ResourceExhausted, apierr.Overloaded(3 * time.Second), nil, retryAfter(3 * time.Second)},
+	{
+		"TOO_MANY_CHANGES", codes.ResourceExhausted, apierr.TooManyChanges(3 * time.Second), nil,
+		retryAfter(3 * time.Second),
+	},
 	{"MALFORMED_REQUEST", codes.InvalidArgument, apierr.MalformedRequest("it ends early", errDriver), errDriver, nil},
 	{"MALFORMED_REQUEST", codes.InvalidArgument, apierr.MalformedFields(nil), nil, nil},
 	{"MALFORMED_REQUEST", codes.InvalidArgument, apierr.MalformedFields(fields), nil, badRequest()},

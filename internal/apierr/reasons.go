@@ -43,6 +43,12 @@ func Overloaded(retryAfter time.Duration) *Error {
 		"too much of this work is under way", nil).withRetry(retryAfter)
 }
 
+// TooManyChanges is a change of a user who made too many just before.
+func TooManyChanges(retryAfter time.Duration) *Error {
+	return newError(codes.ResourceExhausted, gatehousev1.ErrorReason_ERROR_REASON_TOO_MANY_CHANGES,
+		"the account was changed too often within a short time", nil).withRetry(retryAfter)
+}
+
 // MalformedRequest is a request that cannot be read. The message must say what is wrong without quoting the request,
 // which may hold a password.
 func MalformedRequest(message string, cause error) *Error {

@@ -177,7 +177,7 @@ func (c *store) config() (storeservice.Config, error) {
 		SecondServiceToken: secondToken, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
-		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention,
+		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention, OwnChangesPerMinute: c.OwnChanges,
 	}, errors.Join(databaseErr, masterKeyErr, secondErr, tokenErr, secondTokenErr)
 }
 

@@ -137,6 +137,7 @@ func (s *sessionSettings) sessions() storeservice.SessionConfig {
 // accountSettings say what of an account tokens tell, and how long what happened to accounts is kept.
 type accountSettings struct {
 	AppMetadataClaims []string      `placeholder:"NAMES" help:"Names of members of a user's appMetadata that go into the user's access tokens, in the claim app_metadata, with commas between. None, if none is named."`
+	OwnChanges        int           `name:"own-changes-per-minute" default:"60" help:"How many changes of a kind users may make to their own accounts in a minute, and of the profile 20 times as many in a day: 1 to 100000."`
 	AuditRetention    time.Duration `default:"8760h" help:"How long audit events are kept: 24h or more (a year is 8760h), or 0 for ever."`
 }
 

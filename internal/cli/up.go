@@ -43,7 +43,7 @@ func (c *up) storeConfig(masterKey, second []byte, serviceToken string) storeser
 		MasterKey: masterKey, SecondMasterKey: second, ServiceToken: serviceToken, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
-		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention,
+		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention, OwnChangesPerMinute: c.OwnChanges,
 	}
 }
 

@@ -106,5 +106,8 @@ func translate(err error) error {
 	if errors.Is(err, storage.ErrUnavailable) {
 		return apierr.Unavailable(err)
 	}
+	if limited, ok := errors.AsType[*storage.TooManyChangesError](err); ok {
+		return apierr.TooManyChanges(limited.RetryAfter)
+	}
 	return err
 }

@@ -92,6 +92,9 @@ func (b *syncBuffer) String() string {
 	return b.buffer.String()
 }
 
+// testOwnChanges is the default of the setting.
+const testOwnChanges = 60
+
 func testConfig(database Database, clock *clock) Config {
 	return Config{
 		Database: database, MasterKey: bytes.Repeat([]byte("m"), MasterKeySize),
@@ -101,7 +104,7 @@ func testConfig(database Database, clock *clock) Config {
 			RefreshGrace: 30 * time.Second, IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour,
 		},
 		Password: PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1},
-		Now:      clock.now,
+		Now:      clock.now, OwnChangesPerMinute: testOwnChanges,
 	}
 }
 

@@ -31,6 +31,9 @@ const MasterKeySize = signing.MasterKeySize
 // NewMasterKey makes a master key from the system's randomness.
 func NewMasterKey() []byte { return signing.NewMasterKey() }
 
+// maxOwnChanges bounds the setting: a change beyond it reads as many events as it allows.
+const maxOwnChanges = 100_000
+
 // Database says where the data is.
 type Database = storage.Config
 
@@ -54,6 +57,7 @@ type Config struct {
 	HashingCores        int              // how many passwords are hashed at a time; 0 is GOMAXPROCS
 	MemoryLimit         int64            // what the process may use, in bytes; 0 is what the system says
 	AppMetadataClaims   []string         // names of app metadata that go into access tokens
+	OwnChangesPerMinute int              // how often a user may change the own account
 	AuditRetention      time.Duration    // how long audit events are kept: a day or more, or 0 for ever
 	Now                 func() time.Time // the clock of sessions and keys; nil is the database's
 }
@@ -69,6 +73,10 @@ func (c Config) Validate() error {
 	// expires_in is told in whole seconds. A day is the most that a token which cannot be called back should live.
 	if c.AccessTokenLifetime < time.Second || c.AccessTokenLifetime > authn.MaxTokenLifetime {
 		faults = append(faults, fmt.Errorf("access token lifetime is %v, not 1s to 24h", c.AccessTokenLifetime))
+	}
+	if c.OwnChangesPerMinute < 1 || c.OwnChangesPerMinute > maxOwnChanges {
+		faults = append(faults,
+			fmt.Errorf("own changes per minute are %d, not 1 to %d", c.OwnChangesPerMinute, maxOwnChanges))
 	}
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
 		faults = append(faults, fmt.Errorf("audit retention is %v, not 24h or more, nor 0 for ever", c.AuditRetention))
@@ -106,6 +114,7 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err != nil {
 		return nil, err
 	}
+	db.LimitOwnChanges(config.OwnChangesPerMinute)
 	if config.Now == nil {
 		config.Now = db.Now
 	}

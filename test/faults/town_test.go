@@ -75,8 +75,10 @@ func newLand(t *testing.T) (*town, secrets) {
 // secrets are settings of the services, as their environment has them.
 type secrets struct{ serviceToken, masterKey, cacheKey string }
 
-// cheapHashes leave the machine to everything else.
-var cheapHashes = []string{"--argon2-memory", "7168", "--argon2-iterations", "1"}
+// cheapHashes leave the machine to everything else. Workers change an account far more often than its owner would.
+var cheapHashes = []string{
+	"--argon2-memory", "7168", "--argon2-iterations", "1", "--own-changes-per-minute", "100000",
+}
 
 // newTown runs a town with so many of each service until the test ends. Its cache services are made of a program of
 // their own.

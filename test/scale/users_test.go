@@ -92,7 +92,7 @@ func (p *population) open(tb testing.TB, database storeservice.Database) {
 	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: rand.Text() + rand.Text()}
 	service, err := storeservice.New(tb.Context(), storeservice.Config{
 		Database: database, MasterKey: storeservice.NewMasterKey(), ServiceToken: credential.Token, Issuer: name, Audience: name,
-		SigningAlgorithm: jwk.EdDSA, KeyRotationInterval: 24 * time.Hour, AccessTokenLifetime: 24 * time.Hour,
+		SigningAlgorithm: jwk.EdDSA, KeyRotationInterval: 24 * time.Hour, AccessTokenLifetime: 24 * time.Hour, OwnChangesPerMinute: 60,
 		Sessions: storeservice.SessionConfig{IdleLifetime: 48 * time.Hour, Lifetime: 48 * time.Hour},
 		Password: storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1},
 	}, slog.New(slog.DiscardHandler))

@@ -117,6 +117,9 @@ const (
 	// The call is for the accounts of others: for one's own there is a call that asks for more, such as `ChangePassword`,
 	// which asks for the present password. Code `PERMISSION_DENIED`.
 	ErrorReason_ERROR_REASON_OWN_ACCOUNT ErrorReason = 38
+	// The user has changed the own account too often within a minute or a day; `google.rpc.RetryInfo` says when the next
+	// change is admitted. Code `RESOURCE_EXHAUSTED`; REST answers 429.
+	ErrorReason_ERROR_REASON_TOO_MANY_CHANGES ErrorReason = 39
 	// The sender of a call between services of Gatehouse did not prove that it is one. Clients never get it: a gateway that
 	// gets it from a service answers as if it could not reach the service. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_SERVICE_CREDENTIAL_INVALID ErrorReason = 50
@@ -157,6 +160,7 @@ var (
 		36: "ERROR_REASON_RECENT_LOGIN_REQUIRED",
 		37: "ERROR_REASON_LAST_ADMIN",
 		38: "ERROR_REASON_OWN_ACCOUNT",
+		39: "ERROR_REASON_TOO_MANY_CHANGES",
 		50: "ERROR_REASON_SERVICE_CREDENTIAL_INVALID",
 	}
 	ErrorReason_value = map[string]int32{
@@ -192,6 +196,7 @@ var (
 		"ERROR_REASON_RECENT_LOGIN_REQUIRED":      36,
 		"ERROR_REASON_LAST_ADMIN":                 37,
 		"ERROR_REASON_OWN_ACCOUNT":                38,
+		"ERROR_REASON_TOO_MANY_CHANGES":           39,
 		"ERROR_REASON_SERVICE_CREDENTIAL_INVALID": 50,
 	}
 )
@@ -227,7 +232,7 @@ var File_gatehouse_v1_error_reason_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\n" +
-	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\x86\t\n" +
+	"\x1fgatehouse/v1/error_reason.proto\x12\fgatehouse.v1*\xa9\t\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x01\x12\x1c\n" +
@@ -261,7 +266,8 @@ const file_gatehouse_v1_error_reason_proto_rawDesc = "" +
 	"\x1eERROR_REASON_REQUEST_ID_REUSED\x10#\x12&\n" +
 	"\"ERROR_REASON_RECENT_LOGIN_REQUIRED\x10$\x12\x1b\n" +
 	"\x17ERROR_REASON_LAST_ADMIN\x10%\x12\x1c\n" +
-	"\x18ERROR_REASON_OWN_ACCOUNT\x10&\x12+\n" +
+	"\x18ERROR_REASON_OWN_ACCOUNT\x10&\x12!\n" +
+	"\x1dERROR_REASON_TOO_MANY_CHANGES\x10'\x12+\n" +
 	"'ERROR_REASON_SERVICE_CREDENTIAL_INVALID\x102BBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (

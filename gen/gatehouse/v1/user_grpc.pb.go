@@ -50,7 +50,8 @@ type UserServiceClient interface {
 	// themselves, admins anybody. To change somebody else, or any `app_metadata`, admins need a session that was opened no
 	// more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
 	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
-	// it is.
+	// it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are answered
+	// `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
 	// Delete an account.
 	//
@@ -147,7 +148,8 @@ type UserServiceServer interface {
 	// themselves, admins anybody. To change somebody else, or any `app_metadata`, admins need a session that was opened no
 	// more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
 	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
-	// it is.
+	// it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are answered
+	// `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
 	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
 	// Delete an account.
 	//

@@ -77,6 +77,9 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 			return fmt.Errorf("%s: %w", doing, own)
 		}
 	}
+	if limited, ok := errors.AsType[*TooManyChangesError](err); ok {
+		return fmt.Errorf("%s: %w", doing, limited)
+	}
 	if errors.Is(err, gorm.ErrRecordNotFound) {
 		return fmt.Errorf("%s: %w", doing, ErrNotFound)
 	}

@@ -71,6 +71,16 @@ func queries() []query {
 		{"RecordFailure", func(ctx context.Context, s *Storage) error {
 			return s.RecordFailure(ctx, Login, filledID(7), "INVALID_CREDENTIALS", actTime)
 		}, []string{"audit_events_failure_key"}},
+		{"ChangeUser of oneself", func(ctx context.Context, s *Storage) error {
+			s.LimitOwnChanges(1000)
+			defer s.LimitOwnChanges(0)
+			ctx = audit.WithActor(ctx, filledID(8))
+			_, err := s.ChangeUser(ctx, filledID(8), actTime.Add(filledUsers*time.Second), func(before User) (UserChange, error) {
+				before.FullName = "Ada King"
+				return UserChange{User: before}, nil
+			})
+			return err
+		}, []string{"PRIMARY", "audit_events_actor"}},
 		{"ChangeUser of an admin", func(ctx context.Context, s *Storage) error {
 			_, err := s.ChangeUser(ctx, filledID(100), actTime, func(before User) (UserChange, error) { return demoted(before), nil })
 			return err

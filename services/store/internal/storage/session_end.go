@@ -42,7 +42,7 @@ func (s *Storage) EndAllSessions(
 			if account, err = endAllSessions(tx, userID, replacement, now); err != nil {
 				return err
 			}
-			return appendEvent(ctx, tx, replacement.event(LogoutEverywhere, userID, now))
+			return s.appendOwnChange(ctx, tx, replacement.event(LogoutEverywhere, userID, now))
 		})
 	})
 	return account, s.explain(ctx, "end the sessions of "+userID, err, nil)
@@ -66,7 +66,7 @@ func (s *Storage) ChangePassword(
 			if err != nil {
 				return err
 			}
-			return appendEvent(ctx, tx, replacement.event(PasswordChanged, userID, now))
+			return s.appendOwnChange(ctx, tx, replacement.event(PasswordChanged, userID, now))
 		})
 	})
 	return account, s.explain(ctx, "change the password of "+userID, err, nil)

@@ -29,6 +29,8 @@ type Storage struct {
 	ahead   atomic.Int64 // how far the database's clock is ahead of this machine's, in nanoseconds
 	written chan struct{}
 	writer  chan struct{} // holds one while a change is made; nil if the database admits several writers
+
+	ownChangesPerMinute int // 0 if there is no limit
 }
 
 // Open connects to a database that is migrated. It fails with *SchemaBehindError if migrations of this binary are

@@ -29,8 +29,8 @@ var errOutrun = errors.New("another change was faster")
 // decides on what was committed. It gives back the user after the change; one who was deleted with the version of the
 // tombstone.
 //
-// It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, and
-// with the error of change, unaltered; then nothing is written.
+// It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, with a
+// TooManyChangesError, and with the error of change, unaltered; then nothing is written.
 func (s *Storage) ChangeUser(
 	ctx context.Context, id string, now time.Time, change func(User) (UserChange, error),
 ) (User, error) {
@@ -49,7 +49,12 @@ func (s *Storage) ChangeUser(
 		after.Version, after.UpdateTime = before.Version+1, kept(now)
 		changed.User = after
 		err = s.write(ctx, func(db *gorm.DB) error {
-			return db.Transaction(func(tx *gorm.DB) error { return writeUser(ctx, tx, before, changed) })
+			return db.Transaction(func(tx *gorm.DB) error {
+				if err := writeUser(ctx, tx, before, changed); err != nil || changed.Delete {
+					return err
+				}
+				return s.admitOwnChange(ctx, tx, UserUpdated, id, now)
+			})
 		})
 		if !errors.Is(err, errOutrun) || !wait.pause(ctx) {
 			return after, s.explain(ctx, "change user "+id, err, nil)
