@@ -49,7 +49,7 @@ func TestAFloodOfLogInsDoesNotReachTheDatabase(t *testing.T) {
 	refused := make(chan struct{}, 1)
 	for range 2000 { // More than any machine's queue under test takes at once.
 		callers.Go(func() {
-			err := hasher.VerifyDummy(flood, "correct horse")
+			err := hasher.VerifyDummy(flood, "nobody@example.com", "correct horse")
 			if apierr.ReasonOf(apierr.Status(err)) == overloaded {
 				select {
 				case refused <- struct{}{}:

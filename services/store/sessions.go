@@ -116,9 +116,9 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 	matches := false
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		err = s.hasher.VerifyDummy(ctx, password)
+		err = s.hasher.VerifyDummy(ctx, storage.CanonicalEmail(email), password)
 	case err == nil:
-		matches, err = s.verify(ctx, credential, password)
+		matches, err = s.verify(ctx, credential, email, password)
 	}
 	switch {
 	case err != nil:
@@ -135,14 +135,16 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 
 // verify reports whether the password is that of the credential. One whose hash takes more memory than this process may
 // use costs and gets what a wrong password does: the answer must not tell that there is such an account.
-func (s *sessionService) verify(ctx context.Context, credential storage.Credential, secret string) (bool, error) {
+func (s *sessionService) verify(
+	ctx context.Context, credential storage.Credential, email, secret string,
+) (bool, error) {
 	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, secret)
 	if errors.Is(err, password.ErrHashTooCostly) {
 		s.tooCostly.Do(func() {
 			s.log.WarnContext(ctx, "password hash is too costly for this process, its owner cannot log in; logged once",
 				"user", credential.UserID, "error", err)
 		})
-		return false, s.hasher.VerifyDummy(ctx, secret)
+		return false, s.hasher.VerifyDummy(ctx, storage.CanonicalEmail(email), secret)
 	}
 	return matches, err
 }

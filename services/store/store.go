@@ -98,6 +98,7 @@ func (c Config) memoryLimit() int64 { return cmp.Or(c.MemoryLimit, password.Memo
 type Service struct {
 	server  *grpcx.Server
 	storage *storage.Storage
+	hasher  *password.Hasher
 	keyring *signing.Keyring
 	feed    *feed
 	config  Config
@@ -123,11 +124,17 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 		return nil, errors.Join(err, db.Close())
 	}
 	feed := newFeed(db, log)
-	server, err := newServer(ctx, config, db, keyring, feed, log)
+	hasher, err := newHasher(ctx, config)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &Service{server: server, storage: db, keyring: keyring, feed: feed, config: config, log: log}, nil
+	server, err := newServer(config, db, hasher, keyring, feed, log) //nolint:contextcheck // calls have their own
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return &Service{
+		server: server, storage: db, hasher: hasher, keyring: keyring, feed: feed, config: config, log: log,
+	}, nil
 }
 
 // databaseRetry is how long a store that starts waits before it tries again to reach the database.
@@ -157,14 +164,8 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 }
 
 func newServer(
-	ctx context.Context, config Config, db *storage.Storage, keyring *signing.Keyring, feed *feed, log *slog.Logger,
+	config Config, db *storage.Storage, hasher *password.Hasher, keyring *signing.Keyring, feed *feed, log *slog.Logger,
 ) (*grpcx.Server, error) {
-	hasher, err := password.New(ctx, password.Config{
-		Params: config.Password, Cores: config.HashingCores, Memory: config.memoryLimit(),
-	})
-	if err != nil {
-		return nil, err
-	}
 	passwords, err := password.NewPolicy()
 	if err != nil {
 		return nil, err
@@ -212,6 +213,7 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	maintained.Go(func() { s.keyring.Run(audit.WithActor(upkeep, audit.System)) })
 	maintained.Go(func() { s.storage.FollowClock(upkeep) })
 	maintained.Go(func() { s.feed.run(upkeep) })
+	maintained.Go(func() { s.followHashes(upkeep) })
 	maintained.Go(func() { sweep(upkeep, s.storage, s.config.AuditRetention, s.config.Now, s.log) })
 	err := s.server.Serve(ctx, listener)
 	stop() // Also where serving failed.

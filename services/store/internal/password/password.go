@@ -56,7 +56,7 @@ type Hasher struct {
 	cores    *queue
 	outdated *queue // for the cores that may verify outdated hashes
 	current  string // how every hash of the current parameters begins
-	decoy    string // a hash of the current parameters, of an account that does not exist
+	decoys   decoys
 }
 
 // Config is what a Hasher has to know.
@@ -64,6 +64,8 @@ type Config struct {
 	Params Params
 	Cores  int   // that compute hashes at a time; 0 is GOMAXPROCS
 	Memory int64 // that the process may use, in bytes; 0 is MemoryLimit
+
+	DecoyKey []byte // secret by which addresses without an account get their decoys; all replicas must have the same
 }
 
 // New returns a Hasher. It computes one hash. It reports an error if the process may not use as much memory as hashes
@@ -88,12 +90,12 @@ func New(ctx context.Context, config Config) (*Hasher, error) {
 		argon2: hasher, bytes: params.bytes(),
 		cores: newQueue(cores, MaxHashMemory(limit)), outdated: newQueue(max(1, cores/2), unlimited),
 	}
-	// Log-in with an unknown address verifies against this, so that it costs what a wrong password costs. Whether it
-	// matches does not matter: there is no account to open.
-	if h.decoy, err = h.Hash(ctx, "decoy"); err != nil {
+	decoy, err := h.Hash(ctx, "decoy")
+	if err != nil {
 		return nil, err
 	}
-	h.current = h.decoy[:strings.LastIndex(h.decoy[:strings.LastIndex(h.decoy, "$")], "$")+1]
+	h.current = decoy[:strings.LastIndex(decoy[:strings.LastIndex(decoy, "$")], "$")+1]
+	h.decoys.key, h.decoys.current = config.DecoyKey, decoy
 	return h, nil
 }
 
@@ -153,10 +155,22 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 // Outdated tells whether a hash is another than Hash would make now: of another kind, or with other parameters.
 func (h *Hasher) Outdated(hash string) bool { return !strings.HasPrefix(hash, h.current) }
 
-// VerifyDummy costs what Verify costs, for an address that has no account.
-func (h *Hasher) VerifyDummy(ctx context.Context, password string) error {
-	_, err := h.Verify(ctx, h.decoy, password)
+// VerifyDummy costs what Verify costs for the hash of an account, for an address that has none. The address is given in
+// canonical form. Whether the password matches does not matter: there is no account to open.
+func (h *Hasher) VerifyDummy(ctx context.Context, email, password string) error {
+	_, err := h.Verify(ctx, h.Decoy(email), password)
+	if errors.Is(err, ErrHashTooCostly) {
+		_, err = h.Verify(ctx, h.decoys.current, password)
+	}
 	return err
+}
+
+// Decoy returns the hash that VerifyDummy verifies against.
+func (h *Hasher) Decoy(email string) string { return h.decoys.of(email) }
+
+// SampleHashes makes the decoys like the hashes of a sample of all accounts.
+func (h *Hasher) SampleHashes(sample []string) {
+	h.decoys.set(sample, func(hash string) bool { return !h.Outdated(hash) })
 }
 
 // clientKey returns the key of the client that a call is made for. Calls without an address count as one client.

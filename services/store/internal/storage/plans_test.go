@@ -38,6 +38,10 @@ func queries() []query {
 			_, err := s.ReadCredentialOf(ctx, filledID(7))
 			return err
 		}, []string{"PRIMARY"}},
+		{"SamplePasswordHashes", func(ctx context.Context, s *Storage) error {
+			_, err := s.SamplePasswordHashes(ctx)
+			return err
+		}, []string{"users_canonical_email", "PRIMARY"}},
 		{"ReadAccount", func(ctx context.Context, s *Storage) error {
 			_, err := s.ReadAccount(ctx, filledID(7))
 			return err

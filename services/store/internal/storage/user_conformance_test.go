@@ -18,6 +18,7 @@ var userConformance = []conformanceCase{
 	{"users are listed in the order of their addresses, page by page", usersByPage},
 	{"users are picked by prefix, state and role", usersPicked},
 	{"a password that was replaced meanwhile is not hashed anew", rehashOfTheOldHashOnly},
+	{"password hashes are sampled over all addresses", passwordHashesSampled},
 	{"a request id makes one account", requestIDUsedOnce},
 	{"a sign-up is voided alone", signUpVoided},
 	{"old request ids are forgotten", requestIDsForgotten},

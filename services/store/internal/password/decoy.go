@@ -1,0 +1,88 @@
+package password
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+)
+
+// maxDecoys bounds the kinds of hashes that are imitated: the most common ones.
+const maxDecoys = 16
+
+// decoys are the hashes that log-ins without an account are verified against. Each address has one of them, always the
+// same while the accounts do not change, and each kind of hash (scheme and parameters) has as large a share of the
+// addresses without an account as it has of those with one. So the time of a failed log-in tells neither. It is safe
+// for concurrent use.
+type decoys struct {
+	key     []byte // nobody else can find out which decoy an address has
+	current string // of the current parameters
+	others  atomic.Pointer[[]decoy]
+}
+
+// decoy is a hash of an account that does not exist.
+type decoy struct {
+	hash string
+	upTo float64 // the shares of this kind and of those before it
+}
+
+// of returns the decoy of an address in canonical form.
+func (d *decoys) of(email string) string {
+	mac := hmac.New(sha256.New, d.key)
+	mac.Write([]byte(email))
+	place := float64(binary.BigEndian.Uint64(mac.Sum(nil))) / math.MaxUint64
+	if others := d.others.Load(); others != nil {
+		for _, other := range *others {
+			if place < other.upTo {
+				return other.hash
+			}
+		}
+	}
+	return d.current
+}
+
+// set makes the shares those of a sample of the hashes of all accounts.
+func (d *decoys) set(sample []string, isCurrent func(hash string) bool) {
+	count := map[string]int{}
+	for _, hash := range sample {
+		if blank, ok := blanked(hash); ok && !isCurrent(hash) {
+			count[blank]++
+		}
+	}
+	common := slices.SortedFunc(maps.Keys(count), func(a, b string) int {
+		return cmp.Or(cmp.Compare(count[b], count[a]), cmp.Compare(a, b))
+	})
+	common = common[:min(len(common), maxDecoys)]
+	slices.Sort(common) // So that few addresses change their decoy when the shares do.
+	others, total := make([]decoy, 0, len(common)), 0
+	for _, hash := range common {
+		total += count[hash]
+		others = append(others, decoy{hash: hash, upTo: float64(total) / float64(len(sample))})
+	}
+	d.others.Store(&others)
+}
+
+// blanked returns a hash of the same cost that is nobody's: with a salt and a digest of zeros. It reports false for
+// what cannot be verified.
+func blanked(hash string) (string, bool) {
+	if _, err := decodeStored(hash); err != nil {
+		return "", false
+	}
+	zero, parts := "A", 2
+	switch {
+	case strings.HasPrefix(hash, "$2"): // Whose salt and digest are one part, and whose alphabet is another.
+		zero, parts = ".", 1
+	case strings.HasPrefix(hash, "$6$"):
+		zero = "."
+	}
+	fields := strings.Split(hash, "$")
+	for i := len(fields) - parts; i < len(fields); i++ {
+		fields[i] = strings.Repeat(zero, len(fields[i]))
+	}
+	return strings.Join(fields, "$"), true
+}
