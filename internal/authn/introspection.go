@@ -22,12 +22,28 @@ func Introspect(ctx context.Context) (*gatehousev1.ReadSessionResponse, error) {
 	}
 	session := proto.CloneOf(account.Session)
 	session.Current = true
+	session = ShowSession(ctx, session)
 	return &gatehousev1.ReadSessionResponse{
 		Session: session, User: account.User, Active: true,
 		Sub: caller.UserID, TokenType: "Bearer", Roles: held(caller.Roles, account),
 		Iss: stated(caller.Issuer), Aud: stated(caller.Audience), Jti: stated(caller.TokenID),
 		Iat: seconds(caller.IssueTime), Exp: seconds(caller.ExpireTime),
 	}, nil
+}
+
+// ShowSession returns a session as an answer to the caller shows it. A cache service, which ranks what it stores by the
+// version, gets all of it. Anybody else could tell by the version, and by the times of the session that the call is made
+// with, when the owner of a copied token refreshes, and present the copy right after that.
+func ShowSession(ctx context.Context, session *gatehousev1.Session) *gatehousev1.Session {
+	if session == nil || PeerFrom(ctx) == PeerCache {
+		return session
+	}
+	session = proto.CloneOf(session)
+	session.Version = 0
+	if session.GetCurrent() {
+		session.LastUseTime, session.ExpireTime = nil, nil
+	}
+	return session
 }
 
 // held are the roles of the token but for one that the account has lost since: who asks about a token relies on them.

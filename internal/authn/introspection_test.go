@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
@@ -23,7 +24,7 @@ func TestIntrospectTellsAllOfTheCall(t *testing.T) {
 	ctx := authn.WithAccount(authn.WithCaller(t.Context(), caller), account)
 	got, err := authn.Introspect(ctx)
 	current := proto.CloneOf(account.Session)
-	current.Current = true
+	current.Current, current.Version = true, 0
 	want := &gatehousev1.ReadSessionResponse{
 		Session: current, User: account.User, Active: true, Sub: userID, TokenType: "Bearer",
 		Iss: new(issuer), Aud: new(audience), Jti: new("token"), Roles: []string{"user"},
@@ -76,4 +77,38 @@ func TestIntrospectWantsACallerAndAnAccount(t *testing.T) {
 	wantReason(t, err, missing)
 	_, err = authn.Introspect(authn.WithAccount(t.Context(), authn.Account{}))
 	wantReason(t, err, missing)
+}
+
+func TestShowSession(t *testing.T) {
+	full := func(current bool) *gatehousev1.Session {
+		return &gatehousev1.Session{
+			Id: session, Version: 7, Current: current, ClientAddress: "192.0.2.1",
+			LastUseTime: timestamppb.New(time.Unix(1, 0)), ExpireTime: timestamppb.New(time.Unix(2, 0)),
+		}
+	}
+	bare := &gatehousev1.Session{Id: session, Current: true, ClientAddress: "192.0.2.1"}
+	other := full(false)
+	other.Version = 0
+	for name, test := range map[string]struct {
+		peer    authn.Peer
+		current bool
+		want    *gatehousev1.Session
+	}{
+		"a cache":              {authn.PeerCache, true, full(true)},
+		"a gateway":            {authn.PeerGateway, true, bare},
+		"nobody that is known": {"", true, bare},
+		"another session":      {authn.PeerGateway, false, other},
+	} {
+		given := full(test.current)
+		got := authn.ShowSession(authn.WithPeer(t.Context(), test.peer), given)
+		if !proto.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+		if !proto.Equal(given, full(test.current)) {
+			t.Errorf("%s: the session, which others share, was changed", name)
+		}
+	}
+	if authn.ShowSession(t.Context(), nil) != nil {
+		t.Error("there is a session where there was none")
+	}
 }

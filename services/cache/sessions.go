@@ -28,6 +28,7 @@ func (s *sessions) CreateSession(
 		return nil, err
 	}
 	s.entries.fill(ctx, lease, nil, kept(response.GetSession()))
+	response.Session = authn.ShowSession(ctx, response.GetSession())
 	return response, nil
 }
 
@@ -39,6 +40,7 @@ func (s *sessions) RefreshSession(
 	return commit(ctx, s.entries, subject{}, s.store.RefreshSession, req,
 		func(lease lease, response *gatehousev1.RefreshSessionResponse) {
 			s.entries.change(ctx, lease, nil, kept(response.GetSession()))
+			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
 
@@ -54,14 +56,26 @@ func (s *sessions) ReadSession(
 	if id == caller.SessionID {
 		return authn.Introspect(ctx)
 	}
-	return s.store.ReadSession(ctx, req)
+	response, err := s.store.ReadSession(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	response.Session = authn.ShowSession(ctx, response.GetSession())
+	return response, nil
 }
 
 // ListSessions passes the call on.
 func (s *sessions) ListSessions(
 	ctx context.Context, req *gatehousev1.ListSessionsRequest,
 ) (*gatehousev1.ListSessionsResponse, error) {
-	return s.store.ListSessions(ctx, req)
+	response, err := s.store.ListSessions(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	for i, session := range response.GetSessions() {
+		response.Sessions[i] = authn.ShowSession(ctx, session)
+	}
+	return response, nil
 }
 
 // DeleteSession passes the call on and keeps it that the session has ended.
@@ -90,6 +104,7 @@ func (s *sessions) DeleteAllSessions(
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteAllSessions, req,
 		func(lease lease, response *gatehousev1.DeleteAllSessionsResponse) {
 			s.entries.replace(ctx, lease, caller.UserID, id, response.GetUser(), kept(response.GetSession()))
+			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
 
@@ -105,6 +120,7 @@ func (s *sessions) ChangePassword(
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.ChangePassword, req,
 		func(lease lease, response *gatehousev1.ChangePasswordResponse) {
 			s.entries.replace(ctx, lease, caller.UserID, id, response.GetUser(), kept(response.GetSession()))
+			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
 

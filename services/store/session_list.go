@@ -37,7 +37,7 @@ func (s *sessionService) ListSessions(
 	for _, session := range sessions {
 		resource := sessionResource(session)
 		resource.Current = session.ID == caller.SessionID
-		response.Sessions = append(response.Sessions, resource)
+		response.Sessions = append(response.Sessions, authn.ShowSession(ctx, resource))
 	}
 	return response, nil
 }

@@ -193,11 +193,12 @@ func (s *sessionService) answer(
 	}
 	resource := sessionResource(session)
 	resource.Current = true
+	create, expire := resource.GetCreateTime(), resource.GetExpireTime()
 	return &gatehousev1.RefreshSessionResponse{
 		AccessToken: access.Signed, TokenType: tokenType,
 		ExpiresIn: int32(access.Lifetime / time.Second), //nolint:gosec // ≤ 1 day
 		SessionId: session.ID, RefreshToken: refreshToken,
-		CreateTime: resource.GetCreateTime(), ExpireTime: resource.GetExpireTime(), Session: resource,
+		CreateTime: create, ExpireTime: expire, Session: authn.ShowSession(ctx, resource),
 	}, nil
 }
 
@@ -248,6 +249,6 @@ func (s *sessionService) ReadSession(
 	}
 	user, err := userResource(found.User)
 	return &gatehousev1.ReadSessionResponse{
-		Session: sessionResource(found.Session), User: user, Active: true, Sub: found.User.ID, TokenType: tokenType,
+		Session: authn.ShowSession(ctx, sessionResource(found.Session)), User: user, Active: true, Sub: found.User.ID, TokenType: tokenType,
 	}, err
 }

@@ -33,10 +33,11 @@ type Session struct {
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// When the user logged in, UTC, to the microsecond.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the session was last used to get an access token: at log-in, or by a refresh.
+	// When the session was last used to get an access token: at log-in, or by a refresh. Empty for the session that the
+	// call is made with: somebody with a copy of its tokens must not learn when the owner refreshes.
 	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
 	// When the session ends by itself. Each refresh puts it off, up to 30 days ahead, but never beyond 90 days after
-	// `create_time`, unless configured otherwise.
+	// `create_time`, unless configured otherwise. Empty for the session that the call is made with, as `last_use_time`.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// What the client called itself when the session was last used: at most 256 bytes, without control characters. It is
 	// the client's own word.
@@ -45,7 +46,7 @@ type Session struct {
 	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
 	// Whether this is the session that the call was made with.
 	Current bool `protobuf:"varint,8,opt,name=current,proto3" json:"current,omitempty"`
-	// 1 for a new session; grows by one with each committed change.
+	// Of use between the services only, and empty in answers to clients: it would tell when somebody refreshes.
 	Version int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
 	// The `session_generation` of the user that the session belongs to. A session of an older generation has ended.
 	Generation int64 `protobuf:"varint,10,opt,name=generation,proto3" json:"generation,omitempty"`
@@ -1225,7 +1226,7 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\x13previous_user_agent\x18\f \x01(\tB\x16\xe0A\x03\xbaH\x10r\x0e\x92\x02\vcurl/8.14.1R\x11previousUserAgent\"\x9c\x01\n" +
 	"\x14CreateSessionRequest\x126\n" +
 	"\x05email\x18\x01 \x01(\tB \xe0A\x02\xbaH\x1a\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12L\n" +
-	"\bpassword\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"\xfb\x04\n" +
+	"\bpassword\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\"\xe5\x04\n" +
 	"\x15CreateSessionResponse\x12w\n" +
 	"\faccess_token\x18\x01 \x01(\tBT\xe0A\x03\xbaHNrL\x92\x02IeyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJlR\vaccessToken\x120\n" +
 	"\n" +
@@ -1233,15 +1234,15 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"expires_in\x18\x03 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
 	"\n" +
-	"session_id\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
-	"\rrefresh_token\x18\x05 \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\x12@\n" +
+	"session_id\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12k\n" +
+	"\rrefresh_token\x18\x05 \x01(\tBF\xe0A\x03\xbaH@r>\x92\x02;ghrt_RKGPJ0ex8Vc5xx7Nzu-H424-Le4qMh3A4yym2h2Ev6kTYRxZEzotIQR\frefreshToken\x12@\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"expireTime\x124\n" +
-	"\asession\x18\b \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\"\xa3\x01\n" +
-	"\x15RefreshSessionRequest\x12\x89\x01\n" +
-	"\rrefresh_token\x18\x01 \x01(\tBd\xe0A\x02\xe0A\x04\xbaH[\xc8\x01\x01rV(\x80\b\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\"\xfc\x04\n" +
+	"\asession\x18\b \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\"\x8d\x01\n" +
+	"\x15RefreshSessionRequest\x12t\n" +
+	"\rrefresh_token\x18\x01 \x01(\tBO\xe0A\x02\xe0A\x04\xbaHF\xc8\x01\x01rA(\x80\b\x92\x02;ghrt_RKGPJ0ex8Vc5xx7Nzu-H424-Le4qMh3A4yym2h2Ev6kTYRxZEzotIQR\frefreshToken\"\xe6\x04\n" +
 	"\x16RefreshSessionResponse\x12w\n" +
 	"\faccess_token\x18\x01 \x01(\tBT\xe0A\x03\xbaHNrL\x92\x02IeyJhbGciOiJFZERTQSIsImtpZCI6Ii4uLiIsInR5cCI6ImF0K2p3dCJ9.e30.c2lnbmF0dXJlR\vaccessToken\x120\n" +
 	"\n" +
@@ -1249,8 +1250,8 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"expires_in\x18\x03 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
 	"\n" +
-	"session_id\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
-	"\rrefresh_token\x18\x05 \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAACYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMi4R\frefreshToken\x12@\n" +
+	"session_id\x18\x04 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12k\n" +
+	"\rrefresh_token\x18\x05 \x01(\tBF\xe0A\x03\xbaH@r>\x92\x02;ghrt_HHzajerwEvrP_2epTzkdp27sAWyWQPV4_vFwOX2o5JXzlNQZaydVagR\frefreshToken\x12@\n" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -1294,7 +1295,7 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\x15DeleteSessionResponse\"I\n" +
 	"\x18DeleteAllSessionsRequest\x12-\n" +
 	"\fkeep_current\x18\x01 \x01(\bB\n" +
-	"\xe0A\x01\xbaH\x04j\x02\x10\x01R\vkeepCurrent\"\xfb\x04\n" +
+	"\xe0A\x01\xbaH\x04j\x02\x10\x01R\vkeepCurrent\"\xe5\x04\n" +
 	"\x19DeleteAllSessionsResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x129\n" +
 	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03H\x00R\asession\x88\x01\x01\x12w\n" +
@@ -1304,8 +1305,8 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"expires_in\x18\x05 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
 	"\n" +
-	"session_id\x18\x06 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
-	"\rrefresh_token\x18\a \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\x12@\n" +
+	"session_id\x18\x06 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12k\n" +
+	"\rrefresh_token\x18\a \x01(\tBF\xe0A\x03\xbaH@r>\x92\x02;ghrt_RKGPJ0ex8Vc5xx7Nzu-H424-Le4qMh3A4yym2h2Ev6kTYRxZEzotIQR\frefreshToken\x12@\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"expireTimeB\n" +
 	"\n" +
@@ -1314,7 +1315,7 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12[\n" +
 	"\x10current_password\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\x0fcurrentPassword\x12Y\n" +
-	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"\xe7\x04\n" +
+	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"\xd1\x04\n" +
 	"\x16ChangePasswordResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x124\n" +
 	"\asession\x18\x02 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\x12w\n" +
@@ -1324,8 +1325,8 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\n" +
 	"expires_in\x18\x05 \x01(\x05B\v\xe0A\x03\xbaH\x05\x1a\x03@\x84\aR\texpiresIn\x12N\n" +
 	"\n" +
-	"session_id\x18\x06 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12\x80\x01\n" +
-	"\rrefresh_token\x18\a \x01(\tB[\xe0A\x03\xbaHUrS\x92\x02Pghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4R\frefreshToken\x12@\n" +
+	"session_id\x18\x06 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\tsessionId\x12k\n" +
+	"\rrefresh_token\x18\a \x01(\tBF\xe0A\x03\xbaH@r>\x92\x02;ghrt_RKGPJ0ex8Vc5xx7Nzu-H424-Le4qMh3A4yym2h2Ev6kTYRxZEzotIQR\frefreshToken\x12@\n" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"expireTime2\xf3\x06\n" +
 	"\x0eSessionService\x12u\n" +
