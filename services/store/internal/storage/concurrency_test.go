@@ -247,3 +247,22 @@ func TestOfManyChangesOfThePasswordOneSucceeds(t *testing.T) {
 		}
 	})
 }
+
+func TestOfManyLogInsAtOnceNoMoreStandThanMay(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		stores := []*Storage{openNew(t, config), open(t, config)}
+		user := addUser(t, stores[0], "ada@example.com")
+		for range maxSessions - 5 {
+			addSession(t, stores[0], user)
+		}
+		for _, err := range race(20, func(i int) error { return stores[i%2].CreateSession(t.Context(), newSession(user)) }) {
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		sessions, err := stores[0].ListSessions(t.Context(), user.ID, user.CreateTime, "", 2*maxSessions)
+		if err != nil || len(sessions) != maxSessions {
+			t.Errorf("%d sessions stand, %v", len(sessions), err)
+		}
+	})
+}

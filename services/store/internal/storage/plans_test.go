@@ -61,6 +61,11 @@ func queries() []query {
 			_, err := s.ListSessions(ctx, filledID(7), actTime, filledID(filledUsers), 20)
 			return err
 		}, []string{"sessions_user_id", "PRIMARY"}},
+		{"CreateSession", func(ctx context.Context, s *Storage) error {
+			session := newSessionWithID(newID())
+			session.UserID = filledID(7)
+			return s.CreateSession(ctx, session)
+		}, []string{"PRIMARY", "sessions_user_id"}},
 		{"RepeatToken", func(ctx context.Context, s *Storage) error {
 			_, err := s.RepeatToken(ctx, newSessionWithID(filledID(7)), actTime)
 			return err

@@ -21,6 +21,7 @@ var sessionConformance = []conformanceCase{
 	{"a token is repeated a bounded number of times", tokenRepeated},
 	{"a token that is outdated is not repeated", outdatedTokenNotRepeated},
 	{"the client before the last is remembered", previousClient},
+	{"a user has a bounded number of sessions", sessionsBounded},
 	{"a session is ended once", sessionEndedOnce},
 	{"a session is ended by its owner only", sessionEndedByOwner},
 	{"all sessions end at once", allSessionsEnd},
@@ -238,6 +239,52 @@ func previousClient(t *testing.T, s *Storage) {
 		if got.Client() != step.client || previous != step.previous {
 			t.Errorf("%v after %v, want %v after %v", got.Client(), previous, step.client, step.previous)
 		}
+	}
+}
+
+func sessionsBounded(t *testing.T, s *Storage) {
+	user, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
+	bystander := addSession(t, s, bob)
+	var made []Session
+	logIn := func() {
+		session := newSession(user)
+		session.CreateTime = user.CreateTime.Add(time.Duration(len(made)) * time.Second)
+		session.LastUseTime, session.ExpireTime = session.CreateTime, session.CreateTime.Add(time.Hour)
+		if err := s.CreateSession(t.Context(), session); err != nil {
+			t.Fatal(err)
+		}
+		made = append(made, session)
+	}
+	for range maxSessions {
+		logIn()
+	}
+	if _, err := s.ChangeSession(t.Context(), made[0].ID, func(account Account) (Session, error) {
+		account.Session.LastUseTime = user.CreateTime.Add(time.Hour) // The first one is in use.
+		return account.Session, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		logIn()
+	}
+	for i, ended := range map[int]bool{0: false, 1: true, 2: true, 3: false, len(made) - 1: false} {
+		account := readAccountOf(t, s, made[i].ID)
+		if account.Ended() != ended || ended && account.Session.EndReason != Displaced {
+			t.Errorf("session %d: %+v", i, account.Session)
+		}
+	}
+	events, err := s.ListEvents(t.Context(), EventFilter{UserID: user.ID, Kind: Logout}, 10)
+	if err != nil || len(events) != 2 || events[1].SessionID != made[1].ID || events[1].Details["cause"] != string(Displaced) {
+		t.Errorf("the events are %+v, %v", events, err)
+	}
+	for range maxEndedSessions + 5 {
+		logIn()
+	}
+	if rows := count(t, s, "sessions WHERE user_id = '"+user.ID+"'"); rows != maxSessions+maxEndedSessions {
+		t.Errorf("there are %d rows", rows)
+	}
+	if readAccountOf(t, s, bystander.ID).Ended() {
+		t.Error("the session of another user has ended")
 	}
 }
 

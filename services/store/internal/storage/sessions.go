@@ -55,6 +55,7 @@ type EndReason string
 const (
 	LoggedOut   EndReason = "LOGGED_OUT"
 	Replaced    EndReason = "REPLACED"
+	Displaced   EndReason = "TOO_MANY_SESSIONS"
 	TokenReused EndReason = "REFRESH_TOKEN_REUSED" //nolint:gosec // no credential: the name of a reason
 )
 
@@ -70,7 +71,8 @@ func (a Account) Ended() bool {
 	return !a.Session.EndTime.IsZero() || a.Session.Generation < a.User.SessionGeneration
 }
 
-// CreateSession adds a session of version 1. It fails with ErrGenerationPast if the user is not there any more, or all
+// CreateSession adds a session of version 1. If more than maxSessions of its user stand then, those end that were not
+// used for longest. It fails with ErrGenerationPast if the user is not there any more, or all
 // sessions were ended since the generation of this one was read.
 func (s *Storage) CreateSession(ctx context.Context, session Session) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
@@ -80,7 +82,13 @@ func (s *Storage) CreateSession(ctx context.Context, session Session) error {
 }
 
 func createSession(ctx context.Context, tx *gorm.DB, session Session) error {
+	if err := lockUser(tx, session.UserID); err != nil {
+		return err
+	}
 	if err := insertSession(tx, session); err != nil {
+		return err
+	}
+	if err := limitSessions(ctx, tx, session); err != nil {
 		return err
 	}
 	return appendEvent(ctx, tx, Event{
