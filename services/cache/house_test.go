@@ -247,6 +247,7 @@ func (f *front) wantIn(t *testing.T, s *fakeStore, token string) {
 	}
 	response, err := f.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current})
 	session.Current = true
+	session = authn.ShowSession(t.Context(), session)
 	if err != nil || !proto.Equal(response.GetSession(), session) {
 		t.Fatalf("introspect: %v, error %v, want %v", response.GetSession(), err, session)
 	}

@@ -181,7 +181,7 @@ func TestOtherSessionsAreAskedForAtTheStore(t *testing.T) {
 	before := h.store.readCount()
 	response, err := h.sessions.ReadSession(as(t.Context(), h.phone.GetAccessToken()),
 		&gatehousev1.ReadSessionRequest{Id: h.laptop.GetSessionId()})
-	if err != nil || !proto.Equal(response.GetSession(), h.store.session(h.laptop.GetAccessToken())) {
+	if err != nil || !proto.Equal(response.GetSession(), authn.ShowSession(t.Context(), h.store.session(h.laptop.GetAccessToken()))) {
 		t.Errorf("read: %v, error %v", response, err)
 	}
 	h.wantReads(t, before+1)
