@@ -32,8 +32,8 @@ func Introspect(ctx context.Context) (*gatehousev1.ReadSessionResponse, error) {
 }
 
 // ShowSession returns a session as an answer to the caller shows it. A cache service, which ranks what it stores by the
-// version, gets all of it. Anybody else could tell by the version, and by the times of the session that the call is made
-// with, when the owner of a copied token refreshes, and present the copy right after that.
+// version, gets all of it. Anybody else could tell by the version, and by the times of the session that the call is
+// made with, when the owner of a copied token refreshes, and present the copy right after that.
 func ShowSession(ctx context.Context, session *gatehousev1.Session) *gatehousev1.Session {
 	if session == nil || PeerFrom(ctx) == PeerCache {
 		return session

@@ -249,6 +249,7 @@ func (s *sessionService) ReadSession(
 	}
 	user, err := userResource(found.User)
 	return &gatehousev1.ReadSessionResponse{
-		Session: authn.ShowSession(ctx, sessionResource(found.Session)), User: user, Active: true, Sub: found.User.ID, TokenType: tokenType,
+		Session: authn.ShowSession(ctx, sessionResource(found.Session)), User: user, Active: true,
+		Sub: found.User.ID, TokenType: tokenType,
 	}, err
 }

@@ -273,7 +273,7 @@ func tokenAnswer(t *testing.T, r *residents, message proto.Message) {
 		answer.GetSessionId() != session.GetId() || !strings.HasPrefix(answer.GetRefreshToken(), "ghrt_") ||
 		!proto.Equal(answer.GetCreateTime(), session.GetCreateTime()) || session.GetUserId() != r.ada.GetId() ||
 		answer.GetExpireTime().AsTime().Sub(answer.GetCreateTime().AsTime()) != 30*24*time.Hour ||
-		session.GetVersion() != 1 || !session.GetCurrent() || session.GetClientAddress() != "127.0.0.1" ||
+		tellsWhen(session) || !session.GetCurrent() || session.GetClientAddress() != "127.0.0.1" ||
 		session.GetUserAgent() == "" {
 		t.Errorf("answer is %v", answer)
 	}
