@@ -41,11 +41,17 @@ func (s *sessionService) DeleteAllSessions(
 	}
 	var replacement storage.Replacement
 	var err error
+	// An access token alone must not become a session that can be refreshed: whoever has stolen one would keep the account
+	// and log its owner out. After a recent log-in the token is as good as one, as for the deletion of the account.
+	refreshable := authn.CheckRecentLogin(ctx, s.now()) == nil
 	if req.GetKeepCurrent() {
 		// No password was asked for: the session is as old as before.
-		account, _ := authn.AccountFrom(ctx)
-		if replacement, err = s.replacement(ctx, caller, account.Session.GetCreateTime().AsTime()); err != nil {
+		own, _ := authn.AccountFrom(ctx)
+		if replacement, err = s.replacement(ctx, caller, own.Session.GetCreateTime().AsTime()); err != nil {
 			return nil, err
+		}
+		if end := caller.ExpireTime; !refreshable && end.Before(replacement.New.ExpireTime) {
+			replacement.New.ExpireTime = end
 		}
 	}
 	account, err := s.storage.EndAllSessions(ctx, caller.UserID, replacement, s.now())
@@ -59,6 +65,9 @@ func (s *sessionService) DeleteAllSessions(
 	opened, err := s.answer(ctx, account.Session, account.User.Admin)
 	if err != nil {
 		return nil, err
+	}
+	if !refreshable {
+		opened.RefreshToken = ""
 	}
 	return &gatehousev1.DeleteAllSessionsResponse{
 		User: user, Session: opened.GetSession(), AccessToken: opened.GetAccessToken(), TokenType: opened.GetTokenType(),

@@ -210,7 +210,7 @@ func (w *worker) endSessions(ctx context.Context, l *life, with *token, how kind
 			o.target = answer.GetSessionId()
 			return seenIn(answer.GetUser())
 		})
-	if o.target != "" {
+	if o.target != "" && answer.GetRefreshToken() != "" { // Without one the session ends soon, by itself.
 		l.opened(&token{id: o.target, access: answer.GetAccessToken(), refresh: answer.GetRefreshToken()})
 	}
 	others := l.over(w.random)

@@ -931,7 +931,7 @@ type DeleteAllSessionsResponse struct {
 	ExpiresIn int32 `protobuf:"varint,5,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
 	// The id of the new session, a UUIDv7 in lower case; the token's claim `sid`.
 	SessionId string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The refresh token of the new session. It is shown this once.
+	// The refresh token of the new session. It is shown this once. Empty if the log-in is more than 10 minutes old.
 	RefreshToken string `protobuf:"bytes,7,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
 	// When the new session ends unless it is refreshed before.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`

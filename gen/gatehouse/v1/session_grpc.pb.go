@@ -72,7 +72,9 @@ type SessionServiceClient interface {
 	//
 	// Ends all sessions of the caller at once. With `keep_current`, the session that the call is made with is replaced by a
 	// new one, whose tokens are in the answer: every older token of the account is void, as somebody else may have it. If
-	// the answer is lost, log in again. It is a change of the account, whose `version` grows.
+	// the log-in is more than 10 minutes old, the answer has no refresh token, and the new session ends when the access
+	// token of the call would have expired: whoever stole that token gains nothing by the call. If the answer is lost, log
+	// in again. It is a change of the account, whose `version` grows.
 	DeleteAllSessions(ctx context.Context, in *DeleteAllSessionsRequest, opts ...grpc.CallOption) (*DeleteAllSessionsResponse, error)
 	// Change the password.
 	//
@@ -204,7 +206,9 @@ type SessionServiceServer interface {
 	//
 	// Ends all sessions of the caller at once. With `keep_current`, the session that the call is made with is replaced by a
 	// new one, whose tokens are in the answer: every older token of the account is void, as somebody else may have it. If
-	// the answer is lost, log in again. It is a change of the account, whose `version` grows.
+	// the log-in is more than 10 minutes old, the answer has no refresh token, and the new session ends when the access
+	// token of the call would have expired: whoever stole that token gains nothing by the call. If the answer is lost, log
+	// in again. It is a change of the account, whose `version` grows.
 	DeleteAllSessions(context.Context, *DeleteAllSessionsRequest) (*DeleteAllSessionsResponse, error)
 	// Change the password.
 	//
