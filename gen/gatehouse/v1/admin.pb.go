@@ -47,7 +47,8 @@ const (
 	AuditEventKind_AUDIT_EVENT_KIND_ROLES_SET AuditEventKind = 7
 	// A log-in. One that failed names the user if the address has an account.
 	AuditEventKind_AUDIT_EVENT_KIND_LOGIN AuditEventKind = 8
-	// A log-out of one session.
+	// A log-out of one session, or its end because the user opened more than 100: then `details` has the `cause`
+	// `TOO_MANY_SESSIONS`.
 	AuditEventKind_AUDIT_EVENT_KIND_LOGOUT AuditEventKind = 9
 	// All sessions of a user were ended, by the user or an admin; `details` has the `session` that took the place of the
 	// caller's, if any.
