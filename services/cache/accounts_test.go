@@ -208,7 +208,7 @@ func TestDoubtOutlastsWhatIsOnItsWay(t *testing.T) {
 	if known := a.entries.account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
 		t.Errorf("the cache says %v", known)
 	}
-	a.entries.end(t.Context(), adaID, sessionID, nil)
+	a.entries.end(t.Context(), adaID, sessionID)
 	a.entries.doubt(t.Context(), adaID, sessionID)
 	if known := a.entries.account(t.Context(), adaID, sessionID); !known.ended {
 		t.Errorf("the cache says %v", known)

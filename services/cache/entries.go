@@ -127,9 +127,9 @@ func (e *entries) change(ctx context.Context, under lease, user *gatehousev1.Use
 	e.set(ctx, under, e.writes(ctx, user, session))
 }
 
-// end stores that the session has ended, and the user, if any, that the store has changed with it.
-func (e *entries) end(ctx context.Context, userID, sessionID string, user *gatehousev1.User) {
-	e.replace(ctx, lease{}, userID, sessionID, user, nil)
+// end stores that the session has ended.
+func (e *entries) end(ctx context.Context, userID, sessionID string) {
+	e.replace(ctx, lease{}, userID, sessionID, nil, nil)
 }
 
 // replace stores, in one step, that a session has ended, the user that the store has changed with it, and the session

@@ -51,7 +51,7 @@ func TestWhatIsOwedIsNotBelievedUntilItIsPaid(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		go e.owed.run(ctx)
 		e.change(t.Context(), e.ask(), ada(2), nil)
-		e.end(t.Context(), adaID, sessionID, nil)
+		e.end(t.Context(), adaID, sessionID)
 		for range 3 {
 			if known := e.account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil || known.ended {
 				t.Errorf("the cache says %v", known)
@@ -73,7 +73,7 @@ func TestWhatIsOwedIsTriedOnceMoreAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		e, kept := newIndebted(t, slog.New(slog.DiscardHandler))
-		e.end(t.Context(), adaID, sessionID, nil)
+		e.end(t.Context(), adaID, sessionID)
 		kept.cut.Store(false)
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
@@ -93,7 +93,7 @@ func TestOnlyWhatWasPaidIsForgotten(t *testing.T) {
 	if len(owed) != 1 {
 		t.Fatalf("what is owed is %v, want one entry", owed)
 	}
-	e.end(t.Context(), adaID, sessionID, nil)
+	e.end(t.Context(), adaID, sessionID)
 	e.change(t.Context(), e.ask(), nil, adasSession(3)) // One that was slow.
 	e.owed.paid(owed[0])
 	left := e.owed.all()
@@ -113,7 +113,7 @@ func TestWhenTooMuchIsOwedNothingIsBelieved(t *testing.T) {
 		var logged strings.Builder
 		e, kept := newIndebted(t, slog.New(slog.NewTextHandler(&logged, nil)))
 		for i := range maxOwed + 10 {
-			e.end(t.Context(), adaID, fmt.Sprint(i), nil)
+			e.end(t.Context(), adaID, fmt.Sprint(i))
 		}
 		if owed := len(e.owed.all()); owed != maxOwed {
 			t.Errorf("%d keys are owed, want %d", owed, maxOwed)

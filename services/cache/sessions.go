@@ -88,7 +88,7 @@ func (s *sessions) DeleteSession(
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteSession, req,
 		func(lease, *gatehousev1.DeleteSessionResponse) {
-			s.entries.end(ctx, caller.UserID, id, nil)
+			s.entries.end(ctx, caller.UserID, id)
 		})
 }
 

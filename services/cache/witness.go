@@ -27,7 +27,7 @@ func (w witness) Invoke(ctx context.Context, method string, args, reply any, opt
 	}
 	st := status.Convert(err)
 	if sessionID, userID := apierr.EndedSession(st); sessionID != "" && userID != "" {
-		w.entries.end(ctx, userID, sessionID, nil)
+		w.entries.end(ctx, userID, sessionID)
 	}
 	if account, admitted := authn.AccountFrom(ctx); admitted && unseats(ctx, apierr.ReasonOf(st)) {
 		w.entries.mistrust(ctx, account.User.GetId())

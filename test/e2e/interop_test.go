@@ -73,8 +73,8 @@ func startClocked(t *testing.T, algorithm string) *clocked {
 		Issuer: h.issuer, Audience: interopAudience,
 		SigningAlgorithm: algorithm, KeyRotationInterval: time.Hour, AccessTokenLifetime: 15 * time.Minute,
 		OwnChangesPerMinute: 60,
-		Sessions: storeservice.SessionConfig{IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour},
-		Password: storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: h.Now,
+		Sessions:            storeservice.SessionConfig{IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour},
+		Password:            storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: h.Now,
 	}
 	if err := storeservice.Migrate(t.Context(), h.config.Database, log); err != nil {
 		t.Fatal(err)

@@ -24,10 +24,10 @@ func (e *TooManyChangesError) Error() string {
 	return fmt.Sprintf("the user made too many changes, the next is admitted in %v", e.RetryAfter)
 }
 
-// LimitOwnChanges bounds what users write by changing their own accounts: each change adds an audit event, which is kept
-// for a year. Of each kind, a user may make so many changes in a minute, and of the profile ownChangesPerDay times as
-// many in a day; whatever ends sessions or changes the password has no bound for the day, as whoever has stolen a token
-// could use it up. It must be called before anything is changed; 0 is no bound.
+// LimitOwnChanges bounds what users write by changing their own accounts: each change adds an audit event, which is
+// kept for a year. Of each kind, a user may make so many changes in a minute, and of the profile ownChangesPerDay times
+// as many in a day; whatever ends sessions or changes the password has no bound for the day, as whoever has stolen a
+// token could use it up. It must be called before anything is changed; 0 is no bound.
 func (s *Storage) LimitOwnChanges(perMinute int) { s.ownChangesPerMinute = perMinute }
 
 // appendOwnChange appends the event of a change that may be limited.

@@ -29,8 +29,8 @@ var errOutrun = errors.New("another change was faster")
 // decides on what was committed. It gives back the user after the change; one who was deleted with the version of the
 // tombstone.
 //
-// It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, with a
-// TooManyChangesError, and with the error of change, unaltered; then nothing is written.
+// It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, with
+// a TooManyChangesError, and with the error of change, unaltered; then nothing is written.
 func (s *Storage) ChangeUser(
 	ctx context.Context, id string, now time.Time, change func(User) (UserChange, error),
 ) (User, error) {
