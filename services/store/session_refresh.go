@@ -148,7 +148,7 @@ func (s *sessionService) refuseAncestor(ctx context.Context, session storage.Ses
 
 // reportReuse tells whoever watches the log.
 func (s *sessionService) reportReuse(ctx context.Context, sessionID string, number int64) {
-	s.log.WarnContext(ctx, "security event: a refresh token was reused; its session is ended",
+	s.log.WarnContext(ctx, "security event: a refresh token was reused; its session ends",
 		"event", string(storage.TokenReused), "session", sessionID, "token_number", number,
 		"client", clientinfo.FromContext(ctx).Address, "request_id", requestid.FromContext(ctx))
 }

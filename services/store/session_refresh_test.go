@@ -38,7 +38,7 @@ func TestOfManyRefreshesAtOnceAllGetOneSuccessor(t *testing.T) {
 		}
 		stores[0].signUp(t)
 		token := stores[0].logIn(t).GetRefreshToken()
-		for _, calls := range []int{refresh.MaxRepeats + 1, 100, refresh.MaxRepeats + 1} {
+		for _, calls := range []int{refresh.MaxRepeats + 1, 2 * refresh.MaxRepeats, refresh.MaxRepeats + 1} {
 			successors := refreshAtOnce(t, stores, token, calls)
 			if most := (calls + refresh.MaxRepeats) / (refresh.MaxRepeats + 1); len(successors) > most {
 				t.Fatalf("%d calls got %d successors, not %d", calls, len(successors), most)
@@ -380,8 +380,8 @@ func (m *model) present(token, successor, client string) verdict {
 		m.parent, m.good = token, ""
 		m.renew(successor, client)
 	case token == m.parent && (m.late || client != m.holder):
-		if m.late {
-			m.recent = ""
+		if m.late { // Of the siblings, the newest stays good.
+			m.recent, m.good = "", " "+m.current+" "
 		}
 		m.renew(successor, client)
 	case token == m.parent, recent && client == m.holder:

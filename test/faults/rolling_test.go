@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
@@ -239,7 +240,7 @@ func (b *balanced) call(ctx context.Context, token string, request, response pro
 	return errors.New("no gateway is ready")
 }
 
-// newRoundRobin is a client of gRPC as it comes, that knows the addresses of all gateways.
+// newRoundRobin is a client of gRPC that knows the addresses of all gateways.
 func newRoundRobin(t *testing.T, town *town) client {
 	t.Helper()
 	list := manual.NewBuilderWithScheme("gateways")
@@ -248,7 +249,11 @@ func newRoundRobin(t *testing.T, town *town) client {
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: address})
 	}
 	list.InitialState(state)
+	// It looks for a gateway that was away several times in drainDelay, as the balancers of HTTP do. By default a client
+	// waits a second and more, and could miss that one is back until the other one has gone.
+	again := grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: readinessPace, Multiplier: 1, MaxDelay: readinessPace}}
 	conn, err := grpc.NewClient("gateways:///all", grpc.WithResolvers(list), grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(again),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}]}`))
 	if err != nil {
 		t.Fatal(err)

@@ -274,7 +274,7 @@ func (w *worker) refresh(ctx context.Context, l *life, of *token) {
 }
 
 func (w *worker) changePassword(ctx context.Context, l *life, with *token) {
-	o := &operation{kind: changePassword, session: with.id, password: l.password(), change: w.name("password")}
+	o := &operation{kind: changePassword, session: with.id, password: l.password(), change: w.name("unusual secret ")}
 	request := &gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: o.password, NewPassword: o.change}
 	answer := new(gatehousev1.ChangePasswordResponse)
 	w.try(ctx, l, o, l.access(with), request, answer, func() seen {
@@ -308,7 +308,7 @@ func (w *worker) signUp(ctx context.Context, l *life) {
 	if !l.contend() {
 		return
 	}
-	o := &operation{kind: signUp, value: w.name("n"), password: w.name("password")}
+	o := &operation{kind: signUp, value: w.name("n"), password: w.name("unusual secret ")}
 	request := &gatehousev1.CreateUserRequest{
 		Email: l.address, FullName: o.value, Password: o.password, RequestId: w.name(l.address + "."),
 	}

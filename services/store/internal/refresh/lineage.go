@@ -7,9 +7,11 @@ import "time"
 const (
 	// MaxRepeats bounds how often one token is given out again: a browser that restores as many tabs gets one successor
 	// for all of them. Beyond it, the client is treated as another one.
-	MaxRepeats = 16
+	MaxRepeats = 100
 
-	// maxSiblings bounds how many successors of one parent are good at the same time. The oldest ones lapse first.
+	// maxSiblings bounds how many successors of one parent are good at the same time. The oldest ones lapse first. After
+	// the grace, the newest two are good: the owner's own, and one for a late copy of its request. Whoever presents a copy
+	// of the parent again and again makes the owner's lapse, which shows at the owner's next refresh.
 	maxSiblings = 8
 
 	// MaxTrades bounds how many ancestors a lineage remembers that were traded within the grace.
@@ -82,10 +84,10 @@ func (l Lineage) Present(number int64, sameClient bool, now time.Time, grace tim
 		return l, Reused
 	case l.good(number):
 		return l.trade(number, now, grace), Rotated
-	case number == l.Parent && repeats && now.Sub(l.RotateTime) < grace:
+	case number == l.Parent && repeats && recent(l.RotateTime, now, grace):
 		return l.repeat(), Repeated
 	case number == l.Parent:
-		return l.reissue(now), Reissued
+		return l.reissue(now, grace), Reissued
 	case !l.Trades.within(number, now, grace):
 		return l, Reused
 	case repeats:
@@ -120,8 +122,11 @@ func (l Lineage) trade(number int64, now time.Time, grace time.Duration) Lineage
 	return next
 }
 
-func (l Lineage) reissue(now time.Time) Lineage {
+func (l Lineage) reissue(now time.Time, grace time.Duration) Lineage {
 	l.First = l.first()
+	if !recent(l.RotateTime, now, grace) {
+		l.First = l.Current
+	}
 	l.Current++
 	l.RotateTime, l.Repeats, l.Refused = now, 0, false
 	return l
@@ -136,7 +141,7 @@ func (l Lineage) repeat() Lineage {
 func (t Trades) add(newest Trade, now time.Time, grace time.Duration) (added Trades) {
 	n := 0
 	for _, trade := range append([]Trade{newest}, t[:]...) {
-		if n < len(added) && trade.Number != 0 && now.Sub(trade.Time) < grace {
+		if n < len(added) && trade.Number != 0 && recent(trade.Time, now, grace) {
 			added[n] = trade
 			n++
 		}
@@ -148,8 +153,12 @@ func (t Trades) add(newest Trade, now time.Time, grace time.Duration) (added Tra
 func (t Trades) within(number int64, now time.Time, grace time.Duration) bool {
 	for _, trade := range t {
 		if trade.Number == number {
-			return now.Sub(trade.Time) < grace
+			return recent(trade.Time, now, grace)
 		}
 	}
 	return false
 }
+
+// recent reports whether a time is less than the grace ago. A time ahead of a clock that went back is recent, unless
+// there is no grace.
+func recent(at, now time.Time, grace time.Duration) bool { return grace > 0 && now.Sub(at) < grace }

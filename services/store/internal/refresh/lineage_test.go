@@ -26,6 +26,11 @@ func TestPresent(t *testing.T) {
 		next.Current, next.RotateTime = 9, at(after)
 		return next
 	}
+	late := func(after time.Duration) Lineage { // The oldest sibling lapses.
+		next := reissued(after)
+		next.First = 8
+		return next
+	}
 	parent := Trade{5, begin}
 	for _, test := range []struct {
 		name    string
@@ -76,8 +81,9 @@ func TestPresent(t *testing.T) {
 		{"the parent by a clock that is behind", forked, 5, true, -time.Minute, grace, Repeated, repeated},
 		{"the parent from another client", forked, 5, false, 0, grace, Reissued, reissued(0)},
 		{"the parent too often", tired, 5, true, 0, grace, Reissued, reissued(0)},
-		{"the parent after the grace", forked, 5, true, grace, grace, Reissued, reissued(grace)},
-		{"the parent without a grace", forked, 5, true, 0, 0, Reissued, reissued(0)},
+		{"the parent after the grace", forked, 5, true, grace, grace, Reissued, late(grace)},
+		{"the parent without a grace", forked, 5, true, 0, 0, Reissued, late(0)},
+		{"the parent without a grace by a clock that is behind", forked, 5, true, -time.Second, 0, Reissued, late(-time.Second)},
 		{"an ancestor within the grace of its trade", forked, 4, true, 19 * time.Second, grace, Repeated, repeated},
 		{"an ancestor from another client", forked, 4, false, 19 * time.Second, grace, Refused, refused},
 		{"an ancestor too often", tired, 4, true, 0, grace, Refused, func() Lineage { l := tired; l.Refused = true; return l }()},
@@ -96,6 +102,24 @@ func TestPresent(t *testing.T) {
 }
 
 // A version that knew no siblings writes Current, Parent and RotateTime, and leaves the rest as it was.
+// A copy of the parent that is presented while the owner pauses gets one access token. Whoever comes back for another
+// makes the owner's token lapse, and so is found when the owner refreshes, even if it never presents what it got.
+func TestPresentAgainAndAgain(t *testing.T) {
+	for times, want := range map[int]Outcome{1: Rotated, 2: Reused, 3: Reused} {
+		session := newSession()
+		held := session.refresh(1, "owner")
+		for range times {
+			session.now = session.now.Add(14 * time.Minute)
+			if session.refresh(1, "elsewhere") == 0 {
+				t.Fatalf("the copy is refused")
+			}
+		}
+		if _, outcome := session.Present(held, false, session.now.Add(time.Hour), grace); outcome != want {
+			t.Errorf("after %d uses of the copy the owner's refresh is %d, want %d", times, outcome, want)
+		}
+	}
+}
+
 func TestPresentAfterAnOlderVersion(t *testing.T) {
 	for _, test := range []struct {
 		name    string

@@ -86,13 +86,25 @@ func TestLimitOwnChanges(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+			session := addSession(t, s, ada)
+			elsewhere := func() error {
+				account, err := s.EndAllSessions(ctx, ada.ID, Replacement{Old: session.ID, New: newSession(ada)}, actTime)
+				if err == nil {
+					session = account.Session
+				}
+				return err
+			}
 			for range testOwnChanges { // Although the profile can be changed no more.
-				if _, err := s.EndAllSessions(ctx, ada.ID, Replacement{}, actTime); err != nil {
+				if err := elsewhere(); err != nil {
 					t.Fatal(err)
 				}
 			}
-			_, err := s.EndAllSessions(ctx, ada.ID, Replacement{}, actTime)
+			err := elsewhere()
 			wantLimited(t, err, time.Minute)
+			// Whoever has stolen a token must not keep its owner from ending all sessions.
+			if _, err := s.EndAllSessions(ctx, ada.ID, Replacement{}, actTime); err != nil {
+				t.Errorf("a log-out everywhere: %v", err)
+			}
 			for i := range testOwnChanges + 1 {
 				_, err = s.ChangePassword(ctx, ada.ID, passwordHash(i), passwordHash(i+1), Replacement{}, actTime)
 				if i < testOwnChanges && err != nil {

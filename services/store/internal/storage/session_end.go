@@ -42,7 +42,11 @@ func (s *Storage) EndAllSessions(
 			if account, err = endAllSessions(tx, userID, replacement, now); err != nil {
 				return err
 			}
-			return s.appendOwnChange(ctx, tx, replacement.event(LogoutEverywhere, userID, now))
+			event := replacement.event(LogoutEverywhere, userID, now)
+			if replacement.Old == "" {
+				return appendEvent(ctx, tx, event) // Not limited: it ends the session of whoever would do it again and again.
+			}
+			return s.appendOwnChange(ctx, tx, event)
 		})
 	})
 	return account, s.explain(ctx, "end the sessions of "+userID, err, nil)
