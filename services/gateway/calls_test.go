@@ -38,6 +38,7 @@ func (h *house) wantNothingHeld(t testing.TB) {
 	calls := h.service.grpc.edge.calls
 	for name, pool := range map[string]*shares.Pool{
 		"calls": calls.underWay, "refusals": calls.refusals, "streams": h.service.grpc.streams.open,
+		"answers": h.service.grpc.edge.answers.large,
 	} {
 		testkit.Eventually(t, func() error {
 			if held, clients := pool.Usage(); held != 0 || clients != 0 {

@@ -20,6 +20,7 @@ type edge struct {
 	authenticator *authn.Authenticator
 	throttle      *throttle
 	budget        *requestBudget
+	answers       *answerBudget
 	calls         *calls
 }
 

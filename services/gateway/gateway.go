@@ -67,7 +67,8 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		routes: routes, methods: methods,
 		authenticator: authn.NewAuthenticator(policies,
 			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
-		throttle: newThrottle(time.Now), budget: newRequestBudget(), calls: newCalls(),
+		throttle: newThrottle(time.Now), budget: newRequestBudget(), answers: newAnswerBudget(),
+		calls: newCalls(),
 	}
 	health := newHealth(routes, upstreams, log)
 	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/mem"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
 // prefixSize is the size of what stands before each message of gRPC: a byte that tells whether the message is
@@ -87,7 +88,8 @@ func (r *receiver) await(received <-chan error) error {
 }
 
 // read reserves the length of the message before it reads it.
-func (r *receiver) read() (frame, error) {
+func (r *receiver) read() (_ frame, err error) {
+	defer grpcx.Recover(&err) // It runs in a goroutine of its own.
 	var prefix [prefixSize]byte
 	if err := r.stream.ReadMessageHeader(prefix[:]); err != nil {
 		return nil, receiveError(err)

@@ -52,6 +52,7 @@ type upstream struct {
 	createUser func(context.Context, *gatehousev1.CreateUserRequest) error
 	updateUser func(context.Context, *gatehousev1.UpdateUserRequest) error
 	listKeys   func() error
+	fullName   string // of the user that ReadUser returns
 	private    ed25519.PrivateKey
 	public     *gatehousev1.Key
 	health     *grpchealth.Server
@@ -104,7 +105,7 @@ func (u *upstream) ReadUser(
 	ctx context.Context, req *gatehousev1.ReadUserRequest,
 ) (*gatehousev1.ReadUserResponse, error) {
 	u.remember(ctx)
-	return &gatehousev1.ReadUserResponse{User: &gatehousev1.User{Id: req.GetId()}}, nil
+	return &gatehousev1.ReadUserResponse{User: &gatehousev1.User{Id: req.GetId(), FullName: u.fullName}}, nil
 }
 
 func (u *upstream) UpdateUser(

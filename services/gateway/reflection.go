@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -109,7 +110,8 @@ func (r *reflection) ServerReflectionInfo(stream reflectionpb.ServerReflection_S
 	}
 }
 
-func (r *reflection) answerAll(stream reflectionpb.ServerReflection_ServerReflectionInfoServer) error {
+func (r *reflection) answerAll(stream reflectionpb.ServerReflection_ServerReflectionInfoServer) (err error) {
+	defer grpcx.Recover(&err) // It runs in a goroutine of its own.
 	sent := map[*reflectedFile]bool{}
 	for range maxReflectionRequests {
 		request, err := stream.Recv()

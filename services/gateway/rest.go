@@ -20,7 +20,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/openapi"
 )
 
-// Bounds against clients that are slow on purpose. A request has at most 1 MiB, an answer less.
+// Bounds against clients that are slow on purpose. A request has at most 16 KiB, or 256 KiB for
+// UpdateUser (request_size.go), and an answer at most 1 MiB.
 const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
@@ -58,7 +59,7 @@ func newRESTServer(
 	}
 	s := &restServer{log: log, health: health, api: api, docs: newDocs()}
 	s.server = &http.Server{
-		Handler:           observed(log, proxies, edge.calls.limit(http.HandlerFunc(s.serve))),
+		Handler:           observed(log, proxies, holdAnswers(edge.calls.limit(http.HandlerFunc(s.serve)))),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -92,6 +93,7 @@ func newAPI(ctx context.Context, edge *edge) (http.Handler, error) {
 		runtime.WithMiddlewares(endProbe, noteRoute, admitFirst(edge, methods), readBody(edge.budget, methods),
 			refuseUnread(methods), takeHeaders(methods), completeMask(methods)),
 		runtime.WithForwardResponseOption(writeETag),
+		runtime.WithForwardResponseRewriter(useEncoded),
 		runtime.WithWriteContentLength(),
 		runtime.WithErrorHandler(writeCallError),
 		runtime.WithRoutingErrorHandler(writeRoutingError),

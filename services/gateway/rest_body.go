@@ -114,6 +114,14 @@ func newMarshaler() *marshaler {
 	return &marshaler{runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
 }
 
+// Marshal implements runtime.Marshaler.
+func (m *marshaler) Marshal(value any) ([]byte, error) {
+	if encoded, ok := value.(encodedAnswer); ok {
+		return encoded, nil
+	}
+	return m.JSONPb.Marshal(value)
+}
+
 // messageAt gives the message that target is or, where the body is one field of a request, that it points to: a new one
 // if it points to none. It gives nil for anything else.
 func messageAt(target any) proto.Message {

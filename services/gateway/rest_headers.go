@@ -112,7 +112,8 @@ func readIdempotencyKey(text string) (protoreflect.Value, error) {
 	return protoreflect.ValueOfString(text), nil
 }
 
-// restConn is the edge for the generated handlers: it gives a request the fields that stood in headers.
+// restConn is the edge for the generated handlers: it gives a request the fields that stood in headers,
+// and reserves room for the answer.
 type restConn struct{ *edge }
 
 // Invoke implements grpc.ClientConnInterface.
@@ -130,7 +131,10 @@ func (c restConn) Invoke(ctx context.Context, method string, args, reply any, op
 		}
 		request.Set(field, value)
 	}
-	return c.edge.Invoke(ctx, method, args, reply, options...)
+	if err := c.edge.Invoke(ctx, method, args, reply, options...); err != nil {
+		return err
+	}
+	return c.answers.reserveREST(ctx, reply)
 }
 
 // writeETag gives an answer that is one resource with a version the version as its entity tag.

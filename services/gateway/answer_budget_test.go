@@ -1,0 +1,203 @@
+package gateway
+
+import (
+	"context"
+	"encoding/binary"
+	"net/http"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+const (
+	largeAnswer = 90 << 10
+
+	// largeAnswersPerClient is how many large answers a client may leave unread.
+	largeAnswersPerClient = maxAnswerBytesPerClient / (largeAnswer - maxSmallAnswer)
+)
+
+// wantLargeAnswers fails the test unless a client at the address gets a large answer over both transports, and all of it.
+func (h *house) wantLargeAnswers(t *testing.T, address, token string) {
+	t.Helper()
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", token)
+	response, err := gatehousev1.NewUserServiceClient(h.grpcFrom(t, address)).
+		ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"})
+	if err != nil || len(response.GetUser().GetFullName()) != largeAnswer {
+		t.Errorf("over native gRPC %s gets %d bytes, %v", address, len(response.GetUser().GetFullName()), err)
+	}
+	whole := *h
+	whole.client = httpFrom(t, address)
+	answer := whole.get(t, "/v1/users/me", "Authorization: "+token)
+	answer.wantOK(t)
+	if len(answer.text) < largeAnswer {
+		t.Errorf("over REST %s gets %d bytes", address, len(answer.text))
+	}
+}
+
+// wantLargeRefused fails the test unless the attacker is refused a large answer over both transports, and gets a small
+// one.
+func (h *house) wantLargeRefused(t *testing.T, token string) {
+	t.Helper()
+	refused := h.get(t, "/v1/users/me", "Authorization: "+token)
+	overREST := refused.wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
+	refused.wantHeader(t, "Retry-After", "1")
+	if tags := refused.Header.Values("ETag"); len(tags) != 0 {
+		t.Errorf("the refusal has the entity tags %q", tags)
+	}
+	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", token)
+	_, err := h.raw(ctx, gatehousev1.UserService_ReadUser_FullMethodName, readMe(t))
+	st := status.Convert(err)
+	if apierr.ReasonOf(st) != overloaded || len(st.Details()) != 2 || st.Message() != overREST.Message {
+		t.Errorf("native gRPC gets %v, and REST %q", err, overREST.Message)
+	}
+	if _, err := h.raw(t.Context(), gatehousev1.KeyService_ListKeys_FullMethodName, nil); err != nil {
+		t.Errorf("a small answer over native gRPC: %v", err)
+	}
+	h.get(t, "/.well-known/jwks.json").wantOK(t)
+}
+
+func readMe(t *testing.T) []byte {
+	t.Helper()
+	return marshal(t, &gatehousev1.ReadUserRequest{Id: "me"})
+}
+
+// TestAnswerBudget: large answers that a client does not take use up the share of that client only.
+func TestAnswerBudget(t *testing.T) {
+	newLargeHouse := func(t *testing.T) (*house, string) {
+		t.Helper()
+		u := newUpstream(t)
+		u.fullName = strings.Repeat("a", largeAnswer)
+		conn := u.serve(t)
+		return newHouse(t, conn, conn), "Bearer " + u.token(t)
+	}
+
+	t.Run("native gRPC", func(t *testing.T) {
+		h, token := newLargeHouse(t)
+		conn := dialFrom(t, attacker, h.conn.Target())
+		framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
+		headers := grpcHeaders(gatehousev1.UserService_ReadUser_FullMethodName, "authorization", token)
+		message := readMe(t)
+		message = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
+		start := func(stream uint32) map[string]string {
+			if err := startRequest(framer, stream, headers, false); err != nil {
+				t.Fatal(err)
+			}
+			if err := framer.WriteData(stream, true, message); err != nil {
+				t.Fatal(err)
+			}
+			got, fields := readHeaders(t, framer, decoder)
+			if got != stream || fields["grpc-status"] != "" {
+				t.Fatalf("stream %d, which began after the answer of another was sent, has %v", got, fields)
+			}
+			return fields
+		}
+		stream := uint32(1)
+		for range largeAnswersPerClient {
+			start(stream)
+			stream += 2
+		}
+		start(stream)
+		if got, trailers := readHeaders(t, framer, decoder); got != stream || trailers["grpc-status"] != "8" {
+			t.Errorf("stream %d, a call beyond the share, has %v", got, trailers)
+		}
+		h.wantLargeRefused(t, token)
+		h.wantLargeAnswers(t, bystander, token)
+		_ = conn.Close()
+		h.wantNothingHeld(t)
+		h.wantLargeAnswers(t, attacker, token)
+		h.wantNothingHeld(t)
+	})
+
+	t.Run("REST over HTTP/2", func(t *testing.T) {
+		h, token := newLargeHouse(t)
+		conn := dialFrom(t, attacker, h.ports()["REST"])
+		framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
+		headers := requestHeaders(":method", "GET", ":scheme", "http", ":path", "/v1/users/me", ":authority", "gateway",
+			"authorization", token)
+		for i := range uint32(largeAnswersPerClient + 1) {
+			if err := startRequest(framer, 2*i+1, headers, true); err != nil {
+				t.Fatal(err)
+			}
+			want := "200"
+			if i == largeAnswersPerClient {
+				want = "429"
+			}
+			if _, fields := readHeaders(t, framer, decoder); fields[":status"] != want {
+				t.Fatalf("request %d has %v, want %s", i, fields, want)
+			}
+		}
+		h.wantLargeRefused(t, token)
+		h.wantLargeAnswers(t, bystander, token)
+		_ = conn.Close()
+		h.wantNothingHeld(t)
+		h.wantLargeAnswers(t, attacker, token)
+		h.wantNothingHeld(t)
+	})
+
+	t.Run("a reset gives the share back", func(t *testing.T) {
+		h, token := newLargeHouse(t)
+		conn := dialFrom(t, attacker, h.ports()["REST"])
+		framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
+		headers := requestHeaders(":method", "GET", ":scheme", "http", ":path", "/v1/users/me", ":authority", "gateway",
+			"authorization", token)
+		if err := startRequest(framer, 1, headers, true); err != nil {
+			t.Fatal(err)
+		}
+		if _, fields := readHeaders(t, framer, decoder); fields[":status"] != "200" {
+			t.Fatalf("the answer has %v", fields)
+		}
+		if held, clients := h.service.grpc.edge.answers.large.Usage(); held < largeAnswer-maxSmallAnswer || clients != 1 {
+			t.Errorf("%d bytes of %d clients are held", held, clients)
+		}
+		if err := framer.WriteRSTStream(1, http2.ErrCodeCancel); err != nil {
+			t.Fatal(err)
+		}
+		h.wantNothingHeld(t)
+		h.wantLargeAnswers(t, bystander, token)
+	})
+}
+
+// panickingStream is a stream of grpc-go with a defect.
+type panickingStream struct {
+	messageReader
+	reflectionpb.ServerReflection_ServerReflectionInfoServer
+
+	t *testing.T
+}
+
+func (s panickingStream) Context() context.Context { return s.t.Context() }
+
+func (panickingStream) ReadMessageHeader([]byte) error { panic("a defect") }
+
+func (panickingStream) Recv() (*reflectionpb.ServerReflectionRequest, error) { panic("a defect") }
+
+// TestGoroutines: a panic in a goroutine that a call starts ends the call, not the process.
+func TestGoroutines(t *testing.T) {
+	stream := panickingStream{t: t}
+	t.Run("receiver", func(t *testing.T) {
+		reservation := newRequestBudget().newReservation(keyAt(attacker))
+		defer reservation.release()
+		_, err := (&receiver{stream, maxSmallRequest, reservation.budget, reservation}).receive()
+		if code := apierr.Status(err).Code(); code != codes.Internal {
+			t.Errorf("the call ends with %v", err)
+		}
+	})
+	t.Run("reflection", func(t *testing.T) {
+		reflection, err := newReflection(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := reflection.ServerReflectionInfo(stream); status.Code(err) != codes.Internal {
+			t.Errorf("the call ends with %v", err)
+		}
+	})
+}
