@@ -157,11 +157,14 @@ func (s *sessionService) checkPassword(
 	return "", s.refused(ctx, storage.PasswordChanged, caller.UserID, apierr.PasswordWrong())
 }
 
-// refused gives the error of what is refused, once that is recorded.
+// refused returns the error of a refusal that follows the comparison of a password, once it is recorded. It is
+// recorded even if the caller has left.
 func (s *sessionService) refused(
 	ctx context.Context, kind storage.EventKind, userID string, refusal *apierr.Error,
 ) error {
 	reason := apierr.ReasonName(refusal.Reason())
+	ctx, cancel := afterComparison(ctx)
+	defer cancel()
 	if err := s.storage.RecordFailure(ctx, kind, userID, reason, s.now()); err != nil {
 		return translate(err)
 	}

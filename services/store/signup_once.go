@@ -66,7 +66,8 @@ func newSignUp(req *gatehousev1.CreateUserRequest) (storage.SignUp, error) {
 //
 // Whoever knows a request id must not be able to guess the password without the limits and the audit of a log-in. So a
 // request that is not the same voids the id for good and is audited, and a comparison of the password waits in the
-// queue of all hashes. Guesses that are sent at once are compared only as long as none of them has failed.
+// queue of all hashes. A password that was compared and is wrong voids the id even if the caller has left; one that is
+// right writes to the same row before it is answered, and so waits for the guesses that failed before it.
 func (s *userService) repeated(
 	ctx context.Context, req *gatehousev1.CreateUserRequest, signUp storage.SignUp,
 ) (*gatehousev1.CreateUserResponse, error) {
@@ -74,17 +75,28 @@ func (s *userService) repeated(
 	if err != nil {
 		return nil, err
 	}
-	same := subtle.ConstantTimeCompare(known.Fingerprint, signUp.Fingerprint) == 1
-	if same {
-		if same, err = s.isSamePassword(ctx, known, req.GetPassword()); err != nil {
-			return nil, err
-		}
+	credential, err := s.storage.ReadCredentialOf(ctx, known.UserID)
+	if err != nil {
+		return nil, translate(err)
 	}
-	if !same {
+	if subtle.ConstantTimeCompare(known.Fingerprint, signUp.Fingerprint) != 1 || !isAsSignedUp(credential) {
 		return nil, s.voidSignUp(ctx, known)
 	}
-	if _, err := s.readSignUp(ctx, signUp); err != nil { // It may be void since the comparison began.
+	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, req.GetPassword())
+	if err != nil {
 		return nil, err
+	}
+	if !matches {
+		ctx, cancel := afterComparison(ctx)
+		defer cancel()
+		return nil, s.voidSignUp(ctx, known)
+	}
+	err = s.storage.ConfirmSignUp(ctx, known)
+	if errors.Is(err, storage.ErrNotFound) { // Another request has voided it since the comparison began.
+		return nil, apierr.RequestIDReused()
+	}
+	if err != nil {
+		return nil, translate(err)
 	}
 	return created(signedUp(req, known.UserID, known.CreateTime), nil)
 }
@@ -101,18 +113,11 @@ func (s *userService) readSignUp(ctx context.Context, signUp storage.SignUp) (st
 	return known, nil
 }
 
-// isSamePassword compares a password with that of the account which a sign-up made. It fails with REQUEST_ID_REUSED,
-// and compares nothing, once the sessions of the account were ended all at once: by a new password, a reset, a
-// log-out everywhere, or because it was disabled. The answer to that sign-up has long arrived by then.
-func (s *userService) isSamePassword(ctx context.Context, known storage.SignUp, password string) (bool, error) {
-	credential, err := s.storage.ReadCredentialOf(ctx, known.UserID)
-	if err != nil {
-		return false, translate(err)
-	}
-	if credential.SessionGeneration > 0 || credential.State != storage.Active {
-		return false, apierr.RequestIDReused()
-	}
-	return s.hasher.Verify(ctx, credential.PasswordHash, password)
+// isAsSignedUp reports whether the sessions of an account were never ended all at once: by a new password, a reset, a
+// log-out everywhere, or because it was disabled. If they were, the answer to its sign-up has long arrived, and no
+// password is compared.
+func isAsSignedUp(credential storage.Credential) bool {
+	return credential.SessionGeneration == 0 && credential.State == storage.Active
 }
 
 // voidSignUp voids a request id that came with another request, and returns REQUEST_ID_REUSED.

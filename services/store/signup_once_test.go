@@ -118,7 +118,8 @@ func TestCreateUser(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				withStore(t, func(t *testing.T, store *testStore, _ *clock) {
-					if _, err := store.users.CreateUser(t.Context(), gracesSignUp()); err != nil {
+					first, err := store.users.CreateUser(t.Context(), gracesSignUp())
+					if err != nil {
 						t.Fatal(err)
 					}
 					if err := end(t, store, store.logInWith(t, gracesSignUp())); err != nil {
@@ -129,6 +130,10 @@ func TestCreateUser(t *testing.T) {
 						request.Password = password
 						_, err := store.users.CreateUser(t.Context(), request)
 						wantReason(t, err, requestIDReused)
+					}
+					root := as(t, store.logInAs(t, store.addUser(t, "auditor@example.com", true)).GetAccessToken())
+					if got := store.reusals(t, root, first.GetUser().GetId()); got != 1 {
+						t.Errorf("%d events tell of it, not 1", got)
 					}
 				})
 			})

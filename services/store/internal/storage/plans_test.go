@@ -50,6 +50,13 @@ func queries() []query {
 			_, err := s.ReadSignUp(ctx, digestOf(7), time.Unix(0, 0))
 			return err
 		}, []string{"PRIMARY"}},
+		{"ConfirmSignUp", func(ctx context.Context, s *Storage) error {
+			signUp, err := s.ReadSignUp(ctx, digestOf(7), time.Unix(0, 0))
+			if err != nil {
+				return err
+			}
+			return s.ConfirmSignUp(ctx, signUp)
+		}, []string{"PRIMARY"}},
 		{"VoidSignUp", func(ctx context.Context, s *Storage) error {
 			return s.VoidSignUp(ctx, SignUp{RequestID: digestOf(8)}, "REQUEST_ID_REUSED", actTime)
 		}, []string{"PRIMARY"}},

@@ -100,19 +100,39 @@ func (s *Storage) ReadSignUp(ctx context.Context, requestID []byte, oldest time.
 	}, nil
 }
 
+// ConfirmSignUp fails with ErrNotFound if a sign-up has become void since it was read, or is gone. It writes to the
+// row, though it changes nothing there, so that it waits for those who are about to void it.
+func (s *Storage) ConfirmSignUp(ctx context.Context, signUp SignUp) error {
+	err := s.write(ctx, func(db *gorm.DB) error {
+		result := db.Model(&signUpRow{}).Where("request_id = ? AND fingerprint = ?", signUp.RequestID, signUp.Fingerprint).
+			Update("fingerprint", signUp.Fingerprint)
+		if result.Error == nil && result.RowsAffected == 0 {
+			return gorm.ErrRecordNotFound
+		}
+		return result.Error
+	})
+	return s.explain(ctx, "confirm a sign-up", err, nil)
+}
+
 // VoidSignUp makes a sign-up match no request from now on, and appends the event that a request under its request id
-// was refused for the reason given.
+// was refused for the reason given. If the sign-up is void already, the refusal is counted as RecordFailure counts it.
 func (s *Storage) VoidSignUp(ctx context.Context, signUp SignUp, reason string, now time.Time) error {
+	voided := false
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
-			err := tx.Model(&signUpRow{}).Where("request_id = ?", signUp.RequestID).
-				Update("fingerprint", voidFingerprint()).Error
-			if err != nil {
-				return err
+			result := tx.Model(&signUpRow{}).
+				Where("request_id = ? AND fingerprint <> ?", signUp.RequestID, voidFingerprint()).
+				Update("fingerprint", voidFingerprint())
+			voided = result.RowsAffected > 0
+			if result.Error != nil || !voided {
+				return result.Error
 			}
 			return appendEvent(ctx, tx, Event{Kind: UserCreated, Time: now, UserID: signUp.UserID, Reason: reason})
 		})
 	})
+	if err == nil && !voided {
+		return s.RecordFailure(ctx, UserCreated, signUp.UserID, reason, now)
+	}
 	return s.explain(ctx, "void a sign-up", err, nil)
 }
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,32 @@ func TestAWriterWaitsForItsTurn(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
+}
+
+func TestConfirmSignUp(t *testing.T) {
+	t.Run("waits for the refusal that was decided before it", func(t *testing.T) {
+		config := newSQLite(t)
+		s := openNew(t, config)
+		user := newUser("ada@example.com")
+		signUp := newSignUp(user, 1)
+		if err := s.CreateUserOnce(t.Context(), user, hash, signUp, time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		other := holdWriteLock(t, config)
+		voided, confirmed := make(chan error, 1), make(chan error, 1)
+		go func() { voided <- s.VoidSignUp(t.Context(), signUp, "REQUEST_ID_REUSED", actTime) }()
+		for len(s.writer) == 0 { // It has its turn, and waits for the other process.
+			runtime.Gosched()
+		}
+		go func() { confirmed <- s.ConfirmSignUp(t.Context(), signUp) }()
+		if err := other.Rollback(); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-voided; err != nil {
+			t.Error(err)
+		}
+		want(t, <-confirmed, ErrNotFound)
+	})
 }
 
 func TestAWriterGivesUp(t *testing.T) {

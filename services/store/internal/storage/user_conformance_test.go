@@ -285,6 +285,12 @@ func signUpVoided(t *testing.T, s *Storage) {
 			t.Fatal(err)
 		}
 	}
+	want(t, s.ConfirmSignUp(t.Context(), first), ErrNotFound)
+	for range 2 { // The same value again: a row that is found counts.
+		if err := s.ConfirmSignUp(t.Context(), second); err != nil {
+			t.Error(err)
+		}
+	}
 	for signUp, void := range map[*SignUp]bool{&first: true, &second: false} {
 		if got, err := s.ReadSignUp(t.Context(), signUp.RequestID, time.Time{}); err != nil || got.Void() != void {
 			t.Errorf("read %+v, %v; want void = %t", got, err, void)
