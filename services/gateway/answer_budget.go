@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -21,11 +22,15 @@ const (
 )
 
 // answerBudget bounds the bytes of answers that the gateway holds, for each client and for all. It never waits: an
-// answer that finds no room is dropped, and its call fails with OVERLOADED. It is safe for concurrent use.
-type answerBudget struct{ large *shares.Pool }
+// answer that finds no room is dropped, and its call fails with OVERLOADED. That is said of reads only: a change has
+// been made by then, and must not seem refused. It is safe for concurrent use.
+type answerBudget struct {
+	large *shares.Pool
+	reads map[string]bool
+}
 
 func newAnswerBudget() *answerBudget {
-	return &answerBudget{large: shares.NewFair(maxAnswerBytes, maxAnswerBytesPerClient)}
+	return &answerBudget{large: shares.NewFair(maxAnswerBytes, maxAnswerBytesPerClient), reads: grpcx.Reads()}
 }
 
 // reserve reserves room for an answer of so many bytes, which is more than maxSmallAnswer, until release is called.
@@ -39,8 +44,8 @@ func (b *answerBudget) reserve(client shares.Key, size int) (release func(), err
 
 // reserveGRPC reserves room for the answer of a native gRPC call until it is sent. It is called while the stream is
 // open.
-func (b *answerBudget) reserveGRPC(ctx context.Context, size int) error {
-	if size <= maxSmallAnswer {
+func (b *answerBudget) reserveGRPC(ctx context.Context, method string, size int) error {
+	if size <= maxSmallAnswer || !b.reads[method] {
 		return nil
 	}
 	release, err := b.reserve(clientKey(ctx), size)
@@ -77,9 +82,9 @@ func holdAnswers(next http.Handler) http.Handler {
 
 // reserveREST encodes the answer of a REST request, and reserves room for it until it is sent: JSON can be several
 // times as long as the message.
-func (b *answerBudget) reserveREST(ctx context.Context, message any) error {
+func (b *answerBudget) reserveREST(ctx context.Context, method string, message any) error {
 	answer, ok := ctx.Value(restAnswerKey{}).(*restAnswer)
-	if !ok {
+	if !ok || !b.reads[method] {
 		return nil
 	}
 	encoded, err := newMarshaler().Marshal(message)

@@ -62,12 +62,23 @@ func (h *house) wantLargeRefused(t *testing.T, token string) {
 	if _, err := h.raw(t.Context(), gatehousev1.KeyService_ListKeys_FullMethodName, nil); err != nil {
 		t.Errorf("a small answer over native gRPC: %v", err)
 	}
+	// A change that was made must not seem refused.
+	if _, err := h.raw(ctx, gatehousev1.UserService_UpdateUser_FullMethodName, updateMe(t)); err != nil {
+		t.Errorf("a large answer to a change over native gRPC: %v", err)
+	}
+	h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"Ada"}`),
+		"Authorization: "+token, "Content-Type: application/json").wantOK(t)
 	h.get(t, "/.well-known/jwks.json").wantOK(t)
 }
 
 func readMe(t *testing.T) []byte {
 	t.Helper()
 	return marshal(t, &gatehousev1.ReadUserRequest{Id: "me"})
+}
+
+func updateMe(t *testing.T) []byte {
+	t.Helper()
+	return marshal(t, &gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: "me", FullName: "Ada"}})
 }
 
 // TestAnswerBudget: large answers that a client does not take use up the share of that client only.

@@ -108,7 +108,7 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 	if err := s.edge.Invoke(ctx, method, &request, &response, grpc.ForceCodecV2(frameCodec{})); err != nil {
 		return err
 	}
-	if err := s.edge.answers.reserveGRPC(ctx, len(response)); err != nil {
+	if err := s.edge.answers.reserveGRPC(ctx, method, len(response)); err != nil {
 		return err
 	}
 	return sendError(stream.SendMsg(&response))

@@ -115,7 +115,9 @@ func (u *upstream) UpdateUser(
 	if err := u.updateUser(ctx, req); err != nil {
 		return nil, err
 	}
-	return &gatehousev1.UpdateUserResponse{User: &gatehousev1.User{Id: req.GetUser().GetId(), Version: 8}}, nil
+	return &gatehousev1.UpdateUserResponse{
+		User: &gatehousev1.User{Id: req.GetUser().GetId(), FullName: u.fullName, Version: 8},
+	}, nil
 }
 
 func (u *upstream) CreateSession(

@@ -134,7 +134,7 @@ func (c restConn) Invoke(ctx context.Context, method string, args, reply any, op
 	if err := c.edge.Invoke(ctx, method, args, reply, options...); err != nil {
 		return err
 	}
-	return c.answers.reserveREST(ctx, reply)
+	return c.answers.reserveREST(ctx, method, reply)
 }
 
 // writeETag gives an answer that is one resource with a version the version as its entity tag.
