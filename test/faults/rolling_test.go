@@ -31,7 +31,7 @@ const (
 
 	// readinessPace is how often the balancer of HTTP asks gateways whether they are ready; many times in drainDelay.
 	readinessPace = 50 * time.Millisecond
-	drainDelay    = time.Second
+	drainDelay    = 2 * time.Second
 )
 
 // newRollingTown runs two of each service, of which each uses both of the next, without links.

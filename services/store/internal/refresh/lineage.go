@@ -7,7 +7,7 @@ import "time"
 const (
 	// MaxRepeats bounds how often one token is given out again: a browser that restores as many tabs gets one successor
 	// for all of them. Beyond it, the client is treated as another one.
-	MaxRepeats = 100
+	MaxRepeats = 16
 
 	// maxSiblings bounds how many successors of one parent are good at the same time. The oldest ones lapse first. After
 	// the grace, the newest two are good: the owner's own, and one for a late copy of its request. Whoever presents a copy
