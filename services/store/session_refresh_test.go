@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
@@ -73,10 +75,14 @@ func refreshAtOnce(t *testing.T, stores []*testStore, token string, calls int) m
 // pause now and then for longer than the grace.
 func TestNoLostAnswerLogsAnybodyOut(t *testing.T) {
 	const refreshes, workers = 100, 8
+	const sessionsPerOwner = 50 // fewer than may stand
 	onEach(t, func(t *testing.T, database Database) {
 		service := newRefreshes(t, database)
 		tokens := make(chan string, lossyOwners)
-		for range lossyOwners {
+		for i := range lossyOwners {
+			if i%sessionsPerOwner == 0 {
+				service.userID = service.addOwner(t, fmt.Sprintf("owner%d@example.com", i))
+			}
 			tokens <- service.open(t)
 		}
 		close(tokens)
@@ -126,6 +132,20 @@ func newRefreshes(t *testing.T, database Database) *refreshes {
 		t.Fatal(err)
 	}
 	return &refreshes{sessionService: service, clock: clock, log: written, userID: user.GetId()}
+}
+
+// addOwner adds a user and returns its id.
+func (r *refreshes) addOwner(t *testing.T, email string) string {
+	t.Helper()
+	now := r.now().UTC()
+	user := storage.User{
+		ID: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Somebody", CreateTime: now, UpdateTime: now,
+		Version: 1, State: storage.Active,
+	}
+	if err := r.storage.CreateUser(t.Context(), user, "a hash"); err != nil {
+		t.Fatal(err)
+	}
+	return user.ID
 }
 
 // open opens a session without a password, and gives its refresh token.
