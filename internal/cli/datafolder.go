@@ -47,7 +47,7 @@ func (d dataFolder) check() error {
 	return errors.Join(faults...)
 }
 
-// makePrivate takes the permissions of others from a file, if it is there.
+// makePrivate removes the permissions of others from a file, if it is there.
 func makePrivate(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Perm()&groupOthers == 0 {

@@ -56,7 +56,7 @@ func (h *probedHealth) Check(
 	return response, nil
 }
 
-// Probe gives health a name for something that the service can do without. It must be called before Serve.
+// Probe adds a name to health for something that the service can do without. It must be called before Serve.
 func (s *Server) Probe(name string, probe func(context.Context) error) {
 	s.health.named[name] = newSharedProbe(probe)
 	s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)

@@ -71,7 +71,7 @@ func (p *Pool) share() int64 {
 	return max(1, int64(float64(p.perClient)*left*left*left))
 }
 
-// Acquire takes n units for a client until release is called. Calls of release after the first have no effect. It
+// Acquire reserves n units for a client until release is called. Calls of release after the first have no effect. It
 // reports false, and takes nothing, if the client's share or the pool has fewer than n units left.
 func (p *Pool) Acquire(client Key, n int64) (release func(), ok bool) {
 	if !p.TryAcquire(client, n) {
@@ -99,7 +99,7 @@ func (p *Pool) TryAcquire(client Key, n int64) bool {
 	return true
 }
 
-// Release gives back n units that the client holds. It panics if the client holds fewer.
+// Release returns n units to the pool that the client holds. It panics if the client holds fewer.
 func (p *Pool) Release(client Key, n int64) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()

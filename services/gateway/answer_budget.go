@@ -66,8 +66,8 @@ type encodedAnswer []byte
 
 type restAnswerKey struct{}
 
-// holdAnswers gives each request a restAnswer. Its room is released when next returns, which must have sent all of the
-// answer by then.
+// holdAnswers adds a restAnswer to each request. Its room is released when next returns, which must have sent all of
+// the answer by then.
 func holdAnswers(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := &restAnswer{}

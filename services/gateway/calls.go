@@ -52,7 +52,7 @@ func (c *calls) acquire(ctx context.Context) (release func(), err error) {
 	return release, nil
 }
 
-// enter gives a native gRPC call its request id and its client, and counts it until release is called. A refusal is
+// enter sets on a native gRPC call its request id and its client, and counts it until release is called. A refusal is
 // written at debug level: a client can cause as many as it likes.
 func (s *grpcServer) enter(ctx context.Context, method string) (_ context.Context, release func(), err error) {
 	ctx = requestid.FromIncoming(ctx)

@@ -26,7 +26,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// fewCalls gives each client a share of four calls and refusals.
+// fewCalls limits each client to a share of four calls and refusals.
 func fewCalls(s *Service) {
 	s.grpc.edge.calls.underWay, s.grpc.edge.calls.refusals = shares.New(100, 4), shares.New(100, 4)
 	s.grpc.streams.open = shares.New(100, 4)

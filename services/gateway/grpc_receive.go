@@ -112,7 +112,7 @@ func (r *receiver) read() (_ frame, err error) {
 	return message.Materialize(), nil
 }
 
-// receiveError tells a call that ends before its message does from one that is broken off.
+// receiveError distinguishes a call that ends before its message does from one that is broken off.
 func receiveError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return apierr.MalformedRequest("the call has no message that can be read", err)

@@ -40,7 +40,7 @@ func reflects(t *testing.T, conn *grpc.ClientConn) reflectionpb.ServerReflection
 	return stream
 }
 
-// exchange asks and reads the answer.
+// exchange sends a request and reads the answer.
 func exchange(
 	stream reflectionpb.ServerReflection_ServerReflectionInfoClient, request *reflectionpb.ServerReflectionRequest,
 ) (*reflectionpb.ServerReflectionResponse, error) {

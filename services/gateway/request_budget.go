@@ -75,7 +75,7 @@ func (r *reservation) reserve(bytes int64) error {
 	return r.resize(bytes)
 }
 
-// release gives back all that the reservation holds.
+// release returns all that the reservation holds.
 func (r *reservation) release() {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()

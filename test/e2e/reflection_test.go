@@ -55,7 +55,7 @@ func TestReflectionSetting(t *testing.T) {
 	}
 }
 
-// reflectedServices asks for the services, as soon as the gateway takes connections.
+// reflectedServices requests the services, as soon as the gateway takes connections.
 func reflectedServices(t *testing.T, h *house) ([]string, error) {
 	t.Helper()
 	stream, err := reflectionpb.NewServerReflectionClient(h.conn).ServerReflectionInfo(callContext(t), grpc.WaitForReady(true))

@@ -197,7 +197,7 @@ func compressedMessages(tb testing.TB, h *house, _ *holder) string {
 	return fmt.Sprint(count)
 }
 
-// unreadReflection asks for the whole contract on each stream and opens no flow-control window for the answers.
+// unreadReflection requests the whole contract on each stream and opens no flow-control window for the answers.
 func unreadReflection(clients int) opening {
 	return func(tb testing.TB, h *house, hold *holder) string {
 		tb.Helper()

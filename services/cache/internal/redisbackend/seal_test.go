@@ -42,7 +42,7 @@ func TestSeal(t *testing.T) {
 	})
 }
 
-// TestExpiry keeps an entry in Redis beyond its end, as somebody can who may write there.
+// TestExpiry leaves an entry in Redis beyond its end, as anybody with write access can.
 func TestExpiry(t *testing.T) {
 	server := testkit.StartRedis(t)
 	location, err := ParseURL(server.URL())

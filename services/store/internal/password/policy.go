@@ -46,7 +46,7 @@ type Policy struct {
 // Account holds the words of the account that a password is for.
 type Account struct{ Email, FullName string }
 
-// Violation says why a password cannot be chosen. It never repeats the password.
+// Violation describes why a password cannot be chosen. It never repeats the password.
 type Violation struct {
 	Reason      string // for programs, as in google.rpc.BadRequest
 	Description string // for people

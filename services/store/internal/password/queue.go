@@ -209,7 +209,7 @@ func (q *queue) dispatch() {
 	}
 }
 
-// abandon takes a call out, wherever it is.
+// abandon removes a call, wherever it is.
 func (q *queue) abandon(call *waiter) {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
@@ -221,7 +221,7 @@ func (q *queue) abandon(call *waiter) {
 	}
 }
 
-// remove takes a call out of those that are waiting. The later calls of its client move up by one place each.
+// remove removes a call from those that are waiting. The later calls of its client move up by one place each.
 func (q *queue) remove(place int) {
 	gone := q.waiting[place]
 	for i := place + 1; i < len(q.waiting); i++ {

@@ -38,7 +38,7 @@ func rename(ctx context.Context, s *Storage, user User, at time.Time) error {
 	return err
 }
 
-// wantLimited wants a change to be refused, with the time after which one more is admitted.
+// wantLimited fails unless a change is refused, with the time after which one more is admitted.
 func wantLimited(t *testing.T, err error, retryAfter time.Duration) {
 	t.Helper()
 	limited, ok := errors.AsType[*TooManyChangesError](err)
