@@ -12,6 +12,8 @@ linters := $(addprefix $(bin)/,golangci-lint govulncheck)
 imports := build/protoimports/.written
 # Where files are generated before they replace, or are compared with, those of the tree. Go skips folders named so.
 fresh := build/_generated
+# What npm writes last.
+node_modules := test/clients/node_modules/.package-lock.json
 
 .PHONY: help
 help: ## List the targets.
@@ -81,6 +83,7 @@ fix: $(bin)/buf $(bin)/golangci-lint $(imports) ## Format the contract and the c
 .PHONY: test
 test: ## Run every test, with the race detector, after installing what the tests start.
 	sh tools/install-test-deps.sh
+	$(MAKE) $(node_modules)
 	go test -race -timeout 20m ./...
 	go test -timeout 20m -run '^TestNoLostAnswerLogsAnybodyOut$$' ./services/store # a thousand owners, not thirty
 	go test -timeout 20m -run '^TestUsersMoveInAndOut$$' ./test/e2e # log-ins of ten thousand users, not of some
@@ -124,6 +127,10 @@ $(imports): go.mod go.sum internal/protoimports/main.go
 
 # `go list tool` names the packages of a module's tool block; each binary is called like its package's folder.
 build_tool = go build -o $(CURDIR)/$@ "$$(go list tool | grep '/$(@F)$$')" && touch $(CURDIR)/$@
+
+$(node_modules): test/clients/package.json test/clients/package-lock.json
+	cd $(dir $<) && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 $(generators): tools/go.mod tools/go.sum
 	cd tools && $(build_tool)

@@ -34,6 +34,7 @@ look() {
 	have mkpasswd || packages="$packages whois"
 	have htpasswd || packages="$packages apache2-utils"
 	have node nodejs || packages="$packages nodejs"
+	have npm || packages="$packages npm"
 	# The race detector needs cgo, and cgo a C compiler.
 	have "${CC:-cc}" || packages="$packages gcc libc6-dev"
 }

@@ -1,0 +1,124 @@
+// Package clients runs clients of other languages against a real Gatehouse. The clients are scripts for Node.js in
+// this folder, and what they need is in package-lock.json.
+package clients
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// binary is the gatehouse that all tests of this package run.
+var binary string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "gatehouse")
+		if err == nil {
+			defer func() { _ = os.RemoveAll(dir) }()
+			binary = filepath.Join(dir, "gatehouse")
+			err = errors.Join(checkNodeModules(), build(binary))
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// checkNodeModules reports an error if node_modules is not what package-lock.json says.
+func checkNodeModules() error {
+	const install = "make test/clients/node_modules/.package-lock.json"
+	locked, err := os.Stat("package-lock.json")
+	if err != nil {
+		return err
+	}
+	installed, err := os.Stat("node_modules/.package-lock.json") // npm writes it last.
+	if err != nil || installed.ModTime().Before(locked.ModTime()) {
+		return fmt.Errorf("node_modules is missing or older than package-lock.json: run `%s` in the root of the repository", install)
+	}
+	return nil
+}
+
+func build(path string) error {
+	output, err := exec.Command("go", "build", "-o", path, "github.com/gatehouse-auth/gatehouse/cmd/gatehouse").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build gatehouse: %w\n%s", err, output)
+	}
+	return nil
+}
+
+// gatehouse is a running `gatehouse up`.
+type gatehouse struct {
+	url  string // base URL of REST
+	grpc string // host:port of native gRPC
+}
+
+// startUp runs `gatehouse up` with these flags on a new data folder until the test ends.
+func startUp(t *testing.T, flags ...string) gatehouse {
+	t.Helper()
+	rest, native := freeAddress(t), freeAddress(t)
+	dir := t.TempDir()
+	process := &testkit.Process{
+		Path: binary, Log: filepath.Join(dir, "log"),
+		Args: append([]string{
+			"up", "--data", filepath.Join(dir, "data"), "--http", rest, "--grpc", native,
+			"--argon2-memory", "7168", "--argon2-iterations", "1", // as cheap as they may be
+		}, flags...),
+	}
+	g := gatehouse{url: "http://" + rest, grpc: native}
+	if err := process.Start(g.ready); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		process.Kill()
+		if t.Failed() {
+			t.Logf("gatehouse up:\n%s", process.Tail())
+		}
+	})
+	return g
+}
+
+func (g gatehouse) ready() error {
+	response, err := http.Get(g.url + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return nil
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	port, err := testkit.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("127.0.0.1:%d", port)
+}
+
+// runNode runs a script of this folder, which finds g in GATEHOUSE_URL and GATEHOUSE_GRPC, and returns its standard
+// output. The test fails if the script does.
+func (g gatehouse) runNode(t *testing.T, script string, args ...string) string {
+	t.Helper()
+	node := exec.CommandContext(t.Context(), "node", append([]string{script}, args...)...)
+	node.Env = append(os.Environ(), "GATEHOUSE_URL="+g.url, "GATEHOUSE_GRPC="+g.grpc)
+	stderr := &bytes.Buffer{}
+	node.Stderr = stderr
+	output, err := node.Output()
+	if err != nil {
+		t.Fatalf("node %s: %v\n%s%s", script, err, output, stderr)
+	}
+	return string(output)
+}
