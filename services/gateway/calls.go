@@ -52,8 +52,8 @@ func (c *calls) acquire(ctx context.Context) (release func(), err error) {
 	return release, nil
 }
 
-// enter sets on a native gRPC call its request id and its client, and counts it until release is called. A refusal is
-// written at debug level: a client can cause as many as it likes.
+// enter returns the context of a native gRPC call with its request id and its client, and counts the call until release
+// is called. A refusal is written at debug level: a client can cause as many as it likes.
 func (s *grpcServer) enter(ctx context.Context, method string) (_ context.Context, release func(), err error) {
 	ctx = requestid.FromIncoming(ctx)
 	ctx = clientinfo.With(ctx, s.proxies.ofGRPC(ctx))
@@ -64,7 +64,7 @@ func (s *grpcServer) enter(ctx context.Context, method string) (_ context.Contex
 	}
 	if err != nil {
 		grpcx.LogCall(ctx, s.log, slog.LevelDebug, s.edge.loggedName(method), 0, err)
-		return nil, nil, apierr.Status(err).Err()
+		return ctx, nil, apierr.Status(err).Err()
 	}
 	return ctx, release, nil
 }
@@ -82,10 +82,17 @@ func (s *grpcServer) limitCall(
 ) (any, error) {
 	ctx, release, err := s.enter(ctx, info.FullMethod)
 	if err != nil {
+		_ = grpc.SetTrailer(ctx, requestIDOf(ctx)) // It fails if the client has ended the call.
 		return nil, err
 	}
 	defer release()
-	return next(ctx, request)
+	response, err := next(ctx, request)
+	if err != nil {
+		_ = grpc.SetTrailer(ctx, requestIDOf(ctx))
+		return nil, err
+	}
+	_ = grpc.SetHeader(ctx, requestIDOf(ctx))
+	return response, nil
 }
 
 // limitStream counts all other calls: the gateway passes those of the contract on as streams.
@@ -93,22 +100,16 @@ func (s *grpcServer) limitStream(
 	server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler,
 ) error {
 	ctx, release, err := s.enter(stream.Context(), info.FullMethod)
-	if err != nil {
-		return err
+	call := &callStream{ServerStream: stream, ctx: ctx}
+	if err == nil {
+		defer release()
+		err = next(server, call)
 	}
-	defer release()
-	return next(server, callStream{stream, ctx})
+	if err != nil {
+		call.SetTrailer(requestIDOf(ctx))
+	}
+	return err
 }
-
-// callStream is a stream whose context names the request and the client.
-type callStream struct {
-	grpc.ServerStream
-
-	ctx context.Context //nolint:containedctx // A stream has its context, and this is another one for it.
-}
-
-// Context implements grpc.ServerStream.
-func (s callStream) Context() context.Context { return s.ctx }
 
 // limit counts the requests of REST until their answers are sent.
 func (c *calls) limit(next http.Handler) http.Handler {

@@ -14,13 +14,11 @@ import (
 	"google.golang.org/grpc/encoding/proto"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/mem"
-	"google.golang.org/grpc/metadata"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 // maxServiceRequest bounds what grpc-go reads for the services that it serves itself, health and reflection, in bytes.
@@ -84,9 +82,6 @@ func (s *grpcServer) handle(_ any, stream grpc.ServerStream) error {
 
 func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.ServerStream) (err error) {
 	defer grpcx.Recover(&err)
-	if err := stream.SetHeader(metadata.Pairs(requestid.Header, requestid.FromContext(ctx))); err != nil {
-		return apierr.Cancelled(err) // The one reason is that the client has ended the stream already.
-	}
 	if _, _, err := s.edge.admit(ctx, method); err != nil {
 		return err
 	}
