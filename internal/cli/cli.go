@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 )
 
 // Exit codes: 1 for a command that failed, 2 for a command line or configuration that is wrong.
@@ -46,26 +48,32 @@ type command interface {
 	faults() error
 	// run does the work until it is done or ctx is. The log is made by logger.
 	run(ctx context.Context, log *slog.Logger, stdout io.Writer) error
-	// logger makes the log, to be written to stderr.
-	logger(stderr io.Writer) *slog.Logger
+	// logger returns the log, which is written to stderr.
+	logger(stderr *logging.Writer) *slog.Logger
 }
 
-// Main runs gatehouse with these arguments and this environment ("NAME=value"), and gives its exit code. SIGINT and
-// SIGTERM end a service gracefully; a second one ends it at once.
+// Main runs gatehouse with these arguments and this environment ("NAME=value"), and returns its exit code. SIGINT and
+// SIGTERM end a service gracefully; a second one ends it at once. A reader of stderr that goes away or stalls neither
+// ends nor stops anything.
 func Main(args, environment []string, stdout, stderr io.Writer) int {
+	signal.Ignore(syscall.SIGPIPE) // Writes to a pipe without a reader fail instead.
+	errs := logging.NewWriter(stderr)
+	defer errs.Close()
 	chosen, err := parse(args, environment, stdout)
 	switch {
 	case errors.Is(err, errHelp):
 		return exitOK
 	case err != nil:
-		report(stderr, err)
+		report(errs, err)
 		return exitUsage
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop)
-	if err := chosen.run(ctx, chosen.logger(stderr), stdout); err != nil {
-		report(stderr, err)
+	log := chosen.logger(errs)
+	captureLibraries(log)
+	if err := chosen.run(ctx, log, stdout); err != nil {
+		report(errs, err)
 		return exitFailed
 	}
 	return exitOK

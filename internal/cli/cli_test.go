@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
 )
 
@@ -289,7 +290,9 @@ func TestASecretIsNotPrinted(t *testing.T) {
 		t.Errorf("String = %q", got)
 	}
 	var log bytes.Buffer
-	(&logSettings{LogLevel: "info", LogFormat: "json"}).logger(&log).Info("settings", "password", chosen.RedisPassword)
+	errs := logging.NewWriter(&log)
+	(&logSettings{LogLevel: "info", LogFormat: "json"}).logger(errs).Info("settings", "password", chosen.RedisPassword)
+	errs.Close()
 	if strings.Contains(log.String(), hidden) || !strings.Contains(log.String(), "(secret)") {
 		t.Errorf("the log is %s", log.String())
 	}

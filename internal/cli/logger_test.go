@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 )
 
 func TestLogger(t *testing.T) {
@@ -12,7 +14,9 @@ func TestLogger(t *testing.T) {
 		t.Run(format+" leaves tokens out", func(t *testing.T) {
 			var out bytes.Buffer
 			settings := logSettings{LogLevel: "info", LogFormat: format}
-			settings.logger(&out).Info("read "+token, "path", "/v1/"+token)
+			errs := logging.NewWriter(&out)
+			settings.logger(errs).Info("read "+token, "path", "/v1/"+token)
+			errs.Close()
 			if got := out.String(); strings.Contains(got, "ghrt_") || strings.Count(got, "[token]") != 2 {
 				t.Errorf("the log is %s", got)
 			}

@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
 
@@ -37,11 +38,15 @@ func (s *metricsSettings) faults() error {
 	return checkListen("--metrics", s.Metrics)
 }
 
-// newMetrics makes a registry with what the Go runtime and the process tell of themselves.
-func newMetrics() *prometheus.Registry {
+// newMetrics returns a registry with metrics of the Go runtime, of the process and of its log.
+func newMetrics(stderr *logging.Writer) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "gatehouse_log_records_dropped_total",
+			Help: "Log records that were dropped because stderr was not read, or could not be written.",
+		}, func() float64 { return float64(stderr.Dropped()) }))
 	return registry
 }
 

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 )
 
 func TestMetricsAreServed(t *testing.T) {
@@ -16,15 +18,20 @@ func TestMetricsAreServed(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serveMetrics(ctx, newMetrics(), listener) }()
+	stderr := logging.NewWriter(io.Discard)
+	stderr.Close()
+	_, _ = stderr.Write([]byte("lost\n"))
+	go func() { ended <- serveMetrics(ctx, newMetrics(stderr), listener) }()
 	response, err := http.Get("http://" + listener.Addr().String() + "/metrics")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(text), "\ngo_goroutines ") {
-		t.Errorf("%s, %v:\n%s", response.Status, err, text)
+	for _, want := range []string{"\ngo_goroutines ", "\ngatehouse_log_records_dropped_total 1\n"} {
+		if err != nil || response.StatusCode != http.StatusOK || !strings.Contains(string(text), want) {
+			t.Errorf("%s, %v, without %q:\n%s", response.Status, err, want, text)
+		}
 	}
 	stop()
 	if err := <-ended; err != nil {
@@ -40,7 +47,7 @@ func TestMetricsConnections(t *testing.T) {
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- serveMetrics(ctx, newMetrics(), listener) }()
+	go func() { ended <- serveMetrics(ctx, newMetrics(logging.NewWriter(io.Discard)), listener) }()
 	open := func() error {
 		conn, err := net.Dial("tcp", listener.Addr().String())
 		if err != nil {

@@ -136,7 +136,7 @@ func (c *cache) run(ctx context.Context, log *slog.Logger, _ io.Writer) error {
 	if listeners.err != nil {
 		return listeners.err
 	}
-	registry := newMetrics()
+	registry := newMetrics(c.stderr)
 	config.Metrics = registry
 	service, err := cacheservice.New(config, toStore, log.With("service", "cache"))
 	if err != nil {

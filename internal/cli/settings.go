@@ -11,9 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/mattn/go-isatty"
-
-	"github.com/gatehouse-auth/gatehouse/internal/redact"
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
@@ -26,6 +24,8 @@ const secretFileLimit = 4 << 10
 type logSettings struct {
 	LogLevel  string `default:"info" help:"Least severe level that is logged: debug, info, warn or error."`
 	LogFormat string `default:"auto" help:"Form of the log: text, json, or auto (text on a terminal, json elsewhere)."`
+
+	stderr *logging.Writer // set by logger
 }
 
 func (s *logSettings) faults() error {
@@ -34,23 +34,18 @@ func (s *logSettings) faults() error {
 	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
 		faults = append(faults, fmt.Errorf("--log-level is %q, not debug, info, warn or error", s.LogLevel))
 	}
-	if s.LogFormat != "auto" && s.LogFormat != "text" && s.LogFormat != "json" {
+	if s.LogFormat != logging.Auto && s.LogFormat != logging.Text && s.LogFormat != logging.JSON {
 		faults = append(faults, fmt.Errorf("--log-format is %q, not auto, text or json", s.LogFormat))
 	}
 	return errors.Join(faults...)
 }
 
 // logger returns a logger that leaves tokens out of whatever is logged.
-func (s *logSettings) logger(stderr io.Writer) *slog.Logger {
+func (s *logSettings) logger(stderr *logging.Writer) *slog.Logger {
+	s.stderr = stderr
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(s.LogLevel)) // faults has checked it.
-	options := &slog.HandlerOptions{Level: level}
-	file, isFile := stderr.(*os.File)
-	var handler slog.Handler = slog.NewJSONHandler(stderr, options)
-	if s.LogFormat == "text" || s.LogFormat == "auto" && isFile && isatty.IsTerminal(file.Fd()) {
-		handler = slog.NewTextHandler(stderr, options)
-	}
-	return slog.New(redact.NewHandler(handler))
+	return logging.New(stderr, level, s.LogFormat)
 }
 
 // tokenSettings are what everybody who verifies a token must agree on.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
@@ -111,9 +112,9 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 		return err
 	}
 	warnOfClearText(ctx, log, http.Addr(), native.Addr())
-	if err := welcome(stdout, http.Addr(), native.Addr(), c.Data); err != nil {
-		return err
-	}
+	banner := logging.NewWriter(stdout) // Nobody need read it.
+	defer banner.Close()
+	welcome(banner, http.Addr(), native.Addr(), c.Data)
 	return runStacked(ctx,
 		func(ctx context.Context) error { return gateway.Run(ctx, http, native) },
 		func(ctx context.Context) error { return cache.Run(ctx, cacheLink) },
@@ -193,9 +194,9 @@ func runStacked(ctx context.Context, services ...func(context.Context) error) er
 }
 
 // welcome tells a newcomer what is where, and a first thing to try.
-func welcome(w io.Writer, http, native net.Addr, data string) error {
+func welcome(w *logging.Writer, http, native net.Addr, data string) {
 	base := "http://" + dialable(http)
-	_, err := fmt.Fprintf(w, `Gatehouse is up. Data is in %s; Ctrl-C stops it.
+	_, _ = fmt.Fprintf(w, `Gatehouse is up. Data is in %s; Ctrl-C stops it.
 
   Swagger UI   %s/docs/
   REST         %s/v1/…
@@ -206,7 +207,6 @@ func welcome(w io.Writer, http, native net.Addr, data string) error {
     -d '{"email":"ada@example.com","fullName":"Ada Lovelace","password":"correct horse battery staple"}'
 
 `, data, base, base, dialable(native), howToOpen(http, native), base)
-	return err
 }
 
 // howToOpen returns a paragraph on how others can be let in, where nobody else can connect.

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
 )
 
 // TestServicesStopInOrder: each is there until the last call to it has ended.
@@ -107,9 +109,9 @@ func TestOpenAddresses(t *testing.T) {
 			}
 			var log, stdout bytes.Buffer
 			warnOfClearText(t.Context(), slog.New(slog.NewTextHandler(&log, nil)), address, address)
-			if err := welcome(&stdout, address, address, "data"); err != nil {
-				t.Fatal(err)
-			}
+			banner := logging.NewWriter(&stdout)
+			welcome(banner, address, address, "data")
+			banner.Close()
 			if warnings := strings.Count(log.String(), "without TLS"); (warnings == 1) != open || warnings > 1 {
 				t.Errorf("the log is %q", log.String())
 			}

@@ -3,6 +3,7 @@
 package testkit
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -43,6 +44,9 @@ type Process struct {
 	Env   []string // beside the environment of the test; "NAME=value"
 	Stdin string   // file to read from; "" is nothing
 	Log   string   // file that both outputs are appended to
+
+	// Stdout and Stderr, where they are set, get an output instead of Log.
+	Stdout, Stderr *os.File
 
 	cmd      *exec.Cmd     // nil before the first start
 	done     chan struct{} // closed when the process has ended
@@ -182,7 +186,7 @@ func (p *Process) launch(more []string) error {
 	}
 	cmd := exec.Command(p.Path, slices.Concat(p.Args, more)...)
 	cmd.Env = append(os.Environ(), p.Env...)
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr = cmp.Or(p.Stdout, log), cmp.Or(p.Stderr, log)
 	if p.Stdin != "" {
 		input, err := os.Open(p.Stdin)
 		if err != nil {
