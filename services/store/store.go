@@ -106,7 +106,7 @@ type Service struct {
 }
 
 // New opens the database and the signing key. It waits for a database that cannot be reached, until ctx is done. It
-// fails if the database refuses it, or if its schema is behind: Migrate mends that.
+// fails if the database denies access, or if its schema is behind: Migrate mends that.
 func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error) {
 	if err := config.Validate(); err != nil {
 		return nil, err
@@ -143,7 +143,8 @@ const databaseRetry = time.Second
 func awaitDatabase(ctx context.Context, database Database, log *slog.Logger) (*storage.Storage, error) {
 	for {
 		db, err := storage.Open(ctx, database, log)
-		if !errors.Is(err, storage.ErrUnavailable) || strings.HasPrefix(database.URL, "sqlite:") {
+		if !errors.Is(err, storage.ErrUnavailable) || errors.Is(err, storage.ErrAccessDenied) ||
+			strings.HasPrefix(database.URL, "sqlite:") {
 			return db, err // A file that cannot be opened now cannot be opened later.
 		}
 		log.WarnContext(ctx, "the database cannot be reached; the store waits for it", "error", err)

@@ -32,7 +32,17 @@ var (
 	// ErrUnavailable is a database that cannot be reached or does not do its work now. Whether a write that failed with
 	// it happened is not known.
 	ErrUnavailable = errors.New("the database is unavailable")
+	// ErrAccessDenied is a database that does not let this process in, or lacks the right to what was to be done, until
+	// somebody changes an account, a right or a setting. It is ErrUnavailable too: the statement is not at fault.
+	ErrAccessDenied error = accessDeniedError{}
 )
+
+type accessDeniedError struct{}
+
+func (accessDeniedError) Error() string { return "the database denies access" }
+
+// Is reports whether target is ErrUnavailable.
+func (accessDeniedError) Is(target error) bool { return target == ErrUnavailable }
 
 // SchemaBehindError is a database that lacks migrations of this binary.
 type SchemaBehindError struct {
@@ -50,13 +60,14 @@ func (e *SchemaBehindError) Error() string {
 type class int
 
 const (
-	unclassified     class = iota
-	duplicateKey           // of the primary key
-	duplicateValue         // of another unique index
-	missingReference       // of a foreign key
-	conflict               // with another transaction, which went through: worth another attempt
-	refused                // by a server that takes no statements now, though another may: nothing was done
-	unavailable            // cannot be reached, or does not do its work now
+	unclassified     class = iota // a statement that is wrong, or no error of a database
+	duplicateKey                  // of the primary key
+	duplicateValue                // of another unique index
+	missingReference              // of a foreign key
+	conflict                      // with another transaction, which went through: worth another attempt
+	refused                       // by a server that takes no statements now, though another may: nothing was done
+	denied                        // no access, until somebody changes an account, a right or a setting
+	unavailable                   // cannot be reached, or does not do its work now
 )
 
 // outcomes names the errors that a driver's errors mean to one operation.
@@ -94,6 +105,8 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 		return fmt.Errorf("%s: %w", doing, ctx.Err())
 	}
 	switch class {
+	case denied:
+		return fmt.Errorf("%s: %w: %v", doing, ErrAccessDenied, err) //nolint:errorlint // not in the chain, as said above
 	case conflict, refused, unavailable:
 		return fmt.Errorf("%s: %w: %v", doing, ErrUnavailable, err) //nolint:errorlint // not in the chain, as said above
 	case duplicateKey, duplicateValue, missingReference:

@@ -4,13 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
-	"net"
-	"strings"
 	"time"
 
 	"github.com/go-sql-driver/mysql"
@@ -147,70 +143,6 @@ func (d *mysqlDialect) migrationLock(log *slog.Logger) (lock.Locker, error) {
 		return nil, fmt.Errorf("configure the lock of the migrations: %w", err)
 	}
 	return locker, nil
-}
-
-// classifyNumber tells what an error means, by its number in the server's error reference.
-func classifyNumber(number uint16) class {
-	switch number {
-	case 1062: // duplicate entry
-		return duplicateValue
-	case 1452: // no such parent row
-		return missingReference
-	case
-		1020, // MariaDB with innodb_snapshot_isolation, its default since 11.6: the row was changed since it was read
-		1205, // lock wait timeout
-		1213: // deadlock, and in Galera a conflict that is found at commit
-		return conflict
-	case 1047: // Galera: the node is not part of the cluster now
-		return refused
-	case
-		1021, // the disk is full
-		1040, // too many connections
-		1053, // shutting down
-		1077, // shutting down, normally
-		1079, // shut down
-		1152, // connection aborted
-		1158, // network: reading
-		1159, // network: reading timed out
-		1160, // network: writing
-		1161, // network: writing timed out
-		1180, // the commit failed; in Galera the others may have it
-		1203, // the user has too many connections
-		1290, // read-only
-		1317, // the statement was killed
-		1792, // read-only transaction
-		1836, // read-only mode
-		1927, // MariaDB: the connection was killed
-		1969, // MariaDB: the statement ran too long
-		3024, // MySQL: the statement ran too long
-		3169, // MySQL: the session was killed
-		4031: // MySQL: disconnected for being idle
-		return unavailable
-	default:
-		return unclassified
-	}
-}
-
-func (d *mysqlDialect) classify(err error) class {
-	if answer, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		// Both servers end the text with the name of the key, MySQL with the table before it.
-		class := classifyNumber(answer.Number)
-		if class == duplicateValue && strings.Contains(answer.Message, "PRIMARY'") {
-			return duplicateKey
-		}
-		return class
-	}
-	for _, lost := range []error{
-		errNotInCluster, driver.ErrBadConn, mysql.ErrInvalidConn, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
-	} {
-		if errors.Is(err, lost) {
-			return unavailable
-		}
-	}
-	if _, ok := errors.AsType[net.Error](err); ok {
-		return unavailable
-	}
-	return unclassified
 }
 
 // driverLog takes what the driver says of its connections.

@@ -38,9 +38,9 @@ func (n *nodes) Connect(ctx context.Context) (driver.Conn, error) {
 		}
 	}
 	if len(faults) == 1 {
-		return nil, faults[0]
+		return nil, &connectError{faults[0]}
 	}
-	return nil, errors.Join(faults...)
+	return nil, &connectError{errors.Join(faults...)}
 }
 
 // Driver implements driver.Connector.

@@ -15,7 +15,6 @@ import (
 	"github.com/pressly/goose/v3/lock"
 	"gorm.io/gorm"
 	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // sqliteMaxConnections bounds the readers. Writers take turns anyway, and each connection has a cache of 2 MB.
@@ -166,28 +165,3 @@ type noLock struct{}
 
 func (noLock) Lock(context.Context, *sql.DB) error   { return nil }
 func (noLock) Unlock(context.Context, *sql.DB) error { return nil }
-
-func (d *sqliteDialect) classify(err error) class {
-	answer, ok := errors.AsType[*sqlite.Error](err)
-	if !ok {
-		return unclassified
-	}
-	switch answer.Code() {
-	case sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY:
-		return duplicateKey
-	case sqlite3.SQLITE_CONSTRAINT_UNIQUE:
-		return duplicateValue
-	case sqlite3.SQLITE_CONSTRAINT_FOREIGNKEY:
-		return missingReference
-	}
-	const primary = 0xff // The low byte is the code without its extension.
-	switch answer.Code() & primary {
-	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED:
-		// Another process writes, or another pool of this one. Nothing was done; the caller's deadline bounds the attempts.
-		return conflict
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
-		return unavailable // The disk is full, gone or broken.
-	default:
-		return unclassified
-	}
-}
