@@ -48,7 +48,9 @@ func newCircuit() *circuit {
 		MaxRequests:  1,
 		Timeout:      circuitRest,
 		ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= silentCalls },
-		IsSuccessful: func(err error) bool { return !errors.Is(err, errSilent) },
+		IsSuccessful: answered,
+		// A call whose caller had no time for an answer is neither a success nor a failure.
+		IsExcluded: func(err error) bool { return !answered(err) && !errors.Is(err, errSilent) },
 	})}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -93,6 +94,40 @@ func TestASilentServiceIsLeftAloneUntilItAnswers(t *testing.T) {
 				t.Errorf("it answers again: %v", err)
 			}
 		}
+	})
+}
+
+// TestCircuit: calls whose callers leave early show neither that a service hangs nor that it answers.
+func TestCircuit(t *testing.T) {
+	t.Parallel()
+	t.Run("opens in spite of calls that are given up early", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c, d := newCircuit(), &dependency{hangs: true}
+			for range silentCalls {
+				_ = d.try(t, c, 2*patience)
+				_ = d.try(t, c, patience/2)
+			}
+			if err := d.try(t, c, 2*patience); status.Code(err) != codes.Unavailable {
+				t.Errorf("a call of a service that hangs: %v", err)
+			}
+		})
+	})
+	t.Run("is not closed by a call that is given up early", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			c, d := newCircuit(), &dependency{hangs: true}
+			for range silentCalls {
+				_ = d.try(t, c, 2*patience)
+			}
+			time.Sleep(circuitRest + 1) // of the bubble's clock
+			if err := d.try(t, c, patience/2); status.Code(err) != codes.DeadlineExceeded {
+				t.Errorf("the call that tries the service: %v", err)
+			}
+			if state := c.breaker.State(); state == gobreaker.StateClosed {
+				t.Error("the circuit is closed")
+			}
+		})
 	})
 }
 

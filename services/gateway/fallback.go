@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/sony/gobreaker/v2"
@@ -19,32 +20,35 @@ import (
 )
 
 const (
-	// cachePatience is how long a call that can be made again waits before it looks whether the cache service still
-	// lives, and cacheSign how long that may take to say so. One that lives is waited for: it may wait itself, and the
-	// store has no time then.
-	cachePatience = time.Second
-	cacheSign     = 500 * time.Millisecond
+	// cacheProbeAfter is how long a call waits for the cache service before that one is probed, and the time from one
+	// probe to the next while the call waits. A cache service that answers probes is waited for: it may wait itself, and
+	// the store has no time then.
+	cacheProbeAfter = time.Second
 
-	// cacheFailures in a row show that the cache service is down: the store is asked at once from then on.
+	// cacheProbeTimeout bounds a probe.
+	cacheProbeTimeout = 500 * time.Millisecond
+
+	// cacheFailures in a row open the circuit: calls go to the store at once.
 	cacheFailures = 3
 
-	// cacheRest is how long a cache service that is down is left alone before one call tries it.
-	cacheRest = time.Second
+	// cacheOpenTimeout is how long a cache service is left alone before one call tries it.
+	cacheOpenTimeout = time.Second
 )
 
 var (
-	// errUnreachable says that a call has no answer of the cache service, and that its own error tells nothing else.
-	errUnreachable = errors.New("the cache service cannot be reached")
+	// errNoResponse matches the error of a call that the cache service did not answer.
+	errNoResponse = errors.New("the cache service did not answer")
 
-	errSilent = errors.New("the cache service gives no sign of life")
+	errUnresponsive = errors.New("the cache service does not answer probes")
 )
 
-// fallback is the way to the cache service, and past it to the store while the cache service cannot be reached: both
-// serve the same contract. Redis learns of what is changed meanwhile by the feed of the store.
+// fallback is the connection to the cache service, and past it to the store while the cache service cannot be reached
+// or hangs: both serve the same contract. Redis learns of what is changed meanwhile by the feed of the store.
 type fallback struct {
 	cache, store grpc.ClientConnInterface
 	reads        map[string]bool // the methods that change nothing
 	circuit      *gobreaker.CircuitBreaker[struct{}]
+	answers      atomic.Uint64 // calls that the cache service answered
 }
 
 func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
@@ -54,9 +58,11 @@ func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
 		cache: upstreams.Cache, store: upstreams.Store, reads: reads,
 		circuit: gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 			MaxRequests:  1,
-			Timeout:      cacheRest,
+			Timeout:      cacheOpenTimeout,
 			ReadyToTrip:  func(counts gobreaker.Counts) bool { return counts.ConsecutiveFailures >= cacheFailures },
-			IsSuccessful: func(err error) bool { return !errors.Is(err, errUnreachable) },
+			IsSuccessful: answered,
+			// A call whose caller had no time for an answer is neither a success nor a failure.
+			IsExcluded: func(err error) bool { return !answered(err) && !errors.Is(err, errNoResponse) },
 			OnStateChange: func(_ string, from, to gobreaker.State) {
 				switch {
 				case from == gobreaker.StateClosed:
@@ -72,68 +78,105 @@ func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
 // Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated, unless it has a key: it
 // may have been made. So a change is no way to find out whether a cache service is back.
 func (f *fallback) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
-	again := f.reads[method] || grpcx.HasKey(args)
-	if !again && f.circuit.State() != gobreaker.StateClosed {
+	repeatable := f.reads[method] || grpcx.HasKey(args)
+	if !repeatable && f.circuit.State() != gobreaker.StateClosed {
 		return f.store.Invoke(ctx, method, args, reply, options...)
 	}
 	_, err := f.circuit.Execute(func() (struct{}, error) {
-		return struct{}{}, f.invokeCache(ctx, again, method, args, reply, options...)
+		return struct{}{}, f.invokeCache(ctx, repeatable, method, args, reply, options...)
 	})
-	lost, wasLost := errors.AsType[*lostError](err)
+	lost, wasLost := errors.AsType[*noResponseError](err)
 	switch {
 	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
 	case !wasLost:
 		return err
-	case lost.sent && !again:
+	case lost.sent && !repeatable:
 		return lost.cause
 	}
 	return f.store.Invoke(ctx, method, args, reply, options...)
 }
 
-// lostError is a call that the cache service did not answer.
-type lostError struct {
+// noResponseError is the error of a call that the cache service did not answer.
+type noResponseError struct {
 	cause error
 	sent  bool // whether the cache service may have got it
 }
 
-func (e *lostError) Error() string        { return e.cause.Error() }
-func (e *lostError) Is(target error) bool { return target == errUnreachable }
+func (e *noResponseError) Error() string        { return e.cause.Error() }
+func (e *noResponseError) Is(target error) bool { return target == errNoResponse }
 
-// invokeCache fails with a lostError if there was no answer, and not because the caller has gone or run out of time. A
-// call that can be made again is given up as soon as the cache service gives no sign of life.
+// invokeCache returns a noResponseError if there was no answer, and not because the caller has gone or run out of time.
+// A call that can be repeated is given up as soon as the cache service does not answer a probe. A change is waited for:
+// it may have been made, and only the cache service can say so.
 func (f *fallback) invokeCache(
-	ctx context.Context, again bool, method string, args, reply any, options ...grpc.CallOption,
+	ctx context.Context, repeatable bool, method string, args, reply any, options ...grpc.CallOption,
 ) error {
-	patient, cancel := context.WithCancelCause(ctx)
+	waiting, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if again {
-		look := time.AfterFunc(cachePatience, func() {
-			if !f.lives(patient) {
-				cancel(errSilent)
-			}
-		})
-		defer look.Stop()
+	giveUp := func() {}
+	if repeatable {
+		giveUp = func() { cancel(errUnresponsive) }
 	}
+	probes := time.AfterFunc(cacheProbeAfter, func() { f.probeWhile(waiting, giveUp) })
+	defer probes.Stop()
 	var at peer.Peer // Of the connection that the call went by; nobody, if it never went.
-	err := f.cache.Invoke(patient, method, args, reply, append(options, grpc.Peer(&at))...)
-	if err == nil || ctx.Err() != nil {
+	err := f.cache.Invoke(waiting, method, args, reply, append(options, grpc.Peer(&at))...)
+	code := status.Code(err)
+	switch {
+	case answered(err):
+		f.answers.Add(1)
+		return err
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(context.Cause(waiting), errUnresponsive), code == codes.Unavailable,
+		code == codes.DeadlineExceeded && f.storeServes(ctx):
+		return &noResponseError{cause: err, sent: at.Addr != nil}
+	default:
 		return err
 	}
-	st := status.Convert(err)
-	silent := errors.Is(context.Cause(patient), errSilent)
-	gone := st.Code() == codes.Unavailable && apierr.ReasonOf(st) == gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED
-	if silent || gone {
-		return &lostError{cause: err, sent: at.Addr != nil}
-	}
-	return err
 }
 
-// lives tells whether the cache service answers at all. It does so without the store and without Redis.
-func (f *fallback) lives(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, cacheSign)
+// answered reports whether the cache service has answered a call: its errors have a reason.
+func answered(err error) bool {
+	return err == nil || apierr.ReasonOf(status.Convert(err)) != gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED
+}
+
+// probeWhile probes the cache service until ctx, that of a call which waits for it, is done. Each probe that is not
+// answered is a failure of the circuit, so that a cache service which hangs is known before the calls have
+// run out of time, and also where the callers have less time than we allow; but not while it answers other calls.
+func (f *fallback) probeWhile(ctx context.Context, giveUp func()) {
+	for ctx.Err() == nil {
+		began, answers := time.Now(), f.answers.Load()
+		if !f.answersProbe(context.WithoutCancel(ctx)) { // The call may end meanwhile.
+			giveUp()
+			if f.answers.Load() == answers {
+				_, _ = f.circuit.Execute(func() (struct{}, error) { return struct{}{}, errNoResponse })
+			}
+		}
+		pause := time.NewTimer(time.Until(began.Add(cacheProbeAfter)))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+		}
+	}
+}
+
+// answersProbe reports whether the cache service answers at all. It does so without the store and without Redis.
+func (f *fallback) answersProbe(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, cacheProbeTimeout)
 	defer cancel()
 	_, err := healthpb.NewHealthClient(f.cache).Check(ctx, &healthpb.HealthCheckRequest{})
 	return err == nil
+}
+
+// storeServes reports whether the store and its database work. Where they do not, a cache service that has no answer
+// within the time of a call may have waited for them, and is no worse than the store.
+func (f *fallback) storeServes(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, cacheProbeTimeout)
+	defer cancel()
+	response, err := healthpb.NewHealthClient(f.store).Check(ctx, &healthpb.HealthCheckRequest{})
+	return err == nil && response.GetStatus() == healthpb.HealthCheckResponse_SERVING
 }
 
 // NewStream implements grpc.ClientConnInterface. The public contract has no streams.

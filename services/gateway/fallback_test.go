@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sony/gobreaker/v2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -40,9 +41,15 @@ type link struct {
 // errUnsent is a call that finds no connection.
 var errUnsent = status.Error(codes.Unavailable, "connection error: nobody listens")
 
-func (l *link) Invoke(ctx context.Context, method string, _, _ any, options ...grpc.CallOption) error {
-	if method == healthpb.Health_Check_FullMethodName {
+// ownTimeout is how long a connection lets a call take whose caller has set no deadline.
+const ownTimeout = 10 * time.Second
+
+func (l *link) Invoke(ctx context.Context, method string, _, reply any, options ...grpc.CallOption) error {
+	ctx, cancel := context.WithTimeout(ctx, ownTimeout)
+	defer cancel()
+	if health, ok := reply.(*healthpb.HealthCheckResponse); ok {
 		l.health.Add(1)
+		health.Status = healthpb.HealthCheckResponse_SERVING
 	} else {
 		l.calls.Add(1)
 	}
@@ -97,6 +104,7 @@ func slow(ctx context.Context, method string) error {
 
 func newLinks(t *testing.T, answer func(context.Context, string) error) (f *fallback, cache, store *link) {
 	t.Helper()
+	t.Cleanup(func() { time.Sleep(cacheProbeTimeout) }) // In the bubble: probes under way end.
 	cache, store = &link{answer: answer}, &link{answer: fine}
 	return newFallback(Upstreams{Cache: cache, Store: store}, slog.New(slog.DiscardHandler)), cache, store
 }
@@ -164,7 +172,7 @@ func TestACacheServiceThatIsDownIsLeftAlone(t *testing.T) {
 				if asked := cache.calls.Load() - before; asked != 0 {
 					t.Errorf("the cache service was asked %d times", asked)
 				}
-				time.Sleep(cacheRest + time.Millisecond)
+				time.Sleep(cacheOpenTimeout + time.Millisecond)
 				for range 10 {
 					call(aChange)
 				}
@@ -174,7 +182,7 @@ func TestACacheServiceThatIsDownIsLeftAlone(t *testing.T) {
 					t.Errorf("the cache service was asked %d times after a rest", asked)
 				}
 				cache.answer = fine
-				time.Sleep(cacheRest + time.Millisecond)
+				time.Sleep(cacheOpenTimeout + time.Millisecond)
 				call(aRead)
 				asked, past := cache.calls.Load(), store.calls.Load()
 				call(aRead)
@@ -192,7 +200,7 @@ func TestWhoGoesAwayTellsNothingOfTheCacheService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, cache, store := newLinks(t, frozen)
 		for range 2 * cacheFailures {
-			ctx, cancel := context.WithTimeout(t.Context(), cachePatience/2)
+			ctx, cancel := context.WithTimeout(t.Context(), cacheProbeAfter/2)
 			if err := f.Invoke(ctx, aRead, nil, nil); status.Code(err) != codes.DeadlineExceeded {
 				t.Error(err)
 			}
@@ -202,6 +210,141 @@ func TestWhoGoesAwayTellsNothingOfTheCacheService(t *testing.T) {
 		if err := f.Invoke(t.Context(), aRead, nil, nil); err != nil || store.calls.Load() != 0 {
 			t.Errorf("error is %v, and the store was asked %d times", err, store.calls.Load())
 		}
+	})
+}
+
+// stuck answers health, and nothing else.
+func stuck(ctx context.Context, method string) error {
+	if method == healthpb.Health_Check_FullMethodName {
+		return nil
+	}
+	return frozen(ctx, method)
+}
+
+// TestFallback: a cache service that hangs costs a few changes, whatever its health says.
+func TestFallback(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer  func(context.Context, string) error
+		timeout time.Duration // of the callers; 0 for none
+	}{
+		"frozen, and callers wait":                        {frozen, 0},
+		"frozen, and callers have less time than we have": {frozen, 2 * time.Second},
+		"frozen, and callers have less time than a probe": {frozen, cacheProbeAfter + cacheProbeTimeout/2},
+		"its health is all that it answers":               {stuck, 0},
+	} {
+		t.Run("changes go to the store/"+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, _, store := newLinks(t, test.answer)
+				change := func() error {
+					ctx, cancel := context.WithCancel(t.Context())
+					if test.timeout > 0 {
+						ctx, cancel = context.WithTimeout(t.Context(), test.timeout)
+					}
+					defer cancel()
+					return f.Invoke(ctx, aChange, nil, nil)
+				}
+				failed := 0
+				for change() != nil {
+					if failed++; failed > cacheFailures+1 { // The last probe may end when the next change has begun.
+						t.Fatalf("%d changes have failed", failed)
+					}
+				}
+				for range 41 {
+					if err := change(); err != nil {
+						t.Fatalf("after %d changes that failed: %v", failed, err)
+					}
+				}
+				if store.calls.Load() != 42 {
+					t.Errorf("the store was asked %d times", store.calls.Load())
+				}
+				// The bystander's read is served at once, or by the one call in a second that tries the cache service.
+				if err := f.Invoke(t.Context(), aRead, nil, nil); err != nil {
+					t.Errorf("a read: %v", err)
+				}
+			})
+		})
+	}
+
+	t.Run("a change that has not ended opens the circuit", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, _, store := newLinks(t, frozen)
+			ended := make(chan error, 1)
+			go func() { ended <- f.Invoke(t.Context(), aChange, nil, nil) }()
+			time.Sleep(ownTimeout / 2)
+			if err := f.Invoke(t.Context(), aChange, nil, nil); err != nil || store.calls.Load() != 1 {
+				t.Errorf("the next change: %v", err)
+			}
+			if err := <-ended; status.Code(err) != codes.DeadlineExceeded || store.calls.Load() != 1 {
+				t.Errorf("the change that was sent: %v; the store was asked %d times", err, store.calls.Load())
+			}
+		})
+	})
+
+	for name, test := range map[string]struct {
+		cache, store func(context.Context, string) error
+		timeout      time.Duration
+	}{
+		"while the store hangs":          {stuck, frozen, 0},
+		"when callers have less time":    {stuck, fine, ownTimeout / 2},
+		"when callers leave before":      {frozen, fine, cacheProbeAfter / 2},
+		"when it waits for the database": {slow, fine, 0},
+	} {
+		t.Run("the circuit stays closed/"+name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f, _, store := newLinks(t, test.cache)
+				store.answer = test.store
+				for range 2 * cacheFailures {
+					ctx, cancel := context.WithCancel(t.Context())
+					if test.timeout > 0 {
+						ctx, cancel = context.WithTimeout(t.Context(), test.timeout)
+					}
+					_ = f.Invoke(ctx, aChange, nil, nil)
+					cancel()
+				}
+				if state := f.circuit.State(); state != gobreaker.StateClosed || store.calls.Load() != 0 {
+					t.Errorf("the circuit is %v, and the store was asked %d times", state, store.calls.Load())
+				}
+			})
+		})
+	}
+
+	t.Run("a read that is given up early does not close the circuit", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, _, _ := newLinks(t, frozen)
+			for range cacheFailures {
+				_ = f.Invoke(t.Context(), aRead, nil, nil)
+			}
+			time.Sleep(cacheOpenTimeout + 1) // of the bubble's clock
+			ctx, cancel := context.WithTimeout(t.Context(), cacheProbeAfter/2)
+			defer cancel()
+			_ = f.Invoke(ctx, aRead, nil, nil)
+			if state := f.circuit.State(); state == gobreaker.StateClosed {
+				t.Error("the circuit is closed")
+			}
+		})
+	})
+
+	t.Run("the circuit stays closed/while others are answered", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, _, store := newLinks(t, func(ctx context.Context, method string) error {
+				if method == aRead {
+					return nil
+				}
+				return frozen(ctx, method)
+			})
+			ended := make(chan error, 1)
+			go func() { ended <- f.Invoke(t.Context(), aChange, nil, nil) }()
+			for range 100 {
+				if err := f.Invoke(t.Context(), aRead, nil, nil); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(ownTimeout / 100)
+			}
+			<-ended
+			if state := f.circuit.State(); state != gobreaker.StateClosed || store.calls.Load() != 0 {
+				t.Errorf("the circuit is %v, and the store was asked %d times", state, store.calls.Load())
+			}
+		})
 	})
 }
 

@@ -1,8 +1,13 @@
 package e2e
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc/status"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
@@ -61,4 +66,64 @@ func TestTheCacheServiceMayDie(t *testing.T) {
 		}
 	}
 	wantReason(t, alone, second, "SESSION_ENDED")
+}
+
+// TestCacheServiceHangs: a gateway whose cache service is frozen soon sends changes to the store, over both transports,
+// also where no read has found out. No read fails.
+func TestCacheServiceHangs(t *testing.T) {
+	t.Parallel()
+	h := startReplicas(t, 1, cheapHashes...)[0]
+	version := signUp(t, h, "ada@example.com").GetVersion()
+	token := logIn(t, h, "ada@example.com")
+	// One that is not answered may be made late, but not of another version.
+	change := func(transport string, timeout time.Duration) error {
+		ctx, cancel := context.WithTimeout(t.Context(), timeout)
+		defer cancel()
+		got, err := transports[transport](ctx, h, "UserService/UpdateUser", &gatehousev1.UpdateUserRequest{
+			User: &gatehousev1.User{Id: "me", FullName: fmt.Sprintf("Ada %d", version)}, Version: version,
+		}, []string{"Bearer " + token})
+		if err == nil {
+			err = status.ErrorProto(got.status)
+		}
+		if err == nil {
+			version++
+		}
+		return err
+	}
+	if err := h.processes[1].Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	thawed := false
+	defer func() {
+		if !thawed {
+			_ = h.processes[1].Thaw()
+		}
+	}()
+	failed := 0
+	for change("gRPC", 2*time.Second) != nil {
+		if failed++; failed > 10 {
+			t.Fatalf("%d changes have failed", failed)
+		}
+	}
+	for range 10 {
+		for transport := range transports {
+			if err := change(transport, time.Minute); err != nil {
+				t.Errorf("a change over %s, after %d that failed: %v", transport, failed, err)
+			}
+			if got, err := readMe(t, h, token); err != nil || got.GetVersion() != version {
+				t.Errorf("the read after it: %v, %v", got, err)
+			}
+		}
+	}
+	if err := h.processes[1].Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	thawed = true
+	testkit.Eventually(t, func() error {
+		got, err := readMe(t, h, token)
+		if err == nil && got.GetVersion() != version {
+			err = fmt.Errorf("the version is %d, not %d", got.GetVersion(), version)
+		}
+		return err
+	})
 }
