@@ -169,7 +169,7 @@ func TestDockerfile(t *testing.T) {
 
 func TestTheImageIsBuiltWithoutSecretsAndData(t *testing.T) {
 	ignored := strings.Split(read(t, "../.dockerignore"), "\n")
-	for _, path := range []string{".git", ".env", "build", "gatehouse-data", "test", "**/*_test.go"} {
+	for _, path := range []string{".git", ".env", "build", "gatehouse-data", "secrets", "test", "**/*_test.go"} {
 		if !slices.Contains(ignored, path) {
 			t.Errorf(".dockerignore lets %s in", path)
 		}

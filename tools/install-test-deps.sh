@@ -33,6 +33,10 @@ look() {
 	have argon2 || packages="$packages argon2"
 	have mkpasswd || packages="$packages whois"
 	have htpasswd || packages="$packages apache2-utils"
+	# What runs the blocks of the documents, as their readers do.
+	have zsh || packages="$packages zsh"
+	have curl || packages="$packages curl"
+	have openssl || packages="$packages openssl"
 	have node nodejs || packages="$packages nodejs"
 	have npm || packages="$packages npm"
 	# The race detector needs cgo, and cgo a C compiler.

@@ -145,17 +145,22 @@ func (h *house) connect(t *testing.T, rest, native string) {
 				t.Fatalf("%s has ended:\n%s", process.Args[0], process.Tail())
 			}
 		}
-		response, err := http.Get(h.rest + "/readyz")
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return errors.New(response.Status)
-		}
-		return nil
+		return checkReady(h.rest)
 	})
 	h.dial(t, native)
+}
+
+// checkReady reports an error unless the gateway at this base URL is ready.
+func checkReady(base string) error {
+	response, err := http.Get(base + "/readyz")
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return errors.New(response.Status)
+	}
+	return nil
 }
 
 // dial makes the connection for native gRPC.
