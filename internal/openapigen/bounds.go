@@ -1,8 +1,11 @@
 package main
 
 import (
+	"encoding/json"
+	"strconv"
 	"unicode/utf8"
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
@@ -22,12 +25,14 @@ func applyBounds(s *schema, rules *validate.FieldRules, field protoreflect.Field
 		if rules.GetRepeated().HasMaxItems() {
 			s.MaxItems = new(rules.GetRepeated().GetMaxItems())
 		}
+		s.UniqueItems = rules.GetRepeated().GetUnique()
 		if s.Items != nil && s.Items.Ref == "" {
 			applyScalarBounds(s.Items, rules.GetRepeated().GetItems(), field.Kind())
 		}
 	default:
 		applyScalarBounds(s, rules, field.Kind())
-		if rules.GetRequired() && !field.HasPresence() && field.Kind() == protoreflect.StringKind {
+		required := rules.GetRequired() || hasBehavior(field, annotations.FieldBehavior_REQUIRED)
+		if required && !field.HasPresence() && field.Kind() == protoreflect.StringKind {
 			s.MinLength = max(s.MinLength, 1) // Without presence, to be set is not to be empty.
 		}
 	}
@@ -47,6 +52,9 @@ func applyScalarBounds(s *schema, rules *validate.FieldRules, kind protoreflect.
 func applyStringBounds(s *schema, rules *validate.StringRules) {
 	s.MinLength = max(rules.GetMinLen(), rules.GetLen(),
 		ceilDiv(max(rules.GetMinBytes(), rules.GetLenBytes()), utf8.UTFMax))
+	for _, value := range rules.GetIn() {
+		s.Enum = append(s.Enum, json.RawMessage(strconv.Quote(value)))
+	}
 	for _, upper := range []struct {
 		isSet bool
 		value uint64

@@ -11,12 +11,12 @@ import (
 // document is what protoc-gen-openapiv3 emits of OpenAPI 3.1, and what is added to it. A member that is not here is
 // refused rather than lost.
 type document struct {
-	OpenAPI    string             `json:"openapi"`
-	Info       json.RawMessage    `json:"info"`
-	Servers    json.RawMessage    `json:"servers,omitempty"`
-	Tags       []tag              `json:"tags,omitempty"`
-	Paths      ordered[*pathItem] `json:"paths"`
-	Components components         `json:"components"`
+	OpenAPI    string            `json:"openapi"`
+	Info       json.RawMessage   `json:"info"`
+	Servers    json.RawMessage   `json:"servers,omitempty"`
+	Tags       []tag             `json:"tags,omitempty"`
+	Paths      ordered[pathItem] `json:"paths"`
+	Components components        `json:"components"`
 }
 
 type tag struct {
@@ -30,23 +30,8 @@ type components struct {
 	Schemas         ordered[*schema]   `json:"schemas"`
 }
 
-type pathItem struct {
-	Get    *operation `json:"get,omitempty"`
-	Put    *operation `json:"put,omitempty"`
-	Post   *operation `json:"post,omitempty"`
-	Patch  *operation `json:"patch,omitempty"`
-	Delete *operation `json:"delete,omitempty"`
-}
-
-func (p *pathItem) operations() []*operation {
-	var present []*operation
-	for _, op := range []*operation{p.Get, p.Put, p.Post, p.Patch, p.Delete} {
-		if op != nil {
-			present = append(present, op)
-		}
-	}
-	return present
-}
+// pathItem are the operations of a path by their HTTP methods.
+type pathItem = ordered[*operation]
 
 type operation struct {
 	OperationID string                `json:"operationId"`
@@ -116,6 +101,7 @@ type schema struct {
 	Maximum              *int64            `json:"maximum,omitempty"`
 	MinItems             uint64            `json:"minItems,omitempty"`
 	MaxItems             *uint64           `json:"maxItems,omitempty"`
+	UniqueItems          bool              `json:"uniqueItems,omitempty"`
 	Properties           ordered[*schema]  `json:"properties,omitempty"`
 	Required             []string          `json:"required,omitempty"`
 	AdditionalProperties json.RawMessage   `json:"additionalProperties,omitempty"`
@@ -123,11 +109,18 @@ type schema struct {
 	AllOf                []*schema         `json:"allOf,omitempty"`
 	AnyOf                []*schema         `json:"anyOf,omitempty"`
 	OneOf                []*schema         `json:"oneOf,omitempty"`
+	Discriminator        *discriminator    `json:"discriminator,omitempty"`
 	Not                  *schema           `json:"not,omitempty"`
 	ReadOnly             bool              `json:"readOnly,omitempty"`
 	WriteOnly            bool              `json:"writeOnly,omitempty"`
 	Deprecated           bool              `json:"deprecated,omitempty"`
 	Examples             []json.RawMessage `json:"examples,omitempty"`
+}
+
+// discriminator says which schema of a oneOf an object has, by the value of one of its properties.
+type discriminator struct {
+	PropertyName string          `json:"propertyName"`
+	Mapping      ordered[string] `json:"mapping"`
 }
 
 // prose is Markdown whose paragraphs are one line each. A comment in a proto file is wrapped to fit the file, and

@@ -5,14 +5,24 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
 	"time"
 
+	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
+
+// errorRef is how operations refer to the answer to every failure.
+const errorRef = "#/components/responses/Error"
 
 // errorComponents are the answer to every failure and its schemas. A google.protobuf.Any could hold anything; here
 // stands what Gatehouse puts in it.
@@ -37,12 +47,43 @@ func completeErrors(doc *document) error {
 		}
 		doc.Components.Responses.set(m.name, m.value)
 	}
-	for _, path := range doc.Paths {
-		for _, op := range path.value.operations() {
-			op.Responses.set("default", &response{Ref: "#/components/responses/Error"})
-			op.Responses.sortByName() // What is hoped for comes before what else may happen.
-		}
+	return nil
+}
+
+// canonicalCode finds the codes that a description names, as in `NOT_FOUND` / `USER_NOT_FOUND`.
+var canonicalCode = regexp.MustCompile("`([A-Z_]+)` / `[A-Z_]+`")
+
+// addErrors lists the statuses of errors that clients can do something about: those that follow from the kind of the
+// operation, and those that its description names. They all have the same schema, and so does every other status.
+func addErrors(op *operation, method protoreflect.MethodDescriptor) error {
+	statuses := []int{http.StatusBadRequest, http.StatusTooManyRequests, http.StatusServiceUnavailable}
+	if len(op.Security) > 0 {
+		statuses = append(statuses, http.StatusUnauthorized)
 	}
+	if policyOf(method) == gatehousev1.Policy_POLICY_ADMIN {
+		statuses = append(statuses, http.StatusForbidden)
+	}
+	if slices.ContainsFunc(op.Parameters, func(p *parameter) bool { return p.In == inPath }) {
+		statuses = append(statuses, http.StatusNotFound)
+	}
+	if op.RequestBody != nil {
+		statuses = append(statuses, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType)
+	}
+	if method.Input().Fields().ByName("version") != nil {
+		statuses = append(statuses, http.StatusConflict, http.StatusPreconditionFailed)
+	}
+	for _, named := range canonicalCode.FindAllStringSubmatch(string(op.Description), -1) {
+		var code codes.Code
+		if err := code.UnmarshalJSON([]byte(`"` + named[1] + `"`)); err != nil {
+			return fmt.Errorf("the description names the code %s: %w", named[1], err)
+		}
+		statuses = append(statuses, runtime.HTTPStatusFromCode(code))
+	}
+	for _, status := range statuses {
+		op.Responses.set(strconv.Itoa(status), &response{Ref: errorRef})
+	}
+	op.Responses.set("default", &response{Ref: errorRef})
+	op.Responses.sortByName() // What is hoped for comes before what else may happen.
 	return nil
 }
 

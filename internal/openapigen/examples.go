@@ -115,8 +115,14 @@ func exampleValue(
 		return none, nil
 	}
 	value, err := ruleExample(field)
-	if err != nil || value.IsValid() || field.Message() == nil {
+	if err != nil || value.IsValid() {
 		return value, err
+	}
+	if enum := field.Enum(); enum != nil { // The value at 0 is none.
+		return protoreflect.ValueOfEnum(enum.Values().Get(1).Number()), nil
+	}
+	if field.Message() == nil {
+		return none, nil
 	}
 	if known := knownExample(field); known != nil {
 		return protoreflect.ValueOfMessage(known), nil

@@ -1,15 +1,16 @@
 package main
 
 import (
+	"slices"
+
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // conventionHeader is a header that stands for a field of a request, as docs/adr/0009-headers-that-stand-for-fields.md
 // says.
 type conventionHeader struct {
-	field             protoreflect.Name
+	field             string // JSON name
 	name, description string
-	example           string // JSON
 }
 
 func conventionHeaders() []conventionHeader {
@@ -17,14 +18,18 @@ func conventionHeaders() []conventionHeader {
 		{
 			"version", "If-Match",
 			"The `ETag` of the version that the call is meant for, instead of the field `version`. If it is another by now, " +
-				"the answer is 412 with the reason `VERSION_MISMATCH`.", `"\"1\""`,
+				"the answer is 412 with the reason `VERSION_MISMATCH`.",
 		},
 		{
-			"request_id", "Idempotency-Key",
+			"requestId", "Idempotency-Key",
 			"Names this request, so that it can be sent again, instead of the field `requestId`.",
-			`"6f1c1f5e-3d0f-4b52-9d2c-0f4f6b1d7a11"`,
 		},
 	}
+}
+
+// hasHeader reports whether a header can stand for the field with this JSON name.
+func hasHeader(name string) bool {
+	return slices.ContainsFunc(conventionHeaders(), func(h conventionHeader) bool { return h.field == name })
 }
 
 // addHeaders tells which headers a call takes for fields of its request, and which its answer has.
@@ -34,10 +39,9 @@ func addHeaders(op *operation, method protoreflect.MethodDescriptor) error {
 		return err
 	}
 	for _, known := range conventionHeaders() {
-		if method.Input().Fields().ByName(known.field) != nil {
+		if method.Input().Fields().ByJSONName(known.field) != nil {
 			op.Parameters = append(op.Parameters, &parameter{
 				Name: known.name, In: "header", Description: prose(known.description), Schema: &schema{Type: text},
-				Example: []byte(known.example),
 			})
 		}
 	}

@@ -49,5 +49,6 @@ func complete(doc *document) error {
 			return err
 		}
 	}
+	doc.Components.Schemas.sortByName()
 	return nil
 }

@@ -20,22 +20,34 @@ const (
 	jsonType = "application/json"
 	// schemaRef is how a document refers to a schema.
 	schemaRef = "#/components/schemas/"
+	// inPath is where a parameter is that is a part of the path.
+	inPath = "path"
+	// caller is the id of whoever calls, as JSON.
+	caller = `"me"`
 	// bearer is the name of the security scheme, given by the head of the document in the contract.
 	bearer = "bearer"
 )
 
+// completeOperations completes every operation, and merges paths that differ only in the names of their parameters:
+// for OpenAPI they are one path.
 func completeOperations(doc *document) error {
+	var merged ordered[pathItem]
 	for _, path := range doc.Paths {
-		for _, op := range path.value.operations() {
-			method, err := methodOf(op)
-			if err == nil {
-				err = completeOperation(doc, op, method)
-			}
+		for _, verb := range path.value {
+			op := verb.value
+			name, err := completeOperation(doc, op, path.name)
 			if err != nil {
 				return fmt.Errorf("operation %s of %s: %w", op.OperationID, path.name, err)
 			}
+			item, _ := merged.get(name)
+			if _, taken := item.get(verb.name); taken {
+				return fmt.Errorf("operation %s: there is another for %s %s", op.OperationID, verb.name, name)
+			}
+			item.set(verb.name, op)
+			merged.set(name, item)
 		}
 	}
+	doc.Paths = merged
 	return nil
 }
 
@@ -54,28 +66,36 @@ func methodOf(op *operation) (protoreflect.MethodDescriptor, error) {
 	return descriptor, nil
 }
 
-func completeOperation(doc *document, op *operation, method protoreflect.MethodDescriptor) error {
-	var err error
+// completeOperation completes an operation, and returns its path with the names that its parameters have then.
+func completeOperation(doc *document, op *operation, path string) (string, error) {
+	method, err := methodOf(op)
+	if err != nil {
+		return "", err
+	}
 	if op.Security, err = security(method); err != nil {
-		return err
+		return "", err
 	}
 	for _, param := range op.Parameters {
+		name := param.Name
 		if err := completeParameter(param, method.Input()); err != nil {
-			return fmt.Errorf("parameter %s: %w", param.Name, err)
+			return "", fmt.Errorf("parameter %s: %w", name, err)
 		}
+		path = strings.Replace(path, "{"+name+"}", "{"+param.Name+"}", 1)
 	}
 	if err := completeRequest(doc, op.RequestBody, method); err != nil {
-		return fmt.Errorf("request body: %w", err)
+		return "", fmt.Errorf("request body: %w", err)
 	}
 	if err := completeAnswer(op.Responses, method.Output()); err != nil {
-		return fmt.Errorf("answer: %w", err)
+		return "", fmt.Errorf("answer: %w", err)
 	}
-	return addHeaders(op, method)
+	if err := addErrors(op, method); err != nil {
+		return "", err
+	}
+	return path, addHeaders(op, method)
 }
 
 func security(method protoreflect.MethodDescriptor) ([]map[string][]string, error) {
-	policy, _ := proto.GetExtension(method.Options(), gatehousev1.E_Policy).(gatehousev1.Policy)
-	switch policy {
+	switch policy := policyOf(method); policy {
 	case gatehousev1.Policy_POLICY_PUBLIC:
 		return []map[string][]string{}, nil
 	case gatehousev1.Policy_POLICY_AUTHENTICATED, gatehousev1.Policy_POLICY_ADMIN:
@@ -87,7 +107,13 @@ func security(method protoreflect.MethodDescriptor) ([]map[string][]string, erro
 	}
 }
 
-// completeParameter finds the field by the parameter's name, in which dots lead into messages.
+func policyOf(method protoreflect.MethodDescriptor) gatehousev1.Policy {
+	policy, _ := proto.GetExtension(method.Options(), gatehousev1.E_Policy).(gatehousev1.Policy)
+	return policy
+}
+
+// completeParameter finds the field by the parameter's name, in which dots lead into messages. A parameter of the path
+// is named by the field alone from then on, and in the spelling of the query: the path /users/{user.id} is /users/{id}.
 func completeParameter(param *parameter, message protoreflect.MessageDescriptor) error {
 	outer, inner, nested := strings.Cut(param.Name, ".")
 	field := message.Fields().ByJSONName(outer)
@@ -98,10 +124,9 @@ func completeParameter(param *parameter, message protoreflect.MessageDescriptor)
 	case field == nil:
 		return fmt.Errorf("%s has no such field", message.FullName())
 	case nested && field.Message() != nil:
-		rest := *param
-		rest.Name = inner
-		err := completeParameter(&rest, field.Message())
-		param.Example = rest.Example
+		param.Name = inner
+		err := completeParameter(param, field.Message())
+		param.Example = json.RawMessage(caller) // The field's own example is somebody's id, whom the caller may not change.
 		return err
 	}
 	examples, err := exampleMembers(message)
@@ -111,15 +136,17 @@ func completeParameter(param *parameter, message protoreflect.MessageDescriptor)
 	if err := completeField(param.Schema, field, examples); err != nil {
 		return err
 	}
-	if len(param.Schema.Examples) > 0 {
-		param.Example, param.Schema.Examples = param.Schema.Examples[0], nil
-	} else if field.Enum() != nil { // Its schema is shared, and has no example of this field.
+	param.Schema.Examples = nil
+	if param.In == inPath {
+		param.Name = field.JSONName()
+		param.Schema.MinLength = max(param.Schema.MinLength, 1) // A segment of a path is not empty.
 		param.Example, _ = examples.get(field.JSONName())
 	}
 	return nil
 }
 
-// completeRequest gives the body an example that can be sent as it stands: Swagger UI offers it for editing.
+// completeRequest names the schema of the body after the request, and gives the body an example that can be sent as it
+// stands: Swagger UI offers it for editing.
 func completeRequest(doc *document, body *requestBody, method protoreflect.MethodDescriptor) error {
 	if body == nil {
 		return nil
@@ -136,14 +163,17 @@ func completeRequest(doc *document, body *requestBody, method protoreflect.Metho
 	if err != nil {
 		return err
 	}
-	media.Example = whole
-	if media.Schema.Ref == "" {
-		media.Example, err = only(whole, media.Schema.Properties)
+	body.Required = len(media.Schema.Properties) > 0
+	if media.Example, err = only(whole, media.Schema.Properties); err != nil {
+		return err
 	}
-	return err
+	name := string(method.Input().FullName())
+	doc.Components.Schemas.set(name, media.Schema)
+	media.Schema = &schema{Ref: schemaRef + name}
+	return nil
 }
 
-// completeBody completes the schema of a body, and gives the message that the body is or is a part of.
+// completeBody completes the schema of a body, and returns the message that the body is or is a part of.
 func completeBody(
 	doc *document, media *mediaType, input protoreflect.MessageDescriptor,
 ) (protoreflect.MessageDescriptor, error) {
@@ -151,7 +181,7 @@ func completeBody(
 		return input, completeObject(media.Schema, input)
 	}
 	message, err := messageOf(media.Schema.Ref)
-	if err == nil && message != input { // The body is one field: a resource, of which the server alone says a part.
+	if err == nil { // The body is one field: a resource, of which the server alone says a part.
 		media.Schema, err = writable(doc, media.Schema.Ref, message)
 	}
 	return message, err
@@ -165,7 +195,7 @@ func writable(doc *document, ref string, message protoreflect.MessageDescriptor)
 		return nil, fmt.Errorf("there is no schema %s", ref)
 	}
 	part := *whole
-	part.Properties, part.Required = nil, nil
+	part.Description, part.Properties, part.Required = "What to change.", nil, nil
 	for _, property := range whole.Properties {
 		if !hasBehavior(message.Fields().ByJSONName(property.name), annotations.FieldBehavior_OUTPUT_ONLY) {
 			part.Properties.set(property.name, property.value)
@@ -174,18 +204,19 @@ func writable(doc *document, ref string, message protoreflect.MessageDescriptor)
 	return &part, nil
 }
 
-// only leaves out the members that the body does not have, because they are in the path.
+// only leaves out the members that the body does not have, because they are in the path, and those that a header can
+// stand for: they name one request or one version, and an example is sent again and again.
 func only(whole json.RawMessage, properties ordered[*schema]) (json.RawMessage, error) {
-	var all, kept ordered[json.RawMessage]
+	var all, example ordered[json.RawMessage]
 	if err := decode(whole, &all); err != nil {
 		return nil, err
 	}
 	for _, m := range all {
-		if _, ok := properties.get(m.name); ok {
-			kept.set(m.name, m.value)
+		if _, ok := properties.get(m.name); ok && !hasHeader(m.name) {
+			example.set(m.name, m.value)
 		}
 	}
-	return encode(kept)
+	return encode(example)
 }
 
 func completeAnswer(responses ordered[*response], message protoreflect.MessageDescriptor) error {

@@ -3,7 +3,6 @@
 package clients
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"net/http"
@@ -108,17 +107,14 @@ func freeAddress(t *testing.T) string {
 	return fmt.Sprintf("127.0.0.1:%d", port)
 }
 
-// runNode runs a script of this folder, which finds g in GATEHOUSE_URL and GATEHOUSE_GRPC, and returns its standard
-// output. The test fails if the script does.
+// env returns the variables by which clients find g.
+func (g gatehouse) env() []string {
+	return []string{"GATEHOUSE_URL=" + g.url, "GATEHOUSE_GRPC=" + g.grpc}
+}
+
+// runNode runs a script of this folder that finds g in the environment, and returns its standard output. The test fails
+// if the script does.
 func (g gatehouse) runNode(t *testing.T, script string, args ...string) string {
 	t.Helper()
-	node := exec.CommandContext(t.Context(), "node", append([]string{script}, args...)...)
-	node.Env = append(os.Environ(), "GATEHOUSE_URL="+g.url, "GATEHOUSE_GRPC="+g.grpc)
-	stderr := &bytes.Buffer{}
-	node.Stderr = stderr
-	output, err := node.Output()
-	if err != nil {
-		t.Fatalf("node %s: %v\n%s%s", script, err, output, stderr)
-	}
-	return string(output)
+	return runIn(t, ".", g.env(), "node", append([]string{script}, args...)...)
 }

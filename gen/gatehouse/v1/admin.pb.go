@@ -1135,14 +1135,14 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\x06key_id\x18\x01 \x01(\tB6\xe0A\x03\xbaH0r.\x92\x02+kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4kR\x05keyId\x12D\n" +
 	"\ractivate_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\factivateTime\x12\x1e\n" +
 	"\x04made\x18\x03 \x01(\bB\n" +
-	"\xe0A\x03\xbaH\x04j\x02\x10\x01R\x04made\"\xd5\x06\n" +
+	"\xe0A\x03\xbaH\x04j\x02\x10\x01R\x04made\"\xe5\x06\n" +
 	"\n" +
 	"AuditEvent\x12?\n" +
 	"\x02id\x18\x01 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54R\x02id\x12>\n" +
 	"\n" +
-	"event_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\teventTime\x125\n" +
-	"\x04kind\x18\x03 \x01(\x0e2\x1c.gatehouse.v1.AuditEventKindB\x03\xe0A\x03R\x04kind\x129\n" +
-	"\aoutcome\x18\x04 \x01(\x0e2\x1a.gatehouse.v1.AuditOutcomeB\x03\xe0A\x03R\aoutcome\x126\n" +
+	"event_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\teventTime\x12=\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x1c.gatehouse.v1.AuditEventKindB\v\xe0A\x03\xbaH\x05\x82\x01\x02(\bR\x04kind\x12A\n" +
+	"\aoutcome\x18\x04 \x01(\x0e2\x1a.gatehouse.v1.AuditOutcomeB\v\xe0A\x03\xbaH\x05\x82\x01\x02(\x02R\aoutcome\x126\n" +
 	"\x06reason\x18\x05 \x01(\tB\x1e\xe0A\x03\xbaH\x18r\x16\x92\x02\x13INVALID_CREDENTIALSR\x06reason\x12E\n" +
 	"\x05actor\x18\x06 \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x05actor\x12H\n" +
 	"\auser_id\x18\a \x01(\tB/\xe0A\x03\xbaH)r'\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\x12\"\n" +

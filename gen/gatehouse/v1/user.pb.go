@@ -819,12 +819,12 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xd8\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xdb\n" +
 	"\n" +
 	"\x04User\x12A\n" +
 	"\x02id\x18\x01 \x01(\tB1\xe0A\x03\xbaH+r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x123\n" +
-	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xa8\x02\n" +
-	"\tfull_name\x18\x03 \x01(\tB\x8a\x02\xbaH\x86\x02\xba\x01\xee\x01\n" +
+	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xab\x02\n" +
+	"\tfull_name\x18\x03 \x01(\tB\x8d\x02\xe0A\x02\xbaH\x86\x02\xba\x01\xee\x01\n" +
 	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +

@@ -47,11 +47,12 @@ type UserServiceClient interface {
 	// Change a profile.
 	//
 	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
-	// themselves, admins anybody. To change somebody else, or any `app_metadata`, admins need a session that was opened no
-	// more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
-	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
-	// it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are answered
-	// `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
+	// themselves, but for `app_metadata` (`PERMISSION_DENIED` / `ROLE_REQUIRED`), admins anybody. To change somebody else,
+	// or any `app_metadata`, admins need a session that was opened no more than 10 minutes ago: else
+	// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with
+	// `ABORTED` / `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the
+	// version as it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are
+	// answered `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
 	// Delete an account.
 	//
@@ -145,11 +146,12 @@ type UserServiceServer interface {
 	// Change a profile.
 	//
 	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
-	// themselves, admins anybody. To change somebody else, or any `app_metadata`, admins need a session that was opened no
-	// more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with `ABORTED` /
-	// `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the version as
-	// it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are answered
-	// `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
+	// themselves, but for `app_metadata` (`PERMISSION_DENIED` / `ROLE_REQUIRED`), admins anybody. To change somebody else,
+	// or any `app_metadata`, admins need a session that was opened no more than 10 minutes ago: else
+	// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with
+	// `ABORTED` / `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the
+	// version as it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are
+	// answered `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
 	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
 	// Delete an account.
 	//
