@@ -201,6 +201,12 @@ func VersionMismatch() *Error {
 		"the entry was changed since the version named: read it again", nil)
 }
 
+// UnknownEntityTag is a change that was meant for an entity tag which no version has.
+func UnknownEntityTag() *Error {
+	return newError(codes.Aborted, gatehousev1.ErrorReason_ERROR_REASON_VERSION_MISMATCH,
+		`If-Match has no entity tag of this API, which are as "7": send the ETag of the last answer as it is`, nil)
+}
+
 // RequestIDReused is a request id that stands for another request.
 func RequestIDReused() *Error {
 	return newError(codes.InvalidArgument, gatehousev1.ErrorReason_ERROR_REASON_REQUEST_ID_REUSED,

@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/swaggest/swgui"
 	"github.com/swaggest/swgui/v5emb"
 )
 
@@ -17,9 +18,9 @@ const docsPath = "/docs/"
 
 // newDocs serves Swagger UI from assets that are part of the binary. The page is made once, because its inline scripts
 // must be named by their hashes in the Content-Security-Policy: nothing else may run, and nothing is loaded from
-// outside.
+// outside. All URLs of the page are relative to its own, so that a proxy can serve it under any path.
 func newDocs() http.Handler {
-	ui := v5emb.New("Gatehouse", "/openapi.json", docsPath)
+	ui := v5emb.NewWithConfig(swgui.Config{InternalBasePath: docsPath})("Gatehouse", "../openapi.json", ".")
 	var page pageWriter
 	ui.ServeHTTP(&page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: docsPath}})
 	policy := contentSecurityPolicy(page.body.Bytes())
@@ -29,7 +30,7 @@ func newDocs() http.Handler {
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		switch r.URL.Path {
 		case strings.TrimSuffix(docsPath, "/"):
-			http.Redirect(w, r, docsPath, http.StatusFound)
+			redirect(w, "docs/")
 		case docsPath:
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_, _ = w.Write(page.body.Bytes()) // The client went away; there is nobody to tell.

@@ -184,15 +184,15 @@ func away(t testing.TB) *grpc.ClientConn {
 	return conn
 }
 
-// token makes a good access token.
-func (u *upstream) token(t testing.TB) string {
+// token makes a good access token of somebody who has just logged in.
+func (u *upstream) token(t testing.TB, roles ...string) string {
 	t.Helper()
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
 			Issuer: issuer, Audience: jwt.ClaimStrings{audience}, Subject: userID,
 			IssuedAt: jwt.NewNumericDate(time.Now()), ExpiresAt: jwt.NewNumericDate(time.Now().Add(time.Hour)),
 		},
-		SessionID: "01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54",
+		SessionID: "01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54", Roles: roles, AuthTime: jwt.NewNumericDate(time.Now()),
 	})
 	token.Header["typ"], token.Header["kid"] = authn.TokenType, u.public.GetKid()
 	signed, err := token.SignedString(u.private)

@@ -12,6 +12,7 @@ import (
 type method struct {
 	name           string // full, such as "/gatehouse.v1.UserService/ReadUser"
 	input          protoreflect.MessageDescriptor
+	output         protoreflect.MessageDescriptor
 	options        proto.Message
 	maxRequestSize int64 // in bytes
 }
@@ -42,6 +43,7 @@ func newMethod(descriptor protoreflect.MethodDescriptor) method {
 	return method{
 		name:           fmt.Sprintf("/%s/%s", descriptor.Parent().FullName(), descriptor.Name()),
 		input:          descriptor.Input(),
+		output:         descriptor.Output(),
 		options:        descriptor.Options(),
 		maxRequestSize: maxRequestSize(descriptor.Input()),
 	}

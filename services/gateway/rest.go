@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -136,15 +138,18 @@ func (s *restServer) run(ctx context.Context, listener net.Listener) error {
 
 // serve picks the handler of a path. It is not an http.ServeMux, whose redirects and refusals are plain text.
 func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
-	if s.health.draining.Load() {
+	if s.health.draining.Load() || isUnreadBody(r) {
 		w.Header().Set("Connection", "close") // Over HTTP/2, net/http makes a GOAWAY of it.
 	}
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	// Answers hold tokens and personal data (RFC 6749, section 5.1). Handlers whose answers may be kept say so.
 	w.Header().Set("Cache-Control", "no-store")
+	if isPublicDocument(r.URL.Path) {
+		allowAnyOrigin(w, r)
+	}
 	switch path := r.URL.Path; {
 	case path == "/":
-		static(w, r, path, func() { http.Redirect(w, r, "/docs/", http.StatusFound) })
+		static(w, r, path, func() { redirect(w, "docs/") })
 	case path == "/openapi.json":
 		static(w, r, path, func() { writeJSON(w, http.StatusOK, openapi.Document()) })
 	case path == "/docs" || strings.HasPrefix(path, docsPath):
@@ -153,7 +158,7 @@ func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
 		static(w, r, path, func() { writeJSON(w, http.StatusOK, []byte(`{"status":"SERVING"}`)) })
 	case path == "/readyz":
 		static(w, r, path, func() { s.ready(w, r) })
-	case strings.HasPrefix(path, "/.well-known/"):
+	case strings.HasPrefix(path, wellKnownPath):
 		// What is published there is for verifiers to keep; an error resets this.
 		w.Header().Set("Cache-Control", publishedMaxAge)
 		s.api.ServeHTTP(w, r)
@@ -165,12 +170,28 @@ func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
 // static serves what can only be read, under its name in the log.
 func static(w http.ResponseWriter, r *http.Request, route string, serve func()) {
 	setRoute(w, route)
-	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		w.Header().Set("Allow", "GET, HEAD")
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		serve()
+	case http.MethodOptions:
+		writeOptions(w, readMethods)
+	default:
+		w.Header().Set("Allow", readMethods)
 		writeError(w, apierr.MethodNotAllowed("this path can only be read"))
-		return
 	}
-	serve()
+}
+
+// isUnreadBody reports whether a request announces a body that is not read, as the request is a read. Over HTTP/1,
+// net/http would wait for it before it answers, unless the connection ends.
+func isUnreadBody(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.ContentLength != 0 && r.ProtoMajor == 1
+}
+
+// redirect answers with a place that is relative to that of the request, as the client sees it: a proxy may serve the
+// gateway under a path of its own, which http.Redirect does not know.
+func redirect(w http.ResponseWriter, relative string) {
+	w.Header().Set("Location", relative)
+	w.WriteHeader(http.StatusFound)
 }
 
 // ready reports of each public service and each part whether it works: 200 if all services do, 503 otherwise. Without
@@ -201,7 +222,11 @@ func statusNames(statuses map[string]servingStatus) map[string]string {
 	return names
 }
 
+// writeJSON answers with JSON, to which it appends a line break if there is none.
 func writeJSON(w http.ResponseWriter, code int, body []byte) {
+	if !bytes.HasSuffix(body, []byte("\n")) {
+		body = slices.Concat(body, []byte("\n"))
+	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)

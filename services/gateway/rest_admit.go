@@ -20,10 +20,15 @@ type restMethods map[string]restMethod
 type restMethod struct {
 	method
 
+	reads      bool            // whether it is a GET, whose body and unknown names in the query change nothing
 	takesBody  bool            // what is neither in the path nor in the query is in the body
 	aroundBody int             // levels of the request around what is in the body
 	query      map[string]bool // names that the query may have
 	patch      *patch          // nil for most
+
+	// changesTagged reports whether the method changes a resource that its path names and whose version its answer has
+	// as an entity tag.
+	changesTagged bool
 }
 
 // loadRESTMethods reads the routes of the methods from the contract.
@@ -43,9 +48,10 @@ func (m restMethods) add(method method) {
 			http.MethodPatch: binding.GetPatch(), http.MethodDelete: binding.GetDelete(),
 		} {
 			added := restMethod{
-				method:    method,
+				method: method, reads: verb == http.MethodGet,
 				takesBody: binding.GetBody() != "", query: queryNames(method.input.Fields(), binding, path),
-				patch: patchOf(method.input, binding.GetBody()),
+				patch:         patchOf(method.input, binding.GetBody()),
+				changesTagged: verb != http.MethodGet && strings.Contains(path, "{") && taggedMember(method.output) != nil,
 			}
 			if added.takesBody && binding.GetBody() != "*" {
 				added.aroundBody = 1

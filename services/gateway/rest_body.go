@@ -30,7 +30,9 @@ type jsonBody struct {
 // Close implements io.Closer.
 func (b *jsonBody) Close() error { return nil }
 
-// readBody replaces the body of a request for which a route was found by a jsonBody.
+// readBody replaces the body of a request for which a route was found by a jsonBody. The body of a read is not read, as
+// it has no meaning (RFC 9110, section 9.3.1): a proxy that asks for a read on behalf of another request may announce
+// the body of that request, and never send it.
 func readBody(budget *requestBudget, methods restMethods) runtime.Middleware {
 	return func(next runtime.HandlerFunc) runtime.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
@@ -38,16 +40,17 @@ func readBody(budget *requestBudget, methods restMethods) runtime.Middleware {
 			reservation := budget.newReservation(clientKey(r.Context()))
 			defer reservation.release()
 			var raw []byte
-			if err == nil {
+			if err == nil && !method.reads {
 				raw, err = readAll(w, r, method.maxRequestSize, reservation)
 			}
 			if err == nil {
-				err = checkBody(r.Header, raw, method.aroundBody)
+				err = method.checkBody(r.Header, raw)
 			}
 			if err != nil {
 				writeError(w, err)
 				return
 			}
+			r.Header.Del("Content-Type") // The generated handlers would log one that they cannot read.
 			r.Body = &jsonBody{Reader: bytes.NewReader(raw), raw: raw}
 			next(w, r, params)
 		}
@@ -80,30 +83,69 @@ func readFault(err error) error {
 	return apierr.MalformedRequest("the body ended before it was complete", err)
 }
 
-// checkBody makes sure that a body, if there is one, is one JSON value and says so. Around it are so many levels.
-func checkBody(header http.Header, raw []byte, around int) error {
-	if len(raw) == 0 {
+// checkBody makes sure that a body, if there is one, is one JSON value and says so. An empty object where the call has
+// no body need not.
+func (m restMethod) checkBody(header http.Header, raw []byte) error {
+	if len(raw) == 0 || !m.takesBody && isEmptyObject(raw) {
 		return nil
 	}
-	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
-	charset, hasCharset := params["charset"]
-	encoding := header.Get("Content-Encoding")
-	if err != nil || mediaType != "application/json" || hasCharset && !strings.EqualFold(charset, "utf-8") ||
-		encoding != "" && encoding != "identity" {
+	mediaType, ok := m.mediaType(header)
+	if !ok {
 		return apierr.UnsupportedMediaType()
 	}
-	if err := checkJSONNesting(raw, around); err != nil {
+	if err := checkJSONNesting(raw, m.aroundBody); err != nil {
 		return err
 	}
 	var value json.RawMessage
-	err = json.Unmarshal(raw, &value)
+	err := json.Unmarshal(raw, &value)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return apierr.MalformedRequest(fmt.Sprintf("the body is not JSON: see byte %d", syntax.Offset), nil)
 	}
 	if err != nil {
 		return apierr.MalformedRequest("the body is not JSON", nil)
 	}
+	if mediaType == mergePatchType {
+		return m.patch.checkMerge(raw)
+	}
 	return nil
+}
+
+// Media types of bodies.
+const (
+	jsonType       = "application/json"
+	mergePatchType = "application/merge-patch+json" // RFC 7396, of a PATCH
+)
+
+// mediaType returns the media type of a body, and whether the method takes it.
+func (m restMethod) mediaType(header http.Header) (mediaType string, ok bool) {
+	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) { // Of the parameters, only a charset matters.
+		return "", false
+	}
+	encoding := header.Get("Content-Encoding")
+	ok = (mediaType == jsonType || mediaType == mergePatchType && m.patch != nil) && isUTF8(params["charset"]) &&
+		(encoding == "" || strings.EqualFold(encoding, "identity"))
+	return mediaType, ok
+}
+
+// isUTF8 reports whether a charset is UTF-8 in any of its usual spellings, or a part of it, or not named.
+func isUTF8(charset string) bool {
+	switch strings.ToLower(strings.Trim(charset, ` '"`)) {
+	case "", "utf-8", "utf8", "utf_8", "us-ascii", "ascii":
+		return true
+	default:
+		return false
+	}
+}
+
+// isEmptyObject reports whether a body says nothing: it is empty, white space, or `{}`.
+func isEmptyObject(raw []byte) bool {
+	text := bytes.TrimSpace(raw)
+	if len(text) == 0 {
+		return true
+	}
+	inside, isObject := bytes.CutPrefix(text, []byte("{"))
+	return isObject && string(bytes.TrimSpace(inside)) == "}"
 }
 
 // marshaler speaks ProtoJSON. Fields that are not set are written with their defaults, so that an answer always has
@@ -114,12 +156,14 @@ func newMarshaler() *marshaler {
 	return &marshaler{runtime.JSONPb{MarshalOptions: protojson.MarshalOptions{EmitDefaultValues: true}}}
 }
 
-// Marshal implements runtime.Marshaler.
+// Marshal implements runtime.Marshaler. The JSON ends with a line break, as a text file does: a terminal shows the
+// prompt on the next line.
 func (m *marshaler) Marshal(value any) ([]byte, error) {
 	if encoded, ok := value.(encodedAnswer); ok {
 		return encoded, nil
 	}
-	return m.JSONPb.Marshal(value)
+	encoded, err := m.JSONPb.Marshal(value)
+	return append(encoded, '\n'), err
 }
 
 // messageAt gives the message that target is or, where the body is one field of a request, that it points to: a new one

@@ -60,6 +60,10 @@ func writeRoutingError(
 		writeError(w, apierr.RouteNotFound("there is no such route; /docs shows those there are"))
 	case http.StatusMethodNotAllowed:
 		methods := strings.Join(methodsOf(mux, r), ", ")
+		if r.Method == http.MethodOptions {
+			writeOptions(w, methods)
+			return
+		}
 		w.Header().Set("Allow", methods)
 		writeError(w, apierr.MethodNotAllowed("the route takes "+methods))
 	default:

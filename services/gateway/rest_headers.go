@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,6 +21,7 @@ import (
 // docs/adr/0009-headers-that-stand-for-fields.md.
 const (
 	ifMatch        = "If-Match"
+	ifNoneMatch    = "If-None-Match"
 	idempotencyKey = "Idempotency-Key"
 
 	versionField   protoreflect.Name = "version"
@@ -30,15 +33,15 @@ type headerFields map[protoreflect.Name]protoreflect.Value
 
 type headerFieldsKey struct{}
 
-// takeHeaders reads the headers that stand for fields. On a call that does not have the field it refuses them: a
-// precondition that nobody looks at is worse than none.
+// takeHeaders reads the headers that stand for fields of the call, and ignores those that stand for none.
 func takeHeaders(methods restMethods) runtime.Middleware {
 	return func(next runtime.HandlerFunc) runtime.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
+			r.Header.Del("Grpc-Timeout") // The generated handlers would read it: it is of gRPC, not of this API.
 			method, err := methods.of(r)
 			var fields headerFields
 			if err == nil {
-				fields, err = readHeaderFields(r.Header, method.input)
+				fields, err = method.readHeaderFields(r.Header)
 			}
 			if err != nil {
 				writeErrorTo(w, r, err)
@@ -52,23 +55,21 @@ func takeHeaders(methods restMethods) runtime.Middleware {
 	}
 }
 
-func readHeaderFields(header http.Header, input protoreflect.MessageDescriptor) (headerFields, error) {
+func (m restMethod) readHeaderFields(header http.Header) (headerFields, error) {
+	if err := m.checkPreconditions(header); err != nil {
+		return nil, err
+	}
 	fields := headerFields{}
 	for _, known := range []struct {
 		name  string
 		field protoreflect.Name
-		read  func(string) (protoreflect.Value, error)
+		read  func([]string) (protoreflect.Value, error)
 	}{{ifMatch, versionField, readIfMatch}, {idempotencyKey, requestIDField, readIdempotencyKey}} {
 		values := header.Values(known.name)
-		switch {
-		case len(values) == 0:
+		if len(values) == 0 || m.input.Fields().ByName(known.field) == nil {
 			continue
-		case len(values) > 1:
-			return nil, apierr.MalformedRequest("the header "+known.name+" is given more than once", nil)
-		case input.Fields().ByName(known.field) == nil:
-			return nil, apierr.MalformedRequest("this call takes no header "+known.name, nil)
 		}
-		value, err := known.read(strings.TrimSpace(values[0]))
+		value, err := known.read(values)
 		if err != nil {
 			return nil, err
 		}
@@ -79,30 +80,63 @@ func readHeaderFields(header http.Header, input protoreflect.MessageDescriptor) 
 	return fields, nil
 }
 
-// entityTag is one entity tag (RFC 9110, section 8.8.3).
-var entityTag = regexp.MustCompile(`^(W/)?"([\x21\x23-\x7e\x80-\xff]*)"$`)
+// checkPreconditions refuses a precondition that the call cannot check, where ignoring it could overwrite a change: on
+// a change of a resource with an entity tag. Everywhere else it is ignored. Those by date always are, as RFC 9110,
+// sections 13.1.3 and 13.1.4 want of a server that sends no Last-Modified.
+func (m restMethod) checkPreconditions(header http.Header) error {
+	takesVersion := m.input.Fields().ByName(versionField) != nil
+	switch {
+	case m.changesTagged && !takesVersion && header.Get(ifMatch) != "":
+		return apierr.MalformedRequest("this change cannot be made for one version only: send it without "+ifMatch, nil)
+	case (m.changesTagged || takesVersion) && header.Get(ifNoneMatch) != "":
+		return apierr.MalformedRequest("a change takes no "+ifNoneMatch+", but "+ifMatch, nil)
+	default:
+		return nil
+	}
+}
 
-// readIfMatch gives the version that a tag of ours stands for, and no value for `*`, which any version matches. Any
-// other tag matches none.
-func readIfMatch(text string) (protoreflect.Value, error) {
+// entityTags are one or more entity tags (RFC 9110, sections 8.8.3 and 13.1.1), and ownTag is one that stands for a
+// version: as the gateway sends it, or as a proxy rewrites it that compresses the answer. nginx makes it weak; Apache
+// appends the name of the coding.
+var (
+	entityTags = regexp.MustCompile(`^(W/)?"[\x21\x23-\x7e\x80-\xff]*"([ \t]*,[ \t]*(W/)?"[\x21\x23-\x7e\x80-\xff]*")*$`)
+	ownTag     = regexp.MustCompile(`(?:W/)?"([1-9][0-9]*)(?:-gzip|-br)?"`)
+)
+
+// readIfMatch returns the version that the tags stand for, or no value for `*`, which any version matches. Tags that
+// are not of the gateway match no version.
+func readIfMatch(values []string) (protoreflect.Value, error) {
+	text := strings.TrimSpace(strings.Join(values, ","))
 	if text == "*" {
 		return protoreflect.Value{}, nil
 	}
-	tag := entityTag.FindStringSubmatch(text)
-	if tag == nil {
-		return protoreflect.Value{}, apierr.MalformedRequest(`the header If-Match is not one entity tag such as "7"`, nil)
+	if !entityTags.MatchString(text) {
+		return protoreflect.Value{}, apierr.MalformedRequest(`the header If-Match is not an entity tag such as "7"`, nil)
 	}
-	version, err := strconv.ParseInt(tag[2], 10, 64)
-	if err != nil || version < 1 || tag[1] != "" || text != entityTagOf(version) {
-		return protoreflect.Value{}, apierr.VersionMismatch()
+	versions := map[int64]bool{}
+	for _, tag := range ownTag.FindAllStringSubmatch(text, -1) {
+		if version, err := strconv.ParseInt(tag[1], 10, 64); err == nil {
+			versions[version] = true
+		}
 	}
-	return protoreflect.ValueOfInt64(version), nil
+	switch len(versions) {
+	case 0:
+		return protoreflect.Value{}, apierr.UnknownEntityTag()
+	case 1:
+		return protoreflect.ValueOfInt64(slices.Collect(maps.Keys(versions))[0]), nil
+	default:
+		return protoreflect.Value{}, apierr.MalformedRequest("the header If-Match names more than one version", nil)
+	}
 }
 
 func entityTagOf(version int64) string { return `"` + strconv.FormatInt(version, 10) + `"` }
 
-// readIdempotencyKey takes the key as it is, or in quotes, as the IETF's draft of the header has it.
-func readIdempotencyKey(text string) (protoreflect.Value, error) {
+// readIdempotencyKey returns the key, which may be in quotes, as the IETF's draft of the header has it.
+func readIdempotencyKey(values []string) (protoreflect.Value, error) {
+	if len(values) > 1 {
+		return protoreflect.Value{}, apierr.MalformedRequest("the header Idempotency-Key is given more than once", nil)
+	}
+	text := strings.TrimSpace(values[0])
 	if inner, quoted := strings.CutPrefix(text, `"`); quoted && strings.HasSuffix(inner, `"`) {
 		text = strings.NewReplacer(`\"`, `"`, `\\`, `\`).Replace(strings.TrimSuffix(inner, `"`))
 	}
@@ -137,17 +171,30 @@ func (c restConn) Invoke(ctx context.Context, method string, args, reply any, op
 	return c.answers.reserveREST(ctx, method, reply)
 }
 
-// writeETag gives an answer that is one resource with a version the version as its entity tag.
+// writeETag sends the version of the resource that an answer consists of as its entity tag.
 func writeETag(_ context.Context, w http.ResponseWriter, answer proto.Message) error {
 	reflected := answer.ProtoReflect()
-	fields := reflected.Descriptor().Fields()
-	if fields.Len() != 1 || fields.Get(0).Message() == nil || fields.Get(0).IsList() || !reflected.Has(fields.Get(0)) {
+	member := taggedMember(reflected.Descriptor())
+	if member == nil || !reflected.Has(member) {
 		return nil
 	}
-	resource := reflected.Get(fields.Get(0)).Message()
-	version := resource.Descriptor().Fields().ByName(versionField)
-	if version != nil && version.Kind() == protoreflect.Int64Kind {
-		w.Header().Set("ETag", entityTagOf(resource.Get(version).Int()))
-	}
+	resource := reflected.Get(member).Message()
+	w.Header().Set("ETag", entityTagOf(resource.Get(resource.Descriptor().Fields().ByName(versionField)).Int()))
 	return nil
+}
+
+// taggedMember returns the only member of an answer, if that is a resource with a version, and nil otherwise.
+func taggedMember(output protoreflect.MessageDescriptor) protoreflect.FieldDescriptor {
+	if output.Fields().Len() != 1 {
+		return nil
+	}
+	member := output.Fields().Get(0)
+	if member.Message() == nil || member.IsList() || member.IsMap() {
+		return nil
+	}
+	version := member.Message().Fields().ByName(versionField)
+	if version == nil || version.Kind() != protoreflect.Int64Kind {
+		return nil
+	}
+	return member
 }

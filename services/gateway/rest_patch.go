@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"encoding/json"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
@@ -80,8 +81,28 @@ func (p *patch) complete(r *http.Request) error {
 	if len(paths) > 0 {
 		query.Set(p.mask.TextName(), strings.Join(paths, ","))
 	}
-	r.URL = cloneURL(r.URL)
-	r.URL.RawQuery = query.Encode()
+	setQuery(r, query.Encode())
+	return nil
+}
+
+// checkMerge refuses a merge patch (RFC 7396) of a free-form member: it means to change some of what is in the member,
+// which an update replaces as a whole. For all other members, a merge patch means what any PATCH does here.
+func (p *patch) checkMerge(raw []byte) error {
+	var faults []*errdetails.BadRequest_FieldViolation
+	for name, value := range members(raw) {
+		field := p.resource.Fields().ByJSONName(name)
+		if field == nil {
+			field = p.resource.Fields().ByTextName(name)
+		}
+		if field != nil && field.Message() != nil && field.Message().FullName() == freeForm && value[0] == '{' {
+			faults = append(faults, &errdetails.BadRequest_FieldViolation{
+				Field: shown(name), Description: "is replaced as a whole, not merged: send it as " + jsonType,
+			})
+		}
+	}
+	if len(faults) > 0 {
+		return apierr.MalformedFields(faults)
+	}
 	return nil
 }
 
@@ -97,7 +118,7 @@ func (p *patch) inBody(r *http.Request) []string {
 		return nil
 	}
 	var paths []string
-	for _, name := range memberNames(body.raw) {
+	for name := range members(body.raw) {
 		if p.resource.Fields().ByJSONName(name) != nil || p.resource.Fields().ByTextName(name) != nil {
 			paths = append(paths, name)
 		}
@@ -105,19 +126,21 @@ func (p *patch) inBody(r *http.Request) []string {
 	return paths
 }
 
-// memberNames are those of a JSON object, none of anything else, and at most 64: no resource has so many fields.
-func memberNames(raw []byte) []string {
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return nil
-	}
-	var names []string
-	for len(names) < 64 && decoder.More() {
-		name, _, err := member(decoder)
-		if err != nil {
-			break
+// maxMembers bounds how many members of an object are looked at: no resource has so many fields.
+const maxMembers = 64
+
+// members returns the names and values of a JSON object, at most maxMembers, and none of anything else.
+func members(raw []byte) iter.Seq2[string, json.RawMessage] {
+	return func(yield func(string, json.RawMessage) bool) {
+		decoder := json.NewDecoder(bytes.NewReader(raw))
+		if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
+			return
 		}
-		names = append(names, name)
+		for count := 0; count < maxMembers && decoder.More(); count++ {
+			name, value, err := member(decoder)
+			if err != nil || !yield(name, value) {
+				return
+			}
+		}
 	}
-	return names
 }

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -14,8 +15,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// refuseUnread refuses what the generated handlers would not look at: a name in the query that the contract does not
-// have there, and a body where it has none. Misspelt, `keepCurrent` would else log the caller out everywhere.
+// refuseUnread refuses what the generated handlers would not look at and what could change the call: a name in the
+// query that the contract does not have there, and a body where it has none. Misspelt, `keepCurrent` would else log the
+// caller out everywhere. On reads it drops what cannot be a misspelt filter.
 func refuseUnread(methods restMethods) runtime.Middleware {
 	return func(next runtime.HandlerFunc) runtime.HandlerFunc {
 		return func(w http.ResponseWriter, r *http.Request, params map[string]string) {
@@ -33,9 +35,16 @@ func refuseUnread(methods restMethods) runtime.Middleware {
 }
 
 func (m restMethod) unread(r *http.Request) error {
+	if m.reads && len(m.query) == 0 {
+		setQuery(r, "") // The read has nothing that a name could have been meant for.
+		return nil
+	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil { // What could not be read would be left out without a word.
 		return apierr.MalformedRequest("the query cannot be read", nil)
+	}
+	if m.reads && dropCacheBusters(query) {
+		setQuery(r, query.Encode())
 	}
 	var faults []*errdetails.BadRequest_FieldViolation
 	for name, values := range query {
@@ -49,10 +58,23 @@ func (m restMethod) unread(r *http.Request) error {
 		})
 		return apierr.MalformedFields(faults[:min(len(faults), maxFaultsTold)])
 	}
-	if body, ok := r.Body.(*jsonBody); ok && len(body.raw) > 0 && !m.takesBody {
+	if body, ok := r.Body.(*jsonBody); ok && !m.takesBody && !isEmptyObject(body.raw) {
 		return apierr.MalformedRequest("this call takes no body: what it asks for stands in the path and the query", nil)
 	}
 	return nil
+}
+
+// dropCacheBusters removes names that begin with an underscore, such as the `_` that jQuery adds, and reports whether
+// there are any. No field of the contract begins so.
+func dropCacheBusters(query url.Values) bool {
+	before := len(query)
+	maps.DeleteFunc(query, func(name string, _ []string) bool { return strings.HasPrefix(name, "_") })
+	return len(query) < before
+}
+
+func setQuery(r *http.Request, query string) {
+	r.URL = cloneURL(r.URL)
+	r.URL.RawQuery = query
 }
 
 // queryFault tells what is wrong with a name of the query and its values, or "" if nothing is. The generated handlers

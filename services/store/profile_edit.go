@@ -2,13 +2,14 @@ package store
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // There are zones on every machine.
 
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -42,25 +43,37 @@ func (s *userService) newProfileEdit(ctx context.Context, req *gatehousev1.Updat
 }
 
 // editedFields returns those of the mask or, without one, those that are set, each once: a mask may name the largest
-// field 16 times.
+// field 16 times. The id, which names the user, and fields that are output only are left out: clients send them back as
+// they were read (AIP-203).
 func editedFields(req *gatehousev1.UpdateUserRequest) []string {
 	var fields []string
+	add := func(name string) {
+		if !isOutputOnly(name) && !slices.Contains(fields, name) {
+			fields = append(fields, name)
+		}
+	}
 	if paths := req.GetUpdateMask().GetPaths(); len(paths) > 0 {
 		for _, path := range paths {
-			// The id names the user, and can stand in a mask that was made of a body.
-			if path != "id" && !slices.Contains(fields, path) {
-				fields = append(fields, path)
-			}
+			add(path)
 		}
 		return fields
 	}
 	req.GetUser().ProtoReflect().Range(func(field protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-		if field.TextName() != "id" {
-			fields = append(fields, field.TextName())
-		}
+		add(field.TextName())
 		return true
 	})
 	return fields
+}
+
+// isOutputOnly reports whether a user has a field of this name that only the service sets.
+func isOutputOnly(name string) bool {
+	field := (&gatehousev1.User{}).ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(name))
+	if field == nil {
+		return false
+	}
+	behaviors, _ := proto.GetExtension(field.Options(), annotations.E_FieldBehavior).([]annotations.FieldBehavior)
+	return slices.Contains(behaviors, annotations.FieldBehavior_OUTPUT_ONLY) ||
+		slices.Contains(behaviors, annotations.FieldBehavior_IDENTIFIER)
 }
 
 // take gives values a field's new value, or says what is wrong with it.
@@ -90,22 +103,14 @@ func (s *userService) take(
 		}
 	default:
 		return &errdetails.BadRequest_FieldViolation{
-			Field: "update_mask", Reason: "UPDATE_MASK_FIELD", Description: notEditable(field),
+			Field: "update_mask", Reason: "UPDATE_MASK_FIELD", Description: "names what is no field of a user; " +
+				"full_name, locale, time_zone, picture_uri, metadata and app_metadata can be changed",
 		}
 	}
 	if fault == nil {
 		return nil
 	}
 	return &errdetails.BadRequest_FieldViolation{Field: "user." + field, Reason: fault.rule, Description: fault.words}
-}
-
-// notEditable tells what a mask may name, and quotes what it names only where that is a field of a user.
-func notEditable(field string) string {
-	const editable = "full_name, locale, time_zone, picture_uri, metadata and app_metadata can be changed"
-	if (&gatehousev1.User{}).ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(field)) == nil {
-		return "names what is no field of a user; " + editable
-	}
-	return fmt.Sprintf("names %s, which cannot be changed; %s", field, editable)
 }
 
 // checkTimeZone wants a name of the IANA database, or "". What a machine has beside that, under names of its own,

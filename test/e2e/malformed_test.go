@@ -108,7 +108,7 @@ var malformed = []malformedCase{
 		fields: []string{"email REQUIRED", "full_name REQUIRED", "password REQUIRED"},
 	},
 	{
-		name: "a name in the query that is none", rest: requests(http.MethodGet, "/.well-known/jwks.json?kid=1&kid=2&alg=x"),
+		name: "a name in the query that is none", rest: requests(http.MethodPost, "/v1/users?kid=1&kid=2&alg=x"),
 		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"alg", "kid"},
 	},
 	{
@@ -116,13 +116,7 @@ var malformed = []malformedCase{
 		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"email"},
 	},
 	{
-		name: "a query that cannot be read", rest: requests(http.MethodGet, "/.well-known/jwks.json?a;b"),
-		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST",
-	},
-	{
-		name: "a body where there is none", rest: func() (string, string, http.Header, []byte) {
-			return http.MethodGet, "/.well-known/jwks.json", http.Header{"Content-Type": {"application/json"}}, []byte("{}")
-		},
+		name: "a query that cannot be read", rest: requests(http.MethodPost, "/v1/users?a;b"),
 		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST",
 	},
 	{

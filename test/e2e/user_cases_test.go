@@ -4,12 +4,14 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
@@ -91,6 +93,20 @@ var wholeProfile = &gatehousev1.User{
 	PictureUri: "https://example.com/a.png?size=2#top", Metadata: nested(16),
 }
 
+// fieldsOfTheService are output only (AIP-203).
+var fieldsOfTheService = &gatehousev1.User{
+	Email: "eve@example.org", CreateTime: timestamppb.New(time.Unix(1, 0)), UpdateTime: timestamppb.New(time.Unix(2, 0)),
+	Version: 17, SessionGeneration: 3, Roles: []string{"admin", "user"}, State: gatehousev1.UserState_USER_STATE_DISABLED,
+}
+
+func unchanged(t *testing.T, _ *residents, message proto.Message) {
+	user := message.(*gatehousev1.UpdateUserResponse).GetUser()
+	if user.GetVersion() != 1 || user.GetEmail() == fieldsOfTheService.GetEmail() || len(user.GetRoles()) != 1 ||
+		user.GetState() != gatehousev1.UserState_USER_STATE_ACTIVE {
+		t.Errorf("user is %v", user)
+	}
+}
+
 var updateCases = []corpusCase{
 	ok(checked(edits("everything", func(request *gatehousev1.UpdateUserRequest) {
 		proto.Merge(request.GetUser(), wholeProfile)
@@ -134,9 +150,23 @@ var updateCases = []corpusCase{
 	invalid(masked("a field that is none", "nickname"), "update_mask UPDATE_MASK_FIELD"),
 	invalid(masked("a part of metadata", "metadata.theme"), "update_mask UPDATE_MASK_FIELD"),
 	invalid(masked("everything by a star", "*"), "update_mask UPDATE_MASK_FIELD"),
-	invalid(masked("the address", "email", "locale"), "update_mask UPDATE_MASK_FIELD"),
-	invalid(masked("the roles", "roles"), "update_mask UPDATE_MASK_FIELD"),
-	invalid(masked("the version and the state", "version", "state"), "update_mask UPDATE_MASK_FIELD", "update_mask UPDATE_MASK_FIELD"),
+	ok(checked(masked("fields of the service in the mask alone", "email", "roles", "version", "state", "id"), unchanged)),
+	ok(checked(edits("fields of the service", func(request *gatehousev1.UpdateUserRequest) {
+		proto.Merge(request.GetUser(), fieldsOfTheService)
+	}), unchanged)),
+	ok(checked(edits("the whole user as it was read, with a new name", func(request *gatehousev1.UpdateUserRequest) {
+		proto.Merge(request.GetUser(), fieldsOfTheService)
+		request.User.FullName = "Augusta Ada King"
+		request.UpdateMask = &fieldmaskpb.FieldMask{Paths: []string{
+			"id", "email", "full_name", "create_time", "update_time", "version", "session_generation", "roles", "state",
+		}}
+	}), func(t *testing.T, _ *residents, message proto.Message) {
+		user := message.(*gatehousev1.UpdateUserResponse).GetUser()
+		if user.GetFullName() != "Augusta Ada King" || user.GetVersion() != 2 || !strings.HasSuffix(user.GetEmail(), "@example.com") ||
+			user.GetState() != gatehousev1.UserState_USER_STATE_ACTIVE || len(user.GetRoles()) != 1 {
+			t.Errorf("user is %v", user)
+		}
+	})),
 	invalid(masked("too many fields", strings.Split(strings.Repeat("locale ", 16)+"locale", " ")...), "update_mask UPDATE_MASK_LENGTH"),
 	invalid(masked("no name", "full_name"), "user.full_name REQUIRED"),
 	invalid(withField("name that shows nothing", func(user *gatehousev1.User) { user.FullName = "\u3164" }), "user.full_name FULL_NAME_PRINTABLE"),

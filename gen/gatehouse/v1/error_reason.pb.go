@@ -63,7 +63,8 @@ const (
 	// The request is larger than its method accepts: 16 KiB, and 256 KiB where the request can hold a user's metadata
 	// (`UpdateUser`). Over gRPC this is the size of the message, and in REST that of the body. Code `RESOURCE_EXHAUSTED`; REST answers 413.
 	ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE ErrorReason = 12
-	// The body of a REST request is not `application/json`. Code `INVALID_ARGUMENT`; REST answers 415.
+	// The body of a REST request is not `application/json` in UTF-8, or in a PATCH `application/merge-patch+json`. Code
+	// `INVALID_ARGUMENT`; REST answers 415.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_MEDIA_TYPE ErrorReason = 13
 	// There is no such RPC or REST route. Code `UNIMPLEMENTED` over gRPC; REST answers 404.
 	ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND ErrorReason = 14

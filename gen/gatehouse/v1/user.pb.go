@@ -479,7 +479,8 @@ type UpdateUserRequest struct {
 	// `full_name`, `locale`, `time_zone`, `picture_uri`, `metadata`, and by admins `app_metadata`.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
 	// The fields to change, at most 16: those that are set in `user` if this is left out. A field that is named and not
-	// set is emptied. A name that is unknown, or of a field that cannot be changed, is refused; so is `*`.
+	// set is emptied. Fields that are output only are ignored, here and in `user`: a user can be sent back as it was read.
+	// A name that is unknown is refused; so is `*`.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	// The version that the change is meant for; 0 for any. REST takes it from the header `If-Match` as well.
 	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
@@ -906,7 +907,7 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"To try it here: send *Sign up*, then *Log in*; copy `accessToken` from the answer into *Authorize*; then send *Read a profile*. The same calls are served as native gRPC.\n" +
 	"\n" +
 	"Errors are `google.rpc.Status` objects. Each has a `google.rpc.ErrorInfo` whose `reason` says why, for programs; bad input has a `google.rpc.BadRequest` that names the fields; where waiting helps there is a `google.rpc.RetryInfo`.:\x051.0.0\x12\x11\n" +
-	"\x01/\x12\fThis gateway2;\n" +
+	"\x01.\x12\fThis gateway2;\n" +
 	"9\n" +
 	"\x06bearer\x12/\b\x02\x12\x1eThe `accessToken` of *Log in*.*\x06bearer2\x03JWTZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
