@@ -37,6 +37,9 @@ func TestSwaggerUI(t *testing.T) {
 	if !strings.Contains(signUp, `"email": "ada@example.com"`) {
 		t.Fatalf("sign-up answers %s", signUp)
 	}
+	if again := execute(t, page, "UserService-UserService_CreateUser"); !strings.Contains(again, "EMAIL_TAKEN") {
+		t.Fatalf("the same sign-up again answers %s", again)
+	}
 	logIn := tryOut(t, page, "SessionService-SessionService_CreateSession")
 	_, rest, _ := strings.Cut(logIn, `"accessToken": "`)
 	token, _, found := strings.Cut(rest, `"`)
