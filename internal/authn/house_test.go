@@ -131,6 +131,7 @@ func (p *publisher) count() int {
 // house is a verifier with everything around it.
 type house struct {
 	*authn.Verifier
+	keys      *authn.KeySet
 	publisher *publisher
 	clock     *clock
 	edDSA     keyPair
@@ -146,7 +147,8 @@ func newHouse(t testing.TB) *house {
 		rs256: newKeyPair(t, jwk.RS256),
 	}
 	h.publisher.publish(h.edDSA, h.es256, h.rs256)
-	h.Verifier = authn.NewVerifier(authn.NewKeySet(h.publisher.fetch, h.clock.Now), issuer, audience, h.clock.Now)
+	h.keys = authn.NewKeySet(h.publisher.fetch, h.clock.Now)
+	h.Verifier = authn.NewVerifier(h.keys, issuer, audience, h.clock.Now)
 	return h
 }
 

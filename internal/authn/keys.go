@@ -15,30 +15,28 @@ import (
 )
 
 const (
-	// minRefreshInterval bounds how often tokens with invented key ids, or a store that is away, can make a service ask
-	// for the keys.
-	minRefreshInterval = 5 * time.Second
-	// maxKeyAge is how long keys are believed without asking again. With fetchTimeout it bounds how long a key that was
-	// revoked still lets anybody in: 12 s.
-	maxKeyAge = 10 * time.Second
-	// maxOutage is how long keys are believed since they were fetched where the store does not answer. Then nothing is
-	// known any more: a key may have been revoked meanwhile. It is what verifiers outside are granted by the max-age
-	// that the keys are published with.
+	// refreshInterval is the time from one fetch to the next. It also bounds how often tokens with invented key ids can
+	// make a service fetch the keys. With fetchTimeout it bounds how long a key that was revoked still verifies where the
+	// store can be reached: 7 s.
+	refreshInterval = 5 * time.Second
+	// maxOutage is how long keys verify after they were fetched where the store does not answer. Then nothing is known
+	// any more: a key may have been revoked meanwhile. It is what verifiers outside are granted by the max-age that the
+	// keys are published with.
 	maxOutage = 5 * time.Minute
-	// fetchTimeout bounds one fetch, which outlives the call that started it because others wait for it too. All calls
-	// with a token wait for it, once in maxKeyAge, so it is short: the store reads one small table.
+	// fetchTimeout bounds one fetch, and how long a token whose key is not known waits for it.
 	fetchTimeout = 2 * time.Second
 )
 
 // errUnknownKey is a key id that is not in the current key set.
 var errUnknownKey = errors.New("no key has this id")
 
-// FetchKeys asks for the current public keys.
+// FetchKeys fetches the current public keys.
 type FetchKeys func(context.Context) (*gatehousev1.ListKeysResponse, error)
 
-// KeySet holds the public keys that tokens are verified with. It fetches them when a token comes and they are 10 s old,
-// or the token names a key that it does not know; at most once in 5 s. While they cannot be fetched it believes the
-// last ones for 5 min. It is safe for concurrent use.
+// KeySet holds the public keys that tokens are verified with. Run fetches them every 5 s, beside the calls: a token
+// whose key is known never waits for a fetch. A token whose key is not known starts one, or joins the one under way,
+// and waits for it for at most 2 s. While the keys cannot be fetched, the last ones verify for 5 min. A KeySet is safe
+// for concurrent use.
 type KeySet struct {
 	fetch  FetchKeys
 	now    func() time.Time
@@ -57,22 +55,36 @@ type publicKey struct {
 	fetched   time.Time
 }
 
-// NewKeySet makes an empty set. It fetches at the first token.
+// NewKeySet returns an empty set. The first token, or Run, fills it.
 func NewKeySet(fetch FetchKeys, now func() time.Time) *KeySet {
 	return &KeySet{fetch: fetch, now: now}
 }
 
-// find gives the key with this id. The error is errUnknownKey if there is none, and any other if the keys could not be
-// fetched: then nothing is known of the token.
+// Run fetches the keys at once and then every 5 s, until ctx is done. While it does not run, a key that was revoked
+// verifies until it is 5 min old.
+func (s *KeySet) Run(ctx context.Context) {
+	for ctx.Err() == nil {
+		_ = s.Refresh(ctx) // A store that does not answer is reported by all that call it.
+		pause := time.NewTimer(refreshInterval)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+		}
+	}
+}
+
+// find returns the key with this id. The error is errUnknownKey if there is none, and any other if the keys could not
+// be fetched: then nothing is known of the token.
 func (s *KeySet) find(ctx context.Context, id string) (publicKey, error) {
-	if key, known := s.lookUp(id); known && s.age(key) < maxKeyAge {
+	if key, known := s.lookUp(id); known {
 		return key, nil
 	}
-	err := s.refresh(ctx)
+	err := s.refreshUnlessTried(ctx)
 	key, known := s.lookUp(id)
 	switch {
-	case known && s.age(key) < maxOutage:
-		return key, nil // Old keys verify better than none while the store cannot be reached.
+	case known:
+		return key, nil
 	case err != nil:
 		return publicKey{}, fmt.Errorf("fetch the public keys: %w", err)
 	default:
@@ -80,36 +92,49 @@ func (s *KeySet) find(ctx context.Context, id string) (publicKey, error) {
 	}
 }
 
-func (s *KeySet) age(key publicKey) time.Duration { return s.now().Sub(key.fetched) }
-
+// lookUp returns the key with this id if it was fetched within maxOutage.
 func (s *KeySet) lookUp(id string) (key publicKey, known bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	key, known = s.keys[id]
-	return key, known
+	return key, known && s.now().Sub(key.fetched) < maxOutage
 }
 
-// triedJustNow tells whether it is too soon for another fetch, and how the last one ended.
+// triedJustNow reports whether it is too soon for another fetch, and how the last one ended.
 func (s *KeySet) triedJustNow() (bool, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	// A set that was never filled is asked for without a limit: nothing can be verified before.
-	return s.keys != nil && s.now().Sub(s.tried) < minRefreshInterval, s.failure
+	// A set that was never filled is fetched without a limit: nothing can be verified before.
+	return s.keys != nil && s.now().Sub(s.tried) < refreshInterval, s.failure
 }
 
-func (s *KeySet) refresh(ctx context.Context) error {
+// refreshUnlessTried fetches the keys, unless that was tried within the last 5 s: then it returns how it ended.
+func (s *KeySet) refreshUnlessTried(ctx context.Context) error {
 	if tooSoon, err := s.triedJustNow(); tooSoon {
 		return err
 	}
-	done := s.flight.DoChan("", func() (any, error) {
-		// Another flight may have ended since the look above.
+	return s.join(ctx, func(ctx context.Context) error {
+		// Another fetch may have ended since the look above.
 		if tooSoon, err := s.triedJustNow(); tooSoon {
-			return nil, err
+			return err
 		}
+		return s.load(ctx)
+	})
+}
+
+// Refresh fetches the keys, or waits for the fetch that is under way.
+func (s *KeySet) Refresh(ctx context.Context) error { return s.join(ctx, s.load) }
+
+// join starts a fetch, or joins the one under way. It returns as soon as ctx is done, or after 2 s. The fetch outlives
+// the call that started it, because others wait for it too.
+func (s *KeySet) join(ctx context.Context, load func(context.Context) error) error {
+	done := s.flight.DoChan("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
 		defer cancel()
-		return nil, s.load(ctx)
+		return nil, load(ctx)
 	})
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout) // A source may be slow to notice its own.
+	defer cancel()
 	select {
 	case result := <-done:
 		return result.Err

@@ -26,6 +26,7 @@ type Service struct {
 	backend  backend
 	owed     *owed
 	follower *follower
+	keys     *authn.KeySet
 }
 
 // FeedHealth is the name by which grpc.health.v1 tells whether the changes of the store are followed. Where they are
@@ -64,7 +65,8 @@ func newService(
 	accounts := &accounts{
 		store: sessionStore, entries: entries, flights: newFlights[authn.Account](), now: time.Now,
 	}
-	authenticator, err := newAuthenticator(cfg, store, accounts.load)
+	keys := newKeySet(store)
+	authenticator, err := newAuthenticator(cfg, keys, accounts.load)
 	if err != nil {
 		return nil, err
 	}
@@ -85,7 +87,7 @@ func newService(
 	if err := measure(cfg.Metrics, follower, entries.owed); err != nil {
 		return nil, fmt.Errorf("register the metrics: %w", err)
 	}
-	return &Service{server: server, backend: kept, owed: entries.owed, follower: follower}, nil
+	return &Service{server: server, backend: kept, owed: entries.owed, follower: follower, keys: keys}, nil
 }
 
 // Run serves until ctx is done, lets calls under way end, tells the backend what it is owed, if it can be reached, and
@@ -96,26 +98,29 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	var upkeep sync.WaitGroup
 	upkeep.Go(func() { s.owed.run(serving) })
 	upkeep.Go(func() { s.follower.run(serving) })
+	upkeep.Go(func() { s.keys.Run(serving) })
 	err := s.server.Serve(ctx, listener)
 	stop()
 	upkeep.Wait()
 	return errors.Join(err, s.backend.Close())
 }
 
-func newAuthenticator(
-	cfg Config, store grpc.ClientConnInterface, load authn.LoadAccount,
-) (*authn.Authenticator, error) {
+func newKeySet(store grpc.ClientConnInterface) *authn.KeySet {
+	keys := gatehousev1.NewKeyServiceClient(store)
+	return authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
+		defer grpcx.Recover(&err)
+		return keys.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
+	}, time.Now)
+}
+
+func newAuthenticator(cfg Config, keys *authn.KeySet, load authn.LoadAccount) (*authn.Authenticator, error) {
 	policies, err := authn.LoadPolicies(
 		gatehousev1.UserService_ServiceDesc.ServiceName, gatehousev1.SessionService_ServiceDesc.ServiceName,
 		gatehousev1.AdminService_ServiceDesc.ServiceName)
 	if err != nil {
 		return nil, fmt.Errorf("load the policies: %w", err)
 	}
-	keys := gatehousev1.NewKeyServiceClient(store)
-	fetch := func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
-		return keys.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
-	}
-	verifier := authn.NewVerifier(authn.NewKeySet(fetch, time.Now), cfg.Issuer, cfg.Audience, time.Now)
+	verifier := authn.NewVerifier(keys, cfg.Issuer, cfg.Audience, time.Now)
 	authenticator := authn.NewAuthenticator(policies, verifier, load)
 	authenticator.AdmitServices(cfg.ServiceToken, cfg.SecondServiceToken)
 	return authenticator, nil

@@ -17,6 +17,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
 
@@ -40,6 +41,7 @@ type Service struct {
 	rest   *restServer
 	grpc   *grpcServer
 	health *health
+	keys   *authn.KeySet
 	delay  time.Duration
 	limits netlimit.Limits // of the connections to each port
 	log    *slog.Logger
@@ -60,7 +62,8 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		return nil, err
 	}
 	keyService := gatehousev1.NewKeyServiceClient(upstreams.Store)
-	keys := authn.NewKeySet(func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
+	keys := authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
+		defer grpcx.Recover(&err)
 		return keyService.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
 	}, time.Now)
 	edge := &edge{
@@ -83,6 +86,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	}
 	return &Service{
 		rest: rest, grpc: newGRPCServer(edge, health, reflected, config.TrustedProxies, log), health: health,
+		keys:  keys,
 		delay: config.DrainDelay, limits: connectionLimits(config.TrustedProxies), log: log,
 	}, nil
 }
@@ -112,6 +116,10 @@ func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
 	})
 	group.Go(func() error {
 		s.health.readiness.run(serving)
+		return nil
+	})
+	group.Go(func() error {
+		s.keys.Run(serving)
 		return nil
 	})
 	group.Go(func() error { return stopped(s.rest.run(serving, netlimit.New(http, s.limits, s.log))) })

@@ -100,6 +100,7 @@ type Service struct {
 	storage *storage.Storage
 	hasher  *password.Hasher
 	keyring *signing.Keyring
+	keys    *authn.KeySet
 	feed    *feed
 	config  Config
 	log     *slog.Logger
@@ -128,12 +129,14 @@ func New(ctx context.Context, config Config, log *slog.Logger) (*Service, error)
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	server, err := newServer(config, db, hasher, keyring, feed, log) //nolint:contextcheck // calls have their own
+	keys := authn.NewKeySet(keyring.PublicKeys, config.Now)
+	server, err := newServer(config, db, hasher, keyring, keys, feed, log) //nolint:contextcheck // calls have their own
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return &Service{
-		server: server, storage: db, hasher: hasher, keyring: keyring, feed: feed, config: config, log: log,
+		server: server, storage: db, hasher: hasher, keyring: keyring, keys: keys, feed: feed, config: config,
+		log: log,
 	}, nil
 }
 
@@ -165,7 +168,8 @@ func Migrate(ctx context.Context, database Database, log *slog.Logger) error {
 }
 
 func newServer(
-	config Config, db *storage.Storage, hasher *password.Hasher, keyring *signing.Keyring, feed *feed, log *slog.Logger,
+	config Config, db *storage.Storage, hasher *password.Hasher, keyring *signing.Keyring, keys *authn.KeySet, feed *feed,
+	log *slog.Logger,
 ) (*grpcx.Server, error) {
 	passwords, err := password.NewPolicy()
 	if err != nil {
@@ -177,7 +181,6 @@ func newServer(
 	if err != nil {
 		return nil, err
 	}
-	keys := authn.NewKeySet(keyring.PublicKeys, config.Now)
 	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, config.Now)
 	authenticator := authn.NewAuthenticator(policies, verifier, loadAccount(db, config.Now))
 	authenticator.AdmitServices(config.ServiceToken, config.SecondServiceToken)
@@ -212,6 +215,7 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	upkeep, stop := context.WithCancel(ctx)
 	var maintained sync.WaitGroup
 	maintained.Go(func() { s.keyring.Run(audit.WithActor(upkeep, audit.System)) })
+	maintained.Go(func() { s.keys.Run(upkeep) })
 	maintained.Go(func() { s.storage.FollowClock(upkeep) })
 	maintained.Go(func() { s.feed.run(upkeep) })
 	maintained.Go(func() { s.followHashes(upkeep) })
