@@ -73,6 +73,7 @@ lint-api: $(bin)/buf $(imports)
 .PHONY: lint-go
 lint-go: $(bin)/golangci-lint
 	go vet ./...
+	GOARCH=386 CGO_ENABLED=0 go vet ./... # where int has 32 bits
 	$(bin)/golangci-lint run ./...
 
 .PHONY: fix

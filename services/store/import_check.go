@@ -177,7 +177,7 @@ func takeHistory(user *storage.User, record userRecord, now time.Time) []fieldEr
 	}
 	version, err := strconv.ParseInt(record.Version.String(), 10, 64)
 	if err != nil || version < 1 || version > maxVersion {
-		faults = append(faults, fieldError{"version", fmt.Sprintf("must be 1 to %d", maxVersion)})
+		faults = append(faults, fieldError{"version", fmt.Sprintf("must be 1 to %d", int64(maxVersion))})
 	}
 	user.Version = version
 	return faults
