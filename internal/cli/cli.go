@@ -6,9 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
+	"os"
 	"os/signal"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -40,6 +43,12 @@ type commands struct {
 	Users   users   `cmd:"" help:"Import users into the store's database or export them, and end."`
 	Audit   audit   `cmd:"" help:"Export the audit events of the store's database, and end."`
 	Health  health  `cmd:"" help:"Ask a running service for its health, and end: 0 if it is serving, 1 if not."`
+
+	Version    version    `cmd:"" help:"Print the version, and end."`
+	Help       help       `cmd:"" help:"Print the help of a command, and end."`
+	Completion completion `cmd:"" help:"Print a script by which a shell completes the command line, and end."`
+
+	VersionFlag kong.VersionFlag `name:"version" env:"-" help:"Print the version, and end."`
 }
 
 // command is what each command does with its settings.
@@ -59,7 +68,7 @@ func Main(args, environment []string, stdout, stderr io.Writer) int {
 	signal.Ignore(syscall.SIGPIPE) // Writes to a pipe without a reader fail instead.
 	errs := logging.NewWriter(stderr)
 	defer errs.Close()
-	chosen, err := parse(args, environment, stdout)
+	chosen, ignored, err := parse(args, environment, stdout)
 	switch {
 	case errors.Is(err, errHelp):
 		return exitOK
@@ -72,6 +81,9 @@ func Main(args, environment []string, stdout, stderr io.Writer) int {
 	context.AfterFunc(ctx, stop)
 	log := chosen.logger(errs)
 	captureLibraries(log)
+	if len(ignored) > 0 {
+		log.Log(ctx, ignoredLevel(chosen), "environment has settings that this command does not use", "variables", ignored)
+	}
 	if err := chosen.run(ctx, log, stdout); err != nil {
 		report(errs, err)
 		return exitFailed
@@ -79,23 +91,41 @@ func Main(args, environment []string, stdout, stderr io.Writer) int {
 	return exitOK
 }
 
-// report writes an error that may join several: one line each.
+// ignoredLevel returns the level at which settings that the command does not use are logged. Services may share one
+// environment; of up, which has its own database and cache, more may be expected.
+func ignoredLevel(chosen command) slog.Level {
+	switch chosen.(type) {
+	case *up:
+		return slog.LevelWarn
+	case *gateway, *cache, *store:
+		return slog.LevelInfo
+	default:
+		return slog.LevelDebug
+	}
+}
+
+// report writes an error that may join several: one line each. That the reader of stdout has gone away is no news.
 func report(w io.Writer, err error) {
+	var failed *fs.PathError
+	if errors.As(err, &failed) && failed.Path == os.Stdout.Name() && errors.Is(failed.Err, syscall.EPIPE) {
+		return
+	}
 	for line := range strings.Lines(err.Error() + "\n") {
 		_, _ = fmt.Fprint(w, "gatehouse: "+line) // There is nowhere else to say it.
 	}
 }
 
-// errHelp tells that help was asked for and has been printed.
+// errHelp reports that help or the version was asked for and has been printed.
 var errHelp = errors.New("help was printed")
 
-// parse finds the command and its settings, or reports everything that is wrong with them.
-func parse(args, environment []string, stdout io.Writer) (_ command, err error) {
+// parse returns the command with its settings, and the names of the variables that it does not use, or an error for
+// everything that is wrong with them.
+func parse(args, environment []string, stdout io.Writer) (_ command, ignored []string, err error) {
 	var all commands
 	late := &lateFaults{}
 	parser, err := newParser(&all, late, stdout)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer func() {
 		if asked := recover(); asked == errHelp { //nolint:errorlint // it is the very value
@@ -109,13 +139,21 @@ func parse(args, environment []string, stdout io.Writer) (_ command, err error) 
 	}
 	parsed, err := parser.Parse(args)
 	if err != nil {
-		return nil, fmt.Errorf("%w (see gatehouse --help)", err)
+		return nil, nil, fmt.Errorf("%w (see gatehouse --help)", err)
 	}
 	chosen, ok := reflect.TypeAssert[command](parsed.Selected().Target.Addr())
 	if !ok {
-		return nil, fmt.Errorf("command %s cannot be run", parsed.Command())
+		return nil, nil, fmt.Errorf("command %s cannot be run", parsed.Command())
 	}
-	return chosen, errors.Join(append(late.faults, unknownVariables(parser.Model, environment), chosen.faults())...)
+	if asked, ok := chosen.(*help); ok {
+		return parse(append(asked.Command, "--help"), environment, stdout)
+	}
+	if _, ok := chosen.(interface{ ignoresEnvironment() }); ok {
+		return chosen, nil, errors.Join(late.faults...)
+	}
+	variables := append(unknownVariables(parser.Model, environment), emptyKeys(parsed.Flags(), environment)...)
+	ignored = ignoredVariables(parsed.Flags(), environment)
+	return chosen, ignored, errors.Join(append(append(late.faults, variables...), chosen.faults())...)
 }
 
 func newParser(all *commands, late *lateFaults, stdout io.Writer) (*kong.Kong, error) {
@@ -123,8 +161,9 @@ func newParser(all *commands, late *lateFaults, stdout io.Writer) (*kong.Kong, e
 		kong.Name("gatehouse"),
 		kong.Description("Accounts for a product: sign up, log in, read a profile, over REST and gRPC."),
 		kong.DefaultEnvars(envPrefix),
+		kong.Vars{"version": versionText(debug.ReadBuildInfo())},
 		kong.Writers(stdout, stdout),
-		kong.Exit(func(int) { panic(errHelp) }), // kong exits for --help only.
+		kong.Exit(func(int) { panic(errHelp) }), // kong exits for --help and --version only.
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	}
 	parser, err := kong.New(all, append(options, late.mappers()...)...)

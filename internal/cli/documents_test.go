@@ -76,7 +76,7 @@ func commandLines(text string) (lines [][]string) {
 			continue
 		}
 		var words []string
-		for _, word := range strings.Fields(match[1]) {
+		for word := range strings.FieldsSeq(match[1]) {
 			if strings.ContainsAny(word, "&|<>;#") {
 				break
 			}
