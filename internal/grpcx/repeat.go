@@ -61,11 +61,19 @@ func Reads() map[string]bool {
 	return reads
 }
 
-// HasKey tells whether a request is a change that is made once however often it is sent: a sign-up with a request id.
-// A refresh can be sent again by its owner, but not by us: without a grace, what arrives late voids what was answered.
+// HasKey reports whether a request is a change that is made once however often it is sent: a sign-up with a request
+// id.
+// A request that is not decoded reports so by its method HasRequestID. A refresh can be sent again by its owner, but not
+// by us: without a grace, what arrives late voids what was answered.
 func HasKey(request any) bool {
-	signUp, ok := request.(*gatehousev1.CreateUserRequest)
-	return ok && signUp.GetRequestId() != ""
+	switch request := request.(type) {
+	case *gatehousev1.CreateUserRequest:
+		return request.GetRequestId() != ""
+	case interface{ HasRequestID() bool }:
+		return request.HasRequestID()
+	default:
+		return false
+	}
 }
 
 // Persist makes a connection repeat calls of these methods, and of any whose request HasKey, where the service was

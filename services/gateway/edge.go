@@ -75,7 +75,7 @@ const unencodable = "grpc: error while marshaling"
 
 func upstreamError(err error, request any) error {
 	st, ok := status.FromError(err)
-	_, unread := request.(*frame)
+	_, unread := request.(*rawRequest)
 	switch {
 	case !ok || st.Code() != codes.Internal:
 		return err

@@ -92,15 +92,19 @@ func (s *grpcServer) forward(ctx context.Context, method string, stream grpc.Ser
 	if err != nil {
 		return err
 	}
-	request, err := receiver.receive()
+	message, err := receiver.receive()
 	if err != nil {
 		return abandoned(ctx, err)
 	}
-	if err := checkMessageNesting(request, known.input, 0); err != nil {
+	if err := checkMessageNesting(message, known.input, 0); err != nil {
+		return err
+	}
+	request, err := newRawRequest(ctx, message, known.input)
+	if err != nil {
 		return err
 	}
 	var response frame
-	if err := s.edge.Invoke(ctx, method, &request, &response, grpc.ForceCodecV2(frameCodec{})); err != nil {
+	if err := s.edge.Invoke(ctx, method, request, &response, grpc.ForceCodecV2(frameCodec{})); err != nil {
 		return err
 	}
 	if err := s.edge.answers.reserveGRPC(ctx, method, len(response)); err != nil {
@@ -140,10 +144,14 @@ type frameCodec struct{ encoding.CodecV2 }
 
 // Marshal implements encoding.CodecV2.
 func (c frameCodec) Marshal(message any) (mem.BufferSlice, error) {
-	if f, ok := message.(*frame); ok {
-		return mem.BufferSlice{mem.SliceBuffer(*f)}, nil
+	switch message := message.(type) {
+	case *frame:
+		return mem.BufferSlice{mem.SliceBuffer(*message)}, nil
+	case *rawRequest:
+		return mem.BufferSlice{mem.SliceBuffer(message.message)}, nil
+	default:
+		return c.CodecV2.Marshal(message)
 	}
-	return c.CodecV2.Marshal(message)
 }
 
 // Unmarshal implements encoding.CodecV2.

@@ -146,6 +146,10 @@ func readIdempotencyKey(values []string) (protoreflect.Value, error) {
 	return protoreflect.ValueOfString(text), nil
 }
 
+func errHeaderContradicts(field protoreflect.Name) error {
+	return apierr.MalformedRequest("a header and the field "+string(field)+" say different things", nil)
+}
+
 // restConn is the edge for the generated handlers: it gives a request the fields that stood in headers,
 // and reserves room for the answer.
 type restConn struct{ *edge }
@@ -161,7 +165,7 @@ func (c restConn) Invoke(ctx context.Context, method string, args, reply any, op
 		request := message.ProtoReflect()
 		field := request.Descriptor().Fields().ByName(name)
 		if request.Has(field) && !request.Get(field).Equal(value) {
-			return apierr.MalformedRequest("a header and the field "+string(name)+" say different things", nil)
+			return errHeaderContradicts(name)
 		}
 		request.Set(field, value)
 	}

@@ -267,10 +267,10 @@ type CreateUserRequest struct {
 	// with `PASSWORD_OF_ACCOUNT`. It is never shown again.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
 	// Names this request, so that it can be sent again (AIP-155): 1 to 128 visible ASCII characters that nobody else
-	// uses, such as a UUID. REST takes it from the header `Idempotency-Key` as well. For 24 hours the same id with the same
-	// request gets the same answer. Any other request with it gets `INVALID_ARGUMENT` / `REQUEST_ID_REUSED`, and voids the
-	// id: from then on the first request is refused as well. So is every request with it once the password was changed or
-	// reset, or all sessions of the account were ended.
+	// uses, such as a UUID. REST takes it from the header `Idempotency-Key` as well, and gRPC from `idempotency-key` in the
+	// metadata. For 24 hours the same id with the same request gets the same answer. Any other request with it gets
+	// `INVALID_ARGUMENT` / `REQUEST_ID_REUSED`, and voids the id: from then on the first request is refused as well. So is
+	// every request with it once the password was changed or reset, or all sessions of the account were ended.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
