@@ -28,6 +28,7 @@ look() {
 	fi
 	{ have mariadbd && have mariadb-install-db; } || packages="$packages mariadb-server"
 	have redis-server || packages="$packages redis-server"
+	have nginx || packages="$packages nginx-light"
 	have chromium chromium-browser google-chrome || packages="$packages chromium fonts-dejavu-core"
 	# What makes password hashes to import.
 	have argon2 || packages="$packages argon2"
