@@ -14,6 +14,7 @@ import (
 type users struct {
 	Import usersImport `cmd:"" help:"Import users from a file of JSON lines. If it is interrupted, the same command goes on where it was. Ends with 1 if lines were refused."`
 	Export usersExport `cmd:"" help:"Write all users to stdout as JSON lines."`
+	Check  checkEmails `cmd:"" name:"check-emails" help:"Write to stdout, as JSON lines, which users have one e-mail address by the rules of this version, and let all others be found by those. Ends with 1 if there are any."`
 }
 
 // usersImport imports users.
@@ -53,6 +54,30 @@ func (c *usersImport) run(ctx context.Context, log *slog.Logger, stdout io.Write
 		}
 	}
 	return err
+}
+
+// checkEmails looks for users with one e-mail address.
+type checkEmails struct {
+	databaseSettings
+	logSettings
+}
+
+func (c *checkEmails) faults() error { return errors.Join(c.logSettings.faults(), c.databaseFaults()) }
+
+func (c *checkEmails) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
+	database, err := c.database()
+	if err != nil {
+		return err
+	}
+	changed, conflicts, err := storeservice.CheckEmails(ctx, database, stdout, log)
+	if err != nil {
+		return err
+	}
+	log.InfoContext(ctx, "checked the e-mail addresses", "changed", changed, "conflicts", conflicts)
+	if conflicts > 0 {
+		return fmt.Errorf("%d users have the e-mail address of another one: delete one of each two", conflicts)
+	}
+	return nil
 }
 
 // usersExport exports users.

@@ -1,10 +1,13 @@
 package cli
 
 import (
+	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -55,6 +58,35 @@ func TestRefusedLinesAreToldByTheExitCode(t *testing.T) {
 	content, err := os.ReadFile(report)
 	if want := `{"line":3,"reason":"BROKEN_JSON","description":"is not one JSON object in UTF-8"}` + "\n"; err != nil || string(content) != want {
 		t.Errorf("the report is %s, %v", content, err)
+	}
+}
+
+func TestUsersCheckEmails(t *testing.T) {
+	database := newDatabase(t)
+	file := usersFile(t, `{"email":"ada@bücher.example","fullName":"Ada"}`, `{"email":"bob@example.com","fullName":"Ada"}`)
+	if code, _, stderr := run(t, []string{"users", "import", database, file}); code != exitOK {
+		t.Fatal(stderr)
+	}
+	if code, stdout, stderr := run(t, []string{"users", "check-emails", database}); code != exitOK || stdout != "" {
+		t.Errorf("without conflicts it ends with %d: %s%s", code, stdout, stderr)
+	}
+	db, err := sql.Open("sqlite", strings.TrimPrefix(database, "--database-url=sqlite:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const puny = "ada@xn--bcher-kva.example" // As a store of before has it.
+	_, err = db.ExecContext(t.Context(), "UPDATE users SET email = ?, canonical_email = ? WHERE email LIKE 'bob@%'", puny, puny)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, stderr := run(t, []string{"users", "check-emails", database})
+	if code != exitFailed || !strings.Contains(stderr, "1 users have the e-mail address of another one") {
+		t.Errorf("it ends with %d: %s", code, stderr)
+	}
+	wanted := regexp.MustCompile(
+		`^{"user":{"id":"[^"]+","email":"ada@bücher.example"},"otherUser":{"id":"[^"]+","email":"` + puny + `"}}\n$`)
+	if !wanted.MatchString(stdout) {
+		t.Errorf("it writes %s", stdout)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -44,7 +45,7 @@ func (c AdminConfig) check(secret string) error {
 	if err != nil {
 		return fmt.Errorf("load the rules of the contract: %w", err)
 	}
-	found, err := violations(validator,
+	found, err := signUpViolations(validator,
 		&gatehousev1.CreateUserRequest{Email: c.Email, FullName: c.FullName, Password: secret})
 	passwords, policyErr := password.NewPolicy()
 	if err == nil && len(found) == 0 && policyErr == nil {
@@ -80,7 +81,7 @@ func CreateAdmin(ctx context.Context, config AdminConfig, secret string, log *sl
 	}
 	now := db.Now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
 	user := storage.User{
-		ID: uuid.Must(uuid.NewV7()).String(), Email: storage.DisplayEmail(config.Email), FullName: config.FullName,
+		ID: uuid.Must(uuid.NewV7()).String(), Email: emailaddr.Display(config.Email), FullName: config.FullName,
 		CreateTime: now, UpdateTime: now, Version: 1, State: storage.Active, Admin: true,
 	}
 	err = db.CreateUser(audit.WithActor(ctx, audit.Operator), user, hash)

@@ -20,6 +20,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -95,7 +96,7 @@ func (c recordChecker) read(line []byte, now time.Time) (storage.NewUser, *refus
 
 // contractFaults checks what has a rule in the contract. Its fields are named as in JSON.
 func (c recordChecker) contractFaults(record userRecord) ([]fieldError, error) {
-	signUp, err := violations(c.validator, &gatehousev1.CreateUserRequest{
+	signUp, err := signUpViolations(c.validator, &gatehousev1.CreateUserRequest{
 		Email: record.Email, FullName: record.FullName, Password: anyPassword,
 	})
 	if err != nil {
@@ -121,7 +122,7 @@ var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 // newUserOf makes a user of what the contract has no rule for, and tells what is wrong with that.
 func newUserOf(record userRecord, now time.Time) (storage.NewUser, []fieldError) {
 	user := storage.User{
-		ID: strings.ToLower(record.ID), Email: storage.DisplayEmail(record.Email), FullName: record.FullName,
+		ID: strings.ToLower(record.ID), Email: emailaddr.Display(record.Email), FullName: record.FullName,
 		Locale: record.Locale, TimeZone: record.TimeZone, PictureURI: record.PictureURI, State: storage.Active, Version: 1,
 	}
 	var faults []fieldError

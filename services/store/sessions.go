@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
@@ -116,7 +117,7 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 	matches := false
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		err = s.hasher.VerifyDummy(ctx, storage.CanonicalEmail(email), password)
+		err = s.hasher.VerifyDummy(ctx, emailaddr.Canonical(email), password)
 	case err == nil:
 		matches, err = s.verify(ctx, credential, email, password)
 	}
@@ -144,7 +145,7 @@ func (s *sessionService) verify(
 			s.log.WarnContext(ctx, "password hash is too costly for this process, its owner cannot log in; logged once",
 				"user", credential.UserID, "error", err)
 		})
-		return false, s.hasher.VerifyDummy(ctx, storage.CanonicalEmail(email), secret)
+		return false, s.hasher.VerifyDummy(ctx, emailaddr.Canonical(email), secret)
 	}
 	return matches, err
 }

@@ -33,13 +33,13 @@ func (s *userService) ListUsers(
 	response := &gatehousev1.ListUsersResponse{}
 	bytes := 0
 	for i, user := range users {
-		resource, err := fullUserResource(user)
+		resource, err := fullUserResource(user.User)
 		if err != nil {
 			return nil, err
 		}
 		bytes += proto.Size(resource)
 		if i == size || i > 0 && bytes > maxPageBytes {
-			response.NextPageToken = s.pages.make(list, storage.CanonicalEmail(users[i-1].Email))
+			response.NextPageToken = s.pages.make(list, users[i-1].Position)
 			break
 		}
 		response.Users = append(response.Users, resource)

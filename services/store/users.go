@@ -11,6 +11,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -31,8 +32,7 @@ type userService struct {
 func (s *userService) CreateUser(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {
-	account := password.Account{Email: req.GetEmail(), FullName: req.GetFullName()}
-	if err := checkNewPassword(s.passwords, "password", req.GetPassword(), account); err != nil {
+	if err := s.checkSignUp(req); err != nil {
 		return nil, err
 	}
 	if req.GetRequestId() != "" {
@@ -62,7 +62,7 @@ func (s *userService) newUser(req *gatehousev1.CreateUserRequest) (storage.User,
 // signedUp is the user whom a sign-up makes.
 func signedUp(req *gatehousev1.CreateUserRequest, id string, at time.Time) storage.User {
 	return storage.User{
-		ID: id, Email: storage.DisplayEmail(req.GetEmail()), FullName: req.GetFullName(),
+		ID: id, Email: emailaddr.Display(req.GetEmail()), FullName: req.GetFullName(),
 		CreateTime: at, UpdateTime: at, Version: 1, State: storage.Active,
 	}
 }
@@ -99,13 +99,35 @@ func (s *userService) ReadUser(
 	return &gatehousev1.ReadUserResponse{User: resource}, err
 }
 
+// checkSignUp returns INVALID_FIELDS, for every field that breaks a rule which the contract cannot express.
+func (s *userService) checkSignUp(req *gatehousev1.CreateUserRequest) error {
+	var violations []*errdetails.BadRequest_FieldViolation
+	if violation := emailaddr.Check(req.GetEmail()); violation != nil {
+		violations = append(violations, &errdetails.BadRequest_FieldViolation{
+			Field: "email", Reason: violation.Reason, Description: violation.Description,
+		})
+	}
+	account := password.Account{Email: req.GetEmail(), FullName: req.GetFullName()}
+	if violation := s.passwords.Check(req.GetPassword(), account); violation != nil {
+		violations = append(violations, passwordViolation("password", violation))
+	}
+	if len(violations) == 0 {
+		return nil
+	}
+	return apierr.InvalidFields(violations)
+}
+
 // checkNewPassword returns INVALID_FIELDS, for the field that has it, unless a password can be chosen for an account.
 func checkNewPassword(policy *password.Policy, field, secret string, account password.Account) error {
 	violation := policy.Check(secret, account)
 	if violation == nil {
 		return nil
 	}
-	return apierr.InvalidFields([]*errdetails.BadRequest_FieldViolation{{
+	return apierr.InvalidFields([]*errdetails.BadRequest_FieldViolation{passwordViolation(field, violation)})
+}
+
+func passwordViolation(field string, violation *password.Violation) *errdetails.BadRequest_FieldViolation {
+	return &errdetails.BadRequest_FieldViolation{
 		Field: field, Reason: violation.Reason, Description: violation.Description,
-	}})
+	}
 }

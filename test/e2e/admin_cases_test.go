@@ -104,6 +104,9 @@ var listUsersCases = []corpusCase{
 	ok(checked(listsUsers("by an accent", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "jose\u0301." + r.tag
 	}), addresses(func(r *residents) []string { return []string{r.bob.GetEmail()} }))),
+	ok(checked(listsUsers("by a domain in punycode", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+		request.EmailPrefix = "jos\u00e9." + r.tag + "@XN--bcher-kva"
+	}), addresses(func(r *residents) []string { return []string{r.bob.GetEmail()} }))),
 	ok(checked(listsUsers("by a wildcard, which is none", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "%"
 	}), addresses(func(*residents) []string { return nil }))),

@@ -51,6 +51,11 @@ func taken(c corpusCase) corpusCase {
 
 func fixed(value string) func(*residents) string { return func(*residents) string { return value } }
 
+// localOf returns what no other address has before its @: so many bytes.
+func localOf(r *residents, length int) string {
+	return strings.Repeat("l", length-len(r.tag)-8) + r.tag + uuid.NewString()[:8]
+}
+
 func notAnAddress(name, email string) corpusCase {
 	return invalid(withEmail(name, fixed(email)), "email EMAIL_ADDRESS")
 }
@@ -64,8 +69,8 @@ var signUpCases = []corpusCase{
 		return "jose." + uuid.NewString()[:8] + r.tag + "@example.com"
 	})),
 	ok(withEmail("address of 254 bytes", func(r *residents) string {
-		address := r.address("long")
-		return strings.Repeat("l", 254-len(address)) + address
+		domain := "@" + strings.Repeat(strings.Repeat("l", 62)+".", 3) + "com"
+		return localOf(r, 254-len(domain)) + domain
 	})),
 	taken(withEmail("address that is taken", func(r *residents) string { return r.ada.GetEmail() })),
 	taken(withEmail("address that is taken in another case", func(r *residents) string { return strings.ToUpper(r.ada.GetEmail()) })),
@@ -73,6 +78,24 @@ var signUpCases = []corpusCase{
 	taken(withEmail("address that is taken in another normal form", func(r *residents) string {
 		return strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e\u0301")
 	})),
+	taken(withEmail("address that is taken with its domain in punycode", func(r *residents) string {
+		return strings.ReplaceAll(r.bob.GetEmail(), "@b\u00fccher", "@XN--bcher-kva")
+	})),
+	ok(withEmail("address with a capital sharp s", func(r *residents) string {
+		return localOf(r, 32) + "\u1e9e@STRA\u1e9eE.example"
+	})),
+	ok(withEmail("address of 64 bytes before the @", func(r *residents) string { return localOf(r, 64) + "@example.com" })),
+	invalid(withEmail("address of 65 bytes before the @", func(r *residents) string {
+		return localOf(r, 65) + "@example.com"
+	}), "email EMAIL_LOCAL_PART"),
+	invalid(withEmail("address with a label of 64 bytes", fixed("ada@"+strings.Repeat("l", 64)+".com")), "email EMAIL_DOMAIN"),
+	invalid(withEmail("address at an IP address", fixed("ada@192.0.2.1")), "email EMAIL_DOMAIN"),
+	invalid(withEmail("address with punycode of nothing", fixed("ada@xn--zzzzzz.example")), "email EMAIL_DOMAIN"),
+	invalid(withEmail("address whose domain has two directions", fixed("ada@\u05d0a.example")), "email EMAIL_DOMAIN"),
+	notAnAddress("address with a dot after the domain", "ada@example.com."),
+	notAnAddress("address with an underscore in the domain", "ada@a_b.example"),
+	notAnAddress("address at an IP literal", "ada@[192.0.2.1]"),
+	notAnAddress("address with an empty label", "ada@example..com"),
 	invalid(withEmail("no address", fixed("")), "email REQUIRED"),
 	invalid(withEmail("address of 255 bytes", func(r *residents) string {
 		address := r.address("long")
@@ -147,6 +170,9 @@ var logInCases = []corpusCase{
 	unauthenticated(logsIn("unknown address", func(r *residents, request *gatehousev1.CreateSessionRequest) {
 		request.Email = r.address("unknown")
 	}), "INVALID_CREDENTIALS"),
+	ok(logsIn("address with its domain in punycode", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+		request.Email = strings.ReplaceAll(r.bob.GetEmail(), "@b\u00fccher", "@XN--bcher-kva")
+	})),
 	unauthenticated(logsIn("address with another's accent", func(r *residents, request *gatehousev1.CreateSessionRequest) {
 		request.Email = strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e")
 	}), "INVALID_CREDENTIALS"),

@@ -68,7 +68,7 @@ func moveIn(t *testing.T, h *house) *residents {
 	t.Helper()
 	r := &residents{tag: uuid.NewString()[:8]}
 	r.ada = signUp(t, h, "ada."+r.tag+"@example.com")
-	r.bob = signUp(t, h, "jos\u00e9."+r.tag+"@example.com")
+	r.bob = signUp(t, h, "jos\u00e9."+r.tag+"@b\u00fccher.example")
 	r.t, r.house = t, h
 	r.own = openSession(t, h, r.ada.GetEmail())
 	r.tokens = forgeries(t, h, r.own.GetAccessToken())

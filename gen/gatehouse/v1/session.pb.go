@@ -176,7 +176,8 @@ func (x *Session) GetPreviousUserAgent() string {
 // What it takes to log in.
 type CreateSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The e-mail address of the account, in any case and normalisation. At most 254 bytes.
+	// The e-mail address of the account, in any spelling of the same address (see `CreateUserRequest.email`). At most 254
+	// bytes.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// The password of the account. At most 1,024 bytes.
 	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`

@@ -253,9 +253,13 @@ func (x *User) GetState() UserState {
 // What it takes to sign up.
 type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The e-mail address to log in with: at most 254 bytes (RFC 5321). Letters beyond ASCII are taken (RFC 6531).
-	// Addresses that differ only in case, Unicode normalisation or surrounding white space are the same address; those
-	// that differ in accents are not.
+	// The e-mail address to log in with: at most 254 bytes, of which at most 64 before the @ (RFC 5321). Letters beyond
+	// ASCII are accepted (RFC 6531). The domain is a name by the rules of IDNA (UTS 46) whose labels have at most 63 bytes
+	// in punycode, and no IP address.
+	//
+	// Addresses are the same address if they differ only in case, Unicode normalisation, surrounding white space, or in
+	// how the domain is written: `bücher.example` is `xn--bcher-kva.example`. They are different addresses if they differ
+	// in accents, or as ß and ss do.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// The name to show: 1 to 200 characters of which one can be seen, no control characters, none that turn the direction
 	// of what stands around it.
@@ -685,8 +689,8 @@ type ListUsersRequest struct {
 	// The `next_page_token` of the page before; empty for the first page. At most 4,096 bytes. One that was not given by
 	// this list, with these filters, answers `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only users whose e-mail address begins with this, as addresses are compared: case does not matter. At most 254
-	// bytes.
+	// Only users whose e-mail address begins with this, as addresses are compared: case does not matter, and labels of
+	// the domain may be in punycode, if they are whole. At most 254 bytes.
 	EmailPrefix string `protobuf:"bytes,3,opt,name=email_prefix,json=emailPrefix,proto3" json:"email_prefix,omitempty"`
 	// Only users in this state.
 	State UserState `protobuf:"varint,4,opt,name=state,proto3,enum=gatehouse.v1.UserState" json:"state,omitempty"`

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr/emailtest"
 )
 
 type conformanceCase struct {
@@ -128,7 +130,7 @@ func times(t *testing.T, s *Storage) {
 }
 
 func oneAddress(t *testing.T, s *Storage) {
-	for _, pair := range sameAddresses {
+	for _, pair := range emailtest.Same {
 		first := addUser(t, s, pair[0])
 		err := s.CreateUser(t.Context(), newUser(pair[1]), hash)
 		if want(t, err, ErrEmailTaken); err == nil {
@@ -141,7 +143,7 @@ func oneAddress(t *testing.T, s *Storage) {
 }
 
 func differentAddresses(t *testing.T, s *Storage) {
-	for _, pair := range otherAddresses {
+	for _, pair := range emailtest.Different {
 		first, second := addUser(t, s, pair[0]), addUser(t, s, pair[1])
 		for _, user := range []User{first, second} {
 			if found, err := s.ReadCredential(t.Context(), user.Email); found.UserID != user.ID {

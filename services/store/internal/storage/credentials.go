@@ -18,30 +18,48 @@ type Credential struct {
 }
 
 //nolint:gosec // no credential: the statement that reads them
-const selectCredential = `SELECT c.user_id, c.password_hash, u.state, u.is_admin AS admin, u.session_generation
-	FROM credentials c JOIN users u ON u.id = c.user_id WHERE `
+const selectCredential = `SELECT c.user_id, c.password_hash, u.state, u.is_admin AS admin, u.session_generation,
+	u.email, u.canonical_email FROM credentials c JOIN users u ON u.id = c.user_id WHERE `
 
-// ReadCredential finds the credential of the user who logs in with an address, compared by CanonicalEmail. It fails
-// with ErrNotFound if there is none.
+// ReadCredential returns the credential of the user who logs in with an address, compared by emailaddr.Canonical. It
+// fails with ErrNotFound if there is none.
 func (s *Storage) ReadCredential(ctx context.Context, email string) (Credential, error) {
-	return s.readCredential(ctx, "u.canonical_email = ?", CanonicalEmail(email))
+	rows, err := s.readCredentials(ctx, "u.canonical_email IN ?", emailKeys(email))
+	if err != nil {
+		return Credential{}, err
+	}
+	mailboxes := make([]mailbox, 0, len(rows))
+	for _, row := range rows {
+		mailboxes = append(mailboxes, row.Mailbox)
+	}
+	if picked := pickMailbox(mailboxes, email); picked >= 0 {
+		return rows[picked].Credential, nil
+	}
+	return Credential{}, s.explain(ctx, "read a credential", gorm.ErrRecordNotFound, nil)
 }
 
-// ReadCredentialOf finds the credential of a user by id. It fails with ErrNotFound if there is none.
+// ReadCredentialOf returns the credential of a user by id. It fails with ErrNotFound if there is none.
 func (s *Storage) ReadCredentialOf(ctx context.Context, userID string) (Credential, error) {
-	return s.readCredential(ctx, "u.id = ?", userID)
-}
-
-func (s *Storage) readCredential(ctx context.Context, condition, value string) (Credential, error) {
-	var found []Credential
-	err := s.db.WithContext(ctx).Raw(selectCredential+condition, value).Scan(&found).Error
-	if err == nil && len(found) == 0 {
-		err = gorm.ErrRecordNotFound
+	rows, err := s.readCredentials(ctx, "u.id = ?", userID)
+	if err == nil && len(rows) == 0 {
+		err = s.explain(ctx, "read a credential", gorm.ErrRecordNotFound, nil)
 	}
 	if err != nil {
-		return Credential{}, s.explain(ctx, "read a credential", err, nil)
+		return Credential{}, err
 	}
-	return found[0], nil
+	return rows[0].Credential, nil
+}
+
+// credentialOwner is a credential and the address of its user.
+type credentialOwner struct {
+	Credential Credential `gorm:"embedded"`
+	Mailbox    mailbox    `gorm:"embedded"`
+}
+
+func (s *Storage) readCredentials(ctx context.Context, condition string, value any) ([]credentialOwner, error) {
+	var found []credentialOwner
+	err := s.db.WithContext(ctx).Raw(selectCredential+condition, value).Scan(&found).Error
+	return found, s.explain(ctx, "read a credential", err, nil)
 }
 
 // Rehash replaces the hash of a user's password by another of the same password, if it is still the old one. It is no

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 )
 
 // Import is how far the import of a file of users is.
@@ -114,6 +116,9 @@ func (s *Storage) addUsers(ctx context.Context, tx *gorm.DB, users []NewUser, no
 	if err := refuseTombstones(tx, users, results); err != nil {
 		return nil, err
 	}
+	if err := refuseFormerEmails(tx, users, results); err != nil {
+		return nil, err
+	}
 	if err := s.insertUsers(tx, users, results); err != nil {
 		return nil, err
 	}
@@ -160,6 +165,21 @@ func refuseTombstones(tx *gorm.DB, users []NewUser, results []error) error {
 		if slices.Contains(taken, id) {
 			results[i] = ErrIDTaken
 		}
+	}
+	return nil
+}
+
+// refuseFormerEmails finds the users whose address a user has by a key that the unique index does not know.
+func refuseFormerEmails(tx *gorm.DB, users []NewUser, results []error) error {
+	for i, user := range users {
+		if results[i] != nil || len(emailaddr.FormerKeys(user.User.Email)) == 0 {
+			continue
+		}
+		err := checkEmailFree(tx, user.User.Email)
+		if err != nil && !errors.Is(err, ErrEmailTaken) {
+			return err
+		}
+		results[i] = err
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (s *Storage) migrate(ctx context.Context, log *slog.Logger) (err error) {
 }
 
 func (s *Storage) applyMigrations(ctx context.Context, log *slog.Logger) error {
-	provider, err := newProvider(s.dialect, s.pool)
+	provider, err := newProvider(s.dialect, s.pool, log)
 	if err != nil {
 		return err
 	}
@@ -84,7 +84,7 @@ func (s *Storage) applyMigrations(ctx context.Context, log *slog.Logger) error {
 // schemaVersions tells the version of the database, 0 where it was never migrated, and the one that this binary needs.
 // It changes nothing.
 func schemaVersions(ctx context.Context, dialect dialect, pool *sql.DB) (version, needed int64, err error) {
-	provider, err := newProvider(dialect, pool)
+	provider, err := newProvider(dialect, pool, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return 0, 0, err
 	}
@@ -114,9 +114,10 @@ func schemaVersions(ctx context.Context, dialect dialect, pool *sql.DB) (version
 	return version, needed, nil
 }
 
-func newProvider(dialect dialect, pool *sql.DB) (*goose.Provider, error) {
+func newProvider(dialect dialect, pool *sql.DB, log *slog.Logger) (*goose.Provider, error) {
 	files, gooseDialect := dialect.migrations()
-	provider, err := goose.NewProvider(gooseDialect, pool, files, goose.WithDisableGlobalRegistry(true))
+	provider, err := goose.NewProvider(gooseDialect, pool, files, goose.WithDisableGlobalRegistry(true),
+		goose.WithGoMigrations(emailsMigration(dialect, log)))
 	if err != nil {
 		return nil, fmt.Errorf("configure goose: %w", err)
 	}

@@ -80,12 +80,7 @@ func checkSignUp(tx *gorm.DB, user User, signUp SignUp, oldest time.Time) error 
 			return err
 		}
 	}
-	var owners []string
-	err := tx.Raw("SELECT id FROM users WHERE canonical_email = ?", CanonicalEmail(user.Email)).Scan(&owners).Error
-	if err == nil && len(owners) > 0 {
-		return ErrEmailTaken
-	}
-	return err
+	return checkEmailFree(tx, user.Email)
 }
 
 // ReadSignUp finds the sign-up of a request id that is not older than oldest. It fails with ErrNotFound if there is

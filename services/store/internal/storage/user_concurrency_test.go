@@ -47,11 +47,14 @@ func changeUser(t *testing.T, s *Storage, id string, change func(User) UserChang
 }
 
 // activeAdmins are those who can log in.
-func activeAdmins(t *testing.T, s *Storage) []User {
+func activeAdmins(t *testing.T, s *Storage) (admins []User) {
 	t.Helper()
-	admins, err := s.ListUsers(t.Context(), UserFilter{State: Active, Admins: true}, 2*racers)
+	listed, err := s.ListUsers(t.Context(), UserFilter{State: Active, Admins: true}, 2*racers)
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, admin := range listed {
+		admins = append(admins, admin.User)
 	}
 	return admins
 }

@@ -174,7 +174,7 @@ func wantListed(t *testing.T, s *Storage, filter UserFilter, limit int, wanted .
 	var got []string
 	for _, user := range users {
 		got = append(got, user.Email)
-		if user != readUser(t, s, user.ID) {
+		if user.User != readUser(t, s, user.ID) {
 			t.Errorf("%s is listed as %+v", user.Email, user)
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 )
 
 // User is an account. Its times are UTC, to the microsecond; what is finer is cut off when it is written.
 type User struct {
 	ID         string // a UUID in lower case
-	Email      string // as DisplayEmail gives it
+	Email      string // as emailaddr.Display returns it
 	FullName   string
 	Locale     string // "" if none was chosen, as the rest
 	TimeZone   string
@@ -61,7 +63,7 @@ func (userRow) TableName() string { return "users" }
 
 func userRowOf(user User) userRow {
 	return userRow{
-		ID: user.ID, Email: user.Email, CanonicalEmail: CanonicalEmail(user.Email), FullName: user.FullName,
+		ID: user.ID, Email: user.Email, CanonicalEmail: emailaddr.Canonical(user.Email), FullName: user.FullName,
 		Locale: user.Locale, TimeZone: user.TimeZone, PictureURI: user.PictureURI, Metadata: user.Metadata,
 		CreateTime: kept(user.CreateTime), UpdateTime: kept(user.UpdateTime), Version: user.Version,
 		State: string(user.State), IsAdmin: user.Admin, AppMetadata: user.AppMetadata,
@@ -87,10 +89,17 @@ type credentialRow struct {
 func (credentialRow) TableName() string { return "credentials" }
 
 // CreateUser adds a user and the hash to log in with, both or neither. It fails with ErrEmailTaken if a user has this
-// address, compared by CanonicalEmail.
+// address, compared by emailaddr.Canonical.
 func (s *Storage) CreateUser(ctx context.Context, user User, passwordHash string) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
-		return db.Transaction(func(tx *gorm.DB) error { return createUser(ctx, tx, user, passwordHash, UserCreated) })
+		return db.Transaction(func(tx *gorm.DB) error {
+			if len(emailaddr.FormerKeys(user.Email)) > 0 { // The unique index knows the present form only.
+				if err := checkEmailFree(tx, user.Email); err != nil {
+					return err
+				}
+			}
+			return createUser(ctx, tx, user, passwordHash, UserCreated)
+		})
 	})
 	return s.explain(ctx, "create user "+user.ID, err, outcomes{duplicateValue: ErrEmailTaken})
 }
@@ -114,45 +123,6 @@ func (s *Storage) ReadUser(ctx context.Context, id string) (User, error) {
 		return User{}, s.explain(ctx, "read user "+id, err, nil)
 	}
 	return row.user(), nil
-}
-
-// UserFilter picks users. What is zero picks all.
-type UserFilter struct {
-	EmailPrefix string // compared by CanonicalEmail
-	State       UserState
-	Admins      bool   // only those who are
-	After       string // only users whose canonical e-mail address is after this one
-}
-
-// lastLetter is after every letter that an address can have.
-const lastLetter = "\U0010FFFF"
-
-// ListUsers gives users in the order of their canonical e-mail addresses: at most limit.
-func (s *Storage) ListUsers(ctx context.Context, filter UserFilter, limit int) ([]User, error) {
-	// One lower bound, not two: of two, SQLite begins to read at the first that is written.
-	query := gorm.G[userRow](s.db).Where("canonical_email > ?", filter.After)
-	if filter.EmailPrefix != "" {
-		prefix := CanonicalEmail(filter.EmailPrefix)
-		if filter.After < prefix {
-			query = gorm.G[userRow](s.db).Where("canonical_email >= ?", prefix)
-		}
-		query = query.Where("canonical_email < ?", prefix+lastLetter)
-	}
-	if filter.State != "" {
-		query = query.Where("state = ?", string(filter.State))
-	}
-	if filter.Admins {
-		query = query.Where("is_admin = ?", true)
-	}
-	rows, err := query.Order("canonical_email").Limit(limit).Find(ctx)
-	if err != nil {
-		return nil, s.explain(ctx, "list users", err, nil)
-	}
-	users := make([]User, 0, len(rows))
-	for _, row := range rows {
-		users = append(users, row.user())
-	}
-	return users, nil
 }
 
 // kept is the part of a time that both databases keep. MySQL would round what is finer, so that a user could be made

@@ -1,0 +1,48 @@
+package emailaddr
+
+import (
+	"strings"
+)
+
+// The bounds of an address, in bytes.
+const (
+	maxLocal   = 64  // RFC 5321, section 4.5.3.1.1
+	maxDomain  = 253 // RFC 1035, section 2.3.4: 255 with the lengths of the labels and the root
+	maxLabel   = 63  // RFC 1035, section 2.3.4
+	maxAddress = 254 // RFC 5321, section 4.5.3.1.3: 256 with the brackets
+)
+
+// Violation is why an address cannot be that of a new account.
+type Violation struct {
+	Reason      string // for programs, in upper snake case
+	Description string // for people; it does not repeat the address
+}
+
+// Check reports why no account can have an address, or nil if one can. The address has the form that the contract asks
+// for: its rules are not repeated here. The bounds of domain and address hold for the domain in ASCII, as the DNS and
+// mail servers that know no other have it.
+func Check(address string) *Violation {
+	local, domain, _ := cut(Display(address))
+	ascii, err := strict.ToASCII(foldCapitalSharpS(domain))
+	labels := strings.Split(ascii, ".")
+	last := labels[len(labels)-1]
+	switch {
+	case len(local) > maxLocal:
+		return &Violation{"EMAIL_LOCAL_PART", "must have at most 64 bytes before the @"}
+	case err != nil:
+		return &Violation{"EMAIL_DOMAIN", "must have a domain that can be: its labels break the rules of IDNA (UTS 46)"}
+	case strings.Contains("."+ascii+".", ".."):
+		return &Violation{"EMAIL_DOMAIN", "must have a domain without empty labels, and without a dot at its end"}
+	case strings.Trim(last, "0123456789") == "":
+		return &Violation{"EMAIL_DOMAIN", "must have a domain that does not end with a number: an IP address is none"}
+	}
+	for _, label := range labels {
+		if len(label) > maxLabel {
+			return &Violation{"EMAIL_DOMAIN", "must have a domain whose labels have at most 63 bytes each, in punycode"}
+		}
+	}
+	if len(ascii) > maxDomain || len(local)+len("@")+len(ascii) > maxAddress {
+		return &Violation{"EMAIL_LENGTH", "must have at most 254 bytes, with the domain in punycode"}
+	}
+	return nil
+}
