@@ -184,7 +184,7 @@ func newServer(
 	verifier := authn.NewVerifier(keys, config.Issuer, config.Audience, config.Now)
 	authenticator := authn.NewAuthenticator(policies, verifier, loadAccount(db, config.Now))
 	authenticator.AdmitServices(config.ServiceToken, config.SecondServiceToken)
-	server, err := grpcx.NewServer(log, authenticator, db.Ping)
+	server, err := grpcx.NewServer(log, authenticator, newReadiness(db, log).check)
 	if err != nil {
 		return nil, err
 	}

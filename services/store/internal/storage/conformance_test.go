@@ -362,7 +362,7 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 	_, deleteSigningKey := s.DeleteSigningKey(ctx, newID())
 	_, reseal := s.ResealSigningKeys(ctx, []Resealed{{newID(), []byte("a"), []byte("b")}})
 	return map[string]error{
-		"Ping": s.Ping(ctx), "ReadUser": readUser, "ReadCredential": readCredential, "ReadCredentialOf": readCredentialOf,
+		"Ready": s.Ready(ctx), "ReadUser": readUser, "ReadCredential": readCredential, "ReadCredentialOf": readCredentialOf,
 		"ReadAccount": readAccount, "ListSessions": listSessions, "EndAllSessions": endAllSessions,
 		"RepeatToken": repeatToken, "RefuseToken": refuseToken,
 		"ChangePassword": changePassword, "DeleteExpiredSessions": deleteExpired,

@@ -13,8 +13,8 @@ import (
 
 // dialect is all that differs between the databases.
 type dialect interface {
-	// open makes the pool that serves. It need not connect.
-	open(log *slog.Logger) (*sql.DB, error)
+	// open returns the pool that serves, which need not be connected, and the checks of what it leads to.
+	open(log *slog.Logger) (*sql.DB, changeChecks, error)
 	// openToMigrate makes a pool for migrations, which may take any time, and the database itself where that is a file.
 	openToMigrate(ctx context.Context, log *slog.Logger) (*sql.DB, error)
 	// gorm speaks this dialect on a pool.
@@ -34,4 +34,12 @@ type dialect interface {
 	migrations() (fs.FS, goose.Dialect)
 	// migrationLock lets one process at a time migrate, where that needs a lock.
 	migrationLock(log *slog.Logger) (lock.Locker, error)
+}
+
+// changeChecks are checks of whether changes can be made.
+type changeChecks interface {
+	// checkIdentity returns an error if the database is not the one that was opened.
+	checkIdentity() error
+	// checkWritable returns an error if no change could succeed now, as far as that shows without making one.
+	checkWritable(ctx context.Context, pool *sql.DB) error
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -45,8 +46,9 @@ type mysqlDialect struct {
 	addresses                     []string // HOST:PORT of servers that have the same data
 }
 
-func (d *mysqlDialect) open(log *slog.Logger) (*sql.DB, error) {
-	return d.connect(log, mysqlIOTimeout)
+func (d *mysqlDialect) open(log *slog.Logger) (*sql.DB, changeChecks, error) {
+	pool, err := d.connect(log, mysqlIOTimeout)
+	return pool, d, err
 }
 
 // openToMigrate does without a time limit: to alter a large table takes as long as it takes.
@@ -105,6 +107,43 @@ func (d *mysqlDialect) connector(address string, log *slog.Logger, ioTimeout tim
 func (d *mysqlDialect) gorm(pool *sql.DB) gorm.Dialector {
 	return gormmysql.New(gormmysql.Config{Conn: pool, SkipInitializeWithVersion: true})
 }
+
+func (d *mysqlDialect) checkIdentity() error { return nil }
+
+// rightsToChange are statements that need the rights to INSERT, UPDATE and DELETE, and do nothing.
+var rightsToChange = []string{
+	"EXPLAIN REPLACE INTO changes (user_id, session_id, version, ended) VALUES ('', '', 0, FALSE)",
+	"EXPLAIN UPDATE guards SET changes = changes WHERE name = 'feed'",
+}
+
+// checkWritable begins a transaction that may write, which a server that is read-only for this account refuses, and
+// reads the plans of statements that the account must have the right to.
+func (d *mysqlDialect) checkWritable(ctx context.Context, pool *sql.DB) error {
+	tx, err := pool.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // Of nothing. What cannot be rolled back has lost its connection.
+	var readOnly, innoDB string
+	err = tx.QueryRowContext(ctx, "SELECT @@global.read_only, @@global.innodb_read_only").Scan(&readOnly, &innoDB)
+	if err != nil {
+		return err
+	}
+	// It takes the place of the first transaction. The driver calls what a read-only server says a bad connection.
+	if _, err := tx.ExecContext(ctx, "START TRANSACTION READ WRITE"); err != nil || innoDB == "1" {
+		return fmt.Errorf("%w: read_only is %s, innodb_read_only is %s", errNotWritable, readOnly, innoDB)
+	}
+	for _, statement := range rightsToChange {
+		// Other servers that speak the protocol may have no such plans. Their changes show what they cannot do.
+		if _, err := tx.ExecContext(ctx, statement); err != nil && d.classify(err) != unclassified {
+			return err
+		}
+	}
+	return nil
+}
+
+// errNotWritable is a server that begins no transaction which may write.
+var errNotWritable = errors.New("the database server admits no changes")
 
 func (d *mysqlDialect) clock() string { return "SELECT UTC_TIMESTAMP(6)" }
 

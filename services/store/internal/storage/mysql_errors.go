@@ -62,8 +62,9 @@ var handshakeRefusals = []error{
 
 // lostConnections are errors of a connection that is of no more use, or of a packet that it cannot carry.
 var lostConnections = []error{
-	errNotInCluster, driver.ErrBadConn, mysql.ErrInvalidConn, mysql.ErrMalformPkt, mysql.ErrPktSync, mysql.ErrPktSyncMul,
-	mysql.ErrPktTooLarge, mysql.ErrBusyBuffer, sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+	errNotInCluster, errNotWritable, driver.ErrBadConn, mysql.ErrInvalidConn, mysql.ErrMalformPkt,
+	mysql.ErrPktSync, mysql.ErrPktSyncMul, mysql.ErrPktTooLarge, mysql.ErrBusyBuffer,
+	sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 }
 
 // classifyAnswer returns what an error of the server means, by its number in the server's error reference, and by its

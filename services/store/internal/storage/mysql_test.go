@@ -48,7 +48,7 @@ func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
 // A connection that looks alive and is dead must not cost a caller an error: the server closed it while it was idle.
 func TestConnectionsThatDiedWhileIdle(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
-	errs := race(10, func(int) error { return s.Ping(t.Context()) })
+	errs := race(10, func(int) error { return s.pool.PingContext(t.Context()) })
 	if err := errors.Join(errs...); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func status(t *testing.T, s *Storage, name string) int {
 
 func TestAttemptsAreBounded(t *testing.T) {
 	db := openNew(t, newSQLite(t)).db
-	s := &Storage{dialect: &mysqlDialect{}, db: db}
+	s := &Storage{dialect: &mysqlDialect{}, checks: &mysqlDialect{}, db: db}
 	synctest.Test(t, func(t *testing.T) {
 		attempts := 0
 		deadlock := func(*gorm.DB) error {
@@ -233,7 +233,7 @@ func TestThePassword(t *testing.T) {
 	exec(t, s, "GRANT ALL ON *.* TO 'gate@house'@'127.0.0.1'")
 	config.URL = strings.Replace(config.URL, "root@", "gate%40house@", 1)
 	config.Password = "p@ss:w/rd?#%"
-	if err := open(t, config).Ping(t.Context()); err != nil {
+	if err := open(t, config).Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
 
@@ -254,7 +254,7 @@ func TestTLS(t *testing.T) {
 	migrate(t, config)
 	plain := config.URL
 	config.URL = plain + "?tls=preferred"
-	if err := open(t, config).Ping(t.Context()); err != nil {
+	if err := open(t, config).Ready(t.Context()); err != nil {
 		t.Error(err)
 	}
 	config.URL = plain + "?tls=true"

@@ -149,7 +149,7 @@ func TestUnavailableSQLite(t *testing.T) {
 				err = s.CreateUser(t.Context(), user, hash)
 			}
 			want(t, err, ErrUnavailable)
-			if err := bystander.Ping(t.Context()); err != nil {
+			if err := bystander.Ready(t.Context()); err != nil {
 				t.Errorf("a bystander is not served: %v", err)
 			}
 			exec(t, s, pragmas[1])

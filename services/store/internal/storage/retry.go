@@ -52,7 +52,12 @@ func (s *Storage) inTurn(ctx context.Context, change func(db *gorm.DB) error) er
 			return ctx.Err()
 		}
 	}
-	return change(s.db.WithContext(ctx))
+	err := s.checks.checkIdentity()
+	if err == nil {
+		err = change(s.db.WithContext(ctx))
+	}
+	s.outcomes.observe(ctx, err, s.dialect)
+	return err
 }
 
 // undone tells whether a change was undone as a whole, or not begun, and is worth another attempt.

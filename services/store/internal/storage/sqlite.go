@@ -21,21 +21,26 @@ import (
 const sqliteMaxConnections = 8
 
 // sqliteDialect keeps the database in a file of this machine.
-type sqliteDialect struct{ path string }
+type sqliteDialect struct {
+	path   string
+	opened fs.FileInfo // the file that serves; nil while none does
+}
 
 // open does not make the file: a path that is mistyped must not become an empty database.
-func (d *sqliteDialect) open(*slog.Logger) (*sql.DB, error) {
+func (d *sqliteDialect) open(*slog.Logger) (*sql.DB, changeChecks, error) {
 	if err := d.checkFolder(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	_, err := os.Stat(d.path)
+	var err error
+	d.opened, err = os.Stat(d.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf(`there is no file %s: run "gatehouse migrate" to make the database`, d.path)
+		return nil, nil, fmt.Errorf(`there is no file %s: run "gatehouse migrate" to make the database`, d.path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("look for the file: %w", err)
+		return nil, nil, fmt.Errorf("look for the file: %w", err)
 	}
-	return d.connect()
+	pool, err := d.connect()
+	return pool, d, err
 }
 
 func (d *sqliteDialect) openToMigrate(ctx context.Context, _ *slog.Logger) (*sql.DB, error) {
@@ -138,6 +143,28 @@ func (d *sqliteDialect) connect() (*sql.DB, error) {
 func (d *sqliteDialect) gorm(pool *sql.DB) gorm.Dialector { return sqliteDialector{pool: pool} }
 
 func (d *sqliteDialect) clock() string { return "" }
+
+// errFileReplaced is a path under which there is not the file that was opened, whose connections go on with that one:
+// what they write is lost when the process ends.
+var errFileReplaced = errors.New("the database file was deleted, moved or replaced since it was opened: " +
+	"put it back, or restart")
+
+func (d *sqliteDialect) checkIdentity() error {
+	if d.opened == nil {
+		return nil
+	}
+	now, err := os.Stat(d.path)
+	if errors.Is(err, fs.ErrNotExist) || (err == nil && !os.SameFile(d.opened, now)) {
+		return errFileReplaced
+	}
+	if err != nil {
+		return fmt.Errorf("look for the file: %w", err)
+	}
+	return nil
+}
+
+// checkWritable leaves the rest to the attempt to take the lock for changes.
+func (d *sqliteDialect) checkWritable(context.Context, *sql.DB) error { return d.checkIdentity() }
 
 // deleteOldest has a subquery: SQLite knows no LIMIT of a DELETE.
 func (d *sqliteDialect) deleteOldest(table, key, column string) string {

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"io/fs"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -10,6 +11,9 @@ import (
 // classify returns what an error means. A result code that is on no list means that the file, the disk or the memory
 // is not what a change needs.
 func (d *sqliteDialect) classify(err error) class {
+	if _, ok := errors.AsType[*fs.PathError](err); ok || isAny(err, []error{errFileReplaced, errNoLock}) {
+		return unavailable // Whatever is under the path now.
+	}
 	answer, ok := errors.AsType[*sqlite.Error](err)
 	if !ok {
 		return unclassified

@@ -24,12 +24,14 @@ import (
 // cannot be reached; each names its other errors.
 type Storage struct {
 	dialect dialect
+	checks  changeChecks
 	pool    *sql.DB
 	db      *gorm.DB
 	ahead   atomic.Int64 // how far the database's clock is ahead of this machine's, in nanoseconds
 	written chan struct{}
 	writer  chan struct{} // holds one while a change is made; nil if the database admits several writers
 
+	outcomes            changeOutcomes
 	ownChangesPerMinute int // 0 if there is no limit
 }
 
@@ -40,11 +42,11 @@ func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error
 	if err != nil {
 		return nil, err
 	}
-	pool, err := dialect.open(log)
+	pool, checks, err := dialect.open(log)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Storage{dialect: dialect, pool: pool, written: make(chan struct{}, 1)}
+	s := &Storage{dialect: dialect, checks: checks, pool: pool, written: make(chan struct{}, 1)}
 	if _, oneWriter := dialect.(*sqliteDialect); oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}
@@ -60,11 +62,6 @@ func (s *Storage) Close() error {
 		return fmt.Errorf("close the database: %w", err)
 	}
 	return nil
-}
-
-// Ping tells whether the database answers.
-func (s *Storage) Ping(ctx context.Context) error {
-	return s.explain(ctx, "ping the database", s.pool.PingContext(ctx), nil)
 }
 
 func (s *Storage) start(ctx context.Context, log *slog.Logger) error {
