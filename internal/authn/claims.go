@@ -23,6 +23,10 @@ const (
 	clockLeeway = 10 * time.Minute
 )
 
+// ClientID is the claim `client_id`, which RFC 9068, section 2.2, requires. Gatehouse has no registered OAuth clients:
+// all tokens are issued to the product itself, which this stands for.
+const ClientID = "gatehouse"
+
 // tokenHeader is the header of an access token. A header with any other member is refused. RFC 7515, section 4.1.11,
 // requires it for `crit`, which names extensions that must be understood. Others, such as `b64`, `zip`, `jku`, `jwk`,
 // `x5u` and `x5c`, change what is signed or which key is trusted.
@@ -51,6 +55,7 @@ func parseHeader(token string) (tokenHeader, error) {
 type Claims struct {
 	jwt.RegisteredClaims
 
+	ClientID  string           `json:"client_id,omitempty"` // always ClientID; older tokens have none
 	SessionID string           `json:"sid"`
 	Roles     []string         `json:"roles"`
 	AuthTime  *jwt.NumericDate `json:"auth_time,omitempty"` // when the user logged in (RFC 9068, section 2.2.1)
@@ -68,6 +73,7 @@ type wireClaims struct {
 	NotBefore   *wireTime                 `json:"nbf"`
 	IssuedAt    *wireTime                 `json:"iat"`
 	ID          string                    `json:"jti"`
+	ClientID    string                    `json:"client_id"`
 	SessionID   string                    `json:"sid"`
 	Roles       []string                  `json:"roles"`
 	AuthTime    *wireTime                 `json:"auth_time"`
@@ -86,7 +92,7 @@ func (c *Claims) UnmarshalJSON(data []byte) error {
 			Issuer: wire.Issuer, Subject: wire.Subject, Audience: jwt.ClaimStrings(wire.Audience), ID: wire.ID,
 			ExpiresAt: wire.ExpiresAt.date(), NotBefore: wire.NotBefore.date(), IssuedAt: wire.IssuedAt.date(),
 		},
-		SessionID: wire.SessionID, Roles: wire.Roles, AuthTime: wire.AuthTime.date(),
+		ClientID: wire.ClientID, SessionID: wire.SessionID, Roles: wire.Roles, AuthTime: wire.AuthTime.date(),
 	}
 	if wire.AppMetadata != nil {
 		c.AppMetadata = make(map[string]stdjson.RawMessage, len(wire.AppMetadata))

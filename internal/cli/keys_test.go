@@ -92,7 +92,7 @@ func states(rows [][]string) string {
 func TestKeysList(t *testing.T) {
 	settings := newKeys(t)
 	rows := listed(t, settings)
-	if len(rows) != 1 || len(rows[0]) != 6 || len(rows[0][0]) != 43 || rows[0][1] != "EdDSA" || rows[0][2] != "active" ||
+	if len(rows) != 1 || len(rows[0]) != 6 || len(rows[0][0]) != 43 || rows[0][1] != "ES256" || rows[0][2] != "active" ||
 		rows[0][3] != rows[0][4] || rows[0][5] != "-" {
 		t.Fatalf("the list is %q", rows)
 	}
@@ -107,7 +107,7 @@ func TestKeysList(t *testing.T) {
 }
 
 func TestKeysRotateMakesOneKeyHoweverOften(t *testing.T) {
-	settings := append(newKeys(t), "--signing-algorithm=ES256")
+	settings := append(newKeys(t), "--signing-algorithm=RS256")
 	setenv(t)
 	var mu sync.Mutex
 	var done sync.WaitGroup
@@ -133,7 +133,7 @@ func TestKeysRotateMakesOneKeyHoweverOften(t *testing.T) {
 		t.Errorf("%d made a key, %d found it", made, pending)
 	}
 	rows := listed(t, settings)
-	if got := states(rows); got != "ES256 pending, EdDSA active" {
+	if got := states(rows); got != "RS256 pending, ES256 active" {
 		t.Fatalf("the keys are %s", got)
 	}
 	again := keysCommand(t, []string{"rotate"}, settings...)
@@ -148,10 +148,10 @@ func TestKeysRevoke(t *testing.T) {
 	// A key id may begin with a dash, which a flag does as well.
 	told := keysCommand(t, []string{"revoke"}, append(settings, "--", kid)...)
 	rows := listed(t, settings)
-	if got := states(rows); got != "EdDSA active" || rows[0][0] == kid {
+	if got := states(rows); got != "ES256 active" || rows[0][0] == kid {
 		t.Fatalf("the keys are %q", rows)
 	}
-	for _, words := range []string{kid, rows[0][0], "within 15 s", "300 s", "signs from " + rows[0][4]} {
+	for _, words := range []string{kid, rows[0][0], "within 7 s", "300 s", "signs from " + rows[0][4]} {
 		if !strings.Contains(told, words) {
 			t.Errorf("it does not tell %q: %s", words, told)
 		}
@@ -183,7 +183,7 @@ func TestKeysRewrap(t *testing.T) {
 		}
 	}
 	startStore(t, database, "--master-key="+otherMasterKey)
-	if got := states(listed(t, settings)); got != "EdDSA pending, EdDSA active" {
+	if got := states(listed(t, settings)); got != "ES256 pending, ES256 active" {
 		t.Errorf("the keys are %s", got)
 	}
 }

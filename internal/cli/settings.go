@@ -56,7 +56,7 @@ type tokenSettings struct {
 
 // algorithmSettings say what signing keys are made for.
 type algorithmSettings struct {
-	SigningAlgorithm string `default:"EdDSA" help:"Algorithm of the signing keys: EdDSA, ES256, or RS256 for verifiers that know nothing else. A store that starts with another one than that of the newest key makes the next key."`
+	SigningAlgorithm string `help:"Algorithm of the signing keys: ES256, EdDSA, or RS256. A store that starts with another one than that of the newest key makes the next key. If it is left out, the first key is for ES256, and each other for the algorithm of the one before it."`
 }
 
 // signingSettings say how the store makes tokens and password hashes.

@@ -25,6 +25,10 @@ const (
 	RS256 = "RS256" // for verifiers that know nothing else
 )
 
+// DefaultAlgorithm is that of an installation's first key unless it is configured. Nearly every JWT library verifies
+// ES256; many widely used ones, such as jsonwebtoken for Node.js, do not know EdDSA.
+const DefaultAlgorithm = ES256
+
 // Algorithms lists them all, the best first.
 func Algorithms() []string { return []string{EdDSA, ES256, RS256} }
 

@@ -44,17 +44,22 @@ type KeysConfig struct {
 	Database         Database
 	MasterKey        []byte           // as in Config
 	SecondMasterKey  []byte           // as in Config
-	SigningAlgorithm string           // of a key that is to be made; empty where none is
+	SigningAlgorithm string           // as in Config
 	Now              func() time.Time // as in Config
 }
 
 // Validate reports every fault at once.
 func (c KeysConfig) Validate() error {
-	var algorithmErr error
-	if c.SigningAlgorithm != "" {
-		algorithmErr = jwk.CheckAlgorithm(c.SigningAlgorithm)
+	return errors.Join(validateMasterKeys(c.MasterKey, c.SecondMasterKey), validateAlgorithm(c.SigningAlgorithm),
+		c.Database.Validate())
+}
+
+// validateAlgorithm returns an error if keys for the algorithm cannot be made. An empty one is left to the keyring.
+func validateAlgorithm(algorithm string) error {
+	if algorithm == "" {
+		return nil
 	}
-	return errors.Join(validateMasterKeys(c.MasterKey, c.SecondMasterKey), algorithmErr, c.Database.Validate())
+	return jwk.CheckAlgorithm(algorithm)
 }
 
 // SigningKey tells of a signing key what everybody may know.

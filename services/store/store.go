@@ -15,7 +15,6 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
-	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
@@ -49,7 +48,7 @@ type Config struct {
 	SecondServiceToken  string // is accepted as well, unless it is empty
 	Issuer              string // `iss` of the tokens
 	Audience            string // `aud` of the tokens
-	SigningAlgorithm    string // EdDSA, ES256 or RS256
+	SigningAlgorithm    string // EdDSA, ES256 or RS256; empty for that of the newest key, or jwk.DefaultAlgorithm
 	KeyRotationInterval time.Duration
 	AccessTokenLifetime time.Duration
 	Sessions            SessionConfig
@@ -64,7 +63,7 @@ type Config struct {
 
 // Validate reports every fault at once.
 func (c Config) Validate() error {
-	faults := []error{validateMasterKeys(c.MasterKey, c.SecondMasterKey), jwk.CheckAlgorithm(c.SigningAlgorithm)}
+	faults := []error{validateMasterKeys(c.MasterKey, c.SecondMasterKey), validateAlgorithm(c.SigningAlgorithm)}
 	// A key is published for 10 min before it signs, and stays for a token's life: an hour and a day of life make some
 	// 26 keys, which is the most that verifiers should have to load.
 	if c.KeyRotationInterval < time.Hour || c.KeyRotationInterval > 365*24*time.Hour {

@@ -69,7 +69,7 @@ func startUp(t *testing.T, flags ...string) gatehouse {
 	process := &testkit.Process{
 		Path: binary, Log: filepath.Join(dir, "log"),
 		Args: append([]string{
-			"up", "--data", filepath.Join(dir, "data"), "--http", rest, "--grpc", native,
+			"up", "--data", filepath.Join(dir, "data"), "--http", rest, "--grpc", native, "--issuer", "http://" + rest,
 			"--argon2-memory", "7168", "--argon2-iterations", "1", // as cheap as they may be
 		}, flags...),
 	}

@@ -248,7 +248,7 @@ var keyCases = []corpusCase{
 		request: func(*residents) proto.Message { return &gatehousev1.ListKeysRequest{} },
 	}, func(t *testing.T, _ *residents, message proto.Message) {
 		keys := message.(*gatehousev1.ListKeysResponse).GetKeys()
-		if len(keys) != 1 || keys[0].GetKty() != "OKP" || keys[0].GetAlg() != "EdDSA" || keys[0].GetUse() != "sig" {
+		if len(keys) != 1 || keys[0].GetKty() != "EC" || keys[0].GetAlg() != "ES256" || keys[0].GetUse() != "sig" {
 			t.Errorf("keys are %v", keys)
 		}
 	})),
@@ -259,7 +259,7 @@ var keyCases = []corpusCase{
 		found := message.(*gatehousev1.ReadConfigurationResponse)
 		if found.GetIssuer() != "http://localhost:8080" ||
 			found.GetJwksUri() != "http://localhost:8080/.well-known/jwks.json" ||
-			!slices.Equal(found.GetIdTokenSigningAlgValuesSupported(), []string{"EdDSA"}) {
+			!slices.Equal(found.GetIdTokenSigningAlgValuesSupported(), []string{"ES256"}) {
 			t.Errorf("configuration is %v", found)
 		}
 	})),

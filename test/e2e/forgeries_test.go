@@ -1,7 +1,8 @@
 package e2e
 
 import (
-	"crypto/ed25519"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
 	"maps"
@@ -11,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 )
 
 // forgeries are authorization headers that an attacker with a good token of one account, and the public keys, can make.
@@ -28,7 +30,11 @@ func forgeries(t *testing.T, h *house, token string) map[string][]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, own, err := ed25519.GenerateKey(rand.Reader)
+	own, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ownJWK, err := jwk.FromPublic(own.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,13 +69,12 @@ func forgeries(t *testing.T, h *house, token string) map[string][]string {
 		"an oversized token":             {"Bearer " + token + strings.Repeat("a", 9<<10)},
 		"algorithm none":                 {resign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, same)},
 		"HMAC with the public key":       {resign(jwt.SigningMethodHS256, public, same)},
-		"an unknown kid":                 {resign(jwt.SigningMethodEdDSA, own, func(header map[string]any) { header["kid"] = "unknown" })},
-		"no kid":                         {resign(jwt.SigningMethodEdDSA, own, func(header map[string]any) { delete(header, "kid") })},
-		"another's signature":            {resign(jwt.SigningMethodEdDSA, own, same)},
-		"another's key in the header": {resign(jwt.SigningMethodEdDSA, own, func(header map[string]any) {
+		"an unknown kid":                 {resign(jwt.SigningMethodES256, own, func(header map[string]any) { header["kid"] = "unknown" })},
+		"no kid":                         {resign(jwt.SigningMethodES256, own, func(header map[string]any) { delete(header, "kid") })},
+		"another's signature":            {resign(jwt.SigningMethodES256, own, same)},
+		"another's key in the header": {resign(jwt.SigningMethodES256, own, func(header map[string]any) {
 			header["jwk"] = map[string]string{
-				"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA",
-				"x": base64.RawURLEncoding.EncodeToString(own.Public().(ed25519.PublicKey)),
+				"kty": ownJWK.GetKty(), "crv": ownJWK.GetCrv(), "alg": ownJWK.GetAlg(), "x": ownJWK.GetX(), "y": ownJWK.GetY(),
 			}
 		})},
 	}

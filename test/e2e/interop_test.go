@@ -333,7 +333,7 @@ func TestTheConfigurationThatVerifiersDiscover(t *testing.T) {
 	want := map[string]any{
 		"issuer": h.issuer, "jwks_uri": h.issuer + "/.well-known/jwks.json",
 		"id_token_signing_alg_values_supported": []any{"ES256"}, "subject_types_supported": []any{"public"},
-		"claims_supported": []any{"aud", "auth_time", "exp", "iat", "iss", "jti", "roles", "sid", "sub"},
+		"claims_supported": []any{"aud", "auth_time", "client_id", "exp", "iat", "iss", "jti", "roles", "sid", "sub"},
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("configuration is %v\nwant %v", got, want)

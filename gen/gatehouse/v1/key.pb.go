@@ -115,7 +115,7 @@ type Key struct {
 	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
 	// What the key is for: always `sig`.
 	Use string `protobuf:"bytes,3,opt,name=use,proto3" json:"use,omitempty"`
-	// The only algorithm that may be used with the key: `EdDSA`, `ES256` or `RS256`.
+	// The only algorithm that may be used with the key: `ES256`, `EdDSA` or `RS256`.
 	Alg string `protobuf:"bytes,4,opt,name=alg,proto3" json:"alg,omitempty"`
 	// The curve: `Ed25519` (OKP) or `P-256` (EC).
 	Crv *string `protobuf:"bytes,5,opt,name=crv,proto3,oneof" json:"crv,omitempty"`

@@ -105,7 +105,7 @@ func (h *ByHand) successor(rows []storage.SigningKey, lead time.Duration) (*stor
 	if _, err := h.sealers.privateKey(rows[activeIndex(rows, now)]); err != nil {
 		return nil, err
 	}
-	key, err := h.sealers.first.generate(h.algorithm, rows[0].Generation+1)
+	key, err := h.sealers.first.generate(nextAlgorithm(h.algorithm, rows), rows[0].Generation+1)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -42,7 +43,7 @@ type keys struct {
 type Config struct {
 	MasterKey        []byte           // 32 bytes; seals and opens the private keys
 	SecondMasterKey  []byte           // opens, and does not seal; nil if there is none
-	Algorithm        string           // of a key that is yet to be made: one of jwk.Algorithms
+	Algorithm        string           // of a key that is yet to be made: one of jwk.Algorithms; empty for nextAlgorithm
 	RotationInterval time.Duration    // from the activation of a key to that of the next
 	Issuer           string           // `iss`
 	Audience         string           // `aud`
@@ -51,7 +52,7 @@ type Config struct {
 }
 
 // OpenKeyring loads the keys. Where there is none it makes the first, which signs at once. Where the newest is for
-// another algorithm than the one configured it makes the next, which signs once verifiers know it. Of several stores
+// another algorithm than the one that is configured, if one is, it makes the next, which signs once verifiers know it. Of several stores
 // that start at once exactly one makes it, and all use it. It fails if the active key cannot be opened.
 func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *slog.Logger) (*Keyring, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
@@ -72,7 +73,7 @@ func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *s
 	if _, err := sealers.privateKey(rows[activeIndex(rows, config.Now())]); err != nil {
 		return nil, err
 	}
-	if rows[0].Algorithm != config.Algorithm {
+	if rows[0].Algorithm != nextAlgorithm(config.Algorithm, rows) {
 		return k, k.add(ctx, rows[0].Generation+1, publishLead)
 	}
 	return k, nil
@@ -131,7 +132,7 @@ func (k *Keyring) tell(ctx context.Context, keyID string, err error) {
 
 // add makes the key of a generation, unless another store is faster, and loads the outcome.
 func (k *Keyring) add(ctx context.Context, generation int64, lead time.Duration) error {
-	made, err := k.sealers.first.generate(k.config.Algorithm, generation)
+	made, err := k.sealers.first.generate(nextAlgorithm(k.config.Algorithm, k.loaded.Load().rows), generation)
 	if err != nil {
 		return err
 	}
@@ -146,6 +147,19 @@ func (k *Keyring) add(ctx context.Context, generation int64, lead time.Duration)
 			"signs_from", made.ActivateTime)
 	}
 	return k.load(ctx)
+}
+
+// nextAlgorithm returns the algorithm of the key after these, the newest first: the configured one, else that of the
+// newest key, so that nothing changes for the verifiers of an installation that was not asked to change.
+func nextAlgorithm(configured string, rows []storage.SigningKey) string {
+	switch {
+	case configured != "":
+		return configured
+	case len(rows) > 0:
+		return rows[0].Algorithm
+	default:
+		return jwk.DefaultAlgorithm
+	}
 }
 
 // errNoKey is a keyring that can open no key at all.
@@ -199,7 +213,7 @@ func (k *Keyring) Mint(grant Grant, now time.Time) (Token, error) {
 			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 			ID:        uuid.NewString(),
 		},
-		SessionID: grant.SessionID, Roles: grant.Roles, AuthTime: jwt.NewNumericDate(grant.AuthTime),
+		ClientID: authn.ClientID, SessionID: grant.SessionID, Roles: grant.Roles, AuthTime: jwt.NewNumericDate(grant.AuthTime),
 		AppMetadata: grant.AppMetadata,
 	})
 	token.Header["kid"] = key.KeyID
@@ -213,7 +227,7 @@ func (k *Keyring) Mint(grant Grant, now time.Time) (Token, error) {
 
 // ClaimNames are the claims of every token that Mint makes, in alphabetical order.
 func ClaimNames() []string {
-	return []string{"aud", "auth_time", "exp", "iat", "iss", "jti", "roles", "sid", "sub"}
+	return []string{"aud", "auth_time", "client_id", "exp", "iat", "iss", "jti", "roles", "sid", "sub"}
 }
 
 // PublicKeys lists the public halves of the keys that are pending, active or retiring, newest first. It asks the

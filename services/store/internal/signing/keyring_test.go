@@ -152,7 +152,7 @@ func TestATokenSaysWhatRFC9068Wants(t *testing.T) {
 		t.Errorf("header is %v", parsed.Header)
 	}
 	if claims.Issuer != issuer || len(claims.Audience) != 1 || claims.Audience[0] != audience ||
-		claims.Subject != userID || claims.SessionID != session ||
+		claims.ClientID != "gatehouse" || claims.Subject != userID || claims.SessionID != session ||
 		!claims.IssuedAt.Equal(now) || !claims.ExpiresAt.Equal(now.Add(lifetime)) {
 		t.Errorf("claims are %+v", claims)
 	}
@@ -161,6 +161,46 @@ func TestATokenSaysWhatRFC9068Wants(t *testing.T) {
 	}
 	if claims.ID == "" || claims.ID == others.ID {
 		t.Errorf("jti is %q and %q", claims.ID, others.ID)
+	}
+}
+
+// TestAlgorithm covers a setting that is left out: verifiers of an installation see another algorithm only if asked.
+func TestAlgorithm(t *testing.T) {
+	clock, masterKey := newClock(), signing.NewMasterKey()
+	unset := config(masterKey, "", clock.Now)
+	t.Run("first_key_of_an_installation_is_ES256", func(t *testing.T) {
+		db := openDatabase(t, newDatabase(t))
+		openKeyring(t, db, unset)
+		if rows := listKeys(t, db); len(rows) != 1 || rows[0].Algorithm != jwk.ES256 {
+			t.Errorf("the keys are %+v", rows)
+		}
+	})
+	for _, algorithm := range jwk.Algorithms() {
+		t.Run("installation_keeps_"+algorithm, func(t *testing.T) {
+			db := openDatabase(t, newDatabase(t))
+			token := mint(t, openKeyring(t, db, config(masterKey, algorithm, clock.Now)), clock.Now())
+			keyring := openKeyring(t, db, unset) // As after an upgrade.
+			if rows := listKeys(t, db); len(rows) != 1 {
+				t.Fatalf("a start made another key: %+v", rows)
+			}
+			if _, err := newVerifier(keyring, clock.Now).Verify(t.Context(), token); err != nil {
+				t.Errorf("a token of before: %v", err)
+			}
+			if _, made, err := byHand(t, db, unset).Rotate(t.Context()); err != nil || !made {
+				t.Fatalf("Rotate = %v, %v", made, err)
+			}
+			if successor, err := byHand(t, db, unset).Revoke(t.Context(), listKeys(t, db)[0].KeyID); err != nil ||
+				successor.Algorithm != algorithm {
+				t.Fatalf("Revoke = %+v, %v", successor, err)
+			}
+			clock.pass(time.Hour)
+			maintain(t, keyring)
+			for _, row := range listKeys(t, db) {
+				if row.Algorithm != algorithm {
+					t.Errorf("key %d is for %s, not %s", row.Generation, row.Algorithm, algorithm)
+				}
+			}
+		})
 	}
 }
 
