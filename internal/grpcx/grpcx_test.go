@@ -116,7 +116,7 @@ func newHouse(t *testing.T) *house {
 	keys := authn.NewKeySet(func(context.Context) (*gatehousev1.ListKeysResponse, error) {
 		return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{h.public}}, nil
 	}, time.Now)
-	log := slog.New(slog.NewJSONHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	log := slog.New(requestid.NewHandler(slog.NewJSONHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	authenticator := authn.NewAuthenticator(policies, authn.NewVerifier(keys, issuer, audience, time.Now), nil)
 	authenticator.AdmitServices(serviceToken)
 	server, err := grpcx.NewServer(log, authenticator, func(context.Context) error { return nil })

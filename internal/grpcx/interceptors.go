@@ -17,7 +17,6 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {
@@ -46,7 +45,6 @@ func LogCall(
 		slog.String("method", method),
 		slog.String("code", st.Code().String()),
 		slog.Int64("took_us", took.Microseconds()),
-		slog.String("request_id", requestid.FromContext(ctx)),
 		slog.String("client", clientinfo.FromContext(ctx).Address),
 	}
 	if err != nil {

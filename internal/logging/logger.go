@@ -10,6 +10,7 @@ import (
 	"github.com/mattn/go-isatty"
 
 	"github.com/gatehouse-auth/gatehouse/internal/redact"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 // Formats of a log. Auto is text on a terminal and JSON elsewhere.
@@ -19,13 +20,14 @@ const (
 	JSON = "json"
 )
 
-// New returns a logger that writes records of the level and above to w, without the tokens in them.
+// New returns a logger that writes records of the level and above to w, without the tokens in them, and with the id of
+// the request where they are logged with its context.
 func New(w *Writer, level slog.Level, format string) *slog.Logger {
 	if format == Auto && isTerminal(w.out) {
 		format = Text
 	}
 	w.reportDrops(newHandler(w.out, level, format))
-	return slog.New(redact.NewHandler(newHandler(w, level, format)))
+	return slog.New(requestid.NewHandler(redact.NewHandler(newHandler(w, level, format))))
 }
 
 func newHandler(w io.Writer, level slog.Level, format string) slog.Handler {

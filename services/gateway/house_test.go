@@ -29,6 +29,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/redact"
+	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 const (
@@ -237,7 +238,8 @@ func newConfiguredHouse(
 ) *house {
 	t.Helper()
 	h := &house{log: &logged{}, ended: make(chan struct{})}
-	log := slog.New(redact.NewHandler(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	log := slog.New(requestid.NewHandler(redact.NewHandler(
+		slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	var err error
 	h.service, err = New(t.Context(), config, Upstreams{Cache: cache, Store: store}, log)
 	if err != nil {

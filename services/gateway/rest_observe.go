@@ -66,7 +66,6 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 		slog.String("route", w.route),
 		slog.Int("status", w.status),
 		slog.Int64("took_us", took.Microseconds()),
-		slog.String("request_id", requestid.FromContext(ctx)),
 		slog.String("client", clientinfo.FromContext(ctx).Address),
 	}
 	if w.err != nil {

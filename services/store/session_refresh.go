@@ -9,7 +9,6 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -150,5 +149,5 @@ func (s *sessionService) refuseAncestor(ctx context.Context, session storage.Ses
 func (s *sessionService) reportReuse(ctx context.Context, sessionID string, number int64) {
 	s.log.WarnContext(ctx, "security event: a refresh token was reused; its session ends",
 		"event", string(storage.TokenReused), "session", sessionID, "token_number", number,
-		"client", clientinfo.FromContext(ctx).Address, "request_id", requestid.FromContext(ctx))
+		"client", clientinfo.FromContext(ctx).Address)
 }

@@ -73,7 +73,7 @@ func (s *Storage) applyMigrations(ctx context.Context, log *slog.Logger) error {
 	}
 	for _, migration := range applied {
 		log.InfoContext(ctx, "applied a migration", "version", migration.Source.Version,
-			"file", path.Base(migration.Source.Path), "duration", migration.Duration)
+			"file", path.Base(migration.Source.Path), "took_us", migration.Duration.Microseconds())
 	}
 	if err != nil {
 		return fmt.Errorf("apply the migrations: %w", err)
