@@ -2,6 +2,7 @@ package grpcx
 
 import (
 	"context"
+	"net/netip"
 	"time"
 
 	"google.golang.org/grpc/health"
@@ -9,6 +10,8 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
 const (
@@ -25,13 +28,15 @@ const (
 type probedHealth struct {
 	*health.Server
 
-	probe *sharedProbe
-	named map[string]*sharedProbe // of what the service can do without
+	probe   *sharedProbe
+	named   map[string]*sharedProbe // of what the service can do without
+	watches *HealthWatches
 }
 
 func newProbedHealth(probe func(context.Context) error) *probedHealth {
 	return &probedHealth{
 		Server: health.NewServer(), probe: newSharedProbe(probe), named: map[string]*sharedProbe{},
+		watches: NewHealthWatches(),
 	}
 }
 
@@ -54,6 +59,25 @@ func (h *probedHealth) Check(
 		response = &healthpb.HealthCheckResponse{Status: healthpb.HealthCheckResponse_NOT_SERVING}
 	}
 	return response, nil
+}
+
+// Watch implements grpc.health.v1. A name that is not known is SERVICE_UNKNOWN, as the protocol has it.
+func (h *probedHealth) Watch(req *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
+	address, _ := netip.ParseAddr(clientinfo.FromContext(stream.Context()).Address) // Those without one share one key.
+	return h.watches.Serve(stream, shares.KeyOf(address),
+		func(ctx context.Context) healthpb.HealthCheckResponse_ServingStatus {
+			response, err := h.Check(ctx, req)
+			if err != nil {
+				return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+			}
+			return response.GetStatus()
+		})
+}
+
+// Shutdown makes all names NOT_SERVING for good, and ends the streams that watch them.
+func (h *probedHealth) Shutdown() {
+	h.Server.Shutdown()
+	h.watches.Stop()
 }
 
 // Probe adds a name to health for something that the service can do without. It must be called before Serve.

@@ -28,6 +28,39 @@ func TestHealthOfAnUnknownName(t *testing.T) {
 	}
 }
 
+// TestHealthWatch: the stream ends with NOT_SERVING, and does not keep the service from stopping.
+func TestHealthWatch(t *testing.T) {
+	h := newHouse(t)
+	for name, want := range map[string]healthpb.HealthCheckResponse_ServingStatus{
+		"no.such":                  healthpb.HealthCheckResponse_SERVICE_UNKNOWN,
+		"gatehouse.v1.UserService": healthpb.HealthCheckResponse_SERVING,
+	} {
+		stream, err := healthpb.NewHealthClient(h.conn).Watch(t.Context(), &healthpb.HealthCheckRequest{Service: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := stream.Recv(); err != nil || got.GetStatus() != want {
+			t.Errorf("health of %q is %v, %v, want %v", name, got.GetStatus(), err, want)
+		}
+	}
+	stream, err := healthpb.NewHealthClient(h.conn).Watch(t.Context(), &healthpb.HealthCheckRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []healthpb.HealthCheckResponse_ServingStatus{
+		healthpb.HealthCheckResponse_SERVING, healthpb.HealthCheckResponse_NOT_SERVING,
+	} {
+		if got, err := stream.Recv(); err != nil || got.GetStatus() != want {
+			t.Fatalf("health is %v, %v, want %v", got.GetStatus(), err, want)
+		}
+		h.cancel()
+	}
+	if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
+		t.Errorf("the stream ends with %v", err)
+	}
+	h.stop(t)
+}
+
 func TestSharedProbe(t *testing.T) {
 	errDown := errors.New("the database is down")
 	t.Run("many_callers_make_one_probe", func(t *testing.T) {

@@ -25,6 +25,11 @@ func dialerFrom(local string) *net.Dialer {
 	return &net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(local), 0))}
 }
 
+// fromAttacker is a dialer of gRPC.
+func fromAttacker(ctx context.Context, address string) (net.Conn, error) {
+	return dialerFrom(attacker).DialContext(ctx, "tcp", address)
+}
+
 // dialFrom connects to an address from an address of this machine, until the test ends.
 func dialFrom(t testing.TB, local, address string) net.Conn {
 	t.Helper()

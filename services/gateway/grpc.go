@@ -33,6 +33,7 @@ const connBuffer = 8 << 10
 // grpcServer serves native gRPC clients. It passes frames on without decoding them.
 type grpcServer struct {
 	edge       *edge
+	health     *health
 	reflection *reflection // nil if there is none
 	proxies    trustedProxies
 	streams    *streamLimits
@@ -45,7 +46,8 @@ func newGRPCServer(
 	edge *edge, health *health, reflection *reflection, proxies trustedProxies, log *slog.Logger,
 ) *grpcServer {
 	s := &grpcServer{
-		edge: edge, reflection: reflection, proxies: proxies, streams: newStreamLimits(proxies, log), log: log,
+		edge: edge, health: health, reflection: reflection, proxies: proxies, streams: newStreamLimits(proxies, log),
+		log: log,
 	}
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
 		grpc.Creds(limitedCredentials{insecure.NewCredentials(), s.streams}),
@@ -61,13 +63,14 @@ func newGRPCServer(
 	healthpb.RegisterHealthServer(s.grpc, health)
 	if reflection != nil {
 		reflectionpb.RegisterServerReflectionServer(s.grpc, reflection)
+		registerAlphaReflection(s.grpc, reflection)
 	}
 	return s
 }
 
 func (s *grpcServer) run(ctx context.Context, listener net.Listener) error {
 	s.log.InfoContext(ctx, "serving gRPC", "address", listener.Addr().String())
-	return grpcx.ServeUntil(ctx, s.grpc, listener, func() {})
+	return grpcx.ServeUntil(ctx, s.grpc, listener, s.health.watches.Stop)
 }
 
 // handle serves one call of any method.

@@ -10,6 +10,9 @@ import (
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
 // health answers for the gateway, the services behind it, and their parts, with what readiness has found.
@@ -20,6 +23,7 @@ type health struct {
 	parts     []string // what is slower to be without
 	readiness *readiness
 	draining  *atomic.Bool
+	watches   *grpcx.HealthWatches
 }
 
 func newHealth(routes routes, upstreams Upstreams, log *slog.Logger) *health {
@@ -30,7 +34,7 @@ func newHealth(routes routes, upstreams Upstreams, log *slog.Logger) *health {
 	}
 	return &health{
 		services: routes.services(), parts: slices.Sorted(maps.Keys(parts)),
-		readiness: newReadiness(probes, log), draining: &atomic.Bool{},
+		readiness: newReadiness(probes, log), draining: &atomic.Bool{}, watches: grpcx.NewHealthWatches(),
 	}
 }
 
@@ -49,14 +53,37 @@ func partProbes(upstreams Upstreams) map[string]probe {
 func (h *health) Check(
 	ctx context.Context, req *healthpb.HealthCheckRequest,
 ) (*healthpb.HealthCheckResponse, error) {
-	names := []string{req.GetService()}
-	switch {
-	case names[0] == "":
-		names = h.services
-	case !slices.Contains(h.services, names[0]) && !slices.Contains(h.parts, names[0]):
+	found := h.of(ctx, req.GetService())
+	if found == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
 		return nil, status.Error(codes.NotFound, "unknown service")
 	}
-	return &healthpb.HealthCheckResponse{Status: total(h.status(ctx, names...))}, nil
+	return &healthpb.HealthCheckResponse{Status: found}, nil
+}
+
+// Watch implements grpc.health.v1. Its stream is open for as long as the client likes.
+func (h *health) Watch(req *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
+	ctx := stream.Context()
+	undo, ok := exemptStream(ctx)
+	if !ok {
+		return status.Error(codes.Unimplemented, "this gateway cannot keep a stream open")
+	}
+	defer undo()
+	err := h.watches.Serve(stream, clientKey(ctx), func(ctx context.Context) servingStatus {
+		return h.of(ctx, req.GetService())
+	})
+	return apierr.Status(err).Err()
+}
+
+// of returns the health of a public service or a part by its name, or of all public services for "".
+func (h *health) of(ctx context.Context, name string) servingStatus {
+	switch {
+	case name == "":
+		return total(h.status(ctx, h.services...))
+	case slices.Contains(h.services, name) || slices.Contains(h.parts, name):
+		return total(h.status(ctx, name))
+	default:
+		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
+	}
 }
 
 // status returns the health of these names. A gateway that is about to stop serves nothing any more.

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/protobuf/proto"
@@ -88,6 +89,14 @@ func (r *reflection) add(descriptor protoreflect.FileDescriptor) (*reflectedFile
 	}
 	r.files[file.path] = file
 	return file, nil
+}
+
+// registerAlphaReflection serves reflection also as grpc.reflection.v1alpha, which many clients request first or only.
+// Its messages are those of v1 under another name.
+func registerAlphaReflection(registrar grpc.ServiceRegistrar, reflection *reflection) {
+	alpha := reflectionpb.ServerReflection_ServiceDesc
+	alpha.ServiceName = "grpc.reflection.v1alpha.ServerReflection"
+	registrar.RegisterService(&alpha, reflection)
 }
 
 // ServerReflectionInfo implements grpc.reflection.v1.

@@ -99,6 +99,7 @@ type streams struct {
 type openStream struct {
 	since  time.Time
 	shared bool // a unit of limits.open is acquired for it
+	exempt bool // it may be open for as long as its handler runs
 }
 
 func newStreams(conn net.Conn, limits *streamLimits) *streams {
@@ -153,6 +154,11 @@ func (s *streams) start(id uint32) {
 		s.over++
 	}
 	s.open[id] = openStream{since: time.Now(), shared: shared}
+	s.startTimer()
+}
+
+// startTimer needs the mutex.
+func (s *streams) startTimer() {
 	if s.timer == nil {
 		s.timer = time.AfterFunc(s.limits.timeout, s.expire)
 	}
@@ -197,17 +203,19 @@ func (s *streams) closeFor(limit string) {
 	_ = s.Close()
 }
 
-// oldest returns for how long the oldest stream has been open, and sets the timer for it.
+// oldest returns for how long the oldest stream has been open that is not exempt, and sets the timer for it.
 func (s *streams) oldest() time.Duration {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if len(s.open) == 0 {
+	now, oldest, limited := time.Now(), time.Duration(0), false
+	for _, stream := range s.open {
+		if !stream.exempt {
+			oldest, limited = max(oldest, now.Sub(stream.since)), true
+		}
+	}
+	if !limited {
 		s.timer = nil
 		return 0
-	}
-	now, oldest := time.Now(), time.Duration(0)
-	for _, stream := range s.open {
-		oldest = max(oldest, now.Sub(stream.since))
 	}
 	s.timer.Reset(max(s.limits.timeout-oldest, 0))
 	return oldest

@@ -12,17 +12,20 @@ type streamWait struct {
 	done func()
 }
 
-// afterOpen calls done once all streams have ended that are open now. It may call it with the mutex held.
+// afterOpen calls done once all streams have ended that are open now, except exempt ones. It may call it with the mutex
+// held.
 func (s *streams) afterOpen(done func()) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if len(s.open) == 0 {
+	wait := &streamWait{open: make(map[uint32]bool, len(s.open)), done: done}
+	for id, stream := range s.open {
+		if !stream.exempt {
+			wait.open[id] = true
+		}
+	}
+	if len(wait.open) == 0 {
 		done()
 		return
-	}
-	wait := &streamWait{open: make(map[uint32]bool, len(s.open)), done: done}
-	for id := range s.open {
-		wait.open[id] = true
 	}
 	s.waits = append(s.waits, wait)
 }
