@@ -80,6 +80,14 @@ func readNewPassword(ctx context.Context, stdin *os.File, prompts io.Writer) (st
 	return first, err
 }
 
+// readPassword asks for a password without showing it, or reads the first line of what is no terminal.
+func readPassword(ctx context.Context, stdin *os.File, prompts io.Writer) (string, error) {
+	if !term.IsTerminal(int(stdin.Fd())) {
+		return readLine(stdin)
+	}
+	return askHidden(ctx, stdin, prompts, "Password: ")
+}
+
 // readLine reads up to the first line break or the end. More than passwordLimit is left unread: the store refuses what
 // is a fourth of that.
 func readLine(stdin io.Reader) (string, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
 )
@@ -14,6 +15,7 @@ import (
 type users struct {
 	Import usersImport `cmd:"" help:"Import users from a file of JSON lines. If it is interrupted, the same command goes on where it was. Ends with 1 if lines were refused."`
 	Export usersExport `cmd:"" help:"Write all users to stdout as JSON lines."`
+	Try    checkHash   `cmd:"" name:"check-hash" help:"Tell whether a password matches the hash that a file of users has. The password is asked for, or read from stdin where that is no terminal. Ends with 1 if it does not match."`
 	Check  checkEmails `cmd:"" name:"check-emails" help:"Write to stdout, as JSON lines, which users have one e-mail address by the rules of this version, and let all others be found by those. Ends with 1 if there are any."`
 }
 
@@ -53,6 +55,38 @@ func (c *usersImport) run(ctx context.Context, log *slog.Logger, stdout io.Write
 			err = fmt.Errorf("%d lines were refused: %s tells why", summary.Refused, report)
 		}
 	}
+	return err
+}
+
+// checkHash tries a password before an import.
+type checkHash struct {
+	File  string `arg:"" name:"file" help:"File of users, as for an import."`
+	Email string `env:"GATEHOUSE_CHECK_EMAIL" placeholder:"ADDRESS" help:"E-mail address of the user whose hash is checked."`
+	logSettings
+}
+
+func (c *checkHash) faults() error {
+	var err error
+	if c.Email == "" {
+		err = errors.New("--email is missing: whose hash is to be checked?")
+	}
+	return errors.Join(c.logSettings.faults(), err)
+}
+
+func (c *checkHash) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) error {
+	password, err := readPassword(ctx, os.Stdin, os.Stderr)
+	if err != nil {
+		return err
+	}
+	matches, err := storeservice.CheckHash(ctx, c.File, c.Email, password)
+	if err == nil && !matches {
+		err = errors.New("the password does not match: it is another one, the hash was converted in a wrong way, " +
+			"or the system that made it has a pepper")
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(stdout, "The password matches.")
 	return err
 }
 

@@ -61,6 +61,30 @@ func TestRefusedLinesAreToldByTheExitCode(t *testing.T) {
 	}
 }
 
+func TestUsersCheckHash(t *testing.T) {
+	file := usersFile(t, twoGood)
+	for name, test := range map[string]struct {
+		email, password string
+		code            int
+		wrote           string
+	}{
+		"match":       {"ADA@example.com", "correct horse", exitOK, "The password matches.\n"},
+		"no match":    {"ada@example.com", "wrong horse", exitFailed, "the password does not match"},
+		"no hash":     {"bob@example.com", "correct horse", exitFailed, "line 2 has no passwordHash"},
+		"no line":     {"eve@example.com", "correct horse", exitFailed, "has no line for eve@example.com"},
+		"no password": {"ada@example.com", "", exitFailed, "the password does not match"},
+		"no address":  {"", "correct horse", exitUsage, "--email is missing"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			pipe(t, test.password+"\n")
+			code, stdout, stderr := run(t, []string{"users", "check-hash", "--email", test.email, file})
+			if code != test.code || !strings.Contains(stdout+stderr, test.wrote) || strings.Contains(stdout+stderr, "$2b$") {
+				t.Errorf("it ends with %d: %s%s", code, stdout, stderr)
+			}
+		})
+	}
+}
+
 func TestUsersCheckEmails(t *testing.T) {
 	database := newDatabase(t)
 	file := usersFile(t, `{"email":"ada@bücher.example","fullName":"Ada"}`, `{"email":"bob@example.com","fullName":"Ada"}`)

@@ -33,6 +33,7 @@ const (
 	reasonEmailTaken    = "EMAIL_TAKEN"
 	reasonIDTaken       = "ID_TAKEN"
 	reasonHashUnknown   = "HASH_UNKNOWN"
+	reasonHashPeppered  = "HASH_PEPPERED"
 	reasonHashMalformed = "HASH_MALFORMED"
 	reasonHashTooCostly = "HASH_TOO_COSTLY"
 )
@@ -148,7 +149,8 @@ func newUserOf(record userRecord, now time.Time) (storage.NewUser, []fieldError)
 			refuse("roles", "must be user and admin only")
 		}
 	}
-	switch state := storage.UserState(record.State); state {
+	// As an export writes it, or as REST does.
+	switch state := storage.UserState(strings.TrimPrefix(record.State, "USER_STATE_")); state {
 	case "", storage.Active, storage.Disabled:
 		user.State = cmp.Or(state, storage.Active)
 	default:
@@ -211,6 +213,8 @@ func hashFault(hash string, maxMemory int64) (reason, words string) {
 		return "", ""
 	case errors.Is(err, password.ErrHashTooCostly):
 		return reasonHashTooCostly, err.Error()
+	case errors.Is(err, password.ErrHashPeppered):
+		return reasonHashPeppered, err.Error()
 	case errors.Is(err, password.ErrHashMalformed):
 		return reasonHashMalformed, err.Error()
 	default:

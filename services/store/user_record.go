@@ -97,7 +97,8 @@ func (r *userRecord) targets() map[string]any {
 		"id": &r.ID, "email": &r.Email, "fullName": &r.FullName, "locale": &r.Locale, "timeZone": &r.TimeZone,
 		"pictureUri": &r.PictureURI, "metadata": &r.Metadata, "appMetadata": &r.AppMetadata, "roles": &r.Roles,
 		"state": &r.State, "createTime": &r.CreateTime, "updateTime": &r.UpdateTime, "version": &r.Version,
-		"passwordHash": &r.PasswordHash,
+		"passwordHash":      &r.PasswordHash,
+		"sessionGeneration": new(json.Number), // REST has it. It says nothing of a system without the sessions.
 	}
 }
 

@@ -15,6 +15,9 @@ import (
 	"time"
 
 	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
@@ -156,6 +159,7 @@ func TestLinesAreRefused(t *testing.T) {
 
 		{"an unknown hash", hashed("$1$saltsalt$qjXMvbEw8oaL.CzflDtaK/"), known, "HASH_UNKNOWN", "passwordHash the password hash is of no kind"},
 		{"a plain password", hashed("correct horse battery staple"), known, "HASH_UNKNOWN", ""},
+		{"a hash with a pepper", hashed("$argon2id$v=19$m=64,t=2,p=1,keyid=YQ$c2FsdHNhbHQ$aaaa"), known, "HASH_PEPPERED", "takes a key or pepper"},
 		{"a malformed hash", hashed(bcryptHash[:59]), known, "HASH_MALFORMED", "malformed"},
 		{"a costly hash", hashed(strings.Replace(bcryptHash, "$05$", "$31$", 1)), known, "HASH_TOO_COSTLY", "the cost must be at most 14"},
 		{"a hash without end", hashed("$6$" + strings.Repeat("a", 10_000)), known, "HASH_MALFORMED", ""},
@@ -347,6 +351,33 @@ func TestAnImportGoesOn(t *testing.T) {
 			t.Errorf("the report is %v, %v", info.Mode(), err)
 		}
 	})
+}
+
+// TestImportOfAUserOfREST: what REST answers can be imported as it is, and what is exported as well.
+func TestImportOfAUserOfREST(t *testing.T) {
+	user := &gatehousev1.User{
+		Id: "01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21", Email: "ada@example.com", FullName: "Ada",
+		CreateTime: timestamppb.New(time.Unix(1_600_000_000, 0)), UpdateTime: timestamppb.New(time.Unix(1_700_000_000, 0)),
+		Version: 3, SessionGeneration: 4, Locale: "en-GB", TimeZone: "Europe/London",
+		PictureUri: "https://example.com/ada.png", Roles: []string{"user"}, State: gatehousev1.UserState_USER_STATE_DISABLED,
+		Metadata: &structpb.Struct{Fields: map[string]*structpb.Value{"theme": structpb.NewStringValue("dark")}},
+	}
+	line, err := protojson.Marshal(user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := newImport(t, sqliteDatabase(t), string(line))
+	if summary := first.run(t); summary.Imported != 1 {
+		t.Fatalf("%+v: %+v", summary, first.reported(t))
+	}
+	exported := first.export(t, true)
+	if !strings.Contains(exported, `"state":"DISABLED"`) || !strings.Contains(exported, `"version":3`) {
+		t.Errorf("exported is %s", exported)
+	}
+	second := newImport(t, sqliteDatabase(t), exported)
+	if second.run(t); second.export(t, true) != exported {
+		t.Errorf("exported again it is %s, before %s", second.export(t, true), exported)
+	}
 }
 
 // open gives an import that has not begun.

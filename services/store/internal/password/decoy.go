@@ -74,8 +74,10 @@ func blanked(hash string) (string, bool) {
 		return "", false
 	}
 	zero, parts := "A", 2
+	ofBcrypt := strings.HasPrefix(hash, "$2") || strings.HasPrefix(hash, wordPressPrefix) ||
+		strings.HasPrefix(hash, djangoPrefix)
 	switch {
-	case strings.HasPrefix(hash, "$2"): // Whose salt and digest are one part, and whose alphabet is another.
+	case ofBcrypt: // Whose salt and digest are one part, and whose alphabet is another.
 		zero, parts = ".", 1
 	case strings.HasPrefix(hash, "$6$"):
 		zero = "."

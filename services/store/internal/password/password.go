@@ -141,11 +141,7 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 		return false, err
 	}
 	defer release()
-	normal := normalize(password)
-	matches, err := stored.matches(normal)
-	if err == nil && !matches && normal != password { // For our own hashes too: what it costs tells nobody whose it is.
-		matches, err = stored.matches(password)
-	}
+	matches, err := stored.matchesEither(password)
 	if err != nil {
 		return false, fmt.Errorf("verify a password: %w", err)
 	}

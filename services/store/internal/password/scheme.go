@@ -20,6 +20,9 @@ import (
 var (
 	// ErrUnknownHash is a hash of a kind that is not verified.
 	ErrUnknownHash = errors.New("the password hash is of no kind that is known")
+	// ErrHashPeppered is a hash that takes a pepper of the system which made it, as the hash itself says: no password
+	// would match it here. Most hashes with a pepper say nothing of it.
+	ErrHashPeppered = errors.New("the password hash takes a key or pepper of the system that made it")
 	// ErrHashMalformed is a hash that nobody makes: no password would match it.
 	ErrHashMalformed = errors.New("the password hash is malformed")
 	// ErrHashTooCostly is a hash that takes too long, or too much memory, to verify a password against.
@@ -61,14 +64,21 @@ const (
 
 // The forms that the makers of each kind write. Numbers have no sign and no leading zeros.
 var (
-	bcryptForm = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
-	argon2Form = regexp.MustCompile(`^\$argon2(?:id|i|d)\$v=19\$m=([1-9][0-9]{0,17}),t=([1-9][0-9]{0,17}),` +
+	bcryptForm       = regexp.MustCompile(`^\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
+	wordPressForm    = regexp.MustCompile(`^\$wp\$2y\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
+	djangoBcryptForm = regexp.MustCompile(`^bcrypt_sha256\$\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}$`)
+	argon2Form       = regexp.MustCompile(`^\$argon2(?:id|i|d)\$v=19\$m=([1-9][0-9]{0,17}),t=([1-9][0-9]{0,17}),` +
 		`p=([1-9][0-9]{0,17})\$([+/A-Za-z0-9]+)\$([+/A-Za-z0-9]+)$`)
 	scryptForm = regexp.MustCompile(`^\$scrypt\$ln=([1-9][0-9]{0,17}),r=([1-9][0-9]{0,17}),p=([1-9][0-9]{0,17})` +
 		`\$([+/A-Za-z0-9]+)\$([+/A-Za-z0-9]+)$`)
 	pbkdf2Form = regexp.MustCompile(`^\$pbkdf2(|-sha256|-sha512)\$([1-9][0-9]{0,17})\$([./A-Za-z0-9]+)\$([./A-Za-z0-9]+)$`)
 	sha512Form = regexp.MustCompile(`^\$6\$(?:rounds=([1-9][0-9]{0,17})\$)?[./A-Za-z0-9]{1,16}\$[./A-Za-z0-9]{86}$`)
 )
+
+// pepperedForm is what says of a hash that it takes a secret: the PHC string of Argon2 that names a key or associated
+// data, Firebase's scrypt in the spellings of Kratos and of Supabase, and an HMAC.
+var pepperedForm = regexp.MustCompile(
+	`^\$argon2(?:id|i|d)\$.*[,$](?:keyid|data)=|^\$(?:firescrypt|fbscrypt|hmac-[a-z0-9]+)\$`)
 
 // scheme is a kind of hash.
 type scheme struct {
@@ -95,6 +105,8 @@ func schemes() []scheme {
 		{"$2a$", bcryptForm, checkBcrypt, bcrypt.Decode},
 		{"$2b$", bcryptForm, checkBcrypt, bcrypt.Decode},
 		{"$2y$", bcryptForm, checkBcrypt, bcrypt.Decode},
+		{wordPressPrefix + "$2y$", wordPressForm, checkBcrypt, decodeWordPress},
+		{djangoPrefix, djangoBcryptForm, checkBcrypt, decodeDjangoBcrypt},
 		{"$scrypt$", scryptForm, checkScrypt, scrypt.Decode},
 		{"$pbkdf2$", pbkdf2Form, checkPBKDF2, pbkdf2.Decode},
 		{"$pbkdf2-sha256$", pbkdf2Form, checkPBKDF2, pbkdf2.Decode},
@@ -104,14 +116,27 @@ func schemes() []scheme {
 }
 
 // Check reports whether passwords can be verified against a hash that was made elsewhere, in a process in which hashes
-// may take so many bytes of memory. The error is ErrUnknownHash, ErrHashMalformed or ErrHashTooCostly. Nothing is
-// computed, and no error repeats a part of the hash.
+// may take so many bytes of memory. The error is ErrUnknownHash, ErrHashPeppered, ErrHashMalformed or
+// ErrHashTooCostly. Nothing is computed, and no error repeats a part of the hash.
 func Check(hash string, maxMemory int64) error {
 	stored, err := decode(hash)
 	if err != nil {
 		return err
 	}
 	return stored.checkMemory(maxMemory)
+}
+
+// Matches reports whether the password is the one that was hashed, as Hasher.Verify does, for commands: it waits for no
+// turn. Its errors are those of Check.
+func Matches(hash, password string, maxMemory int64) (bool, error) {
+	stored, err := decode(hash)
+	if err == nil {
+		err = stored.checkMemory(maxMemory)
+	}
+	if err != nil {
+		return false, err
+	}
+	return stored.matchesEither(password)
 }
 
 // verifier is a hash that is decoded.
@@ -129,6 +154,17 @@ func (v verifier) checkMemory(maxMemory int64) error {
 	return nil
 }
 
+// matchesEither reports whether the password is the one that was hashed: in the form that we hash or, where that
+// differs, as it is given, which is what others mostly hash.
+func (v verifier) matchesEither(password string) (bool, error) {
+	normal := normalize(password)
+	matches, err := v.matches(normal)
+	if err == nil && !matches && normal != password { // For our own hashes too: what it costs tells nobody whose it is.
+		matches, err = v.matches(password)
+	}
+	return matches, err
+}
+
 // matches tells whether the password is the one that was hashed.
 func (v verifier) matches(password string) (bool, error) {
 	if v.longest == 0 || len(password) <= v.longest {
@@ -142,6 +178,9 @@ func (v verifier) matches(password string) (bool, error) {
 func decode(hash string) (verifier, error) {
 	if len(hash) > maxHash {
 		return verifier{}, fmt.Errorf("%w: it has more than %d bytes", ErrHashMalformed, maxHash)
+	}
+	if pepperedForm.MatchString(hash) {
+		return verifier{}, ErrHashPeppered
 	}
 	for _, scheme := range schemes() {
 		if !strings.HasPrefix(hash, scheme.prefix) {

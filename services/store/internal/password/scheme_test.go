@@ -125,6 +125,16 @@ var refused = []struct {
 	{"Argon2 without a version", filled("$argon2i$m=256,t=2,p=2", 16, 32), ErrUnknownHash},
 	{"the plain text of the library", "$plaintext$secret", ErrUnknownHash},
 
+	{"Argon2 with a key", filled("$argon2id$v=19$m=256,t=2,p=2,keyid=c2VjcmV0", 16, 32), ErrHashPeppered},
+	{"Argon2 with associated data", filled("$argon2i$v=19$m=256,t=2,p=2,data=c2VjcmV0", 16, 32), ErrHashPeppered},
+	{"Firebase's scrypt as Kratos writes it", "$firescrypt$ln=14,r=8,p=1$aaaa$aaaa$aaaa$aaaa", ErrHashPeppered},
+	{"Firebase's scrypt as Supabase writes it", "$fbscrypt$v=1,n=14,r=8,p=1,ss=aaaa,sk=aaaa$aaaa$aaaa", ErrHashPeppered},
+	{"an HMAC", "$hmac-sha256$aaaa$aaaa", ErrHashPeppered},
+	{"phpass", "$P$B" + strings.Repeat("a", 30), ErrUnknownHash},
+
+	{"WordPress that is cut off", "$wp$2y$05$" + strings.Repeat("a", 52), ErrHashMalformed},
+	{"WordPress that is too costly", "$wp$2y$15$" + strings.Repeat("a", 53), ErrHashTooCostly},
+	{"Django's bcrypt that is too costly", "bcrypt_sha256$$2b$15$" + strings.Repeat("a", 53), ErrHashTooCostly},
 	{"bcrypt that is cut off", "$2b$05$" + strings.Repeat("a", 52), ErrHashMalformed},
 	{"bcrypt that goes on", "$2b$05$" + strings.Repeat("a", 54), ErrHashMalformed},
 	{"bcrypt with a line break", "$2b$05$" + strings.Repeat("a", 53) + "\n", ErrHashMalformed},
@@ -262,7 +272,7 @@ func FuzzCheck(f *testing.F) {
 			}
 			return
 		}
-		if !errors.Is(err, ErrUnknownHash) && !errors.Is(err, ErrHashMalformed) && !errors.Is(err, ErrHashTooCostly) {
+		if !errors.Is(err, ErrUnknownHash) && !errors.Is(err, ErrHashPeppered) && !errors.Is(err, ErrHashMalformed) && !errors.Is(err, ErrHashTooCostly) {
 			t.Errorf("%q: %v", hash, err)
 		}
 	})
