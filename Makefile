@@ -9,7 +9,9 @@ bin := build/bin
 generators := $(addprefix $(bin)/,buf openapiv3-merge protoc-gen-go protoc-gen-go-grpc protoc-gen-grpc-gateway \
 	protoc-gen-openapiv3)
 linters := $(addprefix $(bin)/,golangci-lint govulncheck)
-imports := build/protoimports/.written
+# A workspace of buf: api/, and beside it what it imports.
+workspace := build/workspace
+imports := $(workspace)/.written
 # Where files are generated before they replace, or are compared with, those of the tree. Go skips folders named so.
 fresh := build/_generated
 # What npm writes last.
@@ -45,7 +47,7 @@ $(fresh): $(generators) $(imports)
 	rm -rf $(fresh)
 	$(bin)/buf generate --output $(fresh)
 
-# The head of the document is in user.proto, and the merge takes it from the first file; the order is that of the tags.
+# The order of the files is that of the tags.
 openapi_parts = $(addprefix $(fresh)/build/openapi/gatehouse/v1/,user.openapi.json session.openapi.json)
 define complete_openapi
 set -e; mkdir -p $(fresh)/openapi; \
@@ -53,6 +55,16 @@ $(bin)/openapiv3-merge $(openapi_parts) \
 	$$(ls $(fresh)/build/openapi/gatehouse/v1/*.json | grep -v $(addprefix -e ,$(openapi_parts))) >$(fresh)/merged.json; \
 go run ./internal/openapigen $(fresh)/merged.json $(fresh)/openapi/openapi.json
 endef
+
+# Where `make protos` writes.
+PROTOS ?= build/protos
+
+.PHONY: protos
+protos: $(imports) ## Write the public contract with all that it imports to the folder PROTOS (build/protos), for protoc and others.
+	rm -rf $(PROTOS)
+	mkdir -p $(PROTOS)/gatehouse
+	cp -R $(workspace)/imports/. $(PROTOS)
+	cp -R api/gatehouse/v1 $(PROTOS)/gatehouse
 
 .PHONY: common-passwords
 common-passwords: ## Make the list of passwords that the store refuses, from the module that tools/go.mod pins.
@@ -66,8 +78,10 @@ lint: lint-api lint-go ## Lint the contract and the code; refuse what breaks the
 
 .PHONY: lint-api
 lint-api: $(bin)/buf $(imports)
-	$(bin)/buf lint
+	$(bin)/buf lint $(workspace)
 	$(bin)/buf format api --diff --exit-code
+	$(MAKE) protos PROTOS=build/_protos
+	$(bin)/buf build build/_protos
 	sh tools/breaking.sh $(bin)/buf
 
 .PHONY: lint-go
@@ -120,10 +134,13 @@ vuln: $(bin)/govulncheck ## Look for known vulnerabilities in what the code call
 	@$(bin)/govulncheck ./... || { \
 		echo 'govulncheck found a vulnerability, or did not reach its database: see above' >&2; exit 1; }
 
-# The imported protos are those of the modules in go.mod.
-$(imports): go.mod go.sum internal/protoimports/main.go
+# The imported protos are those of the modules in go.mod, as buf cannot always reach those that buf.yaml names.
+$(imports): go.mod go.sum buf.yaml $(wildcard internal/protoimports/*.go)
 	rm -rf $(@D)
-	go run ./internal/protoimports $(@D)
+	go run ./internal/protoimports $(@D)/imports
+	ln -s ../../api $(@D)/api
+	awk '/^deps:/ { print "  - {path: imports, lint: {ignore: [imports]}, breaking: {ignore: [imports]}}" } \
+		/^deps:|^  - buf\.build|^#/ { next } { print }' buf.yaml >$(@D)/buf.yaml
 	@touch $@
 
 # `go list tool` names the packages of a module's tool block; each binary is called like its package's folder.

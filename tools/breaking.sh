@@ -34,10 +34,10 @@ if ! git cat-file -e "$base:api" 2>/dev/null; then
 	exit 0
 fi
 
-# The old contract, in today's workspace: the protos it imports are generated, and not in git.
+# The old contract and what it imported then, by today's rules.
 rm -rf "$against"
-mkdir -p "$against/build"
-git archive "$base" api | tar -x -C "$against"
-cp buf.yaml "$against/"
-cp -R build/protoimports "$against/build/"
-"$buf" breaking --against "$against"
+mkdir -p "$against"
+git archive "$base" api internal/protoimports go.mod go.sum | tar -x -C "$against"
+(cd "$against" && go run ./internal/protoimports imports)
+cp build/workspace/buf.yaml "$against/"
+"$buf" breaking build/workspace --against "$against"

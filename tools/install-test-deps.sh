@@ -40,6 +40,9 @@ look() {
 	have openssl || packages="$packages openssl"
 	have node nodejs || packages="$packages nodejs"
 	have npm || packages="$packages npm"
+	# protoc without what every proto file may import is of no use, and Debian has that in another package.
+	protoc --descriptor_set_out=/dev/null google/protobuf/descriptor.proto 2>/dev/null ||
+		packages="$packages protobuf-compiler libprotobuf-dev"
 	# The race detector needs cgo, and cgo a C compiler.
 	have "${CC:-cc}" || packages="$packages gcc libc6-dev"
 }

@@ -24,17 +24,21 @@ import (
 // errorRef is how operations refer to the answer to every failure.
 const errorRef = "#/components/responses/Error"
 
-// errorComponents are the answer to every failure and its schemas. A google.protobuf.Any could hold anything; here
-// stands what Gatehouse puts in it.
+// base is the part of the document that does not follow from the contract: its head, how to authenticate, and the
+// answer to every failure with its schemas. A google.protobuf.Any could hold anything; here stands what Gatehouse puts
+// in it.
 //
-//go:embed errors.json
-var errorComponents []byte
+//go:embed base.json
+var base []byte
 
-func completeErrors(doc *document) error {
-	var added components
-	if err := decode(errorComponents, &added); err != nil {
-		return fmt.Errorf("read errors.json: %w", err)
+// addBase adds base to a document.
+func addBase(doc *document) error {
+	var with document
+	if err := decode(base, &with); err != nil {
+		return fmt.Errorf("read base.json: %w", err)
 	}
+	doc.Info, doc.Servers, doc.Components.SecuritySchemes = with.Info, with.Servers, with.Components.SecuritySchemes
+	added := with.Components
 	if err := completeReasons(added.Schemas); err != nil {
 		return err
 	}
@@ -91,7 +95,7 @@ func addErrors(op *operation, method protoreflect.MethodDescriptor) error {
 func completeReasons(schemas ordered[*schema]) error {
 	info, _ := schemas.get("google.rpc.ErrorInfo")
 	if info == nil {
-		return errors.New("errors.json has no google.rpc.ErrorInfo")
+		return errors.New("base.json has no google.rpc.ErrorInfo")
 	}
 	reason, ok := info.Properties.get("reason")
 	if !ok {

@@ -43,8 +43,8 @@ func run(merged, completed string) error {
 }
 
 func complete(doc *document) error {
-	// The errors come last: they replace google.rpc.Status, which is no message of the contract.
-	for _, step := range []func(*document) error{completeSchemas, completeOperations, completeErrors} {
+	// The base comes last: it replaces google.rpc.Status, which is no message of the contract.
+	for _, step := range []func(*document) error{completeSchemas, completeOperations, addBase} {
 		if err := step(doc); err != nil {
 			return err
 		}

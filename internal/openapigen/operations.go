@@ -24,7 +24,7 @@ const (
 	inPath = "path"
 	// caller is the id of whoever calls, as JSON.
 	caller = `"me"`
-	// bearer is the name of the security scheme, given by the head of the document in the contract.
+	// bearer is the name of the security scheme, which base.json describes.
 	bearer = "bearer"
 )
 

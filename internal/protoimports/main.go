@@ -1,5 +1,5 @@
-// Command protoimports writes the proto files that the contract imports from elsewhere into a folder, so that buf can
-// compile the contract with nothing but the Go module proxy.
+// Command protoimports writes the proto files that the contract imports from elsewhere into a folder, so that buf,
+// protoc and other compilers can compile the contract with nothing but the Go module proxy.
 //
 // The files are printed from the descriptors that are linked into their Go packages. Their versions are therefore those
 // of go.mod, and no foreign file is committed.
@@ -9,13 +9,15 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"path/filepath"
 
 	"github.com/jhump/protoreflect/v2/protoprint"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	openapi "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv3/options"
 	"google.golang.org/genproto/googleapis/api/annotations"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/genproto/googleapis/rpc/status"
 )
 
 func main() {
@@ -33,13 +35,24 @@ func write(folder string) error {
 		annotations.File_google_api_annotations_proto,
 		annotations.File_google_api_http_proto,
 		annotations.File_google_api_field_behavior_proto,
-		openapi.File_protoc_gen_openapiv3_options_annotations_proto,
-		openapi.File_protoc_gen_openapiv3_options_openapiv3_proto,
 		validate.File_buf_validate_validate_proto,
+		// What errors carry in grpc-status-details-bin.
+		status.File_google_rpc_status_proto,
+		errdetails.File_google_rpc_error_details_proto,
 	}
-	printer := protoprint.Printer{SortElements: true}
-	if err := printer.PrintProtosToFileSystem(files, folder); err != nil {
-		return fmt.Errorf("print the imported protos to %s: %w", folder, err)
+	printer := protoprint.Printer{}
+	for _, file := range files {
+		source, err := printer.PrintProtoToString(file)
+		if err != nil {
+			return fmt.Errorf("print %s: %w", file.Path(), err)
+		}
+		path := filepath.Join(folder, filepath.FromSlash(file.Path()))
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // public files
+			return fmt.Errorf("make the folder of %s: %w", file.Path(), err)
+		}
+		if err := os.WriteFile(path, []byte(unfoldLists(source)), 0o644); err != nil { //nolint:gosec // a public file
+			return fmt.Errorf("write %s: %w", file.Path(), err)
+		}
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ package gatehousev1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	_ "github.com/grpc-ecosystem/grpc-gateway/v2/protoc-gen-openapiv3/options"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -824,7 +823,7 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a.protoc-gen-openapiv3/options/annotations.proto\"\xdb\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\n" +
 	"\n" +
 	"\x04User\x12A\n" +
 	"\x02id\x18\x01 \x01(\tB1\xe0A\x03\xbaH+r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x123\n" +
@@ -904,16 +903,7 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"UpdateUser\x12\x1f.gatehouse.v1.UpdateUserRequest\x1a .gatehouse.v1.UpdateUserResponse\"%\xe8\xc7\x18\x02\x82\xd3\xe4\x93\x02\x1b:\x04user2\x13/v1/users/{user.id}\x12o\n" +
 	"\n" +
 	"DeleteUser\x12\x1f.gatehouse.v1.DeleteUserRequest\x1a .gatehouse.v1.DeleteUserResponse\"\x1e\xe8\xc7\x18\x02\xf0\xc7\x18\x01\x82\xd3\xe4\x93\x02\x10*\x0e/v1/users/{id}\x12c\n" +
-	"\tListUsers\x12\x1e.gatehouse.v1.ListUsersRequest\x1a\x1f.gatehouse.v1.ListUsersResponse\"\x15\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\v\x12\t/v1/usersB\x98\x05\xfaP\xd2\x04\n" +
-	"\xff\x03\n" +
-	"\tGatehouse\x1a\xea\x03Accounts for a product: sign up, log in, read and change one's profile; administration.\n" +
-	"\n" +
-	"To try it here: send *Sign up*, then *Log in*; copy `accessToken` from the answer into *Authorize*; then send *Read a profile*. The same calls are served as native gRPC.\n" +
-	"\n" +
-	"Errors are `google.rpc.Status` objects. Each has a `google.rpc.ErrorInfo` whose `reason` says why, for programs; bad input has a `google.rpc.BadRequest` that names the fields; where waiting helps there is a `google.rpc.RetryInfo`.:\x051.0.0\x12\x11\n" +
-	"\x01.\x12\fThis gateway2;\n" +
-	"9\n" +
-	"\x06bearer\x12/\b\x02\x12\x1eThe `accessToken` of *Log in*.*\x06bearer2\x03JWTZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
+	"\tListUsers\x12\x1e.gatehouse.v1.ListUsersRequest\x1a\x1f.gatehouse.v1.ListUsersResponse\"\x15\xe8\xc7\x18\x03\x82\xd3\xe4\x93\x02\v\x12\t/v1/usersBBZ@github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1;gatehousev1b\x06proto3"
 
 var (
 	file_gatehouse_v1_user_proto_rawDescOnce sync.Once
