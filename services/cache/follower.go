@@ -52,12 +52,13 @@ type follower struct {
 // run follows until ctx ends.
 func (f *follower) run(ctx context.Context) {
 	failures := newSparseLog(f.log, "the changes of the store cannot be followed; tried again")
+	began := f.now()
 	for ctx.Err() == nil {
 		err := f.follow(ctx)
 		if errors.Is(err, errFeedEpoch) {
 			continue // At once, from where it begins now.
 		}
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && f.isLate(began) {
 			failures.report(ctx, err)
 		}
 		select {
@@ -65,6 +66,15 @@ func (f *follower) run(ctx context.Context) {
 		case <-ctx.Done():
 		}
 	}
+}
+
+// isLate reports whether nothing was followed for longer than feedSilence, since it began at the earliest. Before that,
+// a failure is no news: stores start and stop.
+func (f *follower) isLate(began time.Time) bool {
+	if last := f.current.Load(); last != nil && last.After(began) {
+		began = *last
+	}
+	return f.now().Sub(began) > feedSilence
 }
 
 // ready fails when it is not known whether something is missing.

@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -51,7 +50,7 @@ type fallback struct {
 	answers      atomic.Uint64 // calls that the cache service answered
 }
 
-func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
+func newFallback(upstreams Upstreams, log *upstreamLog) *fallback {
 	reads := grpcx.Reads()
 	reads[healthpb.Health_Check_FullMethodName] = true
 	return &fallback{
@@ -66,9 +65,9 @@ func newFallback(upstreams Upstreams, log *slog.Logger) *fallback {
 			OnStateChange: func(_ string, from, to gobreaker.State) {
 				switch {
 				case from == gobreaker.StateClosed:
-					log.Warn("the cache service is down; calls go to the store")
+					log.down("the cache service is down; calls go to the store")
 				case to == gobreaker.StateClosed:
-					log.Info("the cache service is back")
+					log.up("the cache service is back")
 				}
 			},
 		}),

@@ -106,7 +106,7 @@ func newLinks(t *testing.T, answer func(context.Context, string) error) (f *fall
 	t.Helper()
 	t.Cleanup(func() { time.Sleep(cacheProbeTimeout) }) // In the bubble: probes under way end.
 	cache, store = &link{answer: answer}, &link{answer: fine}
-	return newFallback(Upstreams{Cache: cache, Store: store}, slog.New(slog.DiscardHandler)), cache, store
+	return newFallback(Upstreams{Cache: cache, Store: store}, newUpstreamLog(slog.New(slog.DiscardHandler))), cache, store
 }
 
 func TestCallsGoPastACacheServiceThatDoesNotAnswer(t *testing.T) {

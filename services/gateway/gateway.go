@@ -52,7 +52,8 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	if err := authn.ValidateNames(config.Issuer, config.Audience); err != nil {
 		return nil, err
 	}
-	routes := newRoutes(newFallback(upstreams, log), upstreams.Store)
+	upstreamLog := newUpstreamLog(log)
+	routes := newRoutes(newFallback(upstreams, upstreamLog), upstreams.Store)
 	policies, err := authn.LoadPolicies(routes.services()...)
 	if err != nil {
 		return nil, err
@@ -73,7 +74,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		throttle: newThrottle(time.Now), budget: newRequestBudget(), answers: newAnswerBudget(),
 		calls: newCalls(),
 	}
-	health := newHealth(routes, upstreams, log)
+	health := newHealth(routes, upstreams, upstreamLog)
 	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)
 	if err != nil {
 		return nil, err

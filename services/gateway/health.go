@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -22,11 +21,11 @@ type health struct {
 	services  []string // the public services, of which all have to work
 	parts     []string // what is slower to be without
 	readiness *readiness
-	draining  *atomic.Bool
+	draining  *atomic.Bool // that of the upstreamLog
 	watches   *grpcx.HealthWatches
 }
 
-func newHealth(routes routes, upstreams Upstreams, log *slog.Logger) *health {
+func newHealth(routes routes, upstreams Upstreams, log *upstreamLog) *health {
 	parts := partProbes(upstreams)
 	probes := maps.Clone(parts)
 	for name, route := range routes {
@@ -34,7 +33,7 @@ func newHealth(routes routes, upstreams Upstreams, log *slog.Logger) *health {
 	}
 	return &health{
 		services: routes.services(), parts: slices.Sorted(maps.Keys(parts)),
-		readiness: newReadiness(probes, log), draining: &atomic.Bool{}, watches: grpcx.NewHealthWatches(),
+		readiness: newReadiness(probes, log), draining: &log.draining, watches: grpcx.NewHealthWatches(),
 	}
 }
 

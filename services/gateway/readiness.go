@@ -45,9 +45,10 @@ type probe struct {
 // health of the gateway, without a token: what is answered must not make calls.
 type readiness struct {
 	probes map[string]probe
-	log    *slog.Logger
+	log    *upstreamLog
 
-	round  sync.Mutex // held by a round, so that its result is not replaced by that of an older one
+	round  sync.Mutex      // held by a round, so that its result is not replaced by that of an older one
+	warned map[string]bool // names that a warning was logged of, since they served last
 	latest atomic.Pointer[probeResult]
 	first  chan struct{} // closed once there is a result
 }
@@ -58,8 +59,8 @@ type probeResult struct {
 	found map[string]servingStatus
 }
 
-func newReadiness(probes map[string]probe, log *slog.Logger) *readiness {
-	return &readiness{probes: probes, log: log, first: make(chan struct{})}
+func newReadiness(probes map[string]probe, log *upstreamLog) *readiness {
+	return &readiness{probes: probes, log: log, warned: map[string]bool{}, first: make(chan struct{})}
 }
 
 // run probes until ctx is done. Rounds are spread by a tenth, so that gateways which started together do not stay so.
@@ -96,25 +97,28 @@ func (r *readiness) refresh(ctx context.Context) {
 	}
 	probes.Wait()
 	if ctx.Err() == nil { // Otherwise nothing was found out.
-		r.publish(ctx, failed)
+		r.publish(failed)
 	}
 }
 
 // publish stores what a round found, and logs what has changed.
-func (r *readiness) publish(ctx context.Context, failed map[string]error) {
+func (r *readiness) publish(failed map[string]error) {
 	result := &probeResult{at: time.Now(), found: make(map[string]servingStatus, len(failed))}
 	last := r.latest.Load()
 	for name, err := range failed {
+		served := last == nil || last.found[name] == healthpb.HealthCheckResponse_SERVING
 		result.found[name] = healthpb.HealthCheckResponse_SERVING
 		if err != nil {
 			result.found[name] = healthpb.HealthCheckResponse_NOT_SERVING
 		}
+		warning := r.log.level() == slog.LevelWarn
 		switch {
-		case last != nil && last.found[name] == result.found[name], last == nil && err == nil:
-		case err != nil:
-			r.log.WarnContext(ctx, "upstream does not serve", "name", name, "error", apierr.LogText(err))
-		default:
-			r.log.InfoContext(ctx, "upstream serves again", "name", name)
+		case err != nil && (served || warning && !r.warned[name]):
+			r.log.down("upstream does not serve", "name", name, "error", apierr.LogText(err))
+			r.warned[name] = warning
+		case err == nil && !served:
+			r.log.up("upstream serves again", "name", name)
+			r.warned[name] = false
 		}
 	}
 	r.latest.Store(result)

@@ -88,7 +88,7 @@ func (l *healthLink) set(status servingStatus) { l.status.Store(int32(status)) }
 func newHealthLink() (*healthLink, *readiness) {
 	link := &healthLink{}
 	link.set(healthpb.HealthCheckResponse_SERVING)
-	return link, newReadiness(map[string]probe{"store": {link, ""}}, slog.New(slog.DiscardHandler))
+	return link, newReadiness(map[string]probe{"store": {link, ""}}, newUpstreamLog(slog.New(slog.DiscardHandler)))
 }
 
 func TestReadiness(t *testing.T) {

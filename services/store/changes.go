@@ -23,7 +23,7 @@ const (
 )
 
 var (
-	errStopping  = errors.New("the store is being stopped")
+	errStopping  = errors.New("the store is being stopped") // ends a stream without an error
 	errOtherFeed = errors.New("the database was restored, or has another epoch, since the stream began")
 )
 
@@ -47,6 +47,9 @@ func (s *changeService) WatchChanges(
 	follower, err := s.feed.begin(stream.Context(), req)
 	if err == nil {
 		err = follower.run(stream)
+	}
+	if errors.Is(err, errStopping) {
+		return nil // The follower comes again, to another store.
 	}
 	return translate(err)
 }
@@ -108,7 +111,7 @@ func (f *follower) wait(
 ) (due bool, err error) {
 	select {
 	case <-f.feed.stopped:
-		return false, apierr.Unavailable(errStopping)
+		return false, errStopping
 	default:
 	}
 	if more {
@@ -120,7 +123,7 @@ func (f *follower) wait(
 	case <-beat:
 		return true, nil
 	case <-f.feed.stopped:
-		return false, apierr.Unavailable(errStopping)
+		return false, errStopping
 	case <-ctx.Done():
 		return false, ctx.Err()
 	}
