@@ -24,22 +24,22 @@ type auditExport struct {
 	logSettings
 }
 
-func (c *auditExport) times() (from, until time.Time, err error) {
+func (c *auditExport) times() (from, until *time.Time, err error) {
 	from, fromErr := timeOf("--from", c.From)
 	until, untilErr := timeOf("--until", c.Until)
 	return from, until, errors.Join(fromErr, untilErr)
 }
 
-// timeOf reads a time of RFC 3339. None is the zero time.
-func timeOf(flag, text string) (time.Time, error) {
+// timeOf reads a time of RFC 3339. It returns nil if there is none.
+func timeOf(flag, text string) (*time.Time, error) {
 	if text == "" {
-		return time.Time{}, nil
+		return nil, nil //nolint:nilnil // No time is no error.
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || at.UnixMilli() <= 0 { // The ids of events have no earlier ones.
-		return time.Time{}, fmt.Errorf("%s is %q, not a time such as 2026-01-31T00:00:00Z", flag, text)
+		return nil, fmt.Errorf("%s is %q, not a time such as 2026-01-31T00:00:00Z", flag, text)
 	}
-	return at, nil
+	return &at, nil
 }
 
 func (c *auditExport) faults() error {

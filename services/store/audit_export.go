@@ -42,9 +42,9 @@ func newEventRecord(event storage.Event) eventRecord {
 }
 
 // ExportAuditEvents writes the audit events of a time, from inclusive to exclusive, as lines of JSON, the newest first,
-// and tells how many. A zero time is no bound.
+// and returns how many there are. Nil is no bound.
 func ExportAuditEvents(
-	ctx context.Context, database Database, from, until time.Time, to io.Writer, log *slog.Logger,
+	ctx context.Context, database Database, from, until *time.Time, to io.Writer, log *slog.Logger,
 ) (events int, err error) {
 	db, err := storage.Open(ctx, database, log)
 	if err != nil {

@@ -25,7 +25,7 @@ func (s *adminService) ListAuditEvents(
 		return nil, err
 	}
 	list := strings.Join([]string{
-		"audit events", filter.UserID, filter.Actor, string(filter.Kind), filter.From.String(), filter.Until.String(),
+		"audit events", filter.UserID, filter.Actor, string(filter.Kind), boundText(filter.From), boundText(filter.Until),
 	}, "\x00")
 	if filter.Before, err = s.pages.read(list, req.GetPageToken()); err != nil {
 		return nil, apierr.PageTokenInvalid(err)
@@ -56,7 +56,7 @@ func eventFilter(req *gatehousev1.ListAuditEventsRequest) (storage.EventFilter, 
 	for _, bound := range []struct {
 		field string
 		given *timestamppb.Timestamp
-		into  *time.Time
+		into  **time.Time
 	}{{"start_time", req.GetStartTime(), &filter.From}, {"end_time", req.GetEndTime(), &filter.Until}} {
 		if bound.given == nil {
 			continue
@@ -66,9 +66,18 @@ func eventFilter(req *gatehousev1.ListAuditEventsRequest) (storage.EventFilter, 
 				Field: bound.field, Reason: "TIMESTAMP", Description: "must be of the years 1 to 9999",
 			}})
 		}
-		*bound.into = bound.given.AsTime()
+		at := bound.given.AsTime()
+		*bound.into = &at
 	}
 	return filter, nil
+}
+
+// boundText is a bound as it stands in a page token.
+func boundText(bound *time.Time) string {
+	if bound == nil {
+		return ""
+	}
+	return bound.String()
 }
 
 func eventResource(event storage.Event) *gatehousev1.AuditEvent {

@@ -342,7 +342,7 @@ func TestAnImportGoesOn(t *testing.T) {
 			t.Errorf("there are %d users", exported)
 		}
 		var events bytes.Buffer
-		_, err := ExportAuditEvents(t.Context(), database, time.Time{}, time.Time{}, &events, i.logger())
+		_, err := ExportAuditEvents(t.Context(), database, nil, nil, &events, i.logger())
 		if got := strings.Count(events.String(), `"kind":"USER_IMPORTED","outcome":"SUCCESS","actor":"operator"`); err != nil || got != 2*importBatch {
 			t.Errorf("there are %d events, %v", got, err)
 		}

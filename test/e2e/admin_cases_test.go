@@ -332,6 +332,12 @@ func eventPage(r *residents) string {
 	return page.GetNextPageToken()
 }
 
+func noEvents(t *testing.T, _ *residents, message proto.Message) {
+	if page := message.(*gatehousev1.ListAuditEventsResponse); len(page.GetAuditEvents()) > 0 {
+		t.Errorf("there are %v", page)
+	}
+}
+
 var auditCases = []corpusCase{
 	ok(checked(listsEvents("of a user", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
 		request.UserId = strings.ToUpper(r.ada.GetId())
@@ -352,11 +358,17 @@ var auditCases = []corpusCase{
 	}), events(func(*residents, *gatehousev1.AuditEvent) bool { return true }))),
 	ok(checked(listsEvents("of tomorrow", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
 		request.StartTime = timestamppb.New(time.Now().Add(24 * time.Hour))
-	}), func(t *testing.T, _ *residents, message proto.Message) {
-		if page := message.(*gatehousev1.ListAuditEventsResponse); len(page.GetAuditEvents()) > 0 {
-			t.Errorf("there are %v", page)
-		}
-	})),
+	}), noEvents)),
+	// A time that is given is a bound, though it is zero, in Go or in protobuf.
+	ok(checked(listsEvents("of before the year 1", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.EndTime = timestamppb.New(time.Time{})
+	}), noEvents)),
+	ok(checked(listsEvents("of before 1970", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.EndTime = &timestamppb.Timestamp{}
+	}), noEvents)),
+	ok(checked(listsEvents("of the year 1 and later", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+		request.StartTime = timestamppb.New(time.Time{})
+	}), events(func(*residents, *gatehousev1.AuditEvent) bool { return true }))),
 	ok(listsEvents("the second page", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
 		request.PageSize, request.PageToken = 1, eventPage(r)
 	})),

@@ -128,25 +128,25 @@ func newEventRow(ctx context.Context, event Event) (eventRow, error) {
 	return row, nil
 }
 
-// EventFilter picks audit events. What is zero picks all.
+// EventFilter picks audit events. What is empty or nil picks all. The zero time is a time like any other.
 type EventFilter struct {
 	UserID string
 	Actor  string
 	Kind   EventKind
-	From   time.Time // inclusive
-	Until  time.Time // exclusive
-	Before string    // only events older than the one of this id
+	From   *time.Time // inclusive
+	Until  *time.Time // exclusive
+	Before string     // only events older than the one of this id
 }
 
 // ListEvents gives events, newest first: at most limit.
 func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
 	// By the ids, which begin with the time and are the last part of every index.
 	query := gorm.G[eventRow](s.db).Where("id > ?", "")
-	if !filter.From.IsZero() {
-		query = query.Where("id >= ?", firstEventID(filter.From))
+	if filter.From != nil {
+		query = query.Where("id >= ?", firstEventID(*filter.From))
 	}
-	if !filter.Until.IsZero() {
-		query = query.Where("id < ?", firstEventID(filter.Until))
+	if filter.Until != nil {
+		query = query.Where("id < ?", firstEventID(*filter.Until))
 	}
 	if filter.Before != "" {
 		query = query.Where("id < ?", filter.Before)

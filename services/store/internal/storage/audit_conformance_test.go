@@ -258,15 +258,15 @@ func eventsByTime(t *testing.T, s *Storage) {
 	for i, at := range times {
 		next := at.Add(time.Microsecond)
 		for _, bounds := range [][2]time.Time{{at, next}, {at.Add(999 * time.Nanosecond), next.Add(999 * time.Nanosecond)}} {
-			got := listEvents(t, s, EventFilter{From: bounds[0], Until: bounds[1]})
+			got := listEvents(t, s, EventFilter{From: &bounds[0], Until: &bounds[1]})
 			if len(got) != 1 || got[0].Time != at {
 				t.Errorf("at time %d, %v, there are %+v", i, at, got)
 			}
 		}
-		if got := listEvents(t, s, EventFilter{From: at, Until: at}); len(got) != 0 {
+		if got := listEvents(t, s, EventFilter{From: &at, Until: &at}); len(got) != 0 {
 			t.Errorf("in no time there are %+v", got)
 		}
-		from, until := listEvents(t, s, EventFilter{From: at}), listEvents(t, s, EventFilter{Until: at})
+		from, until := listEvents(t, s, EventFilter{From: &at}), listEvents(t, s, EventFilter{Until: &at})
 		if len(from)+len(until) != len(times) {
 			t.Errorf("%d events are of %v and later, %d are older", len(from), at, len(until))
 		}

@@ -195,13 +195,16 @@ func userIndexes(filter UserFilter) []string {
 // eventLists are lists of events by every combination of filters.
 func eventLists() []query {
 	var all []query
+	later := actTime.Add(time.Hour)
 	for _, user := range []string{"", filledID(7)} {
 		for _, actor := range []string{"", filledID(7)} {
 			for _, kind := range []EventKind{"", Login, UserDeleted} {
-				for _, bounds := range [][2]time.Time{{}, {actTime, {}}, {{}, actTime.Add(time.Hour)}, {actTime, actTime.Add(time.Hour)}} {
+				for _, bounds := range [][2]*time.Time{{}, {&actTime, nil}, {nil, &later}, {&actTime, &later}} {
 					for _, before := range []string{"", eventID(actTime.Add(time.Minute))} {
 						filter := EventFilter{UserID: user, Actor: actor, Kind: kind, From: bounds[0], Until: bounds[1], Before: before}
-						all = append(all, query{fmt.Sprintf("ListEvents %+v", filter), func(ctx context.Context, s *Storage) error {
+						name := fmt.Sprintf("ListEvents user=%q actor=%q kind=%q from=%t until=%t before=%q",
+							user, actor, kind, bounds[0] != nil, bounds[1] != nil, before)
+						all = append(all, query{name, func(ctx context.Context, s *Storage) error {
 							_, err := s.ListEvents(ctx, filter, 20)
 							return err
 						}, eventIndexes(filter)})
