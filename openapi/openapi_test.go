@@ -338,13 +338,14 @@ func TestErrorsAreAsDescribed(t *testing.T) {
 		media := jsonBody(t, id, failure.Content)
 		for _, failed := range []*apierr.Error{
 			apierr.Unavailable(nil), apierr.InvalidFields(violations), apierr.EmailTaken(),
-			apierr.Overloaded(1500 * time.Millisecond),
+			apierr.Overloaded(1500 * time.Millisecond), apierr.SessionEnded("a session", "a user"),
 		} {
 			raw, err := protojson.Marshal(failed.GRPCStatus().Proto())
 			if err != nil {
 				t.Fatalf("write %v: %v", failed, err)
 			}
 			accepts(t, id, media.Schema, raw)
+			describesDetails(t, model, raw)
 		}
 		if media.Examples.Len() == 0 {
 			t.Errorf("%s has no example of an error", id)
@@ -353,6 +354,30 @@ func TestErrorsAreAsDescribed(t *testing.T) {
 			{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "UNHEARD_OF", "domain": "gatehouse"}]}`)
 		if ok, _ := validator().ValidateSchemaBytesWithVersion(media.Schema.Schema(), unknown, 3.1); ok {
 			t.Errorf("%s: the schema of errors takes a reason that the contract does not have", id)
+		}
+	}
+}
+
+// describesDetails checks that the schemas have every member of an error's details: no schema forbids others.
+func describesDetails(t *testing.T, model *v3.Document, raw []byte) {
+	t.Helper()
+	var failure struct {
+		Details []map[string]any `json:"details"`
+	}
+	if err := json.Unmarshal(raw, &failure); err != nil {
+		t.Fatal(err)
+	}
+	for _, detail := range failure.Details {
+		url, _ := detail["@type"].(string)
+		schema, ok := model.Components.Schemas.Get(strings.TrimPrefix(url, "type.googleapis.com/"))
+		if !ok {
+			t.Errorf("there is no schema of %s", url)
+			continue
+		}
+		for name := range detail {
+			if _, ok := schema.Schema().Properties.Get(name); !ok {
+				t.Errorf("the schema of %s has no %s, which is in %s", url, name, raw)
+			}
 		}
 	}
 }

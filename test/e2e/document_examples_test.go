@@ -31,7 +31,8 @@ var exampleAnswers = map[string][2]string{
 	"AdminService_DeleteUserSessions":  {"USER_NOT_FOUND", "USER_NOT_FOUND"},
 }
 
-// TestDocumentExamples sends the example of every operation as Swagger UI fills it in, twice.
+// TestDocumentExamples sends the example of every operation as Swagger UI fills it in, twice; the second time without a
+// body that is not required.
 func TestDocumentExamples(t *testing.T) {
 	t.Parallel()
 	h := startUp(t, t.TempDir(), cheapHashes...)
@@ -47,6 +48,9 @@ func TestDocumentExamples(t *testing.T) {
 				token = newExampleUser(t, h, id)
 			}
 			for attempt, want := range exampleAnswers[id] {
+				if attempt > 0 && !op.RequestBody.Required {
+					op.RequestBody.Content = nil
+				}
 				if got := op.sendExample(t, h, token); got != want {
 					t.Errorf("attempt %d is refused with the reason %q, want %q", attempt+1, got, want)
 				}

@@ -39,7 +39,8 @@ type operation struct {
 		Example json.RawMessage `json:"example"`
 	} `json:"parameters"`
 	RequestBody struct {
-		Content map[string]struct {
+		Required bool `json:"required"`
+		Content  map[string]struct {
 			Example json.RawMessage `json:"example"`
 		} `json:"content"`
 	} `json:"requestBody"`
