@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -118,6 +119,7 @@ func (s *userService) take(
 func checkTimeZone(name string) *fieldFault {
 	_, err := time.LoadLocation(name)
 	own := slices.Contains([]string{"Local", "localtime", "posixrules", "Factory"}, name) ||
+		name != "" && path.Clean(name) != name || // Europe//London is the path of a file, and no name.
 		strings.HasPrefix(name, "right/") || strings.HasPrefix(name, "posix/")
 	if err != nil || own {
 		return &fieldFault{"TIME_ZONE", "must be a time zone of the IANA database such as Europe/London"}

@@ -69,6 +69,10 @@ func withMetadata(name string, metadata *structpb.Struct) corpusCase {
 	return withField(name, func(user *gatehousev1.User) { user.Metadata = metadata })
 }
 
+func withLocale(name, locale string) corpusCase {
+	return withField(name, func(user *gatehousev1.User) { user.Locale = locale })
+}
+
 func withPicture(name, uri string) corpusCase {
 	return withField(name, func(user *gatehousev1.User) { user.PictureUri = uri })
 }
@@ -171,6 +175,28 @@ var updateCases = []corpusCase{
 	invalid(masked("no name", "full_name"), "user.full_name REQUIRED"),
 	invalid(withField("name that shows nothing", func(user *gatehousev1.User) { user.FullName = "\u3164" }), "user.full_name FULL_NAME_PRINTABLE"),
 	invalid(withField("locale that is no tag", func(user *gatehousev1.User) { user.Locale = "en_GB" }), "user.locale LOCALE_TAG"),
+	ok(withLocale("locale of a language", "de")),
+	ok(withLocale("locale with a script and a region", "zh-Hant-TW")),
+	ok(withLocale("locale with variants", "sl-rozaj-biske-1994")),
+	ok(withLocale("locale with extensions", "de-CH-u-co-phonebk-x-product")),
+	ok(withLocale("locale of a macro-language", "zh-cmn-Hans-CN")),
+	ok(withLocale("locale of private use", "x-klingon")),
+	invalid(withLocale("locale with two regions", "en-GB-GB"), "user.locale LOCALE_TAG"),
+	invalid(withLocale("locale with an extension that is empty", "en-a"), "user.locale LOCALE_TAG"),
+	invalid(withLocale("locale with a line break", "en\n"), "user.locale LOCALE_TAG"),
+	invalid(withField("time zone with a dot in its path", func(user *gatehousev1.User) {
+		user.TimeZone = "Europe/./London"
+	}), "user.time_zone TIME_ZONE"),
+	invalid(withField("time zone with two slashes", func(user *gatehousev1.User) {
+		user.TimeZone = "Europe//London"
+	}), "user.time_zone TIME_ZONE"),
+	ok(withPicture("picture of a scheme in capitals", "HTTPS://example.com/a.png")),
+	ok(withPicture("picture at an IPv6 address", "https://[2001:db8::1]:8443/a.png")),
+	ok(withPicture("picture at the last port", "https://example.com:65535/")),
+	invalid(withPicture("picture at a port that is none", "https://example.com:65536/"), "user.picture_uri PICTURE_URI_HTTPS"),
+	invalid(withPicture("picture at port 0", "https://example.com:0/"), "user.picture_uri PICTURE_URI_HTTPS"),
+	invalid(withPicture("picture of a host with a hyphen first", "https://-a.example/"), "user.picture_uri PICTURE_URI_HTTPS"),
+	invalid(withPicture("picture of a user at an IPv6 address", "https://a@[2001:db8::1]/"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withField("locale of 36 bytes", func(user *gatehousev1.User) { user.Locale = "en" + strings.Repeat("-a", 17) }), "user.locale STRING_MAX_BYTES"),
 	invalid(withField("time zone that is none", func(user *gatehousev1.User) { user.TimeZone = "Mars/Olympus" }), "user.time_zone TIME_ZONE"),
 	invalid(withField("time zone that is a path", func(user *gatehousev1.User) { user.TimeZone = "../../etc/passwd" }), "user.time_zone TIME_ZONE"),

@@ -82,8 +82,8 @@ func (UserState) EnumDescriptor() ([]byte, []int) {
 // An account. It never holds a secret.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user's id, a UUIDv7 in lower case. It never changes and is never given to anybody else. Where a request names a
-	// user by it, `me` stands for the caller.
+	// The user's id, a UUID in lower case: a UUIDv7, unless the user was imported with another one. It never changes and is
+	// never given to anybody else. Where a request names a user by it, `me` stands for the caller, and case does not matter.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// The e-mail address as the user wrote it, without surrounding white space and in Unicode normal form C.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
@@ -99,13 +99,15 @@ type User struct {
 	// because the account was disabled.
 	// Sessions of an older generation have ended.
 	SessionGeneration int64 `protobuf:"varint,7,opt,name=session_generation,json=sessionGeneration,proto3" json:"session_generation,omitempty"`
-	// The language and region that the user prefers, as a tag of BCP 47 (RFC 5646): at most 35 bytes. Empty if none was
+	// The language and region that the user prefers, as a tag in the syntax of BCP 47 (RFC 5646, section 2.1, without the
+	// tags that are grandfathered): at most 35 bytes. Whether its parts are registered is not checked. Empty if none was
 	// chosen.
 	Locale string `protobuf:"bytes,8,opt,name=locale,proto3" json:"locale,omitempty"`
-	// The time zone of the user, by its name in the IANA database: at most 64 bytes. Empty if none was chosen.
+	// The time zone of the user, by its name in the IANA database, in the case that it has there: at most 64 bytes. Empty
+	// if none was chosen.
 	TimeZone string `protobuf:"bytes,9,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
-	// Where a picture of the user is: an https URL without a user in it, at most 2,048 bytes. Gatehouse never fetches it.
-	// Empty if there is none.
+	// Where a picture of the user is: an https URL (RFC 3986) without a user in it, at most 2,048 bytes. Its host is a name
+	// in ASCII or an IP address, its port at most 65535. Gatehouse never fetches it. Empty if there is none.
 	PictureUri string `protobuf:"bytes,10,opt,name=picture_uri,json=pictureUri,proto3" json:"picture_uri,omitempty"`
 	// What the product keeps with the account, for the user to read and to change: a JSON object of at most 16 KiB and 16
 	// levels. An update replaces it as a whole.
@@ -252,8 +254,8 @@ func (x *User) GetState() UserState {
 // What it takes to sign up.
 type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The e-mail address to log in with: at most 254 bytes, of which at most 64 before the @ (RFC 5321). Letters beyond
-	// ASCII are accepted (RFC 6531). The domain is a name by the rules of IDNA (UTS 46) whose labels have at most 63 bytes
+	// The e-mail address to log in with: at most 254 bytes, of which at most 64 before the @ (RFC 5321), which are not
+	// in quotation marks. Letters beyond ASCII are accepted (RFC 6531). The domain is a name by the rules of IDNA (UTS 46) whose labels have at most 63 bytes
 	// in punycode, and no IP address.
 	//
 	// Addresses are the same address if they differ only in case, Unicode normalisation, surrounding white space, or in
@@ -823,8 +825,7 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\n" +
-	"\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\r\n" +
 	"\x04User\x12A\n" +
 	"\x02id\x18\x01 \x01(\tB1\xe0A\x03\xbaH+r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x123\n" +
 	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xab\x02\n" +
@@ -836,15 +837,15 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"updateTime\x12$\n" +
 	"\aversion\x18\x06 \x01(\x03B\n" +
 	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\x122\n" +
-	"\x12session_generation\x18\a \x01(\x03B\x03\xe0A\x03R\x11sessionGeneration\x12\xa4\x01\n" +
-	"\x06locale\x18\b \x01(\tB\x8b\x01\xe0A\x01\xbaH\x84\x01\xba\x01u\n" +
+	"\x12session_generation\x18\a \x01(\x03B\x03\xe0A\x03R\x11sessionGeneration\x12\xdb\x02\n" +
+	"\x06locale\x18\b \x01(\tB\xc2\x02\xe0A\x01\xbaH\xbb\x02\xba\x01\xab\x02\n" +
 	"\n" +
-	"locale.tag\x12$must be a language tag such as en-GB\x1aAthis == '' || this.matches('^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$')r\n" +
+	"locale.tag\x12$must be a language tag such as en-GB\x1a\xf6\x01this.matches('^(([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[xX](-[A-Za-z0-9]{1,8})+)?|[xX](-[A-Za-z0-9]{1,8})+)?$')r\n" +
 	"(#\x92\x02\x05en-GBR\x06locale\x127\n" +
-	"\ttime_zone\x18\t \x01(\tB\x1a\xe0A\x01\xbaH\x14r\x12(@\x92\x02\rEurope/LondonR\btimeZone\x12\x8f\x02\n" +
+	"\ttime_zone\x18\t \x01(\tB\x1a\xe0A\x01\xbaH\x14r\x12(@\x92\x02\rEurope/LondonR\btimeZone\x12\xb2\x03\n" +
 	"\vpicture_uri\x18\n" +
-	" \x01(\tB\xed\x01\xe0A\x01\xbaH\xe6\x01\xba\x01\xbf\x01\n" +
-	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1apthis == '' || (this.isUri() && this.matches(r'^https://[A-Za-z0-9-]+(\\.[A-Za-z0-9-]+)*(:[0-9]{1,5})?([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
+	" \x01(\tB\x90\x03\xe0A\x01\xbaH\x89\x03\xba\x01\xe2\x02\n" +
+	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1a\x92\x02this == '' || (this.isUri() && this.matches(r'^(?i:https)://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:.]+\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
 	"pictureUri\x128\n" +
 	"\bmetadata\x18\v \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\bmetadata\x12?\n" +
 	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12.\n" +
