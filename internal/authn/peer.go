@@ -6,7 +6,9 @@ import (
 	"crypto/subtle"
 	"log/slog"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
@@ -61,6 +63,12 @@ func (c ServiceCredential) Metadata() []string {
 	}
 	return []string{serviceCredentialKey, c.Token, serviceRoleKey, string(c.Role)}
 }
+
+// ErrServiceCredentialRefused is what a call returns whose service credential the other service refused. To the client
+// that service cannot be reached: UNAUTHENTICATED would make it throw away a session that stands. It has no reason of
+// ours, so that a caller that can use another service does.
+var ErrServiceCredentialRefused = status.Error(codes.Unavailable,
+	"the service credential was refused: give all services the same service token")
 
 type peerKey struct{}
 

@@ -4,7 +4,6 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
@@ -23,7 +22,7 @@ func outgoing(credential authn.ServiceCredential) grpc.UnaryClientInterceptor {
 		defer cancel()
 		err := invoke(withOutgoing(ctx, credential), method, req, reply, conn, options...)
 		if apierr.ReasonOf(status.Convert(err)) == gatehousev1.ErrorReason_ERROR_REASON_SERVICE_CREDENTIAL_INVALID {
-			return errCredentialRefused()
+			return authn.ErrServiceCredentialRefused
 		}
 		return err
 	}
@@ -49,11 +48,4 @@ func withOutgoing(ctx context.Context, credential authn.ServiceCredential) conte
 		pairs = append(pairs, authn.AuthorizationKey, tokens[0])
 	}
 	return metadata.NewOutgoingContext(ctx, metadata.Pairs(pairs...))
-}
-
-// errCredentialRefused returns the error of a call whose service credential was refused. To the client the service
-// cannot be reached: UNAUTHENTICATED would make it throw away a session that stands. Without a reason of ours, so that
-// who can call another service does.
-func errCredentialRefused() error {
-	return status.Error(codes.Unavailable, "the service credential was refused: give all services the same service token")
 }

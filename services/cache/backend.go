@@ -73,7 +73,7 @@ func openBackend(cfg Config, changes *floors.Table, log *slog.Logger) (backend, 
 		if err != nil {
 			return nil, err
 		}
-		forgeries := newSparseLog(log, "something in Redis was put there by no cache service; it is not believed")
+		forgeries := newSparseLog(log, "cache entry failed MAC verification")
 		forged := func(ctx context.Context, key string) { forgeries.report(ctx, errors.New("key "+key)) }
 		return newBreaker(redisbackend.New(location, cfg.RedisPassword, cfg.Key, changes, forged), log), nil
 	default:

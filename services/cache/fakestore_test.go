@@ -14,6 +14,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -155,8 +156,12 @@ func (h *heldSession) shown(current bool) *gatehousev1.Session {
 }
 
 func (s *fakeStore) ListKeys(
-	context.Context, *gatehousev1.ListKeysRequest,
+	ctx context.Context, _ *gatehousev1.ListKeysRequest,
 ) (*gatehousev1.ListKeysResponse, error) {
+	settings := authn.IssuerSettings{Issuer: issuer, Audience: audience, Now: time.Now(), Lifetime: lifetime}
+	if err := grpc.SetHeader(ctx, settings.Metadata()); err != nil {
+		return nil, err
+	}
 	return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{s.public}}, nil
 }
 

@@ -65,12 +65,13 @@ func newService(
 	accounts := &accounts{
 		store: sessionStore, entries: entries, flights: newFlights[authn.Account](), now: time.Now,
 	}
-	keys := newKeySet(store)
+	check := authn.NewIssuerCheck(cfg.Issuer, cfg.Audience, time.Now, log)
+	keys := newKeySet(check.FetchKeys(store))
 	authenticator, err := newAuthenticator(cfg, keys, accounts.load)
 	if err != nil {
 		return nil, err
 	}
-	server, err := grpcx.NewServer(log, authenticator, alwaysReady)
+	server, err := grpcx.NewServer(log, authenticator, func(context.Context) error { return check.Err() })
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +93,7 @@ func newService(
 
 // Run serves until ctx is done, lets calls under way end, tells the backend what it is owed, if it can be reached, and
 // closes it and the listener. Health tells SERVING whether or not the backend can be reached: without it the service is
-// slower, not wrong.
+// slower, not wrong. It tells NOT_SERVING while the service refuses every token that the stores issue.
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var upkeep sync.WaitGroup
@@ -105,11 +106,10 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	return errors.Join(err, s.backend.Close())
 }
 
-func newKeySet(store grpc.ClientConnInterface) *authn.KeySet {
-	keys := gatehousev1.NewKeyServiceClient(store)
+func newKeySet(fetch authn.FetchKeys) *authn.KeySet {
 	return authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
 		defer grpcx.Recover(&err)
-		return keys.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
+		return fetch(ctx)
 	}, time.Now)
 }
 
@@ -125,6 +125,3 @@ func newAuthenticator(cfg Config, keys *authn.KeySet, load authn.LoadAccount) (*
 	authenticator.AdmitServices(cfg.ServiceToken, cfg.SecondServiceToken)
 	return authenticator, nil
 }
-
-// alwaysReady is the health of a cache service: without its backend it is slower, not wrong.
-func alwaysReady(context.Context) error { return nil }

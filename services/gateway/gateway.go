@@ -62,10 +62,11 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	if err != nil {
 		return nil, err
 	}
-	keyService := gatehousev1.NewKeyServiceClient(upstreams.Store)
+	check := authn.NewIssuerCheck(config.Issuer, config.Audience, time.Now, log)
+	fetch := check.FetchKeys(upstreams.Store)
 	keys := authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
 		defer grpcx.Recover(&err)
-		return keyService.ListKeys(ctx, &gatehousev1.ListKeysRequest{})
+		return fetch(ctx)
 	}, time.Now)
 	edge := &edge{
 		routes: routes, methods: methods,
@@ -74,7 +75,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		throttle: newThrottle(time.Now), budget: newRequestBudget(), answers: newAnswerBudget(),
 		calls: newCalls(),
 	}
-	health := newHealth(routes, upstreams, upstreamLog)
+	health := newHealth(routes, upstreams, check, upstreamLog)
 	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
@@ -21,11 +22,12 @@ type health struct {
 	services  []string // the public services, of which all have to work
 	parts     []string // what is slower to be without
 	readiness *readiness
+	issuer    *authn.IssuerCheck
 	draining  *atomic.Bool // that of the upstreamLog
 	watches   *grpcx.HealthWatches
 }
 
-func newHealth(routes routes, upstreams Upstreams, log *upstreamLog) *health {
+func newHealth(routes routes, upstreams Upstreams, issuer *authn.IssuerCheck, log *upstreamLog) *health {
 	parts := partProbes(upstreams)
 	probes := maps.Clone(parts)
 	for name, route := range routes {
@@ -33,7 +35,8 @@ func newHealth(routes routes, upstreams Upstreams, log *upstreamLog) *health {
 	}
 	return &health{
 		services: routes.services(), parts: slices.Sorted(maps.Keys(parts)),
-		readiness: newReadiness(probes, log), draining: &log.draining, watches: grpcx.NewHealthWatches(),
+		readiness: newReadiness(probes, log), issuer: issuer, draining: &log.draining,
+		watches: grpcx.NewHealthWatches(),
 	}
 }
 
@@ -85,14 +88,18 @@ func (h *health) of(ctx context.Context, name string) servingStatus {
 	}
 }
 
-// status returns the health of these names. A gateway that is about to stop serves nothing any more.
+// status returns the health of these names. A gateway that is about to stop serves nothing any more. One that refuses
+// the tokens that the stores issue serves none of the public services, whatever works behind it.
 func (h *health) status(ctx context.Context, names ...string) map[string]servingStatus {
-	if !h.draining.Load() {
-		return h.readiness.status(ctx, names...)
-	}
+	draining, refusing := h.draining.Load(), h.issuer.Err() != nil
 	statuses := make(map[string]servingStatus, len(names))
+	if !draining {
+		statuses = h.readiness.status(ctx, names...)
+	}
 	for _, name := range names {
-		statuses[name] = healthpb.HealthCheckResponse_NOT_SERVING
+		if draining || refusing && slices.Contains(h.services, name) {
+			statuses[name] = healthpb.HealthCheckResponse_NOT_SERVING
+		}
 	}
 	return statuses
 }

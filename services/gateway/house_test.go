@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -57,6 +58,7 @@ type upstream struct {
 	private    ed25519.PrivateKey
 	public     *gatehousev1.Key
 	health     *grpchealth.Server
+	settings   atomic.Pointer[authn.IssuerSettings] // reported beside the keys; nil for none
 
 	mu   sync.Mutex
 	seen metadata.MD // of the last call
@@ -128,9 +130,14 @@ func (u *upstream) CreateSession(
 	return &gatehousev1.CreateSessionResponse{TokenType: "Bearer"}, nil
 }
 
-func (u *upstream) ListKeys(context.Context, *gatehousev1.ListKeysRequest) (*gatehousev1.ListKeysResponse, error) {
+func (u *upstream) ListKeys(ctx context.Context, _ *gatehousev1.ListKeysRequest) (*gatehousev1.ListKeysResponse, error) {
 	if err := u.listKeys(); err != nil {
 		return nil, err
+	}
+	if settings := u.settings.Load(); settings != nil {
+		if err := grpc.SetHeader(ctx, settings.Metadata()); err != nil {
+			return nil, err
+		}
 	}
 	return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{u.public}}, nil
 }

@@ -206,7 +206,11 @@ func (s *restServer) ready(w http.ResponseWriter, r *http.Request) {
 		Status   string            `json:"status"`
 		Services map[string]string `json:"services"`
 		Parts    map[string]string `json:"parts"`
-	}{overall.String(), statusNames(services), statusNames(s.health.status(r.Context(), s.health.parts...))})
+		Faults   []string          `json:"faults,omitempty"` // settings that differ from those of a store
+	}{
+		overall.String(), statusNames(services), statusNames(s.health.status(r.Context(), s.health.parts...)),
+		s.health.issuer.Disagreements(),
+	})
 	if err != nil {
 		writeError(w, apierr.Internal(err))
 		return

@@ -4,7 +4,10 @@ import (
 	"context"
 	"slices"
 
+	"google.golang.org/grpc"
+
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 )
 
@@ -15,15 +18,19 @@ const keySetPath = "/.well-known/jwks.json"
 type keyService struct {
 	gatehousev1.UnsafeKeyServiceServer
 
-	keyring *signing.Keyring
-	issuer  string
+	keyring  *signing.Keyring
+	issuer   string
+	settings func() authn.IssuerSettings
 }
 
-// ListKeys lists the public keys.
+// ListKeys lists the public keys. Other services get beside them what this one issues tokens with.
 func (s *keyService) ListKeys(
 	ctx context.Context, _ *gatehousev1.ListKeysRequest,
 ) (*gatehousev1.ListKeysResponse, error) {
 	keys, err := s.keyring.PublicKeys(ctx)
+	if err == nil && authn.PeerFrom(ctx) != "" {
+		err = grpc.SetHeader(ctx, s.settings().Metadata())
+	}
 	return keys, translate(err)
 }
 

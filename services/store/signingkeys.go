@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
@@ -20,6 +21,13 @@ func (c Config) signing() signing.Config {
 		MasterKey: c.MasterKey, SecondMasterKey: c.SecondMasterKey,
 		Algorithm: c.SigningAlgorithm, RotationInterval: c.KeyRotationInterval,
 		Issuer: c.Issuer, Audience: c.Audience, Lifetime: c.AccessTokenLifetime, Now: c.Now,
+	}
+}
+
+// issuerSettings are what the store issues tokens with now.
+func (c Config) issuerSettings() authn.IssuerSettings {
+	return authn.IssuerSettings{
+		Issuer: c.Issuer, Audience: c.Audience, Now: c.Now(), Lifetime: c.AccessTokenLifetime,
 	}
 }
 

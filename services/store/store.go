@@ -204,7 +204,9 @@ func newServer(
 	})
 	gatehousev1.RegisterSessionServiceServer(server, sessions)
 	internalv1.RegisterChangeServiceServer(server, &changeService{feed: feed})
-	gatehousev1.RegisterKeyServiceServer(server, &keyService{keyring: keyring, issuer: config.Issuer})
+	gatehousev1.RegisterKeyServiceServer(server, &keyService{
+		keyring: keyring, issuer: config.Issuer, settings: config.issuerSettings,
+	})
 	return server, nil
 }
 
@@ -215,7 +217,7 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	var maintained sync.WaitGroup
 	maintained.Go(func() { s.keyring.Run(audit.WithActor(upkeep, audit.System)) })
 	maintained.Go(func() { s.keys.Run(upkeep) })
-	maintained.Go(func() { s.storage.FollowClock(upkeep) })
+	maintained.Go(func() { s.storage.FollowClock(upkeep, s.log) })
 	maintained.Go(func() { s.feed.run(upkeep) })
 	maintained.Go(func() { s.followHashes(upkeep) })
 	maintained.Go(func() { sweep(upkeep, s.storage, s.config.AuditRetention, s.config.Now, s.log) })

@@ -52,8 +52,8 @@ type Config struct {
 }
 
 // OpenKeyring loads the keys. Where there is none it makes the first, which signs at once. Where the newest is for
-// another algorithm than the one that is configured, if one is, it makes the next, which signs once verifiers know it. Of several stores
-// that start at once exactly one makes it, and all use it. It fails if the active key cannot be opened.
+// another algorithm than the one that is configured, it makes the next, which signs once verifiers know it. Of several
+// stores that start at once exactly one makes it, and all use it. It fails if the active key cannot be opened.
 func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *slog.Logger) (*Keyring, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
@@ -213,7 +213,8 @@ func (k *Keyring) Mint(grant Grant, now time.Time) (Token, error) {
 			ExpiresAt: jwt.NewNumericDate(now.Add(lifetime)),
 			ID:        uuid.NewString(),
 		},
-		ClientID: authn.ClientID, SessionID: grant.SessionID, Roles: grant.Roles, AuthTime: jwt.NewNumericDate(grant.AuthTime),
+		ClientID: authn.ClientID, SessionID: grant.SessionID, Roles: grant.Roles,
+		AuthTime:    jwt.NewNumericDate(grant.AuthTime),
 		AppMetadata: grant.AppMetadata,
 	})
 	token.Header["kid"] = key.KeyID
