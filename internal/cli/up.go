@@ -8,8 +8,8 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/test/bufconn"
 
@@ -175,22 +175,28 @@ func dialUpstreams(
 	return gatewayservice.Upstreams{Cache: toCache, Store: toStore}, closeAll, nil
 }
 
-// runStacked runs services of which each uses those after it, until ctx is done or one of them ends. Then it stops
-// them in that order, so that a service is there until the last call to it has ended.
+// runStacked runs services of which each uses those after it, until ctx is done or one of them fails. Then it stops
+// them in that order, so that a service is there until the last call to it has ended. It returns the errors of all.
 func runStacked(ctx context.Context, services ...func(context.Context) error) error {
-	group, ctx := errgroup.WithContext(ctx)
+	ctx, fail := context.WithCancel(ctx)
+	defer fail()
+	var running sync.WaitGroup
+	errs := make([]error, len(services))
 	previous := ctx // done when the service before has ended
-	for _, run := range services {
+	for i, run := range services {
 		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 		context.AfterFunc(previous, stop)
 		ended, end := context.WithCancel(context.WithoutCancel(ctx))
-		group.Go(func() error {
+		running.Go(func() {
 			defer end()
-			return run(serving)
+			if errs[i] = run(serving); errs[i] != nil {
+				fail()
+			}
 		})
 		previous = ended //nolint:fatcontext // a chain of signals is what is meant
 	}
-	return group.Wait()
+	running.Wait()
+	return errors.Join(errs...)
 }
 
 // welcome tells a newcomer what is where, and a first thing to try.

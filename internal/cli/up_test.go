@@ -58,6 +58,19 @@ func TestAServiceThatFailsStopsTheOthers(t *testing.T) {
 	}
 }
 
+func TestRunStacked(t *testing.T) {
+	t.Run("returns_the_errors_of_all_services", func(t *testing.T) {
+		lost, unclosed := errors.New("lost its listener"), errors.New("could not close its database")
+		err := runStacked(t.Context(), func(context.Context) error { return lost }, func(ctx context.Context) error {
+			<-ctx.Done()
+			return unclosed
+		})
+		if !errors.Is(err, lost) || !errors.Is(err, unclosed) {
+			t.Errorf("runStacked = %v", err)
+		}
+	})
+}
+
 func TestTheWelcomeNamesAddressesThatCanBeDialled(t *testing.T) {
 	for given, want := range map[string]string{
 		"0.0.0.0:8080": "localhost:8080", "[::]:8080": "localhost:8080", "127.0.0.1:1": "127.0.0.1:1", "[::1]:1": "[::1]:1",

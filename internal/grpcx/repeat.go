@@ -62,8 +62,8 @@ func Reads() map[string]bool {
 }
 
 // HasKey reports whether a request is a change that is made once however often it is sent: a sign-up with a request
-// id. A request that is not decoded reports it by its method HasRequestID. A refresh can be sent again by its owner, but
-// not by us: without a grace, what arrives late voids what was answered.
+// id. A request that is not decoded reports it by its method HasRequestID. A refresh can be sent again by its owner,
+// but not by us: without a grace, what arrives late voids what was answered.
 func HasKey(request any) bool {
 	switch request := request.(type) {
 	case *gatehousev1.CreateUserRequest:

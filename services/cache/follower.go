@@ -49,14 +49,17 @@ type follower struct {
 	current atomic.Pointer[time.Time] // when nothing was missing, as is known last; nil for never
 }
 
-// run follows until ctx ends.
+// run follows until ctx ends. In another epoch it begins at once, but only once without a pause: stores that report
+// different epochs would have it begin without end.
 func (f *follower) run(ctx context.Context) {
 	failures := newSparseLog(f.log, "the changes of the store cannot be followed; tried again")
 	began := f.now()
+	entered := false // another epoch, since a stream was followed
 	for ctx.Err() == nil {
 		err := f.follow(ctx)
-		if errors.Is(err, errFeedEpoch) {
-			continue // At once, from where it begins now.
+		first := !entered
+		if entered = errors.Is(err, errFeedEpoch); entered && first {
+			continue
 		}
 		if ctx.Err() == nil && f.isLate(began) {
 			failures.report(ctx, err)

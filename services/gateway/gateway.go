@@ -10,9 +10,9 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -95,49 +95,44 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 
 // Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING, and for Config.DrainDelay all is served as
 // before, but HTTP connections end with their next answer: who balances the load, or keeps connections, goes elsewhere
-// before anything is refused. Then the listeners are closed, and calls under way get grpcx.DrainTimeout to end.
+// before anything is refused. Then the listeners are closed, and calls under way get grpcx.DrainTimeout to end. If one
+// server ends by itself, the other is stopped. Run returns the errors of both.
 func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
-	group, failed := errgroup.WithContext(context.WithoutCancel(ctx))
-	serving, stop := context.WithCancel(failed)
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	group.Go(func() error {
+	var running sync.WaitGroup
+	var restErr, grpcErr error
+	running.Go(func() { s.health.readiness.run(serving) })
+	running.Go(func() { s.keys.Run(serving) })
+	running.Go(func() {
 		defer stop()
-		select {
-		case <-ctx.Done():
-		case <-failed.Done():
-			return nil
-		}
-		s.health.draining.Store(true)
-		delay := time.NewTimer(s.delay)
-		defer delay.Stop()
-		select {
-		case <-delay.C:
-		case <-failed.Done():
-		}
-		return nil
+		restErr = s.rest.run(serving, netlimit.New(http, s.limits, s.log))
 	})
-	group.Go(func() error {
-		s.health.readiness.run(serving)
-		return nil
+	running.Go(func() {
+		defer stop()
+		grpcErr = s.grpc.run(serving, netlimit.New(native, s.limits, s.log))
 	})
-	group.Go(func() error {
-		s.keys.Run(serving)
-		return nil
-	})
-	group.Go(func() error { return stopped(s.rest.run(serving, netlimit.New(http, s.limits, s.log))) })
-	group.Go(func() error { return stopped(s.grpc.run(serving, netlimit.New(native, s.limits, s.log))) })
-	if err := group.Wait(); !errors.Is(err, errStopped) {
+	s.drain(ctx, serving)
+	stop()
+	running.Wait()
+	if err := errors.Join(restErr, grpcErr); err != nil {
 		return fmt.Errorf("gateway: %w", err)
 	}
 	return nil
 }
 
-// errStopped makes the group end the other server also where one ended without a fault.
-var errStopped = errors.New("stopped")
-
-func stopped(err error) error {
-	if err == nil {
-		return errStopped
+// drain waits until ctx is done and Config.DrainDelay is over, or until a server has ended.
+func (s *Service) drain(ctx, serving context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-serving.Done():
+		return
 	}
-	return err
+	s.health.draining.Store(true)
+	delay := time.NewTimer(s.delay)
+	defer delay.Stop()
+	select {
+	case <-delay.C:
+	case <-serving.Done():
+	}
 }

@@ -129,10 +129,17 @@ func (s *restServer) run(ctx context.Context, listener net.Listener) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grpcx.DrainTimeout)
 	defer cancel()
-	if err := s.server.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+	err := s.server.Shutdown(ctx)
+	_ = s.server.Close() // Cuts what has not ended within the time; nothing is left to do about its error.
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = nil
+	}
+	if served := <-failed; !errors.Is(served, http.ErrServerClosed) { // It failed when it was to be stopped anyway.
+		err = errors.Join(err, served)
+	}
+	if err != nil {
 		return fmt.Errorf("stop HTTP on %s: %w", listener.Addr(), err)
 	}
-	_ = s.server.Close() // Cuts what has not ended within the time; nothing is left to do about its error.
 	return nil
 }
 
