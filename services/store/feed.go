@@ -14,6 +14,10 @@ const (
 	// within 100 ms, as the contract promises: one interval, and the time that the database takes.
 	feedInterval = 50 * time.Millisecond
 
+	// fileFeedInterval is the same for a database in a file. This process makes nearly all changes in it, and is woken by
+	// its own; others, such as commands, are seen within a second.
+	fileFeedInterval = 500 * time.Millisecond
+
 	// feedRetry is how long a database that does not answer is left alone.
 	feedRetry = 250 * time.Millisecond
 
@@ -32,6 +36,7 @@ const (
 type feed struct {
 	storage   *storage.Storage
 	log       *slog.Logger
+	interval  time.Duration
 	followers chan struct{} // holds one for each
 	stopped   chan struct{} // closed when no more is told
 
@@ -40,8 +45,12 @@ type feed struct {
 }
 
 func newFeed(db *storage.Storage, log *slog.Logger) *feed {
+	interval := feedInterval
+	if db.IsFile() {
+		interval = fileFeedInterval
+	}
 	return &feed{
-		storage: db, log: log, followers: make(chan struct{}, maxFollowers), stopped: make(chan struct{}),
+		storage: db, log: log, interval: interval, followers: make(chan struct{}, maxFollowers), stopped: make(chan struct{}),
 		changed: make(chan struct{}),
 	}
 }
@@ -75,7 +84,7 @@ func (f *feed) keep(ctx context.Context, wake <-chan struct{}, fault string, wor
 			f.log.WarnContext(ctx, fault+"; tried again until it succeeds", "error", err)
 		}
 		failing = err != nil
-		pause := feedInterval
+		pause := f.interval
 		if failing {
 			pause = feedRetry
 		}

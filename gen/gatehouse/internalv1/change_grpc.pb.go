@@ -33,7 +33,7 @@ const (
 type ChangeServiceClient interface {
 	// Streams the changes that were committed after a cursor, in the order of the feed, and goes on with each that
 	// follows until the caller ends it. A change may be told again; it is never left out. A change is on its way within
-	// 100 ms of its commit, whichever store made it.
+	// 100 ms of its commit, whichever store made it; on SQLite, one that another process made within a second.
 	//
 	// The first answer comes at once, with or without changes, and there is one every second at the latest, so that a
 	// follower knows how far behind it is, and notices when nobody is there any more.
@@ -75,7 +75,7 @@ type ChangeService_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesR
 type ChangeServiceServer interface {
 	// Streams the changes that were committed after a cursor, in the order of the feed, and goes on with each that
 	// follows until the caller ends it. A change may be told again; it is never left out. A change is on its way within
-	// 100 ms of its commit, whichever store made it.
+	// 100 ms of its commit, whichever store made it; on SQLite, one that another process made within a second.
 	//
 	// The first answer comes at once, with or without changes, and there is one every second at the latest, so that a
 	// follower knows how far behind it is, and notices when nobody is there any more.

@@ -57,6 +57,9 @@ func appendChange(tx *gorm.DB, change Change) error {
 		change.UserID, change.SessionID, change.Version, change.Ended).Error
 }
 
+// IsFile reports whether the database is a file, which hardly anybody but this process changes.
+func (s *Storage) IsFile() bool { return s.writer != nil }
+
 // Written gives a channel that has something in it when this store may have committed a change since it was last asked.
 func (s *Storage) Written() <-chan struct{} { return s.written }
 
