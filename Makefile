@@ -24,7 +24,7 @@ help: ## List the targets.
 
 .PHONY: build
 build: ## Build the program: build/gatehouse.
-	CGO_ENABLED=0 go build -trimpath -o build/gatehouse ./cmd/gatehouse
+	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o build/gatehouse ./cmd/gatehouse
 
 .PHONY: generate
 generate: $(fresh) ## Make gen/ and openapi/ from api/.

@@ -220,6 +220,7 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	maintained.Go(func() { s.storage.FollowClock(upkeep, s.log) })
 	maintained.Go(func() { s.feed.run(upkeep) })
 	maintained.Go(func() { s.followHashes(upkeep) })
+	maintained.Go(func() { s.followMemory(upkeep) })
 	maintained.Go(func() { sweep(upkeep, s.storage, s.config.AuditRetention, s.config.Now, s.log) })
 	err := s.server.Serve(ctx, listener)
 	stop() // Also where serving failed.

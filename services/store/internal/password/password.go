@@ -99,6 +99,9 @@ func New(ctx context.Context, config Config) (*Hasher, error) {
 	return h, nil
 }
 
+// Computed returns how many hashes were computed.
+func (h *Hasher) Computed() uint64 { return h.cores.left.Load() }
+
 // Admit fails if Hash and Verify would refuse a call that comes now, so that a caller need not read first what it would
 // throw away. If it does not fail, they may yet.
 func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx, clientKey(ctx)) }

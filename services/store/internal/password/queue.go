@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
@@ -47,6 +48,7 @@ type queue struct {
 	round       uint64    // of the call that was admitted last
 	clients     map[shares.Key]*client
 	serviceTime time.Duration // how long a call holds its slot: a moving average, 0 before the first has ended
+	left        atomic.Uint64 // calls that have held a slot
 }
 
 // client is what the queue knows of a client that waits, or has waited in the current round.
@@ -236,6 +238,7 @@ func (q *queue) remove(place int) {
 }
 
 func (q *queue) leave(call *waiter, took time.Duration) {
+	q.left.Add(1)
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
 	q.observe(took)
