@@ -130,7 +130,8 @@ func TestUsersExport(t *testing.T) {
 // TestAdministratorsHaveTheRole: whom the command makes can do what it is for.
 func TestAdministratorsHaveTheRole(t *testing.T) {
 	database := newDatabase(t)
-	if code, _, stderr := createAdmin(t, adminPassword, database, "--email=root@example.com"); code != exitOK {
+	if code, _, stderr := createAdmin(t, adminPassword, database, "--email=root@example.com",
+		"--full-name= \u2028Ada Lovelace\ufeff\n"); code != exitOK {
 		t.Fatal(stderr)
 	}
 	_, stdout, stderr := run(t, []string{"users", "export", database})
@@ -138,7 +139,7 @@ func TestAdministratorsHaveTheRole(t *testing.T) {
 		FullName string   `json:"fullName"`
 		Roles    []string `json:"roles"`
 	}
-	if err := json.Unmarshal([]byte(stdout), &user); err != nil || user.FullName != "Administrator" || fmt.Sprint(user.Roles) != "[admin user]" {
+	if err := json.Unmarshal([]byte(stdout), &user); err != nil || user.FullName != "Ada Lovelace" || fmt.Sprint(user.Roles) != "[admin user]" {
 		t.Errorf("the administrator is %s%s, %v", stdout, stderr, err)
 	}
 }

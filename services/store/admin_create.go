@@ -81,7 +81,7 @@ func CreateAdmin(ctx context.Context, config AdminConfig, secret string, log *sl
 	}
 	now := db.Now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
 	user := storage.User{
-		ID: uuid.Must(uuid.NewV7()).String(), Email: emailaddr.Display(config.Email), FullName: config.FullName,
+		ID: uuid.Must(uuid.NewV7()).String(), Email: emailaddr.Display(config.Email), FullName: displayName(config.FullName),
 		CreateTime: now, UpdateTime: now, Version: 1, State: storage.Active, Admin: true,
 	}
 	err = db.CreateUser(audit.WithActor(ctx, audit.Operator), user, hash)

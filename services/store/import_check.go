@@ -123,7 +123,7 @@ var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-
 // newUserOf makes a user of what the contract has no rule for, and tells what is wrong with that.
 func newUserOf(record userRecord, now time.Time) (storage.NewUser, []fieldError) {
 	user := storage.User{
-		ID: strings.ToLower(record.ID), Email: emailaddr.Display(record.Email), FullName: record.FullName,
+		ID: strings.ToLower(record.ID), Email: emailaddr.Display(record.Email), FullName: displayName(record.FullName),
 		Locale: record.Locale, TimeZone: record.TimeZone, PictureURI: record.PictureURI, State: storage.Active, Version: 1,
 	}
 	var faults []fieldError

@@ -27,9 +27,13 @@ const maxEncodedMetadata = 6 * maxMetadata
 // fieldFault is what is wrong with a field, as a rule of the contract: its name, and words.
 type fieldFault struct{ rule, words string }
 
-// writeMetadata gives the JSON under which metadata is kept: compact, with sorted names, "" for none.
+// maxSafeInteger is the greatest integer that a double holds without being what others are rounded to (RFC 8259,
+// section 6).
+const maxSafeInteger = 1<<53 - 1
+
+// writeMetadata returns the JSON as which metadata is stored: compact, with sorted names, "" for none.
 func writeMetadata(metadata *structpb.Struct) (string, *fieldFault) {
-	if len(metadata.GetFields()) == 0 {
+	if metadata == nil {
 		return "", nil
 	}
 	if proto.Size(metadata) > maxEncodedMetadata {
@@ -55,7 +59,8 @@ func metadataTooLarge() *fieldFault {
 	return &fieldFault{"METADATA_TOO_LARGE", "must be at most 16 KiB as JSON"}
 }
 
-// checkValue looks no deeper than depth. Over gRPC there can be numbers that JSON does not have.
+// checkValue looks no deeper than depth. Over gRPC there can be numbers that JSON does not have. A number beyond
+// maxSafeInteger has arrived as a double, over REST too, and may be another one than was sent.
 func checkValue(value *structpb.Value, depth int) *fieldFault {
 	var inner []*structpb.Value
 	switch kind := value.GetKind().(type) {
@@ -66,6 +71,9 @@ func checkValue(value *structpb.Value, depth int) *fieldFault {
 	case *structpb.Value_NumberValue:
 		if math.IsNaN(kind.NumberValue) || math.IsInf(kind.NumberValue, 0) {
 			return &fieldFault{"METADATA_NUMBER", "must have numbers that JSON can write"}
+		}
+		if math.Abs(kind.NumberValue) > maxSafeInteger {
+			return &fieldFault{"METADATA_NUMBER", "must have numbers between -(2^53-1) and 2^53-1: write larger ones as strings"}
 		}
 		return nil
 	default:
@@ -82,7 +90,7 @@ func checkValue(value *structpb.Value, depth int) *fieldFault {
 	return nil
 }
 
-// readMetadata reads what writeMetadata gave.
+// readMetadata reads what writeMetadata returned.
 func readMetadata(written string) (*structpb.Struct, error) {
 	if written == "" {
 		return nil, nil //nolint:nilnil // no metadata is no error

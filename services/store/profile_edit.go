@@ -84,7 +84,7 @@ func (s *userService) take(
 	var fault *fieldFault
 	switch field {
 	case "full_name":
-		values.FullName = from.GetFullName()
+		values.FullName = displayName(from.GetFullName())
 		if values.FullName == "" {
 			fault = &fieldFault{"REQUIRED", "cannot be made empty"}
 		}

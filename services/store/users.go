@@ -62,7 +62,7 @@ func (s *userService) newUser(req *gatehousev1.CreateUserRequest) (storage.User,
 // signedUp is the user whom a sign-up makes.
 func signedUp(req *gatehousev1.CreateUserRequest, id string, at time.Time) storage.User {
 	return storage.User{
-		ID: id, Email: emailaddr.Display(req.GetEmail()), FullName: req.GetFullName(),
+		ID: id, Email: emailaddr.Display(req.GetEmail()), FullName: displayName(req.GetFullName()),
 		CreateTime: at, UpdateTime: at, Version: 1, State: storage.Active,
 	}
 }

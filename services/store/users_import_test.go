@@ -142,6 +142,8 @@ func TestLinesAreRefused(t *testing.T) {
 		{"metadata that is no object", member(`,"metadata":[1]`), known, "INVALID_FIELD", "metadata must be a JSON object"},
 		{"metadata with a name twice", member(`,"metadata":{"a":1,"a":2}`), known, "INVALID_FIELD", "metadata must be a JSON object"},
 		{"metadata with a number that is none", member(`,"metadata":{"a":1e999}`), known, "INVALID_FIELD", "metadata must be"},
+		{"metadata with an integer that is rounded", member(`,"metadata":{"a":9007199254740993}`), known, "INVALID_FIELD", "metadata must have numbers between"},
+		{"name with a format character", `{"email":"ada@example.com","fullName":"A\u200bda"}`, known, "INVALID_FIELD", "fullName must have a visible character"},
 		{"metadata that is large", member(`,"metadata":{"a":"` + strings.Repeat("a", 16<<10) + `"}`), known, "INVALID_FIELD", "metadata must be at most 16 KiB"},
 		{"metadata that is deep", member(`,"appMetadata":` + deep(17)), known, "INVALID_FIELD", "appMetadata must not be nested deeper"},
 		{"an unknown role", member(`,"roles":["root"]`), known, "INVALID_FIELD", "roles must be user and admin only"},
@@ -237,7 +239,7 @@ func TestWhatIsLeftOutIsMade(t *testing.T) {
 	if made, err := time.Parse(time.RFC3339, ada.CreateTime); err != nil || made.Before(before) {
 		t.Errorf("Ada was made at %v, %v", made, err)
 	}
-	if bob.CreateTime != "2020-01-02T02:04:05.123456Z" || bob.UpdateTime != bob.CreateTime || bob.Version != "3" || bob.Metadata != nil ||
+	if bob.CreateTime != "2020-01-02T02:04:05.123456Z" || bob.UpdateTime != bob.CreateTime || bob.Version != "3" || string(bob.Metadata) != "{}" || ada.Metadata != nil ||
 		!uuidForm.MatchString(bob.ID) {
 		t.Errorf("Bob is %+v", bob)
 	}
@@ -523,7 +525,7 @@ func TestAFolderIsNotImported(t *testing.T) {
 // TestExportAndImportGiveTheSame moves users with all that a user can have.
 func TestExportAndImportGiveTheSame(t *testing.T) {
 	onEach(t, func(t *testing.T, database Database) {
-		i := newImport(t, database, `{"id":"0190AAAA-0000-7000-8000-000000000002","email":"Ada@Example.com","fullName":"Ada <Lovelace> & \u2028 Cie","locale":"en-GB","timeZone":"Europe/London","pictureUri":"https://example.com/a.png?a=1&b=2","metadata":{"z":1.5,"a":[true,null,"<&>\u2028\u0000"],"n":12345678901234567890,"e":1e-7},"appMetadata":{"plan":"pro"},"roles":["user","admin"],"state":"DISABLED","createTime":"2020-01-02T03:04:05.123456Z","updateTime":"2021-01-02T03:04:05Z","version":17,"passwordHash":"`+bcryptHash+`"}
+		i := newImport(t, database, `{"id":"0190AAAA-0000-7000-8000-000000000002","email":"Ada@Example.com","fullName":"Ada <Lovelace> & Cie","locale":"en-GB","timeZone":"Europe/London","pictureUri":"https://example.com/a.png?a=1&b=2","metadata":{"z":1.5,"a":[true,null,"<&>\u2028\u0000"],"n":-9007199254740991,"e":1e-7},"appMetadata":{"plan":"pro"},"roles":["user","admin"],"state":"DISABLED","createTime":"2020-01-02T03:04:05.123456Z","updateTime":"2021-01-02T03:04:05Z","version":17,"passwordHash":"`+bcryptHash+`"}
 {"id":"0190aaaa-0000-7000-8000-000000000001","email":"\u00e9mile@example.com","fullName":"\u00c9mile","createTime":"1970-01-01T00:00:00Z","updateTime":"9999-12-31T23:59:59.999999Z"}
 `)
 		if got := i.run(t); got.Imported != 2 {

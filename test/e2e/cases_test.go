@@ -122,6 +122,14 @@ var signUpCases = []corpusCase{
 	invalid(withName("name that shows nothing", "\u3164\u2800"), "full_name FULL_NAME_PRINTABLE"),
 	invalid(withName("name that turns the direction", "Ada\u202eecalevoL"), "full_name FULL_NAME_PRINTABLE"),
 	invalid(withName("name with a control character", "Ada\x1b[31m"), "full_name FULL_NAME_PRINTABLE"),
+	ok(checked(withName("name with white space, BOM and separators around it", "\ufeff \u2028\t\vGrace \u200d Hopper\u0085\u2029\u3000\ufeff\n"), named("Grace \u200d Hopper"))),
+	ok(checked(withName("name with joiners", "امیر\u200cحسین 👩\u200d🚀"), named("امیر\u200cحسین 👩\u200d🚀"))),
+	invalid(withName("name with a line separator", "Grace\u2028Hopper"), "full_name FULL_NAME_PRINTABLE"),
+	invalid(withName("name with a line break", "Grace\nHopper"), "full_name FULL_NAME_PRINTABLE"),
+	invalid(withName("name with a BOM inside", "Grace\ufeffHopper"), "full_name FULL_NAME_PRINTABLE"),
+	invalid(withName("name with a space that has no width", "Grace\u200bHopper"), "full_name FULL_NAME_PRINTABLE"),
+	invalid(withName("name with a soft hyphen", "Grace\u00adHopper"), "full_name FULL_NAME_PRINTABLE"),
+	invalid(withName("name with a mark of direction", "Grace Hopper\u200f"), "full_name FULL_NAME_PRINTABLE"),
 	ok(withPassword("password of 8 characters", "wq7#Tz_k")),
 	ok(withPassword("password of 8 characters beyond ASCII", "пароль🔑Ж")),
 	invalid(withPassword("password of 8 bytes that are 2 characters", "🔑🔑"), "password STRING_MIN_LEN"),
@@ -283,6 +291,15 @@ func newcomer(t *testing.T, _ *residents, message proto.Message) {
 	if user.GetVersion() != 1 || user.GetFullName() != "Grace Hopper" || user.GetCreateTime() == nil ||
 		!proto.Equal(user.GetCreateTime(), user.GetUpdateTime()) {
 		t.Errorf("user is %v", user)
+	}
+}
+
+func named(want string) func(*testing.T, *residents, proto.Message) {
+	return func(t *testing.T, _ *residents, message proto.Message) {
+		user := message.(interface{ GetUser() *gatehousev1.User }).GetUser()
+		if got := user.GetFullName(); got != want {
+			t.Errorf("the name is %q, not %q", got, want)
+		}
 	}
 }
 

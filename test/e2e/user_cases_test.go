@@ -86,6 +86,14 @@ func nested(levels int) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{"in": inner}}
 }
 
+func metadataOf(numbers ...float64) *structpb.Struct {
+	list := &structpb.ListValue{}
+	for _, number := range numbers {
+		list.Values = append(list.Values, structpb.NewNumberValue(number))
+	}
+	return &structpb.Struct{Fields: map[string]*structpb.Value{"n": structpb.NewListValue(list)}}
+}
+
 // ofSize is an object that has so many bytes as JSON.
 func ofSize(bytes int) *structpb.Struct {
 	text := strings.Repeat("m", bytes-len(`{"text":""}`))
@@ -145,6 +153,25 @@ var updateCases = []corpusCase{
 		}
 	})),
 	ok(withMetadata("metadata of 16 KiB", ofSize(16<<10))),
+	ok(checked(withField("a name with white space around it", func(user *gatehousev1.User) { user.FullName = " \u2028Augusta\ufeff" }),
+		named("Augusta"))),
+	invalid(withField("a name with a separator in it", func(user *gatehousev1.User) { user.FullName = "Augusta\u2029Ada" }),
+		"user.full_name FULL_NAME_PRINTABLE"),
+	ok(checked(withMetadata("metadata that is empty", &structpb.Struct{}), func(t *testing.T, _ *residents, message proto.Message) {
+		user := message.(*gatehousev1.UpdateUserResponse).GetUser()
+		if user.GetMetadata() == nil || len(user.GetMetadata().GetFields()) > 0 || user.GetVersion() != 2 {
+			t.Errorf("user is %v", user)
+		}
+	})),
+	ok(checked(masked("no metadata", "metadata"), func(t *testing.T, _ *residents, message proto.Message) {
+		if user := message.(*gatehousev1.UpdateUserResponse).GetUser(); user.GetMetadata() != nil {
+			t.Errorf("user is %v", user)
+		}
+	})),
+	ok(withMetadata("the greatest integers", metadataOf(1<<53-1, 1-1<<53))),
+	invalid(withMetadata("an integer that is rounded to 2^53", metadataOf(1<<53)), "user.metadata METADATA_NUMBER"),
+	invalid(withMetadata("an integer below all that are exact", metadataOf(-1<<53)), "user.metadata METADATA_NUMBER"),
+	invalid(withMetadata("a large number", metadataOf(1e300)), "user.metadata METADATA_NUMBER"),
 	aborted(updates("of a version that is past", "ada", nil, func(_ *residents, request *gatehousev1.UpdateUserRequest) {
 		request.User.Locale, request.Version = "de", 7
 	})),

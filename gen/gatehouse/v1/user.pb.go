@@ -110,7 +110,8 @@ type User struct {
 	// in ASCII or an IP address, its port at most 65535. Gatehouse never fetches it. Empty if there is none.
 	PictureUri string `protobuf:"bytes,10,opt,name=picture_uri,json=pictureUri,proto3" json:"picture_uri,omitempty"`
 	// What the product keeps with the account, for the user to read and to change: a JSON object of at most 16 KiB and 16
-	// levels. An update replaces it as a whole.
+	// levels. An update replaces it as a whole. Numbers are doubles: beyond 2^53-1 either way they are refused, as an
+	// integer may have been rounded on its way; send it as a string. An empty object is one, and not the same as none.
 	Metadata *structpb.Struct `protobuf:"bytes,11,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// What the product keeps with the account that only admins may see and change, by the bounds of `metadata`. Other
 	// callers never get it, but for what the store is told to put into access tokens.
@@ -262,8 +263,9 @@ type CreateUserRequest struct {
 	// how the domain is written: `bücher.example` is `xn--bcher-kva.example`. They are different addresses if they differ
 	// in accents, or as ß and ss do.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
-	// The name to show: 1 to 200 characters of which one can be seen, no control characters, none that turn the direction
-	// of what stands around it.
+	// The name to show: 1 to 200 characters of which one can be seen. White space and byte order marks around it are
+	// removed. Control characters, line and paragraph separators are refused, and format characters, which cannot be seen
+	// or turn the direction of what stands around them, but for the two joiners that scripts and emoji need.
 	FullName string `protobuf:"bytes,2,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
 	// The password: at least 8 characters (Unicode code points) and at most 1,024 bytes of UTF-8, of any characters, with no
 	// rules of composition (NIST SP 800-63B). At least 8 characters must be left in Unicode normal form KC, in which it is
@@ -825,12 +827,12 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\r\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x0e\n" +
 	"\x04User\x12A\n" +
 	"\x02id\x18\x01 \x01(\tB1\xe0A\x03\xbaH+r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x123\n" +
-	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xab\x02\n" +
-	"\tfull_name\x18\x03 \x01(\tB\x8d\x02\xe0A\x02\xbaH\x86\x02\xba\x01\xee\x01\n" +
-	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
+	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x88\x03\n" +
+	"\tfull_name\x18\x03 \x01(\tB\xea\x02\xe0A\x02\xbaH\xe3\x02\xba\x01\xcb\x02\n" +
+	"\x13full_name.printable\x12Rmust have a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -850,12 +852,12 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\bmetadata\x18\v \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\bmetadata\x12?\n" +
 	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12.\n" +
 	"\x05roles\x18\r \x03(\tB\x18\xe0A\x03\xbaH\x12\x92\x01\x0f\x10\x10\"\vr\t(@\x92\x02\x04userR\x05roles\x122\n" +
-	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\x8c\t\n" +
+	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\xe9\t\n" +
 	"\x11CreateUserRequest\x12\xcd\x04\n" +
 	"\x05email\x18\x01 \x01(\tB\xb6\x04\xe0A\x02\xbaH\xaf\x04\xba\x01\x91\x04\n" +
-	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xae\x02\n" +
-	"\tfull_name\x18\x02 \x01(\tB\x90\x02\xe0A\x02\xbaH\x89\x02\xba\x01\xee\x01\n" +
-	"\x13full_name.printable\x127must have a visible character and no control characters\x1a\x9d\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && !this.matches(r'[\\p{Cc}\\x{202a}-\\x{202e}\\x{2066}-\\x{2069}]'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
+	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x8b\x03\n" +
+	"\tfull_name\x18\x02 \x01(\tB\xed\x02\xe0A\x02\xbaH\xe6\x02\xba\x01\xcb\x02\n" +
+	"\x13full_name.printable\x12Rmust have a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
 	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$\x10\b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\x12\xa5\x01\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x85\x01\xe0A\x01\xbaH\x7f\xba\x01P\n" +
