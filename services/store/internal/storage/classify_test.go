@@ -162,7 +162,7 @@ func TestClassifySQLite(t *testing.T) {
 	}
 	t.Run("no such file", func(t *testing.T) {
 		dialect := &sqliteDialect{path: filepath.Join(t.TempDir(), "x.db")}
-		pool, err := dialect.connect()
+		pool, err := dialect.connect(serveBusyTimeout)
 		if err != nil {
 			t.Fatal(err)
 		}

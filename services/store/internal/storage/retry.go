@@ -31,8 +31,8 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 		if err == nil {
 			s.announce()
 		}
-		if err == nil || attempt == maxAttempts || !s.undone(err) {
-			return err
+		if err == nil || attempt == maxAttempts || !s.undone(err) || s.writer != nil {
+			return err // A change to a file has waited for its lock already.
 		}
 		if !wait.pause(ctx) {
 			return err
@@ -42,7 +42,7 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 
 // inTurn runs a change when the writers before it have ended. SQLite admits one writer at a time, and those that wait
 // for it poll: which of them is next is chance, so that under load one may wait for longer than its caller does. Here
-// they wait in the order in which they came.
+// they wait in the order in which they came, and only the first polls, against other processes.
 func (s *Storage) inTurn(ctx context.Context, change func(db *gorm.DB) error) error {
 	if s.writer != nil {
 		select {
@@ -54,10 +54,39 @@ func (s *Storage) inTurn(ctx context.Context, change func(db *gorm.DB) error) er
 	}
 	err := s.checks.checkIdentity()
 	if err == nil {
-		err = change(s.db.WithContext(ctx))
+		err = s.withLock(ctx, func() error { return change(s.db.WithContext(ctx)) })
 	}
 	s.outcomes.observe(ctx, err, s.dialect)
 	return err
+}
+
+const (
+	// lockPoll is how long a change pauses before it tries again to lock a file that another process has locked. SQLite
+	// itself pauses for longer the longer it waits, up to 100 ms, so that it never meets a short gap between the changes
+	// of a busy process.
+	lockPoll = 3 * time.Millisecond
+
+	// maxLockWait bounds the wait of a change that has no deadline.
+	maxLockWait = 10 * time.Second
+)
+
+// withLock runs a change until it gets the lock of a file that other processes write to, ctx ends, or s.lockWait is
+// over. A change that did not get it has done nothing. Servers have their clients wait by themselves.
+func (s *Storage) withLock(ctx context.Context, change func() error) error {
+	began := time.Now()
+	for {
+		err := change()
+		if s.writer == nil || err == nil || s.dialect.classify(err) != conflict || time.Since(began) >= s.lockWait {
+			return err
+		}
+		timer := time.NewTimer(lockPoll)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
 }
 
 // undone tells whether a change was undone as a whole, or not begun, and is worth another attempt.

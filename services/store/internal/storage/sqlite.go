@@ -39,7 +39,7 @@ func (d *sqliteDialect) open(*slog.Logger) (*sql.DB, changeChecks, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("look for the file: %w", err)
 	}
-	pool, err := d.connect()
+	pool, err := d.connect(serveBusyTimeout)
 	return pool, d, err
 }
 
@@ -50,7 +50,7 @@ func (d *sqliteDialect) openToMigrate(ctx context.Context, _ *slog.Logger) (*sql
 	if err := createPrivate(ctx, d.path); err != nil {
 		return nil, fmt.Errorf("make the database file: %w", err)
 	}
-	return d.connect()
+	return d.connect(migrateBusyTimeout)
 }
 
 // checkFolder is for the message: SQLite says "unable to open database file" and no more.
@@ -98,7 +98,7 @@ func createPrivate(ctx context.Context, path string) error {
 
 // writeEmpty makes an empty file an empty database.
 func (d *sqliteDialect) writeEmpty(ctx context.Context) error {
-	pool, err := d.connect()
+	pool, err := d.connect(migrateBusyTimeout)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,13 @@ func (d *sqliteDialect) writeEmpty(ctx context.Context) error {
 	return errors.Join(pool.PingContext(ctx), pool.Close())
 }
 
-func (d *sqliteDialect) connect() (*sql.DB, error) {
+// How long SQLite itself waits for a lock, in ms.
+const (
+	serveBusyTimeout   = "10" // Changes wait in line and poll: see Storage.withLock.
+	migrateBusyTimeout = "10000"
+)
+
+func (d *sqliteDialect) connect(busyTimeout string) (*sql.DB, error) {
 	path, err := filepath.Abs(d.path)
 	if err != nil {
 		return nil, fmt.Errorf("find the current folder: %w", err)
@@ -117,8 +123,7 @@ func (d *sqliteDialect) connect() (*sql.DB, error) {
 		// A write is on disk, not only with the operating system, when it is acknowledged: it survives a power cut.
 		"_synchronous":  {"FULL"},
 		"_foreign_keys": {"on"},
-		// How long a writer waits for its turn, in ms: several times what a disk under load makes of one write.
-		"_busy_timeout": {"10000"},
+		"_busy_timeout": {busyTimeout},
 		// Transactions here write. One that began as a reader could not wait for its turn: it would fail at once.
 		"_txlock": {"immediate"},
 		// Times are whole microseconds: exact, and in order.

@@ -84,7 +84,7 @@ func TestPragmas(t *testing.T) {
 		}
 		defer func() { _ = conn.Close() }()
 		for pragma, wanted := range map[string]string{
-			"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "10000",
+			"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": serveBusyTimeout,
 		} {
 			var got string
 			err := conn.QueryRowContext(t.Context(), "PRAGMA "+pragma).Scan(&got)
@@ -164,8 +164,7 @@ func TestAWriterGivesUp(t *testing.T) {
 	defer cancel()
 	want(t, s.CreateUser(ctx, newUser("ada@example.com"), hash), context.DeadlineExceeded)
 
-	s.pool.SetMaxOpenConns(1) // So that this is set for the write that follows.
-	exec(t, s, "PRAGMA busy_timeout = 1")
+	s.lockWait = time.Millisecond
 	want(t, s.CreateUser(t.Context(), newUser("ada@example.com"), hash), ErrUnavailable)
 }
 
@@ -211,20 +210,66 @@ func TestWrite(t *testing.T) {
 	})
 }
 
+// TestWriteBesideAnotherProcess has another process write nearly all the time, with short gaps, as a backup or an import
+// does. SQLite locks connections, so that another pool does for another process.
+func TestWriteBesideAnotherProcess(t *testing.T) {
+	config := newSQLite(t)
+	s, other := openNew(t, config), open(t, config)
+	const writes, hold, gap = 20, 50 * time.Millisecond, 2 * time.Millisecond
+	stop, turns := make(chan struct{}), make(chan int, 1)
+	go func() {
+		count := 0
+		defer func() { turns <- count }()
+		for ; ; count++ {
+			tx, err := other.pool.BeginTx(context.WithoutCancel(t.Context()), nil)
+			if err == nil {
+				<-time.After(hold)
+				err = tx.Rollback()
+			}
+			if err != nil && s.dialect.classify(err) != conflict {
+				t.Error(err)
+			}
+			select {
+			case <-stop:
+				return
+			case <-time.After(gap):
+			}
+		}
+	}()
+	for i := range writes {
+		ctx, cancel := context.WithTimeout(t.Context(), maxLockWait)
+		if err := s.CreateUser(ctx, newUser(fmt.Sprintf("%d@example.com", i)), hash); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.ReadUser(ctx, newID()); !isError(err, ErrNotFound) {
+			t.Errorf("a bystander's read is not served: %v", err)
+		}
+		cancel()
+	}
+	close(stop)
+	if count := <-turns; count > 10*writes {
+		t.Errorf("%d changes had to wait until another process had its turn %d times", writes, count)
+	}
+}
+
 // A transaction that reads before it writes must not fail, or undo what another one wrote in between.
 func TestTransactionsTakeTurns(t *testing.T) {
-	s := openNew(t, newSQLite(t))
+	config := newSQLite(t)
+	s := openNew(t, config)
 	user := addUser(t, s, "ada@example.com")
 	const writers = 20
-	for _, err := range race(writers, func(int) error {
-		return s.db.WithContext(t.Context()).Transaction(func(tx *gorm.DB) error {
-			users := gorm.G[userRow](tx).Where("id = ?", user.ID)
-			row, err := users.Take(t.Context())
-			if err != nil {
+	stores := []*Storage{s, open(t, config)}
+	for _, err := range race(writers, func(i int) error {
+		return stores[i%len(stores)].write(t.Context(), func(db *gorm.DB) error {
+			return db.Transaction(func(tx *gorm.DB) error {
+				users := gorm.G[userRow](tx).Where("id = ?", user.ID)
+				row, err := users.Take(t.Context())
+				if err != nil {
+					return err
+				}
+				_, err = users.Update(t.Context(), "version", row.Version+1)
 				return err
-			}
-			_, err = users.Update(t.Context(), "version", row.Version+1)
-			return err
+			})
 		})
 	}) {
 		if err != nil {

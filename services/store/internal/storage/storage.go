@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
@@ -31,6 +32,7 @@ type Storage struct {
 	written chan struct{}
 	writer  chan struct{} // holds one while a change is made; nil if the database admits several writers
 
+	lockWait            time.Duration // for the lock of a file
 	outcomes            changeOutcomes
 	ownChangesPerMinute int // 0 if there is no limit
 }
@@ -46,7 +48,7 @@ func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Storage{dialect: dialect, checks: checks, pool: pool, written: make(chan struct{}, 1)}
+	s := &Storage{dialect: dialect, checks: checks, pool: pool, written: make(chan struct{}, 1), lockWait: maxLockWait}
 	if _, oneWriter := dialect.(*sqliteDialect); oneWriter {
 		s.writer = make(chan struct{}, 1)
 	}
