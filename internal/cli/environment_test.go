@@ -44,6 +44,19 @@ func TestVariables(t *testing.T) {
 	})
 }
 
+func TestRedisUser(t *testing.T) {
+	args := []string{"cache", "--cache-key=" + masterKey, "--service-token=" + serviceToken, "--redis-user=cache"}
+	code, _, stderr := run(t, args)
+	if code != exitUsage || !strings.Contains(stderr, "the Redis user has no password") {
+		t.Errorf("without a password: exit code %d, stderr %q", code, stderr)
+	}
+	settings := redisSettings{RedisUser: "cache", RedisPassword: "secret", CacheKey: secret(masterKey)}
+	config, err := settings.config(tokenSettings{})
+	if err != nil || config.RedisUser != "cache" {
+		t.Errorf("the user is %q, %v", config.RedisUser, err)
+	}
+}
+
 // TestSecretFiles: no command takes a file that is empty, or too short for a key, whatever it is for.
 func TestSecretFiles(t *testing.T) {
 	const database = "--database-url=mysql://g@h/d"

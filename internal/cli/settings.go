@@ -231,6 +231,7 @@ func decodeKey(encoded, name string) ([]byte, error) {
 // redisSettings say where Redis is.
 type redisSettings struct {
 	RedisURL          string        `default:"redis://localhost:6379/0" help:"Redis: redis://HOST:PORT/DATABASE, redis+sentinel://MASTER@HOST:PORT,HOST:PORT/DATABASE with all Sentinels of the master, or redis+cluster://HOST:PORT,HOST:PORT with some nodes of a cluster; rediss instead of redis for TLS. The password is a setting of its own."`
+	RedisUser         string        `help:"User of Redis by its ACL, who needs the password. The default user if it is left out, and always for Sentinels."`
 	RedisPassword     secret        `placeholder:"SECRET" help:"Password of Redis, and of its Sentinels if they ask for one. Others can read flags in the process list: prefer the variable or the file."`
 	RedisPasswordFile string        `placeholder:"PATH" help:"File that holds the password of Redis."`
 	CacheTTL          time.Duration `name:"cache-ttl" default:"10m" help:"How long an entry stays in the cache, give or take a tenth."`
@@ -254,7 +255,8 @@ func (s *redisSettings) config(tokens tokenSettings) (cacheservice.Config, error
 	password, err := s.RedisPassword.orFile(s.RedisPasswordFile, "--redis-password")
 	key, keyErr := s.cacheKey()
 	return cacheservice.Config{
-		Backend: cacheservice.BackendRedis, RedisURL: s.RedisURL, RedisPassword: password, TTL: s.CacheTTL, Key: key,
+		Backend: cacheservice.BackendRedis, RedisURL: s.RedisURL, RedisUser: s.RedisUser, RedisPassword: password,
+		TTL: s.CacheTTL, Key: key,
 		Issuer: tokens.Issuer, Audience: tokens.Audience,
 	}, errors.Join(err, keyErr)
 }

@@ -75,7 +75,10 @@ func openBackend(cfg Config, changes *floors.Table, log *slog.Logger) (backend, 
 		}
 		forgeries := newSparseLog(log, "cache entry failed MAC verification")
 		forged := func(ctx context.Context, key string) { forgeries.report(ctx, errors.New("key "+key)) }
-		return newBreaker(redisbackend.New(location, cfg.RedisPassword, cfg.Key, changes, forged), log), nil
+		location.SetUser(cfg.RedisUser)
+		redis := redisbackend.New(location, cfg.RedisPassword, cfg.Key, changes, forged)
+		redis.WarnOfEviction(log)
+		return newBreaker(redis, log), nil
 	default:
 		return nil, fmt.Errorf("there is no cache backend %q", cfg.Backend)
 	}

@@ -40,6 +40,8 @@ type Config struct {
 	// the addresses of Sentinels, redis+cluster://host:port,… with those of some nodes; rediss for TLS. It must not hold a
 	// password.
 	RedisURL string
+	// RedisUser is the user of the Redis by its ACL, or "" for the default user.
+	RedisUser string
 	// RedisPassword is the password of the Redis and its Sentinels, or "" if they ask for none.
 	RedisPassword string
 	// Key is the secret by which cache services know their entries in Redis: KeySize bytes, the same for all. It is not
@@ -66,6 +68,9 @@ func (c Config) Validate() error {
 	case BackendRedis:
 		if _, err := redisbackend.ParseURL(c.RedisURL); err != nil {
 			faults = append(faults, err)
+		}
+		if c.RedisUser != "" && c.RedisPassword == "" {
+			faults = append(faults, errors.New("the Redis user has no password"))
 		}
 		if len(c.Key) != KeySize {
 			faults = append(faults, fmt.Errorf("the cache key has %d bytes, not %d", len(c.Key), KeySize))

@@ -26,15 +26,17 @@ const maxLeaseTime = 10 * time.Second
 // entries keeps users and sessions in a backend. Nothing that goes wrong there is an error here: what cannot be had is
 // a miss, what cannot be kept is not kept, and what has to be kept and cannot is owed.
 type entries struct {
-	backend   backend
-	changes   *floors.Table
-	believed  atomic.Bool // whether all is known that was changed before what is kept was put there
-	owed      *owed
-	ttl       time.Duration
-	leaseTime time.Duration
-	now       func() time.Time
-	failures  *sparseLog
-	refusals  *sparseLog
+	backend  backend
+	changes  *floors.Table
+	believed atomic.Bool // whether all is known that was changed before what is kept was put there
+	owed     *owed
+	// unwritable is whether the last write to the backend failed.
+	unwritable atomic.Bool
+	ttl        time.Duration
+	leaseTime  time.Duration
+	now        func() time.Time
+	failures   *sparseLog
+	refusals   *sparseLog
 }
 
 func newEntries(kept backend, changes *floors.Table, ttl time.Duration, log *slog.Logger) *entries {
@@ -50,9 +52,22 @@ func newEntries(kept backend, changes *floors.Table, ttl time.Duration, log *slo
 	}
 }
 
-// reachable fails if the backend does not answer.
+// reachable returns an error if the backend does not answer, or the last write to it failed and another one does too.
 func (e *entries) reachable(ctx context.Context) error {
 	_, _, err := e.backend.Get(ctx, feedCursor)
+	if err == nil && e.unwritable.Load() {
+		rank := make([]byte, entry.RankLength)
+		err = e.write(ctx, "", entry.Write{Key: "probe", Entry: rank, Outdated: rank, TTL: probeInterval})
+	}
+	return err
+}
+
+// write sets entries in the backend, and remembers whether that could be done.
+func (e *entries) write(ctx context.Context, under entry.Lease, writes ...entry.Write) error {
+	err := e.backend.Set(ctx, under, writes...)
+	if !errors.Is(err, errOpen) {
+		e.unwritable.Store(err != nil)
+	}
 	return err
 }
 
@@ -185,7 +200,7 @@ func (e *entries) learn(ctx context.Context, change *internalv1.Change, position
 		return err
 	}
 	e.changes.Raise(write.Key, entry.Rank(write.Outdated), position)
-	return e.backend.Set(ctx, "", write)
+	return e.write(ctx, "", write)
 }
 
 // outcome is what is put for a change that says which version it made, but not what that is.
@@ -252,7 +267,7 @@ func (e *entries) set(ctx context.Context, under lease, writes []entry.Write) {
 	if under.kept == "" && !entry.Must(writes) {
 		return
 	}
-	if err := e.backend.Set(ctx, under.kept, writes...); err != nil {
+	if err := e.write(ctx, under.kept, writes...); err != nil {
 		e.owed.add(ctx, writes)
 		e.failed(ctx, err)
 	}

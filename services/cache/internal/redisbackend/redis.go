@@ -1,7 +1,7 @@
 // Package redisbackend keeps cache entries in Redis, or in anything that speaks its protocol, runs its scripts, and
 // tells its `run_id`: in one server, in one that Sentinels watch, or in a Redis Cluster. The Redis user needs the
 // commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK, in a cluster CLUSTER INFO and CLUSTER NODES
-// as well.
+// as well, in another database than 0 SELECT, and keys that begin with gatehouse:.
 package redisbackend
 
 import (

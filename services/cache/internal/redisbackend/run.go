@@ -44,7 +44,8 @@ type run struct {
 	seal    seal
 	now     func() time.Time
 	numbers *atomic.Uint64
-	known   atomic.Pointer[known] // nil before the first connection
+	inspect func(ctx context.Context, conn *redis.Conn) // of the first connection; nil where nobody wants to know
+	known   atomic.Pointer[known]                       // nil before the first connection
 
 	// address is where the first connection led, where Sentinels say it; else nil.
 	address atomic.Pointer[string]
@@ -72,6 +73,7 @@ type shared struct {
 	changes  *floors.Table
 	now      func() time.Time
 	numbers  atomic.Uint64 // how many runs are known
+	eviction evictionCheck
 }
 
 // options are those of a client of one address.
@@ -79,6 +81,7 @@ func (s *shared) options(address string) *redis.Options {
 	options := &redis.Options{
 		Addr:     address,
 		DB:       s.location.database,
+		Username: s.location.user,
 		Password: s.password,
 
 		DialTimeout:           dialTimeout,
@@ -105,7 +108,7 @@ func (s *shared) options(address string) *redis.Options {
 
 // newRun makes a run of what the address leads to. It is not used before its other fields are set.
 func (s *shared) newRun(epoch, address string) *run {
-	r := &run{epoch: epoch, seal: s.seal, now: s.now, numbers: &s.numbers}
+	r := &run{epoch: epoch, seal: s.seal, now: s.now, numbers: &s.numbers, inspect: s.inspect}
 	options := s.options(address)
 	options.Dialer = honest(redis.NewDialer(options))
 	options.OnConnect = r.meet
@@ -127,6 +130,9 @@ func (r *run) meet(ctx context.Context, conn *redis.Conn) error {
 		return err
 	}
 	if r.known.Load() == nil {
+		if r.inspect != nil {
+			r.inspect(ctx, conn)
+		}
 		// The number comes first: a lease of between the two is of after the run has begun, which is what it says.
 		r.known.CompareAndSwap(nil, &known{id: id, reign: reign, number: r.numbers.Add(1)})
 	}
@@ -145,6 +151,9 @@ func (r *run) life(ctx context.Context, of server) (id, reign string, err error)
 	info, err := of.Info(ctx, "server").Result()
 	if err != nil {
 		return "", "", fmt.Errorf("ask for the run: %w", err)
+	}
+	if err := checkVersion(info); err != nil {
+		return "", "", err
 	}
 	run := field(info, "run_id")
 	reign, err = r.reign(ctx, of)

@@ -25,6 +25,7 @@ func newWatch(s *shared) *watch {
 	w := &watch{shared: s}
 	for _, address := range s.location.addresses {
 		options := s.options(address)
+		options.Username = ""
 		options.DB, options.PoolSize, options.MaxActiveConns = 0, sentinelConns, sentinelConns
 		// One that hangs holds as many connections as ask it.
 		options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = askTimeout, askTimeout, askTimeout
@@ -37,7 +38,9 @@ func newWatch(s *shared) *watch {
 // open gives a run of the master.
 func (w *watch) open(epoch string) *run {
 	s := w.shared
-	r := &run{epoch: epoch, seal: s.seal, now: s.now, numbers: &s.numbers, confirm: w.confirm}
+	r := &run{
+		epoch: epoch, seal: s.seal, now: s.now, numbers: &s.numbers, inspect: s.inspect, confirm: w.confirm,
+	}
 	options := s.options("master")
 	options.OnConnect = r.meet
 	options.Dialer = honest(func(ctx context.Context, network, _ string) (net.Conn, error) {

@@ -37,7 +37,12 @@ type Location struct {
 	master    string   // what the Sentinels call it
 	database  int
 	tls       bool
+	user      string // of the Redis, not of Sentinels; "" for the default user
 }
+
+// SetUser sets the user of an ACL as whom the Redis is used. Sentinels, which have users of their own, are used as the
+// default user.
+func (l *Location) SetUser(name string) { l.user = name }
 
 // ParseURL reads a URL of one of the forms that errForm names. It refuses a password: URLs end up in process lists and
 // logs. Its errors never quote the URL.
@@ -91,7 +96,7 @@ func (l *Location) named(authority string) (hosts string, err error) {
 	case l.kind == sentinels && at <= 0:
 		return "", errors.New("the Redis URL must say what the Sentinels call the master: redis+sentinel://master@host:port")
 	case at >= 0:
-		return "", errors.New("the Redis URL must not hold credentials: give the password by its own setting")
+		return "", errors.New("the Redis URL must not hold credentials: give user and password by their own settings")
 	}
 	return hosts, nil
 }

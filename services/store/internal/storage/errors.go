@@ -88,6 +88,9 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 			return fmt.Errorf("%s: %w", doing, own)
 		}
 	}
+	if old, ok := errors.AsType[*ServerTooOldError](err); ok {
+		return fmt.Errorf("%s: %w", doing, old)
+	}
 	if limited, ok := errors.AsType[*TooManyChangesError](err); ok {
 		return fmt.Errorf("%s: %w", doing, limited)
 	}

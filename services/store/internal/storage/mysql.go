@@ -39,7 +39,7 @@ const (
 	mysqlWaitTimeout = "20"
 )
 
-// mysqlDialect speaks to MySQL 8.4, MariaDB 10.11 and later of both, to what takes itself for one of them, and to a
+// mysqlDialect speaks to MySQL 8.0, MariaDB 10.6 and later of both, to what takes itself for one of them, and to a
 // Galera cluster of them.
 type mysqlDialect struct {
 	user, password, database, tls string

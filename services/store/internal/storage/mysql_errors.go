@@ -32,7 +32,7 @@ func (d *mysqlDialect) classify(err error) class {
 		}
 		return class
 	}
-	if isAny(err, handshakeRefusals) {
+	if isAny(err, handshakeRefusals) || errors.Is(err, ErrAccessDenied) {
 		return denied
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 )
 
@@ -13,6 +14,7 @@ import (
 type nodes struct {
 	connectors []driver.Connector
 	last       atomic.Int64 // index of the server that was connected to last
+	supported  sync.Map     // holds the index of each server whose version is known to do
 }
 
 // errNotInCluster is a node that others of its cluster do not reckon with.
@@ -26,7 +28,7 @@ func (n *nodes) Connect(ctx context.Context) (driver.Conn, error) {
 		index := (first + i) % len(n.connectors)
 		conn, err := n.connectors[index].Connect(ctx)
 		if err == nil {
-			if err = join(ctx, conn); err == nil {
+			if err = n.admit(ctx, index, conn); err == nil {
 				n.last.Store(int64(index))
 				return conn, nil
 			}
@@ -41,6 +43,17 @@ func (n *nodes) Connect(ctx context.Context) (driver.Conn, error) {
 		return nil, &connectError{faults[0]}
 	}
 	return nil, &connectError{errors.Join(faults...)}
+}
+
+// admit returns an error if a new connection cannot be used.
+func (n *nodes) admit(ctx context.Context, index int, conn driver.Conn) error {
+	if _, known := n.supported.Load(index); !known {
+		if err := checkServer(ctx, conn); err != nil {
+			return err
+		}
+		n.supported.Store(index, nil)
+	}
+	return join(ctx, conn)
 }
 
 // Driver implements driver.Connector.
