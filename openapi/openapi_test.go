@@ -352,9 +352,7 @@ func TestErrorsAreAsDescribed(t *testing.T) {
 		}
 		unknown := []byte(`{"code": 5, "message": "no", "details": [
 			{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "UNHEARD_OF", "domain": "gatehouse"}]}`)
-		if ok, _ := validator().ValidateSchemaBytesWithVersion(media.Schema.Schema(), unknown, 3.1); ok {
-			t.Errorf("%s: the schema of errors takes a reason that the contract does not have", id)
-		}
+		accepts(t, id, media.Schema, unknown) // What a later version may answer, an older client reads.
 	}
 }
 

@@ -91,7 +91,8 @@ func addErrors(op *operation, method protoreflect.MethodDescriptor) error {
 	return nil
 }
 
-// completeReasons lists the reasons of the contract.
+// completeReasons lists the reasons of the contract. They are examples and no enum: a client that was generated before a
+// reason came must be able to read an error with it.
 func completeReasons(schemas ordered[*schema]) error {
 	info, _ := schemas.get("google.rpc.ErrorInfo")
 	if info == nil {
@@ -111,7 +112,7 @@ func completeReasons(schemas ordered[*schema]) error {
 		if err != nil {
 			return err
 		}
-		reason.Enum = append(reason.Enum, name)
+		reason.Examples = append(reason.Examples, name)
 	}
 	return nil
 }

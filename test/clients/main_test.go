@@ -23,7 +23,9 @@ func TestMain(m *testing.M) {
 		if err == nil {
 			defer func() { _ = os.RemoveAll(dir) }()
 			binary = filepath.Join(dir, "gatehouse")
-			err = errors.Join(checkNodeModules(), build(binary))
+			if err = checkNodeModules(); err == nil {
+				err = build(binary)
+			}
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -61,7 +61,7 @@ func signUp(ctx context.Context, client *api.Client) error {
 	request := &api.GatehouseV1CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: "short"}
 	answer, err := client.UserServiceCreateUser(ctx, request, api.UserServiceCreateUserParams{})
 	refused, ok := answer.(*api.UserServiceCreateUserBadRequest)
-	if err != nil || !ok || !isRefused(refused.Response, api.GoogleRPCErrorInfoReasonINVALIDFIELDS, "password") {
+	if err != nil || !ok || !isRefused(refused.Response, "INVALID_FIELDS", "password") {
 		return fmt.Errorf("a short password is answered %+v, %w", answer, err)
 	}
 	request.Password = password
@@ -71,7 +71,7 @@ func signUp(ctx context.Context, client *api.Client) error {
 	}
 	answer, err = client.UserServiceCreateUser(ctx, request, api.UserServiceCreateUserParams{})
 	taken, ok := answer.(*api.UserServiceCreateUserConflict)
-	if err != nil || !ok || !isRefused(taken.Response, api.GoogleRPCErrorInfoReasonEMAILTAKEN) {
+	if err != nil || !ok || !isRefused(taken.Response, "EMAIL_TAKEN") {
 		return fmt.Errorf("a taken address is answered %+v, %w", answer, err)
 	}
 	return nil
@@ -108,7 +108,7 @@ func changeProfile(ctx context.Context, client *api.Client) error {
 	}
 	changed, err = client.UserServiceUpdateUser(ctx, request, params)
 	outdated, ok := changed.(*api.UserServiceUpdateUserPreconditionFailed)
-	if err != nil || !ok || !isRefused(outdated.Response, api.GoogleRPCErrorInfoReasonVERSIONMISMATCH) {
+	if err != nil || !ok || !isRefused(outdated.Response, "VERSION_MISMATCH") {
 		return fmt.Errorf("an old version is answered %+v, %w", changed, err)
 	}
 	return nil
@@ -125,14 +125,14 @@ func logOut(ctx context.Context, client *api.Client) error {
 	}
 	answer, err := client.UserServiceReadUser(ctx, api.UserServiceReadUserParams{ID: "me"})
 	refused, ok := answer.(*api.UserServiceReadUserUnauthorized)
-	if err != nil || !ok || !isRefused(refused.Response, api.GoogleRPCErrorInfoReasonSESSIONENDED) {
+	if err != nil || !ok || !isRefused(refused.Response, "SESSION_ENDED") {
 		return fmt.Errorf("the token is answered %+v, %w", answer, err)
 	}
 	return nil
 }
 
 // isRefused reports whether a status has this reason, and violations of these fields.
-func isRefused(status api.GoogleRPCStatus, reason api.GoogleRPCErrorInfoReason, fields ...string) bool {
+func isRefused(status api.GoogleRPCStatus, reason string, fields ...string) bool {
 	var found bool
 	var violated []string
 	for _, detail := range status.Details {
