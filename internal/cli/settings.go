@@ -83,7 +83,24 @@ func (s *argon2Settings) password() storeservice.PasswordParams {
 // edgeSettings say what the gateway believes of those who call it.
 type edgeSettings struct {
 	TrustedProxies []string `placeholder:"NETWORKS" help:"Proxies before the gateway whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8, with commas between. Nobody's, if there are none."`
-	Reflection     string   `default:"auto" help:"Server reflection on the native gRPC port, by which tools such as grpcurl know the calls, without a token: on, off, or auto (on in up if --grpc is a loopback address, off elsewhere)."`
+	introspectionSettings
+	Reflection string `default:"auto" help:"Server reflection on the native gRPC port, by which tools such as grpcurl know the calls, without a token: on, off, or auto (on in up if --grpc is a loopback address, off elsewhere)."`
+}
+
+// introspectionSettings say which client may introspect tokens.
+type introspectionSettings struct {
+	IntrospectionClientID         string `placeholder:"ID" help:"Client that may introspect tokens at /oauth2/introspect (RFC 7662), by HTTP Basic. Without one there is no such endpoint."`
+	IntrospectionClientSecret     secret `placeholder:"SECRET" help:"Secret of that client: 32 characters or more (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
+	IntrospectionClientSecretFile string `placeholder:"PATH" help:"File that holds the secret of that client."`
+}
+
+func (s *introspectionSettings) client() (gatewayservice.IntrospectionClient, error) {
+	secret, err := s.IntrospectionClientSecret.orFile(s.IntrospectionClientSecretFile, "--introspection-client-secret")
+	client := gatewayservice.IntrospectionClient{ID: s.IntrospectionClientID, Secret: secret}
+	if err != nil {
+		return client, err
+	}
+	return client, client.Validate()
 }
 
 // The values of --reflection.
@@ -98,7 +115,9 @@ func (s *edgeSettings) gatewayConfig(tokens tokenSettings) (gatewayservice.Confi
 	config := gatewayservice.Config{
 		Issuer: tokens.Issuer, Audience: tokens.Audience, Reflection: s.Reflection == reflectionOn,
 	}
-	var faults []error
+	client, clientErr := s.client()
+	config.Introspection = client
+	faults := []error{clientErr}
 	if s.Reflection != reflectionAuto && s.Reflection != reflectionOn && s.Reflection != reflectionOff {
 		faults = append(faults, fmt.Errorf("--reflection is %q, not auto, on or off", s.Reflection))
 	}

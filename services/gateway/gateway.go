@@ -28,6 +28,7 @@ type Config struct {
 	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
 	DrainDelay     time.Duration  // for how long all is served, and health says that it ends, before it does
 	Reflection     bool           // whether native gRPC has server reflection, which anybody may use
+	Introspection  IntrospectionClient
 }
 
 // Upstreams are the connections to the services behind the gateway.
@@ -49,7 +50,8 @@ type Service struct {
 
 // New makes a gateway. It fails if a method of the contract has no policy.
 func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logger) (*Service, error) {
-	if err := authn.ValidateNames(config.Issuer, config.Audience); err != nil {
+	err := errors.Join(authn.ValidateNames(config.Issuer, config.Audience), config.Introspection.Validate())
+	if err != nil {
 		return nil, err
 	}
 	upstreamLog := newUpstreamLog(log)
@@ -76,7 +78,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		calls: newCalls(),
 	}
 	health := newHealth(routes, upstreams, check, upstreamLog)
-	rest, err := newRESTServer(ctx, edge, health, config.TrustedProxies, log)
+	rest, err := newRESTServer(ctx, config, edge, health, log)
 	if err != nil {
 		return nil, err
 	}

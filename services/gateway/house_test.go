@@ -26,6 +26,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
@@ -51,14 +52,15 @@ type upstream struct {
 	gatehousev1.UnimplementedKeyServiceServer
 	gatehousev1.UnimplementedAdminServiceServer
 
-	createUser func(context.Context, *gatehousev1.CreateUserRequest) error
-	updateUser func(context.Context, *gatehousev1.UpdateUserRequest) error
-	listKeys   func() error
-	fullName   string // of the user that ReadUser returns
-	private    ed25519.PrivateKey
-	public     *gatehousev1.Key
-	health     *grpchealth.Server
-	settings   atomic.Pointer[authn.IssuerSettings] // reported beside the keys; nil for none
+	createUser  func(context.Context, *gatehousev1.CreateUserRequest) error
+	updateUser  func(context.Context, *gatehousev1.UpdateUserRequest) error
+	listKeys    func() error
+	fullName    string // of the user that ReadUser returns
+	private     ed25519.PrivateKey
+	public      *gatehousev1.Key
+	health      *grpchealth.Server
+	readSession atomic.Pointer[error]                // that ReadSession fails with; nil for none
+	settings    atomic.Pointer[authn.IssuerSettings] // reported beside the keys; nil for none
 
 	mu   sync.Mutex
 	seen metadata.MD // of the last call
@@ -128,6 +130,16 @@ func (u *upstream) CreateSession(
 ) (*gatehousev1.CreateSessionResponse, error) {
 	u.remember(ctx)
 	return &gatehousev1.CreateSessionResponse{TokenType: "Bearer"}, nil
+}
+
+// ReadSession answers as if the session of any token stood.
+func (u *upstream) ReadSession(
+	context.Context, *gatehousev1.ReadSessionRequest,
+) (*gatehousev1.ReadSessionResponse, error) {
+	if refusal := u.readSession.Load(); refusal != nil {
+		return nil, apierr.Status(*refusal).Err()
+	}
+	return &gatehousev1.ReadSessionResponse{Active: true, Sub: userID, TokenType: "Bearer"}, nil
 }
 
 func (u *upstream) ListKeys(ctx context.Context, _ *gatehousev1.ListKeysRequest) (*gatehousev1.ListKeysResponse, error) {

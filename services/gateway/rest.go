@@ -50,16 +50,29 @@ type restServer struct {
 	api    http.Handler
 	docs   http.Handler
 	server *http.Server
+
+	introspection      *introspection // nil if there is no client that may introspect
+	oauthMetadata      []byte
+	oauthMetadataPaths []string
 }
 
 func newRESTServer(
-	ctx context.Context, edge *edge, health *health, proxies trustedProxies, log *slog.Logger,
+	ctx context.Context, config Config, edge *edge, health *health, log *slog.Logger,
 ) (*restServer, error) {
 	api, err := newAPI(ctx, edge)
 	if err != nil {
 		return nil, err
 	}
-	s := &restServer{log: log, health: health, api: api, docs: newDocs()}
+	proxies := trustedProxies(config.TrustedProxies)
+	introspection := newIntrospection(config.Introspection, edge)
+	metadata, metadataPaths, err := newOAuthMetadata(config.Issuer, introspection != nil)
+	if err != nil {
+		return nil, err
+	}
+	s := &restServer{
+		log: log, health: health, api: api, docs: newDocs(),
+		introspection: introspection, oauthMetadata: metadata, oauthMetadataPaths: metadataPaths,
+	}
 	s.server = &http.Server{
 		Handler:           observed(log, proxies, holdAnswers(edge.calls.limit(http.HandlerFunc(s.serve)))),
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -165,6 +178,10 @@ func (s *restServer) serve(w http.ResponseWriter, r *http.Request) {
 		static(w, r, path, func() { writeJSON(w, http.StatusOK, []byte(`{"status":"SERVING"}`)) })
 	case path == "/readyz":
 		static(w, r, path, func() { s.ready(w, r) })
+	case slices.Contains(s.oauthMetadataPaths, path):
+		s.serveOAuthMetadata(w, r)
+	case path == introspectionPath && s.introspection != nil:
+		s.introspection.ServeHTTP(w, r)
 	case strings.HasPrefix(path, wellKnownPath):
 		// What is published there is for verifiers to keep; an error resets this.
 		w.Header().Set("Cache-Control", publishedMaxAge)

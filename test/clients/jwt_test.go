@@ -21,3 +21,11 @@ func TestJWTClients(t *testing.T) {
 		})
 	}
 }
+
+// TestIntrospection introspects tokens as a resource server does that knows the issuer and its own credentials.
+func TestIntrospection(t *testing.T) {
+	t.Parallel()
+	const id, secret = "api", "32/characters+or%more:of-a-secret"
+	g := startUp(t, "--introspection-client-id", id, "--introspection-client-secret", secret)
+	g.runNode(t, "introspection.js", id, secret)
+}

@@ -1,0 +1,192 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+)
+
+var introspectionClient = IntrospectionClient{ID: "api", Secret: "a-secret+of/32-characters%or-more"}
+
+func basic(client IntrospectionClient) string {
+	pair := url.QueryEscape(client.ID) + ":" + url.QueryEscape(client.Secret)
+	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(pair))
+}
+
+const formType = "Content-Type: application/x-www-form-urlencoded"
+
+func form(token string) *strings.Reader {
+	return strings.NewReader(url.Values{"token": {token}}.Encode())
+}
+
+func newIntrospectionHouse(t *testing.T) (*house, *upstream) {
+	t.Helper()
+	u := newUpstream(t)
+	conn := u.serve(t)
+	return newConfiguredHouse(t, Config{Issuer: issuer, Audience: audience, Introspection: introspectionClient}, conn, conn), u
+}
+
+func TestIntrospection(t *testing.T) {
+	t.Parallel()
+	client := introspectionClient
+	h, u := newIntrospectionHouse(t)
+	token := u.token(t, "user")
+	post := func(t *testing.T, token string, headers ...string) *answer {
+		t.Helper()
+		return h.call(t, http.MethodPost, introspectionPath, form(token), append(headers, formType)...)
+	}
+
+	t.Run("good_token", func(t *testing.T) {
+		found := post(t, token, basic(client))
+		var got map[string]any
+		if err := json.Unmarshal([]byte(found.text), &got); err != nil {
+			t.Fatal(err)
+		}
+		if found.StatusCode != http.StatusOK || got["active"] != true || got["sub"] != userID ||
+			got["client_id"] != "gatehouse" || got["token_type"] != "Bearer" {
+			t.Errorf("%d: %s", found.StatusCode, found.text)
+		}
+		if found.Header.Get("Cache-Control") != "no-store" {
+			t.Error("the answer may be stored")
+		}
+	})
+	t.Run("bad_tokens_are_inactive_and_nothing_more", func(t *testing.T) {
+		stranger := newUpstream(t)
+		parts := strings.Split(token, ".")
+		for name, bad := range map[string]string{
+			"garbage": "garbage", "foreign": stranger.token(t), "cut": token[:len(token)-4], "longer": token + "a",
+			"two": token + " " + token, "line break": token + "\n", "control": "\x00\x7f", "not ASCII": "ключ",
+			"no signature": parts[0] + "." + parts[1] + ".", "refresh token": "ghrt_" + strings.Repeat("a", 43),
+			"oversized": token + strings.Repeat("a", 9<<10), "scheme": "Bearer " + token, "dots": "...",
+		} {
+			if found := post(t, bad, basic(client)); found.StatusCode != http.StatusOK || strings.TrimSpace(found.text) != `{"active":false}` {
+				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
+			}
+		}
+	})
+	t.Run("what_upstream_refuses_is_inactive", func(t *testing.T) {
+		for _, refusal := range []error{
+			apierr.SessionEnded("", ""), apierr.SessionExpired(), apierr.SessionNotFound(), apierr.UserNotFound(), apierr.UserDisabled(),
+		} {
+			u.readSession.Store(&refusal)
+			if found := post(t, token, basic(client)); found.StatusCode != http.StatusOK || strings.TrimSpace(found.text) != `{"active":false}` {
+				t.Errorf("%v: %d %s", refusal, found.StatusCode, found.text)
+			}
+		}
+		u.readSession.Store(nil)
+	})
+	t.Run("an_outage_is_not_inactive", func(t *testing.T) {
+		outage := apierr.Status(apierr.Unavailable(nil)).Err()
+		u.readSession.Store(&outage)
+		defer u.readSession.Store(nil)
+		if found := post(t, token, basic(client)); found.StatusCode != http.StatusServiceUnavailable {
+			t.Errorf("%d %s", found.StatusCode, found.text)
+		}
+	})
+	t.Run("clients_that_do_not_authenticate", func(t *testing.T) {
+		for name, header := range map[string]string{
+			"none": "X: y", "another secret": basic(IntrospectionClient{client.ID, client.Secret + "2"}),
+			"another id": basic(IntrospectionClient{"api2", client.Secret}), "swapped": basic(IntrospectionClient{client.Secret, client.ID}),
+			"empty": basic(IntrospectionClient{}), "bearer": "Authorization: Bearer " + token, "garbage": "Authorization: Basic %%%",
+			"bad escape": "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("%zz:%zz")),
+		} {
+			found := post(t, token, header)
+			if found.StatusCode != http.StatusUnauthorized || strings.TrimSpace(found.text) != `{"error":"invalid_client"}` ||
+				!strings.HasPrefix(found.Header.Get("WWW-Authenticate"), "Basic ") {
+				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
+			}
+		}
+	})
+	t.Run("bad_requests", func(t *testing.T) {
+		for name, body := range map[string]string{
+			"no token": "a=b", "empty token": "token=", "two tokens": "token=a&token=b", "bad escape": "token=%zz",
+			"oversized": "token=" + strings.Repeat("a", maxSmallRequest), "empty": "",
+		} {
+			found := h.call(t, http.MethodPost, introspectionPath, strings.NewReader(body), basic(client), formType)
+			if found.StatusCode != http.StatusBadRequest || strings.TrimSpace(found.text) != `{"error":"invalid_request"}` {
+				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
+			}
+		}
+		asJSON := h.call(t, http.MethodPost, introspectionPath, strings.NewReader(`{"token":"a"}`), basic(client),
+			"Content-Type: application/json")
+		inQuery := h.call(t, http.MethodPost, introspectionPath+"?token="+token, strings.NewReader(""), basic(client), formType)
+		for name, found := range map[string]*answer{"JSON": asJSON, "a token in the URL": inQuery} {
+			if found.StatusCode != http.StatusBadRequest {
+				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
+			}
+		}
+		if found := h.get(t, introspectionPath, basic(client)); found.StatusCode != http.StatusMethodNotAllowed ||
+			found.Header.Get("Allow") != http.MethodPost {
+			t.Errorf("GET: %d %s", found.StatusCode, found.text)
+		}
+	})
+	t.Run("bystander_is_served_and_the_log_has_no_secret", func(t *testing.T) {
+		h.get(t, "/v1/users/me", "Authorization: Bearer "+token).wantOK(t)
+		log := h.stop(t)
+		for _, secret := range []string{token, client.Secret, url.QueryEscape(client.Secret), strings.Split(token, ".")[2]} {
+			if strings.Contains(log, secret) {
+				t.Errorf("the log has %q", secret)
+			}
+		}
+	})
+}
+
+func TestIntrospectionIsOffByDefault(t *testing.T) {
+	t.Parallel()
+	h, u := newServedHouse(t)
+	found := h.call(t, http.MethodPost, introspectionPath, form(u.token(t)), basic(IntrospectionClient{}), formType)
+	if found.StatusCode != http.StatusNotFound {
+		t.Errorf("%d %s", found.StatusCode, found.text)
+	}
+	if metadata := h.get(t, oauthMetadataPath); strings.Contains(metadata.text, "introspection") {
+		t.Errorf("the metadata names it: %s", metadata.text)
+	}
+}
+
+func TestIntrospectionClient(t *testing.T) {
+	t.Parallel()
+	secret := strings.Repeat("s", minClientSecret)
+	for name, bad := range map[string]IntrospectionClient{
+		"no id": {"", secret}, "no secret": {"api", ""}, "short": {"api", secret[1:]}, "colon": {"a:b", secret},
+		"space": {"a b", secret}, "long id": {strings.Repeat("a", maxClientID+1), secret},
+		"long secret": {"api", strings.Repeat("s", maxClientSecret+1)}, "not ASCII": {"api", secret + "ß"},
+	} {
+		err := bad.Validate()
+		if err == nil || bad.Secret != "" && strings.Contains(err.Error(), bad.Secret) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, good := range []IntrospectionClient{{}, {"api", secret}} {
+		if err := good.Validate(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestOAuthMetadata is exactly this: no endpoint is named that there is not.
+func TestOAuthMetadata(t *testing.T) {
+	t.Parallel()
+	h, _ := newIntrospectionHouse(t)
+	want := `{"issuer":"` + issuer + `","jwks_uri":"` + issuer + `/.well-known/jwks.json",` +
+		`"response_types_supported":[],"grant_types_supported":[],` +
+		`"introspection_endpoint":"` + issuer + `/oauth2/introspect",` +
+		`"introspection_endpoint_auth_methods_supported":["client_secret_basic"]}`
+	found := h.get(t, oauthMetadataPath)
+	if found.StatusCode != http.StatusOK || strings.TrimSpace(found.text) != want {
+		t.Errorf("%d %s\nwant %s", found.StatusCode, found.text, want)
+	}
+	if found.Header.Get("Access-Control-Allow-Origin") != "*" || found.Header.Get("Cache-Control") != publishedMaxAge {
+		t.Errorf("headers are %v", found.Header)
+	}
+	t.Run("issuer_with_a_path", func(t *testing.T) {
+		_, paths, err := newOAuthMetadata("https://example.com/accounts", false)
+		if err != nil || paths[1] != "/.well-known/oauth-authorization-server/accounts" {
+			t.Errorf("%q, %v", paths, err)
+		}
+	})
+}
