@@ -34,9 +34,12 @@ const (
 	maxConnections     = 1024
 	maxPeerConnections = 256
 
-	// maxConnectionIdle and maxConnectionAge end connections that nobody uses, and those that are old.
-	maxConnectionIdle = 5 * time.Minute
-	maxConnectionAge  = 30 * time.Minute
+	// IdleTimeout is how long a connection may have no call. It is longer than the 600 s that Google's load balancer keeps
+	// connections to its backends.
+	IdleTimeout = 650 * time.Second
+
+	// maxConnectionAge ends connections that are old.
+	maxConnectionAge = 30 * time.Minute
 
 	// connectionTimeout bounds the handshake of a new connection.
 	connectionTimeout = 5 * time.Second
@@ -54,7 +57,7 @@ func Limits() []grpc.ServerOption {
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
-			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: maxConnectionIdle,
+			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: IdleTimeout,
 			// A client that connects anew asks the name service anew, and finds replicas that have come since.
 			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: DrainTimeout,
 		}),

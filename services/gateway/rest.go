@@ -28,8 +28,13 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 30 * time.Second
-	idleTimeout       = 2 * time.Minute
 	maxHeaderBytes    = 16 << 10
+
+	// idleTimeout is longer than any proxy keeps a connection that it does not use. With a shorter one a proxy would send
+	// a request at the moment when the gateway closes, and answer 502. Google's load balancer has 600 s, which cannot be
+	// changed, and wants backends to have more; those of AWS and Azure and nginx have 60 to 240 s. What idle connections
+	// cost is bounded by their number (connections.go).
+	idleTimeout = grpcx.IdleTimeout
 
 	// maxHTTP2Streams are the requests that one connection may have under way: what browsers and net/http expect.
 	maxHTTP2Streams = 100
