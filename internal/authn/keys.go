@@ -133,13 +133,14 @@ func (s *KeySet) join(ctx context.Context, load func(context.Context) error) err
 		defer cancel()
 		return nil, load(ctx)
 	})
-	ctx, cancel := context.WithTimeout(ctx, fetchTimeout) // A source may be slow to notice its own.
+	// A source may be slow to notice its own timeout. The fetch reads ctx, which must not be assigned to.
+	waiting, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	select {
 	case result := <-done:
 		return result.Err
-	case <-ctx.Done():
-		return ctx.Err()
+	case <-waiting.Done():
+		return waiting.Err()
 	}
 }
 
