@@ -128,8 +128,9 @@ func (s *KeySet) Refresh(ctx context.Context) error { return s.join(ctx, s.load)
 // join starts a fetch, or joins the one under way. It returns as soon as ctx is done, or after 2 s. The fetch outlives
 // the call that started it, because others wait for it too.
 func (s *KeySet) join(ctx context.Context, load func(context.Context) error) error {
+	outliving := context.WithoutCancel(ctx)
 	done := s.flight.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), fetchTimeout)
+		ctx, cancel := context.WithTimeout(outliving, fetchTimeout)
 		defer cancel()
 		return nil, load(ctx)
 	})
