@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// sessionRetention is how long a session is kept after it expired: an owner who comes back within it is told that it
-	// has expired, and who comes later that it has ended.
+	// sessionRetention is how long a session is kept after it expired or ended: an owner who comes back within it learns
+	// that it has expired, or that it ended because a token was reused, and later only that it has ended. It is longer
+	// than any access token lives.
 	sessionRetention = 7 * 24 * time.Hour
 
 	// sweepInterval is how often what is not kept any longer is looked for, give or take half: the stores should not all
@@ -41,8 +42,8 @@ func sweep(
 	}
 }
 
-// sweepOnce deletes expired sessions, request ids of sign-ups, old changes, and audit events, unless these are kept for
-// ever: then their retention is 0.
+// sweepOnce deletes expired and ended sessions, request ids of sign-ups, old changes, and audit events, unless these
+// are kept for ever: then their retention is 0.
 func sweepOnce(ctx context.Context, db *storage.Storage, auditRetention time.Duration, now time.Time) error {
 	err := errors.Join(
 		inBatches(ctx, now.Add(-sessionRetention), db.DeleteExpiredSessions),

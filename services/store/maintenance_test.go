@@ -1,10 +1,12 @@
 package store
 
 import (
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
 
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -26,6 +28,78 @@ func TestExpiredSessionsAreForgottenAfterAWhile(t *testing.T) {
 			return wantErrorReason(err, sessionEnded)
 		})
 	})
+}
+
+// TestEndedSessionsAreForgotten ends sessions in each way. A week later they are gone, and another user's session stands.
+func TestEndedSessionsAreForgotten(t *testing.T) {
+	onEach(t, func(t *testing.T, database Database) {
+		clock := newClock()
+		s := startStore(t, testConfig(database, clock))
+		s.signUp(t)
+		out, stolen, everywhere := s.logIn(t), s.logIn(t), s.logIn(t)
+		other := s.logInAs(t, s.addUser(t, "other@example.com", false))
+		_, err := s.sessions.DeleteSession(as(t, out.GetAccessToken()), &gatehousev1.DeleteSessionRequest{Id: "current"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		stealSession(t, s, clock, stolen.GetRefreshToken())
+		_, err = s.sessions.DeleteAllSessions(as(t, everywhere.GetAccessToken()), &gatehousev1.DeleteAllSessionsRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		count := func() (sessions int) {
+			t.Helper()
+			db := s.service.storage
+			for _, response := range []*gatehousev1.CreateSessionResponse{out, stolen, everywhere, other} {
+				switch _, err := db.ReadAccount(t.Context(), response.GetSessionId()); {
+				case err == nil:
+					sessions++
+				case !errors.Is(err, storage.ErrNotFound):
+					t.Fatal(err)
+				}
+			}
+			return sessions
+		}
+		sweep := func() {
+			t.Helper()
+			if err := sweepOnce(t.Context(), s.service.storage, 0, clock.now()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		clock.advance(sessionRetention - 10*time.Minute)
+		if sweep(); count() != 4 {
+			t.Errorf("%d of 4 sessions are there before a week is over", count())
+		}
+		_, err = s.refresh(t.Context(), stolen.GetRefreshToken())
+		wantReason(t, err, reused)
+		clock.advance(20 * time.Minute)
+		if sweep(); count() != 1 {
+			t.Errorf("%d sessions are there after a week, not that of the bystander", count())
+		}
+		for _, ended := range []*gatehousev1.CreateSessionResponse{out, stolen, everywhere} {
+			_, err := s.refresh(t.Context(), ended.GetRefreshToken())
+			wantReason(t, err, sessionEnded)
+		}
+		if _, err := s.refresh(t.Context(), other.GetRefreshToken()); err != nil {
+			t.Errorf("a bystander is not served: %v", err)
+		}
+	})
+}
+
+// stealSession has a session end because a refresh token that was traded long ago is used again.
+func stealSession(t *testing.T, s *testStore, clock *clock, token string) {
+	t.Helper()
+	next := token
+	for range 3 {
+		response, err := s.refresh(t.Context(), next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next = response.GetRefreshToken()
+		clock.advance(time.Minute)
+	}
+	_, err := s.refresh(t.Context(), token)
+	wantReason(t, err, reused)
 }
 
 func TestASweepTakesAllThereIs(t *testing.T) {

@@ -23,8 +23,15 @@ const (
 	// importBatch bounds a transaction: while it lasts, some milliseconds, no store can write to an SQLite database.
 	importBatch = 200
 
-	// importBatchBytes bounds it where the lines are long: a statement of MariaDB may have 16 MiB.
+	// importBatchBytes bounds it where the lines are long.
 	importBatchBytes = 4 << 20
+
+	// importStatements is how many statements as long as the lines of a batch fit into what the server takes: text may
+	// become twice as long in one, and the last line of a batch exceeds its bound.
+	importStatements = 4
+
+	// importRow is what a row has in a statement beside the text of its line, at most, in bytes.
+	importRow = 1 << 10
 
 	// importProgress is how often an import tells how far it is.
 	importProgress = 3 * time.Second
@@ -172,7 +179,7 @@ type importedBatch struct {
 
 // step imports the next batch.
 func (i *userImport) step(ctx context.Context) error {
-	batch, err := i.read()
+	batch, err := i.read(ctx)
 	if err != nil {
 		return err
 	}
@@ -197,10 +204,16 @@ func (i *userImport) step(ctx context.Context) error {
 }
 
 // read reads a batch.
-func (i *userImport) read() (importedBatch, error) {
+func (i *userImport) read(ctx context.Context) (importedBatch, error) {
 	var batch importedBatch
+	limit, err := i.db.MaxStatement(ctx)
+	if err != nil {
+		return batch, err
+	}
+	maxLines := min(importBatch, max(1, int(limit/importStatements/importRow)))
+	maxBytes := min(importBatchBytes, limit/importStatements)
 	now := i.db.Now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
-	for len(batch.users)+len(batch.refused) < importBatch && i.lines.bytes-i.at.Bytes < importBatchBytes {
+	for len(batch.users)+len(batch.refused) < maxLines && i.lines.bytes-i.at.Bytes < maxBytes {
 		line, tooLong, err := i.lines.next()
 		if errors.Is(err, io.EOF) {
 			batch.last = true

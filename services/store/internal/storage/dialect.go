@@ -36,10 +36,12 @@ type dialect interface {
 	migrationLock(log *slog.Logger) (lock.Locker, error)
 }
 
-// changeChecks are checks of whether changes can be made.
+// changeChecks are checks of whether changes can be made, and how large.
 type changeChecks interface {
 	// checkIdentity returns an error if the database is not the one that was opened.
 	checkIdentity() error
 	// checkWritable returns an error if no change could succeed now, as far as that shows without making one.
 	checkWritable(ctx context.Context, pool *sql.DB) error
+	// maxStatement returns how many bytes a statement may have.
+	maxStatement(ctx context.Context, pool *sql.DB) (int64, error)
 }

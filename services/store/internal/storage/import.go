@@ -100,6 +100,12 @@ func (s *Storage) ImportUsers(
 	return after, s.explain(ctx, "import users", err, nil)
 }
 
+// MaxStatement returns how many bytes a statement may have, by the server's settings of now.
+func (s *Storage) MaxStatement(ctx context.Context) (int64, error) {
+	limit, err := s.checks.maxStatement(ctx, s.pool)
+	return limit, s.explain(ctx, "read how long a statement may be", err, nil)
+}
+
 // lockImport makes another process with the same import wait, and then find that it is not its turn.
 func lockImport(tx *gorm.DB, before Import, now time.Time) error {
 	err := onlyOne(tx.Exec("UPDATE user_imports SET update_time = ? WHERE file_digest = ? AND bytes = ? AND finished = ?",

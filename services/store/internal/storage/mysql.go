@@ -142,6 +142,11 @@ func (d *mysqlDialect) checkWritable(ctx context.Context, pool *sql.DB) error {
 	return nil
 }
 
+func (d *mysqlDialect) maxStatement(ctx context.Context, pool *sql.DB) (limit int64, err error) {
+	err = pool.QueryRowContext(ctx, "SELECT @@max_allowed_packet").Scan(&limit)
+	return limit, err
+}
+
 // errNotWritable is a server that begins no transaction which may write.
 var errNotWritable = errors.New("the database server admits no changes")
 

@@ -101,10 +101,20 @@ func endAllSessions(tx *gorm.DB, userID string, replacement Replacement, now tim
 	if err := appendChange(tx, Change{UserID: userID, Version: account.User.Version}); err != nil {
 		return Account{}, err
 	}
+	if err := expirePastSessions(tx, account.User, now); err != nil {
+		return Account{}, err
+	}
 	if replacement.Old != "" {
 		account.Session, err = replaceSession(tx, account.User, replacement, now)
 	}
 	return account, err
+}
+
+// expirePastSessions has the sessions of a user expire that ended with their generation. A refresh that read its
+// session before may put the old time back; then the session is deleted later.
+func expirePastSessions(tx *gorm.DB, user User, now time.Time) error {
+	return tx.Exec("UPDATE sessions SET expire_time = ? WHERE user_id = ? AND generation < ? AND expire_time > ?",
+		kept(now), user.ID, user.SessionGeneration, kept(now)).Error
 }
 
 // replaceSession ends a session that stood until now, and opens another one in the new generation of the user.

@@ -70,8 +70,8 @@ func oldest(rows []sessionRow, limit int) []sessionRow { return rows[:max(0, len
 
 // displace ends a session because its user has too many.
 func displace(ctx context.Context, tx *gorm.DB, row sessionRow, now time.Time) error {
-	ended := tx.Exec(`UPDATE sessions SET end_time = ?, end_reason = ?, version = version + 1
-		WHERE id = ? AND end_time IS NULL`, now, string(Displaced), row.ID)
+	ended := tx.Exec(`UPDATE sessions SET end_time = ?, expire_time = ?, end_reason = ?, version = version + 1
+		WHERE id = ? AND end_time IS NULL`, now, now, string(Displaced), row.ID)
 	if ended.Error != nil || ended.RowsAffected == 0 {
 		return ended.Error
 	}

@@ -134,3 +134,12 @@ func readAccount(db *gorm.DB, sessionID string) (Account, error) {
 	}
 	return Account{User: rows[0].Owner.user(), Session: rows[0].Session.session()}, nil
 }
+
+// expiringAtEnd returns the session as one that expires no later than it ended, so that it is deleted as long after
+// that as others are after they expired.
+func (s Session) expiringAtEnd() Session {
+	if !s.EndTime.IsZero() && s.EndTime.Before(s.ExpireTime) {
+		s.ExpireTime = s.EndTime
+	}
+	return s
+}

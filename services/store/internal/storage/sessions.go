@@ -141,6 +141,7 @@ func (s *Storage) ChangeSession(
 		if err != nil || changed == account.Session {
 			return account, err
 		}
+		changed = changed.expiringAtEnd()
 		changed.Version = account.Session.Version + 1
 		written, err := s.writeSession(ctx, account.Session, changed)
 		if err != nil {
@@ -219,7 +220,8 @@ func (s *Storage) ListSessions(
 	return sessions, nil
 }
 
-// DeleteExpiredSessions deletes sessions that expired before a time, ended or not: at most limit. It tells how many.
+// DeleteExpiredSessions deletes sessions that expired, or ended, before a time: at most limit. It returns how many. An
+// ended session expires when it ends.
 func (s *Storage) DeleteExpiredSessions(ctx context.Context, before time.Time, limit int) (int64, error) {
 	return s.deleteOldest(ctx, "sessions", "id", "expire_time", kept(before), limit)
 }

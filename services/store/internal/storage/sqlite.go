@@ -147,6 +147,11 @@ func (d *sqliteDialect) connect(busyTimeout string) (*sql.DB, error) {
 
 func (d *sqliteDialect) gorm(pool *sql.DB) gorm.Dialector { return sqliteDialector{pool: pool} }
 
+// maxStatement returns SQLITE_MAX_LENGTH, which bounds each value; statements have placeholders for them.
+func (d *sqliteDialect) maxStatement(context.Context, *sql.DB) (int64, error) {
+	return 1_000_000_000, nil
+}
+
 func (d *sqliteDialect) clock() string { return "" }
 
 // errFileReplaced is a path under which there is not the file that was opened, whose connections go on with that one:

@@ -96,6 +96,11 @@ func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange
 	if err != nil {
 		return err
 	}
+	if after.SessionGeneration != before.SessionGeneration {
+		if err := expirePastSessions(tx, after, after.UpdateTime); err != nil {
+			return err
+		}
+	}
 	err = appendChange(tx, Change{UserID: before.ID, Version: after.Version, Ended: changed.Delete})
 	if err != nil {
 		return err
