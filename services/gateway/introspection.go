@@ -37,8 +37,8 @@ func (c IntrospectionClient) Validate() error {
 	}
 	var faults []error
 	if c.ID == "" || len(c.ID) > maxClientID || strings.ContainsRune(c.ID, ':') || !isVisibleASCII(c.ID) {
-		faults = append(faults, fmt.Errorf("the introspection client id is not 1 to %d visible ASCII characters without a colon",
-			maxClientID))
+		faults = append(faults, fmt.Errorf(
+			"the introspection client id is not 1 to %d visible ASCII characters without a colon", maxClientID))
 	}
 	if len(c.Secret) < minClientSecret || len(c.Secret) > maxClientSecret || !isVisibleASCII(c.Secret) {
 		faults = append(faults, fmt.Errorf("the introspection client secret is not %d to %d visible ASCII characters",
