@@ -57,9 +57,11 @@ func (c *calls) acquire(ctx context.Context) (release func(), err error) {
 func (s *grpcServer) enter(ctx context.Context, method string) (_ context.Context, release func(), err error) {
 	ctx = requestid.FromIncoming(ctx)
 	ctx = clientinfo.With(ctx, s.proxies.ofGRPC(ctx))
-	if hasUnsharedStreams(ctx) {
+	switch err = checkMetadataSize(ctx); {
+	case err != nil:
+	case hasUnsharedStreams(ctx):
 		err = apierr.Overloaded(retryCalls)
-	} else {
+	default:
 		release, err = s.edge.calls.acquire(ctx)
 	}
 	if err != nil {

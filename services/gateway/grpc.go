@@ -52,6 +52,7 @@ func newGRPCServer(
 	s.grpc = grpc.NewServer(append(grpcx.Limits(),
 		grpc.Creds(limitedCredentials{insecure.NewCredentials(), s.streams}),
 		grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxHeaderListSize(maxHeaderRead),
 		grpc.ChainUnaryInterceptor(s.limitCall),
 		grpc.ChainStreamInterceptor(s.limitStream),
 		grpc.MaxRecvMsgSize(maxServiceRequest),

@@ -28,7 +28,6 @@ const (
 	readHeaderTimeout = 5 * time.Second
 	readTimeout       = 15 * time.Second
 	writeTimeout      = 30 * time.Second
-	maxHeaderBytes    = 16 << 10
 
 	// idleTimeout is longer than any proxy keeps a connection that it does not use. With a shorter one a proxy would send
 	// a request at the moment when the gateway closes, and answer 502. Google's load balancer has 600 s, which cannot be
@@ -79,7 +78,7 @@ func newRESTServer(
 		introspection: introspection, oauthMetadata: metadata, oauthMetadataPaths: metadataPaths,
 	}
 	s.server = &http.Server{
-		Handler:           observed(log, proxies, holdAnswers(edge.calls.limit(http.HandlerFunc(s.serve)))),
+		Handler:           observed(log, proxies, limitHeaders(holdAnswers(edge.calls.limit(http.HandlerFunc(s.serve))))),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
@@ -92,10 +91,11 @@ func newRESTServer(
 			MaxConcurrentStreams:          maxHTTP2Streams,
 			MaxReceiveBufferPerConnection: http2Window,
 			MaxReceiveBufferPerStream:     http2Window,
+			MaxReadFrameSize:              http2FrameSize,
 		},
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
-	return s, nil
+	return s, configureHTTP2(s.server)
 }
 
 func protocols() *http.Protocols {
