@@ -8,5 +8,6 @@ import (
 )
 
 func main() {
+	cli.CaptureLibraries()
 	os.Exit(cli.Main(os.Args[1:], os.Environ(), os.Stdout, os.Stderr))
 }

@@ -80,7 +80,7 @@ func Main(args, environment []string, stdout, stderr io.Writer) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	log := chosen.logger(errs)
-	captureLibraries(log)
+	slog.SetDefault(log) // Libraries log there.
 	if len(ignored) > 0 {
 		log.Log(ctx, ignoredLevel(chosen), "environment has settings that this command does not use", "variables", ignored)
 	}

@@ -5,28 +5,19 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"sync"
 
 	"github.com/go-sql-driver/mysql"
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/grpc/grpclog"
 )
 
-// captureLibraries makes libraries log to the log of the process. By default, each of them writes to stderr itself,
-// where it would wait for a reader that stalls.
-func captureLibraries(log *slog.Logger) {
-	slog.SetDefault(log) // It is also where the package log writes.
-	setLoggers()
-}
-
-// setLoggers sets the loggers of libraries once: while others run in the process, as in tests, most must not change.
-//
-//nolint:gochecknoglobals // so are the loggers of the libraries
-var setLoggers = sync.OnceFunc(func() {
+// CaptureLibraries makes libraries log to slog.Default, which Main sets. By default, each of them writes to stderr
+// itself, where it would wait for a reader that stalls. It must be called before anything else of these libraries.
+func CaptureLibraries() {
 	grpclog.SetLoggerV2(grpcLogger{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
 	redis.SetLogger(redisLogger{})
 	_ = mysql.SetLogger(mysqlLogger{}) // It refuses nil only.
-})
+}
 
 // grpcLogger writes the errors that grpc-go logs, which are all that it logs by default.
 type grpcLogger struct{ grpclog.LoggerV2 }
