@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
@@ -26,6 +28,7 @@ func TestCleanLog(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			servers := startServers(t)
+			evict(t, servers.redis)
 			store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
 			h := &house{}
 			start := map[string]func(){
@@ -45,6 +48,22 @@ func TestCleanLog(t *testing.T) {
 			h.connect(t, http, native)
 			checkCleanLog(t, h)
 		})
+	}
+}
+
+// evict configures a Redis as the README says: without it, cache services warn.
+func evict(t *testing.T, server *testkit.Redis) {
+	t.Helper()
+	options, err := redis.ParseURL(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := redis.NewClient(options)
+	defer client.Close()
+	for name, value := range map[string]string{"maxmemory": "64mb", "maxmemory-policy": "allkeys-lru"} {
+		if err := client.ConfigSet(t.Context(), name, value).Err(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
