@@ -91,8 +91,8 @@ func addErrors(op *operation, method protoreflect.MethodDescriptor) error {
 	return nil
 }
 
-// completeReasons lists the reasons of the contract. They are examples and no enum: a client that was generated before a
-// reason came must be able to read an error with it.
+// completeReasons lists the reasons of the contract. They are examples and no enum: a client that was generated before
+// a reason came must be able to read an error with it.
 func completeReasons(schemas ordered[*schema]) error {
 	info, _ := schemas.get("google.rpc.ErrorInfo")
 	if info == nil {
