@@ -8,6 +8,7 @@ import (
 	"log/slog"
 
 	"github.com/pressly/goose/v3"
+	"gorm.io/gorm"
 
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 )
@@ -35,15 +36,26 @@ type EmailConflict struct {
 func emailsMigration(dialect dialect, log *slog.Logger) *goose.Migration {
 	up := func(ctx context.Context, db *sql.DB) error {
 		conflicts := 0
-		changed, err := canonicalizeEmails(ctx, db, dialect, func(conflict EmailConflict) error {
-			if conflicts++; conflicts <= maxLoggedConflicts {
-				log.WarnContext(ctx, "two users have one e-mail address",
-					"user", conflict.UserID, "other_user", conflict.OtherUserID)
-			}
-			return nil
-		})
-		if err == nil && changed+conflicts > 0 {
-			log.InfoContext(ctx, "compared e-mail addresses by IDNA", "changed", changed, "conflicts", conflicts,
+		walk := emailWalk{
+			db: db, dialect: dialect,
+			write: func(ctx context.Context, statement string, args ...any) (int64, error) {
+				result, err := db.ExecContext(ctx, statement, args...)
+				if err != nil {
+					return 0, err
+				}
+				return result.RowsAffected()
+			},
+			conflict: func(conflict EmailConflict) error {
+				if conflicts++; conflicts <= maxLoggedConflicts {
+					log.WarnContext(ctx, "two users have one e-mail address",
+						"user", conflict.UserID, "other_user", conflict.OtherUserID)
+				}
+				return nil
+			},
+		}
+		err := walk.run(ctx)
+		if err == nil && walk.changed+conflicts > 0 {
+			log.InfoContext(ctx, "compared e-mail addresses by IDNA", "changed", walk.changed, "conflicts", conflicts,
 				"see", "gatehouse users check-emails")
 		}
 		return err
@@ -59,56 +71,85 @@ func emailsMigration(dialect dialect, log *slog.Logger) *goose.Migration {
 // It may run beside stores, and any number of times: it does what is left to do.
 func (s *Storage) CheckEmails(ctx context.Context, conflict func(EmailConflict) error) (changed int, err error) {
 	var conflictErr error
-	changed, err = canonicalizeEmails(ctx, s.pool, s.dialect, func(found EmailConflict) error {
-		conflictErr = conflict(found)
-		return conflictErr
-	})
-	if conflictErr != nil {
-		return changed, conflictErr
+	walk := emailWalk{
+		db: s.pool, dialect: s.dialect,
+		write: func(ctx context.Context, statement string, args ...any) (rows int64, err error) {
+			err = s.write(ctx, func(db *gorm.DB) error {
+				result := db.Exec(statement, args...)
+				rows = result.RowsAffected
+				return result.Error
+			})
+			return rows, err
+		},
+		conflict: func(found EmailConflict) error {
+			conflictErr = conflict(found)
+			return conflictErr
+		},
 	}
-	return changed, s.explain(ctx, "check the e-mail addresses", err, nil)
+	err = walk.run(ctx)
+	if conflictErr != nil {
+		return walk.changed, conflictErr
+	}
+	return walk.changed, s.explain(ctx, "check the e-mail addresses", err, nil)
 }
 
-// canonicalizeEmails walks over all users in the order of their ids. Each change is a statement of its own, so that no
-// lock is held for longer, and an interruption loses nothing.
-func canonicalizeEmails(
-	ctx context.Context, db *sql.DB, dialect dialect, conflict func(EmailConflict) error,
-) (changed int, err error) {
+// emailWalk brings the canonical e-mail address of every user to what emailaddr.Canonical returns.
+type emailWalk struct {
+	db       *sql.DB
+	dialect  dialect
+	write    func(ctx context.Context, statement string, args ...any) (rows int64, err error)
+	conflict func(EmailConflict) error
+
+	changed int
+}
+
+// run walks over all users in the order of their ids. Each change is a statement of its own, so that no lock is held
+// for longer, and an interruption loses nothing.
+func (w *emailWalk) run(ctx context.Context) error {
 	for after := ""; ; {
-		batch, err := readMailboxes(ctx, db, after)
+		batch, err := readMailboxes(ctx, w.db, after)
 		if err != nil {
-			return changed, err
+			return err
 		}
 		for _, row := range batch {
 			canonical := emailaddr.Canonical(row.Email)
 			if canonical == row.CanonicalEmail {
 				continue
 			}
-			_, err := db.ExecContext(ctx, "UPDATE users SET canonical_email = ? WHERE id = ?", canonical, row.id)
-			switch {
-			case err == nil:
-				changed++
-			case dialect.classify(err) == duplicateValue:
-				if err := reportConflict(ctx, db, canonical, row, conflict); err != nil {
-					return changed, err
-				}
-			default:
-				return changed, fmt.Errorf("write the canonical e-mail address of user %s: %w", row.id, err)
+			free, err := w.change(ctx, row.id, canonical)
+			if err == nil && !free {
+				err = w.resolve(ctx, canonical, row)
+			}
+			if err != nil {
+				return err
 			}
 		}
 		if len(batch) < emailsBatch {
-			return changed, nil
+			return nil
 		}
 		after = batch[len(batch)-1].id
 	}
 }
 
-// reportConflict reports a user whose canonical e-mail address another one has.
-func reportConflict(
-	ctx context.Context, db *sql.DB, canonical string, other identifiedMailbox, conflict func(EmailConflict) error,
-) error {
+// change writes the canonical e-mail address of a user. It reports false if another user has it.
+func (w *emailWalk) change(ctx context.Context, id, canonical string) (free bool, err error) {
+	rows, err := w.write(ctx, "UPDATE users SET canonical_email = ? WHERE id = ? AND canonical_email <> ?",
+		canonical, id, canonical)
+	if err != nil && w.dialect.classify(err) == duplicateValue {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("write the canonical e-mail address of user %s: %w", id, err)
+	}
+	w.changed += int(rows)
+	return true, nil
+}
+
+// resolve decides about a user whose canonical e-mail address another one has: a conflict, unless that one has it from
+// before, and gets another.
+func (w *emailWalk) resolve(ctx context.Context, canonical string, other identifiedMailbox) error {
 	found := EmailConflict{OtherUserID: other.id, OtherEmail: other.Email}
-	err := db.QueryRowContext(ctx, "SELECT id, email FROM users WHERE canonical_email = ?", canonical).
+	err := w.db.QueryRowContext(ctx, "SELECT id, email FROM users WHERE canonical_email = ?", canonical).
 		Scan(&found.UserID, &found.Email)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil // Deleted meanwhile. The next check brings the other one to its form.
@@ -116,7 +157,15 @@ func reportConflict(
 	if err != nil {
 		return fmt.Errorf("read who has the e-mail address of user %s: %w", other.id, err)
 	}
-	return conflict(found)
+	own := emailaddr.Canonical(found.Email)
+	if own == canonical {
+		return w.conflict(found)
+	}
+	free, err := w.change(ctx, found.UserID, own)
+	if err == nil && free {
+		_, err = w.change(ctx, other.id, canonical)
+	}
+	return err
 }
 
 type identifiedMailbox struct {

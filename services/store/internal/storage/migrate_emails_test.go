@@ -164,6 +164,53 @@ func TestEmailConflicts(t *testing.T) {
 	})
 }
 
+// TestEmailsMigrationOrder: a user gets an address which another one, who comes later, has from before.
+func TestEmailsMigrationOrder(t *testing.T) {
+	onEach(t, func(t *testing.T, config Config) {
+		s := openNew(t, config)
+		first := addFormerUser(t, s, "strasse@xn--bcher-kva.example")
+		later := addFormerUser(t, s, "straße@bücher.example")
+		log, err := migrateEmails(t, s)
+		if err != nil || !strings.Contains(log, "changed=2 conflicts=0") {
+			t.Errorf("log is %q, %v", log, err)
+		}
+		wantOwner(t, s, "strasse@bücher.example", first)
+		wantOwner(t, s, "straße@xn--bcher-kva.example", later)
+		wantListed(t, s, UserFilter{EmailPrefix: "strasse@bücher.example"}, 10, first.Email)
+	})
+}
+
+// TestCheckEmailsBesideAStore: it waits for the lock of the file as every other change does.
+func TestCheckEmailsBesideAStore(t *testing.T) {
+	config := newSQLite(t)
+	s := openNew(t, config)
+	user := addFormerUser(t, s, "ada@xn--bcher-kva.example")
+	store := holdWriteLock(t, config)
+	statements := s.pool.Stats().InUse
+	done := make(chan error, 1)
+	go func() {
+		changed, err := s.CheckEmails(t.Context(), nil)
+		if err == nil && changed != 1 {
+			err = fmt.Errorf("%d were changed", changed)
+		}
+		done <- err
+	}()
+	for len(s.writer) == 0 || s.pool.Stats().InUse == statements { // It tries to begin.
+		select {
+		case err := <-done:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+	}
+	wantOwner(t, s, "ada@bücher.example", user) // A bystander.
+	if err := store.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func wantConflicts(t *testing.T, s *Storage, wanted ...EmailConflict) {
 	t.Helper()
 	var got []EmailConflict

@@ -33,8 +33,11 @@ func (o *changeOutcomes) observe(ctx context.Context, err error, dialect dialect
 	switch {
 	case err == nil:
 		o.failure, o.stalled = nil, time.Time{}
-	case ctx.Err() == nil && (class == denied || class == refused || class == unavailable):
+	case ctx.Err() != nil:
+	case class == denied || class == refused || class == unavailable:
 		o.failure = err
+	case class != conflict:
+		o.stalled = time.Time{} // It could begin: what it found, such as an address that is taken, ended it.
 	}
 }
 
@@ -87,7 +90,8 @@ func tryChange(db *gorm.DB) error {
 	})
 }
 
-// lockPatience is how long a probe waits for a lock that it may get at once.
+// lockPatience is how long a probe tries to get a lock: so long that it meets the gaps between the changes of a process
+// that makes one after the other.
 const lockPatience = 100 * time.Millisecond
 
 // errNoLock is a file whose one lock for changes another process does not give back.
@@ -116,16 +120,26 @@ func (s *Storage) checkLock(ctx context.Context) error {
 func tryLock(ctx context.Context, pool *sql.DB, dialect dialect) (could bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockPatience)
 	defer cancel()
-	tx, err := pool.BeginTx(ctx, nil) // It takes the lock, but of a file that can only be read it takes none.
-	if err == nil {
-		_, err = tx.ExecContext(ctx, "DELETE FROM changes WHERE id = 0")
-		err = errors.Join(err, tx.Rollback())
+	for {
+		tx, err := pool.BeginTx(ctx, nil) // It takes the lock, but of a file that can only be read it takes none.
+		if err == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM changes WHERE id = 0")
+			err = errors.Join(err, tx.Rollback())
+		}
+		switch {
+		case err == nil:
+			return true, nil
+		case ctx.Err() != nil:
+			return false, nil
+		case dialect.classify(err) != conflict:
+			return false, err
+		}
+		timer := time.NewTimer(lockPoll)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return false, nil
+		}
 	}
-	if err == nil {
-		return true, nil
-	}
-	if ctx.Err() != nil || dialect.classify(err) == conflict {
-		return false, nil
-	}
-	return false, err
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -221,6 +222,37 @@ func TestReadySQLite(t *testing.T) {
 		}
 		wantReady(t, s)
 	})
+	t.Run("a_refused_change_shows_that_changes_can_begin", func(t *testing.T) {
+		s := openNew(t, newSQLite(t))
+		user := addUser(t, s, "ada@example.com")
+		s.outcomes.stalled = time.Now().Add(-maxStall)
+		want(t, s.CreateUser(t.Context(), newUser(user.Email), hash), ErrEmailTaken)
+		s.writer <- struct{}{} // The next one is being made.
+		wantReady(t, s)
+		<-s.writer
+	})
+	t.Run("the_lock_is_had_between_the_changes_of_another_process", func(t *testing.T) {
+		config := newSQLite(t)
+		s := openNew(t, config)
+		other := holdWriteLock(t, config)
+		began := time.Now()
+		could, err := tryLock(t.Context(), s.pool, yielding{s.dialect, other})
+		if err != nil || !could && time.Since(began) < lockPatience {
+			t.Errorf("a change could begin: %t, %v", could, err)
+		}
+	})
+}
+
+// yielding is a dialect that gives back a lock as soon as somebody did not get it.
+type yielding struct {
+	dialect
+
+	lock *sql.Tx
+}
+
+func (y yielding) classify(err error) class {
+	_ = y.lock.Rollback()
+	return y.dialect.classify(err)
 }
 
 // setMode sets the mode of the files of a database.
