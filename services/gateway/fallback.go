@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/sony/gobreaker/v2"
+	"golang.org/x/sync/singleflight"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
@@ -47,7 +48,9 @@ type fallback struct {
 	cache, store grpc.ClientConnInterface
 	reads        map[string]bool // the methods that change nothing
 	circuit      *gobreaker.CircuitBreaker[struct{}]
-	answers      atomic.Uint64 // calls that the cache service answered
+	answers      atomic.Uint64             // calls that the cache service answered
+	probes       singleflight.Group        // of all calls that wait
+	alive        atomic.Pointer[time.Time] // when a probe was answered last; nil for never
 }
 
 func newFallback(upstreams Upstreams, log *upstreamLog) *fallback {
@@ -75,15 +78,22 @@ func newFallback(upstreams Upstreams, log *upstreamLog) *fallback {
 }
 
 // Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated, unless it has a key: it
-// may have been made. So a change is no way to find out whether a cache service is back.
+// may have been made. So a change is no way to find out whether a cache service is back. Nor is a health check, which
+// the circuit does not count: a cache service may answer these and nothing else.
 func (f *fallback) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
-	repeatable := f.reads[method] || grpcx.HasKey(args)
-	if !repeatable && f.circuit.State() != gobreaker.StateClosed {
+	repeatable, counts := f.reads[method] || grpcx.HasKey(args), method != healthpb.Health_Check_FullMethodName
+	if (!repeatable || !counts) && f.circuit.State() != gobreaker.StateClosed {
 		return f.store.Invoke(ctx, method, args, reply, options...)
 	}
-	_, err := f.circuit.Execute(func() (struct{}, error) {
+	invoke := func() (struct{}, error) {
 		return struct{}{}, f.invokeCache(ctx, repeatable, method, args, reply, options...)
-	})
+	}
+	var err error
+	if counts {
+		_, err = f.circuit.Execute(invoke)
+	} else {
+		_, err = invoke()
+	}
 	lost, wasLost := errors.AsType[*noResponseError](err)
 	switch {
 	case errors.Is(err, gobreaker.ErrOpenState), errors.Is(err, gobreaker.ErrTooManyRequests):
@@ -140,17 +150,13 @@ func answered(err error) bool {
 	return err == nil || apierr.ReasonOf(status.Convert(err)) != gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
-// probeWhile probes the cache service until ctx, that of a call which waits for it, is done. Each probe that is not
-// answered is a failure of the circuit, so that a cache service which hangs is known before the calls have
-// run out of time, and also where the callers have less time than we allow; but not while it answers other calls.
+// probeWhile probes the cache service until ctx, that of a call which waits for it, is done. It calls giveUp where a
+// probe is not answered.
 func (f *fallback) probeWhile(ctx context.Context, giveUp func()) {
 	for ctx.Err() == nil {
-		began, answers := time.Now(), f.answers.Load()
+		began := time.Now()
 		if !f.answersProbe(context.WithoutCancel(ctx)) { // The call may end meanwhile.
 			giveUp()
-			if f.answers.Load() == answers {
-				_, _ = f.circuit.Execute(func() (struct{}, error) { return struct{}{}, errNoResponse })
-			}
 		}
 		pause := time.NewTimer(time.Until(began.Add(cacheProbeAfter)))
 		select {
@@ -161,12 +167,31 @@ func (f *fallback) probeWhile(ctx context.Context, giveUp func()) {
 	}
 }
 
-// answersProbe reports whether the cache service answers at all. It does so without the store and without Redis.
+// answersProbe reports whether the cache service answers at all, or did just now: however many calls wait, there is one
+// probe at a time, and few in a second.
 func (f *fallback) answersProbe(ctx context.Context) bool {
+	if last := f.alive.Load(); last != nil && time.Since(*last) < cacheProbeTimeout {
+		return true
+	}
+	_, err, _ := f.probes.Do("", func() (any, error) { return nil, f.probe(ctx) })
+	return err == nil
+}
+
+// probe asks the cache service for its health, which it knows without the store and without Redis. A probe that is not
+// answered is a failure of the circuit, so that a cache service which hangs is known before the calls have run out of
+// time, and also where the callers have less time than we allow; but not while it answers other calls.
+func (f *fallback) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, cacheProbeTimeout)
 	defer cancel()
+	answers := f.answers.Load()
 	_, err := healthpb.NewHealthClient(f.cache).Check(ctx, &healthpb.HealthCheckRequest{})
-	return err == nil
+	switch {
+	case err == nil:
+		f.alive.Store(new(time.Now()))
+	case f.answers.Load() == answers:
+		_, _ = f.circuit.Execute(func() (struct{}, error) { return struct{}{}, errNoResponse })
+	}
+	return err
 }
 
 // storeServes reports whether the store and its database work. Where they do not, a cache service that has no answer

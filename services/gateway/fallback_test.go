@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -322,6 +323,56 @@ func TestFallback(t *testing.T) {
 				t.Error("the circuit is closed")
 			}
 		})
+	})
+
+	t.Run("health checks are no answers of calls", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, _, store := newLinks(t, stuck)
+			ctx, cancel := context.WithCancel(t.Context())
+			var readiness sync.WaitGroup
+			readiness.Go(func() { // As readiness does.
+				for ctx.Err() == nil {
+					if _, err := healthpb.NewHealthClient(f).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
+						t.Error(err)
+					}
+					time.Sleep(probeInterval)
+				}
+			})
+			for range cacheFailures {
+				_ = f.Invoke(t.Context(), aChange, nil, nil)
+			}
+			past := store.calls.Load()
+			for range 5 {
+				time.Sleep(cacheOpenTimeout)
+				if err := f.Invoke(t.Context(), aChange, nil, nil); err != nil {
+					t.Error(err)
+				}
+			}
+			if got := store.calls.Load() - past; got != 5 {
+				t.Errorf("the store was asked %d times", got)
+			}
+			cancel()
+			readiness.Wait()
+		})
+	})
+
+	t.Run("calls that wait share their probes", func(t *testing.T) {
+		for name, answer := range map[string]func(context.Context, string) error{"slow": slow, "frozen": frozen} {
+			synctest.Test(t, func(t *testing.T) {
+				f, cache, _ := newLinks(t, answer)
+				var calls sync.WaitGroup
+				for range 200 {
+					calls.Go(func() { _ = f.Invoke(t.Context(), aChange, nil, nil) })
+					time.Sleep(time.Millisecond)
+				}
+				began := time.Now()
+				calls.Wait()
+				most := int64(time.Since(began)/cacheProbeTimeout) + 1
+				if probes := cache.health.Load(); probes == 0 || probes > most {
+					t.Errorf("%s: %d probes, want at most %d", name, probes, most)
+				}
+			})
+		}
 	})
 
 	t.Run("the circuit stays closed/while others are answered", func(t *testing.T) {
