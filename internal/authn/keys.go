@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// refreshInterval is the time from one fetch to the next. It also bounds how often tokens with invented key ids can
-	// make a service fetch the keys. With fetchTimeout it bounds how long a key that was revoked still verifies where the
-	// store can be reached: 7 s.
+	// refreshInterval is the time from the begin of one fetch to that of the next. It also bounds how often tokens with
+	// invented key ids can make a service fetch the keys. With fetchTimeout it bounds how long a key that was revoked
+	// still verifies where the store can be reached: 7 s.
 	refreshInterval = 5 * time.Second
 	// maxOutage is how long keys verify after they were fetched where the store does not answer. Then nothing is known
 	// any more: a key may have been revoked meanwhile. It is what verifiers outside are granted by the max-age that the
@@ -44,8 +44,9 @@ type KeySet struct {
 
 	mu      sync.RWMutex
 	keys    map[string]publicKey
-	tried   time.Time // when the last attempt ended
-	failure error     // of the last attempt
+	began   time.Time // when the last attempt began
+	tried   time.Time // when it ended
+	failure error     // its error
 }
 
 type publicKey struct {
@@ -65,13 +66,21 @@ func NewKeySet(fetch FetchKeys, now func() time.Time) *KeySet {
 func (s *KeySet) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		_ = s.Refresh(ctx) // A store that does not answer is reported by all that call it.
-		pause := time.NewTimer(refreshInterval)
+		pause := time.NewTimer(s.untilNext())
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
 		}
 	}
+}
+
+// untilNext returns how long it is until the next fetch. It counts from when the last one began: the keys are of that
+// time, however long their answer took.
+func (s *KeySet) untilNext() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return refreshInterval - s.now().Sub(s.began)
 }
 
 // find returns the key with this id. The error is errUnknownKey if there is none, and any other if the keys could not
@@ -151,7 +160,7 @@ func (s *KeySet) load(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// Counted from the end: a store that hangs must not make the next call wait as long as this one did.
-	s.tried, s.failure = s.now(), err
+	s.began, s.tried, s.failure = began, s.now(), err
 	if err != nil {
 		return err
 	}

@@ -76,6 +76,41 @@ func TestKeySet(t *testing.T) {
 	})
 }
 
+// TestRevokedKeyBound: a key is refused 7 s after it was revoked, also where each answer takes all the time that it may.
+func TestRevokedKeyBound(t *testing.T) {
+	const slowest = 2*time.Second - time.Millisecond
+	revoked, other := newKeyPair(t, jwk.ES256), newKeyPair(t, jwk.ES256)
+	for phase := time.Duration(0); phase < 8*time.Second; phase += 100 * time.Millisecond {
+		synctest.Test(t, func(t *testing.T) {
+			var published atomic.Pointer[gatehousev1.ListKeysResponse]
+			published.Store(&gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{revoked.public, other.public}})
+			keys := authn.NewKeySet(func(context.Context) (*gatehousev1.ListKeysResponse, error) {
+				read := published.Load()
+				time.Sleep(slowest)
+				return read, nil
+			}, time.Now)
+			ctx, cancel := context.WithCancel(t.Context())
+			var running sync.WaitGroup
+			running.Go(func() { keys.Run(ctx) })
+			verifier := authn.NewVerifier(keys, issuer, audience, time.Now)
+			time.Sleep(10*time.Second + phase + 1)
+			if _, err := verifier.Verify(ctx, revoked.token(t, goodClaims("a"))); err != nil {
+				t.Error(err)
+			}
+			published.Store(&gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{other.public}})
+			time.Sleep(7 * time.Second)
+			_, err := verifier.Verify(ctx, revoked.token(t, goodClaims("b")))
+			wantReason(t, err, invalid)
+			if _, err := verifier.Verify(ctx, other.token(t, goodClaims("c"))); err != nil {
+				t.Errorf("the key that was not revoked: %v", err)
+			}
+			cancel()
+			running.Wait()
+			time.Sleep(slowest) // The fetch under way ends.
+		})
+	}
+}
+
 // testHangingSource verifies tokens for 5 min less a second while the source hangs: at any phase of a fetch, those
 // whose key is known do not wait, beside one that waits for an unknown key.
 func testHangingSource(t *testing.T, source *keySource, unknown keyPair) {
