@@ -80,12 +80,16 @@ func upstreamError(err error, request any) error {
 	case !ok || st.Code() != codes.Internal:
 		return err
 	case strings.HasPrefix(st.Message(), undecodable) && (unread || strings.HasSuffix(st.Message(), tooDeep)):
-		return apierr.MalformedRequest("the request is not the protobuf message of the method, or is nested too deeply", nil)
+		return errNotProtobuf()
 	case strings.HasPrefix(st.Message(), unencodable):
 		return apierr.MalformedRequest("a part of the path or the query is not UTF-8", nil)
 	default:
 		return err
 	}
+}
+
+func errNotProtobuf() error {
+	return apierr.MalformedRequest("the request is not the protobuf message of the method, or is nested too deeply", nil)
 }
 
 // loggedName returns the name of a method as the log has it. The name of one that there is not is the client's own, and

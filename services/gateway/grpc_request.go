@@ -25,7 +25,11 @@ func newRawRequest(ctx context.Context, message frame, input protoreflect.Messag
 	if field == nil {
 		return &rawRequest{message: message}, nil
 	}
-	request := &rawRequest{message: message, requestID: stringField(message, field.Number())}
+	requestID, ok := stringField(message, field.Number())
+	if !ok { // What is appended could complete it, unseen by the checks before.
+		return nil, errNotProtobuf()
+	}
+	request := &rawRequest{message: message, requestID: requestID}
 	keys := metadata.ValueFromIncomingContext(ctx, idempotencyKey)
 	if len(keys) == 0 {
 		return request, nil
@@ -45,17 +49,16 @@ func newRawRequest(ctx context.Context, message frame, input protoreflect.Messag
 }
 
 // stringField returns a string field of a message as protobuf reads it: the last one if there are several, and "" if
-// there is none. It does not report what is wrong with bytes that are no message, which is for the service to say.
-func stringField(message []byte, number protowire.Number) string {
-	text := ""
+// there is none. It reports false if the bytes are no message.
+func stringField(message []byte, number protowire.Number) (text string, ok bool) {
 	for len(message) > 0 {
 		found, wireType, tagSize := protowire.ConsumeTag(message)
 		if tagSize < 0 {
-			return ""
+			return "", false
 		}
 		size := protowire.ConsumeFieldValue(found, wireType, message[tagSize:])
 		if size < 0 {
-			return ""
+			return "", false
 		}
 		if found == number && wireType == protowire.BytesType {
 			value, _ := protowire.ConsumeBytes(message[tagSize:])
@@ -63,5 +66,5 @@ func stringField(message []byte, number protowire.Number) string {
 		}
 		message = message[tagSize+size:]
 	}
-	return text
+	return text, true
 }

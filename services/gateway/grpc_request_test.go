@@ -118,12 +118,36 @@ func TestStringField(t *testing.T) {
 		"after unknown ones": {text(text(nil, 1000, "x"), number, "a"), "a"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := stringField(test.message, number); got != test.want {
-				t.Errorf("the field is %q, want %q", got, test.want)
-			}
 			decoded := &gatehousev1.CreateUserRequest{}
+			got, ok := stringField(test.message, number)
+			if decodes := proto.Unmarshal(test.message, decoded) == nil; got != test.want || ok != decodes {
+				t.Errorf("the field is %q, %v, want %q, %v", got, ok, test.want, decodes)
+			}
 			if err := proto.Unmarshal(test.message, decoded); err == nil && decoded.GetRequestId() != test.want {
 				t.Errorf("protobuf reads %q", decoded.GetRequestId())
+			}
+		})
+	}
+}
+
+// TestNewRawRequest/a_message_that_the_key_would_complete is refused: what it has then was not checked, and the store
+// would find no request id in it, by which the gateway makes the call again.
+func TestNewRawRequest(t *testing.T) {
+	const key = "one"
+	complete := protowire.AppendString(protowire.AppendTag(nil, 4, protowire.BytesType), key)
+	for name, message := range map[string]frame{
+		"a message that the key would complete": protowire.AppendVarint(
+			protowire.AppendTag(nil, 1, protowire.BytesType), uint64(len(complete))),
+		"a message that ends in a tag": {0x80},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs("idempotency-key", key))
+			input := new(gatehousev1.CreateUserRequest).ProtoReflect().Descriptor()
+			request, err := newRawRequest(ctx, message, input)
+			if err == nil {
+				decoded := &gatehousev1.CreateUserRequest{}
+				t.Errorf("it is sent with the id %q, and read as %v (%v)",
+					request.requestID, decoded, proto.Unmarshal(request.message, decoded))
 			}
 		})
 	}
