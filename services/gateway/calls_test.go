@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -127,6 +128,16 @@ func withoutWindow(t testing.TB, conn net.Conn) *http2.Framer {
 	return framer
 }
 
+// largeHeaders are restHeaders with more than maxHeaderBytes: of each repeated field, HPACK sends one byte.
+func largeHeaders(path string) []byte {
+	var repeated bytes.Buffer
+	encoder := hpack.NewEncoder(&repeated)
+	for range maxHeaderBytes/fieldOverhead + 1 {
+		_ = encoder.WriteField(hpack.HeaderField{Name: "x-a", Value: "b"}) // A Buffer does not fail.
+	}
+	return append(restHeaders(path), repeated.Bytes()...)
+}
+
 // readHeaders reads frames until one has headers, which it returns with its stream.
 func readHeaders(t testing.TB, framer *http2.Framer, decoder *hpack.Decoder) (uint32, map[string]string) {
 	t.Helper()
@@ -222,35 +233,43 @@ func TestUnreadAnswers(t *testing.T) {
 		h.wantBystanderServed(t)
 	})
 
-	t.Run("REST over HTTP/2", func(t *testing.T) {
-		u := newUpstream(t)
-		upstream := u.serve(t)
-		h := newHouse(t, upstream, upstream, fewCalls)
-		for i := range 6 {
-			conn := dialFrom(t, attacker, h.ports()["REST"])
-			framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
-			for j := range uint32(2) {
-				if err := startRequest(framer, 2*j+1, restHeaders("/.well-known/jwks.json"), true); err != nil {
-					t.Fatal(err)
+	for name, test := range map[string]struct {
+		headers []byte
+		status  string
+	}{
+		"REST over HTTP/2":                     {restHeaders("/.well-known/jwks.json"), "200"},
+		"REST over HTTP/2, with large headers": {largeHeaders("/.well-known/jwks.json"), "431"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			u := newUpstream(t)
+			upstream := u.serve(t)
+			h := newHouse(t, upstream, upstream, fewCalls)
+			for i := range 6 {
+				conn := dialFrom(t, attacker, h.ports()["REST"])
+				framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
+				for j := range uint32(2) {
+					if err := startRequest(framer, 2*j+1, test.headers, true); err != nil {
+						t.Fatal(err)
+					}
+					if i == 4 && j == 0 { // The share of refusals is used up as well.
+						wantReset(t, framer, 1)
+						break
+					}
+					want := test.status
+					if i >= 2 {
+						want = "429"
+					}
+					if _, headers := readHeaders(t, framer, decoder); headers[":status"] != want {
+						t.Fatalf("request %d of connection %d has %v, want %s", j, i, headers, want)
+					}
 				}
-				if i == 4 && j == 0 { // The share of refusals is used up as well.
-					wantReset(t, framer, 1)
+				if i == 4 {
 					break
 				}
-				want := "200"
-				if i >= 2 {
-					want = "429"
-				}
-				if _, headers := readHeaders(t, framer, decoder); headers[":status"] != want {
-					t.Fatalf("request %d of connection %d has %v, want %s", j, i, headers, want)
-				}
 			}
-			if i == 4 {
-				break
-			}
-		}
-		h.wantBystanderServed(t)
-	})
+			h.wantBystanderServed(t)
+		})
+	}
 
 	t.Run("REST over HTTP/2, in time", func(t *testing.T) {
 		u := newUpstream(t)

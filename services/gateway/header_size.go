@@ -51,7 +51,8 @@ func configureHTTP2(server *http.Server) error {
 	return nil
 }
 
-// limitHeaders refuses requests with larger header fields than maxHeaderBytes.
+// limitHeaders refuses requests with larger header fields than maxHeaderBytes. They count as calls under way, as the
+// client may not take the refusal.
 func limitHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		size := len(r.Method) + len(r.RequestURI) + len(r.Host) + fieldsSize(r.Header)

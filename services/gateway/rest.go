@@ -78,7 +78,7 @@ func newRESTServer(
 		introspection: introspection, oauthMetadata: metadata, oauthMetadataPaths: metadataPaths,
 	}
 	s.server = &http.Server{
-		Handler:           observed(log, proxies, limitHeaders(holdAnswers(edge.calls.limit(http.HandlerFunc(s.serve))))),
+		Handler:           observed(log, proxies, holdAnswers(edge.calls.limit(limitHeaders(http.HandlerFunc(s.serve))))),
 		ReadHeaderTimeout: readHeaderTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
