@@ -369,6 +369,7 @@ func (r *refreshes) put(t *testing.T, id string, lineage refresh.Lineage, addres
 	t.Helper()
 	_, err := r.storage.ChangeSession(t.Context(), id, func(account storage.Account) (storage.Session, error) {
 		account.Session.Lineage, account.Session.EndTime, account.Session.EndReason = lineage, time.Time{}, ""
+		account.Session.ExpireTime = r.config.expiry(account.Session.CreateTime, account.Session.LastUseTime)
 		account.Session.ClientAddress = address
 		return account.Session, nil
 	})

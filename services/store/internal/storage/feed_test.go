@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"gorm.io/gorm"
+
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
@@ -304,7 +306,9 @@ func TestSequencersThatRaceGiveEachChangeOnePlace(t *testing.T) {
 			}
 			defer writing.Add(-1)
 			for n := range each {
-				err := appendChange(stores[i%3].db.WithContext(t.Context()), Change{UserID: filledID(i), Version: int64(n + 1)})
+				err := stores[i%3].write(t.Context(), func(db *gorm.DB) error {
+					return appendChange(db, Change{UserID: filledID(i), Version: int64(n + 1)})
+				})
 				if err != nil {
 					return err
 				}

@@ -106,9 +106,10 @@ func (d *sqliteDialect) writeEmpty(ctx context.Context) error {
 	return errors.Join(pool.PingContext(ctx), pool.Close())
 }
 
-// How long SQLite itself waits for a lock, in ms.
+// How long SQLite itself waits for a lock, in ms. While a store serves, changes wait in line and poll: see
+// Storage.withLock. Reads wait only while another process recovers the log of a file that was not closed.
 const (
-	serveBusyTimeout   = "10" // Changes wait in line and poll: see Storage.withLock.
+	serveBusyTimeout   = "100"
 	migrateBusyTimeout = "10000"
 )
 
