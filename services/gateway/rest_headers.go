@@ -85,10 +85,11 @@ func (m restMethod) readHeaderFields(header http.Header) (headerFields, error) {
 // sections 13.1.3 and 13.1.4 want of a server that sends no Last-Modified.
 func (m restMethod) checkPreconditions(header http.Header) error {
 	takesVersion := m.input.Fields().ByName(versionField) != nil
+	has := func(name string) bool { return strings.Join(header.Values(name), "") != "" }
 	switch {
-	case m.changesTagged && !takesVersion && header.Get(ifMatch) != "":
+	case m.changesTagged && !takesVersion && has(ifMatch):
 		return apierr.MalformedRequest("this change cannot be made for one version only: send it without "+ifMatch, nil)
-	case (m.changesTagged || takesVersion) && header.Get(ifNoneMatch) != "":
+	case (m.changesTagged || takesVersion) && has(ifNoneMatch):
 		return apierr.MalformedRequest("a change takes no "+ifNoneMatch+", but "+ifMatch, nil)
 	default:
 		return nil

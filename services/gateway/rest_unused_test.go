@@ -60,6 +60,7 @@ func TestPreconditions(t *testing.T) {
 		for _, header := range []string{`If-Match: "1"`, "If-Match: *", `If-None-Match: "1"`} {
 			h.post(t, path, "{}", token, header).wantFailure(t, 400, "MALFORMED_REQUEST")
 		}
+		h.post(t, path, "{}", token, "If-Match: ", `If-Match: "1"`).wantFailure(t, 400, "MALFORMED_REQUEST")
 		h.post(t, path, "{}", token).wantFailure(t, 404, "ROUTE_NOT_FOUND") // Of the upstream.
 	}
 	h.call(t, http.MethodDelete, "/v1/users/me/sessions", http.NoBody, token, `If-Match: "1"`).
