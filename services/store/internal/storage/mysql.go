@@ -124,9 +124,9 @@ func (d *mysqlDialect) checkWritable(ctx context.Context, pool *sql.DB) error {
 		return err
 	}
 	defer func() { _ = tx.Rollback() }() // Of nothing. What cannot be rolled back has lost its connection.
-	var readOnly, innoDB string
+	readOnly, innoDB := "unknown", "unknown"
 	err = tx.QueryRowContext(ctx, "SELECT @@global.read_only, @@global.innodb_read_only").Scan(&readOnly, &innoDB)
-	if err != nil {
+	if err != nil && d.classify(err) != unclassified { // Other servers that speak the protocol may lack the variables.
 		return err
 	}
 	// It takes the place of the first transaction. The driver calls what a read-only server says a bad connection.
@@ -134,7 +134,7 @@ func (d *mysqlDialect) checkWritable(ctx context.Context, pool *sql.DB) error {
 		return fmt.Errorf("%w: read_only is %s, innodb_read_only is %s", errNotWritable, readOnly, innoDB)
 	}
 	for _, statement := range rightsToChange {
-		// Other servers that speak the protocol may have no such plans. Their changes show what they cannot do.
+		// The same servers may have no such plans. Their changes show what they cannot do.
 		if _, err := tx.ExecContext(ctx, statement); err != nil && d.classify(err) != unclassified {
 			return err
 		}

@@ -1,14 +1,18 @@
 package storage
 
 import (
+	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-sql-driver/mysql"
 	"gorm.io/gorm"
 )
 
@@ -127,6 +131,43 @@ func TestReadyMySQL(t *testing.T) {
 			addUser(t, s.Storage, "grace@example.com")
 		})
 	}
+}
+
+// TestReadyOtherServer asks a server that speaks the protocol of MySQL, and has not all of its variables and plans.
+func TestReadyOtherServer(t *testing.T) {
+	s := openNew(t, newMariaDB(t))
+	dialect := s.dialect.(*mysqlDialect)
+	connector, err := dialect.connector(dialect.addresses[0], slog.New(slog.DiscardHandler), mysqlIOTimeout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := sql.OpenDB(otherServer{connector})
+	t.Cleanup(func() { _ = pool.Close() })
+	if err := dialect.checkWritable(t.Context(), pool); err != nil {
+		t.Errorf("not ready: %v", err)
+	}
+	addUser(t, s, "ada@example.com") // A bystander.
+}
+
+// otherServer answers what a server does that has not the variables and plans of MySQL.
+type otherServer struct{ driver.Connector }
+
+func (o otherServer) Connect(ctx context.Context) (driver.Conn, error) {
+	conn, err := o.Connector.Connect(ctx)
+	return otherConn{conn}, err
+}
+
+type otherConn struct{ driver.Conn }
+
+func (c otherConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
+	return nil, &mysql.MySQLError{Number: 1193, SQLState: [5]byte([]byte("HY000"))} // unknown system variable
+}
+
+func (c otherConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
+	if strings.HasPrefix(statement, "EXPLAIN") {
+		return nil, &mysql.MySQLError{Number: 1064, SQLState: [5]byte([]byte("42000"))} // syntax
+	}
+	return c.Conn.(driver.ExecerContext).ExecContext(ctx, statement, args)
 }
 
 func TestReadySQLite(t *testing.T) {
