@@ -39,6 +39,9 @@ var (
 	// errNoResponse matches the error of a call that the cache service did not answer.
 	errNoResponse = errors.New("the cache service did not answer")
 
+	// errNotCounted is neither a success nor a failure for the circuit.
+	errNotCounted = errors.New("the cache service has answered a health check")
+
 	errUnresponsive = errors.New("the cache service does not answer probes")
 )
 
@@ -78,21 +81,23 @@ func newFallback(upstreams Upstreams, log *upstreamLog) *fallback {
 }
 
 // Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated, unless it has a key: it
-// may have been made. So a change is no way to find out whether a cache service is back. Nor is a health check, which
-// the circuit does not count: a cache service may answer these and nothing else.
+// may have been made. So a change is no way to find out whether a cache service is back. Nor is a health check that is
+// answered: a cache service may answer these and nothing else.
 func (f *fallback) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
-	repeatable, counts := f.reads[method] || grpcx.HasKey(args), method != healthpb.Health_Check_FullMethodName
-	if (!repeatable || !counts) && f.circuit.State() != gobreaker.StateClosed {
+	repeatable := f.reads[method] || grpcx.HasKey(args)
+	if !repeatable && f.circuit.State() != gobreaker.StateClosed {
 		return f.store.Invoke(ctx, method, args, reply, options...)
 	}
-	invoke := func() (struct{}, error) {
-		return struct{}{}, f.invokeCache(ctx, repeatable, method, args, reply, options...)
-	}
-	var err error
-	if counts {
-		_, err = f.circuit.Execute(invoke)
-	} else {
-		_, err = invoke()
+	var answer error // of a health check
+	_, err := f.circuit.Execute(func() (struct{}, error) {
+		err := f.invokeCache(ctx, repeatable, method, args, reply, options...)
+		if method == healthpb.Health_Check_FullMethodName && answered(err) {
+			answer, err = err, errNotCounted
+		}
+		return struct{}{}, err
+	})
+	if errors.Is(err, errNotCounted) {
+		return answer
 	}
 	lost, wasLost := errors.AsType[*noResponseError](err)
 	switch {

@@ -325,34 +325,61 @@ func TestFallback(t *testing.T) {
 		})
 	})
 
-	t.Run("health checks are no answers of calls", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			f, _, store := newLinks(t, stuck)
-			ctx, cancel := context.WithCancel(t.Context())
-			var readiness sync.WaitGroup
-			readiness.Go(func() { // As readiness does.
-				for ctx.Err() == nil {
-					if _, err := healthpb.NewHealthClient(f).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
-						t.Error(err)
-					}
-					time.Sleep(probeInterval)
-				}
-			})
-			for range cacheFailures {
-				_ = f.Invoke(t.Context(), aChange, nil, nil)
-			}
-			past := store.calls.Load()
-			for range 5 {
-				time.Sleep(cacheOpenTimeout)
-				if err := f.Invoke(t.Context(), aChange, nil, nil); err != nil {
+	// withReadiness lets health be checked once a second meanwhile.
+	withReadiness := func(t *testing.T, f *fallback, test func()) {
+		ctx, cancel := context.WithCancel(t.Context())
+		var readiness sync.WaitGroup
+		readiness.Go(func() {
+			for ctx.Err() == nil {
+				if _, err := healthpb.NewHealthClient(f).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil && ctx.Err() == nil {
 					t.Error(err)
 				}
+				time.Sleep(probeInterval)
 			}
-			if got := store.calls.Load() - past; got != 5 {
-				t.Errorf("the store was asked %d times", got)
-			}
-			cancel()
-			readiness.Wait()
+		})
+		test()
+		synctest.Wait()
+		cancel()
+		readiness.Wait()
+	}
+	t.Run("health checks that are answered are no answers of calls", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			f, _, store := newLinks(t, stuck)
+			withReadiness(t, f, func() {
+				for range cacheFailures {
+					_ = f.Invoke(t.Context(), aChange, nil, nil)
+				}
+				past := store.calls.Load()
+				for range 5 {
+					time.Sleep(cacheOpenTimeout)
+					if err := f.Invoke(t.Context(), aChange, nil, nil); err != nil {
+						t.Error(err)
+					}
+				}
+				if got := store.calls.Load() - past; got != 5 {
+					t.Errorf("the store was asked %d times", got)
+				}
+			})
+		})
+	})
+	t.Run("health checks that are not answered open the circuit for callers without the time to", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			const calls = 2000
+			f, _, _ := newLinks(t, frozen)
+			withReadiness(t, f, func() {
+				failed := 0
+				for range calls {
+					ctx, cancel := context.WithTimeout(t.Context(), cacheProbeTimeout/2)
+					if f.Invoke(ctx, aRead, nil, nil) != nil {
+						failed++
+					}
+					cancel()
+					time.Sleep(10 * time.Millisecond)
+				}
+				if failed > calls/2 {
+					t.Errorf("of %d reads %d have failed", calls, failed)
+				}
+			})
 		})
 	})
 
