@@ -24,6 +24,12 @@ func TestRequestID(t *testing.T) {
 		}
 		return status
 	}
+	// A gateway that began before the cache service goes past it at first.
+	cache := h.processes[slices.IndexFunc(h.processes, func(p *testkit.Process) bool { return p.Args[0] == "cache" })]
+	testkit.Eventually(t, func() error {
+		send("warm-up", "/v1/sessions", `{"email":"nobody@example.com","password":"x"}`)
+		return cache.Wrote(`"request_id":"warm-up"`)()
+	})
 	const signUp = `{"email":"ada@example.com","fullName":"Ada Lovelace","password":"` + adasPassword + `"}`
 	if status := send("a-call", "/v1/users", signUp); status != http.StatusOK {
 		t.Fatalf("the sign-up is answered %d", status)
