@@ -80,7 +80,7 @@ func readNewPassword(ctx context.Context, stdin *os.File, prompts io.Writer) (st
 	return first, err
 }
 
-// readPassword asks for a password without showing it, or reads the first line of what is no terminal.
+// readPassword reads a password from the terminal without echo, or the first line of stdin if that is no terminal.
 func readPassword(ctx context.Context, stdin *os.File, prompts io.Writer) (string, error) {
 	if !term.IsTerminal(int(stdin.Fd())) {
 		return readLine(stdin)

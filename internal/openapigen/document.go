@@ -117,7 +117,7 @@ type schema struct {
 	Examples             []json.RawMessage `json:"examples,omitempty"`
 }
 
-// discriminator says which schema of a oneOf an object has, by the value of one of its properties.
+// discriminator selects the schema of a oneOf that an object has, by the value of one of its properties.
 type discriminator struct {
 	PropertyName string          `json:"propertyName"`
 	Mapping      ordered[string] `json:"mapping"`

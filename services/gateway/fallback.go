@@ -182,7 +182,7 @@ func (f *fallback) answersProbe(ctx context.Context) bool {
 	return err == nil
 }
 
-// probe asks the cache service for its health, which it knows without the store and without Redis. A probe that is not
+// probe reads the health of the cache service, which knows it without the store and without Redis. A probe that is not
 // answered is a failure of the circuit, so that a cache service which hangs is known before the calls have run out of
 // time, and also where the callers have less time than we allow; but not while it answers other calls.
 func (f *fallback) probe(ctx context.Context) error {

@@ -54,14 +54,14 @@ func (a account) exec(t *testing.T, statement string) {
 	}
 }
 
-// grant gives the account rights to the database.
+// grant grants rights to the database to the account.
 func (a account) grant(t *testing.T, rights string) {
 	t.Helper()
 	a.exec(t, "GRANT "+rights+" ON "+a.schema+".* TO "+a.name)
 	a.exec(t, "KILL USER "+a.name) // A connection has the rights that it began with.
 }
 
-// revoke takes rights to the database from the account.
+// revoke revokes rights to the database from the account.
 func (a account) revoke(t *testing.T, rights string) {
 	t.Helper()
 	a.exec(t, "REVOKE "+rights+" ON "+a.schema+".* FROM "+a.name)
@@ -149,7 +149,7 @@ func wantAnswers(t *testing.T, calls map[string]error) {
 	}
 }
 
-// TestUnavailable takes the rights of the store's database account.
+// TestUnavailable revokes the rights of the store's database account.
 func TestUnavailable(t *testing.T) {
 	const changing = "INSERT, UPDATE, DELETE"
 	account := newAccount(t)

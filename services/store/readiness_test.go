@@ -34,7 +34,7 @@ func (s *testStore) awaitHealth(t *testing.T, wanted healthpb.HealthCheckRespons
 	})
 }
 
-// TestReadiness takes what changes need, and no more.
+// TestReadiness removes what changes need, and nothing else.
 func TestReadiness(t *testing.T) {
 	t.Run("moved_file", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "test.db")

@@ -37,7 +37,7 @@ func (v serverVersion) before(other serverVersion) bool {
 // ServerTooOldError is a server of a version that is not supported. It is ErrAccessDenied: waiting does not help.
 type ServerTooOldError struct{ Server, Needed string }
 
-// Error says what to do.
+// Error implements error. It names both versions.
 func (e *ServerTooOldError) Error() string {
 	return fmt.Sprintf("the database server is %s, and %s or later is needed", e.Server, e.Needed)
 }

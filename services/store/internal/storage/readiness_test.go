@@ -133,7 +133,7 @@ func TestReadyMySQL(t *testing.T) {
 	}
 }
 
-// TestReadyOtherServer asks a server that speaks the protocol of MySQL, and has not all of its variables and plans.
+// TestReadyOtherServer checks a server that speaks the protocol of MySQL but lacks some of its variables and plans.
 func TestReadyOtherServer(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	dialect := s.dialect.(*mysqlDialect)

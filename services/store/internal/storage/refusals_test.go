@@ -39,7 +39,7 @@ func (s *Storage) reconnect() {
 	s.pool.SetMaxIdleConns(mysqlMaxConnections)
 }
 
-// TestUnavailable takes from a store what it needs of a real server. It gets ErrUnavailable until that is given back,
+// TestUnavailable removes what a store needs of a real server. It gets ErrUnavailable until that is restored,
 // and a bystander is served meanwhile.
 func TestUnavailable(t *testing.T) {
 	for _, test := range []struct {
