@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -17,7 +18,7 @@ const (
 	firstPort, endPort = 20000, 32768
 
 	// portAttempts bounds how many ports are tried, one after the other.
-	portAttempts = 20
+	portAttempts = 100
 
 	// startAttempts bounds on how many ports a server is started before its start fails.
 	startAttempts = 3
@@ -25,20 +26,42 @@ const (
 	dialTimeout = time.Second
 )
 
-// FreePort finds a port on 127.0.0.1 that nobody listens on now. Only another test that picks one of some 12,000 ports
-// at the same time can take it before it is used.
+// reservations are the UDP sockets that mark the ports FreePort has returned. They are open until the process ends.
+var reservations struct {
+	sync.Mutex
+	sockets []net.PacketConn
+}
+
+// FreePort returns a TCP port on 127.0.0.1 on which nothing listens. It returns no port twice, in any process of the
+// machine, while the process that called it runs: a server may be down for a while and start again on its port.
 func FreePort() (int, error) {
 	var taken error
 	for range portAttempts {
 		port := firstPort + rand.IntN(endPort-firstPort)
-		if taken = tryListen(port); taken == nil {
+		if taken = reserve(port); taken == nil {
 			return port, nil
 		}
 	}
 	return 0, fmt.Errorf("find a free port: %w", taken)
 }
 
-// tryListen tells why a server cannot listen on a port.
+// reserve reports an error if a port is in use, or reserved by this or another process. What reserves a TCP port is a UDP
+// socket with the same number, since the system closes it with the process, and no server under test uses UDP.
+func reserve(port int) error {
+	socket, err := (&net.ListenConfig{}).ListenPacket(context.Background(), "udp", loopback(port))
+	if err != nil {
+		return fmt.Errorf("reserve: %w", err)
+	}
+	if err := tryListen(port); err != nil {
+		return errors.Join(err, socket.Close())
+	}
+	reservations.Lock()
+	defer reservations.Unlock()
+	reservations.sockets = append(reservations.sockets, socket)
+	return nil
+}
+
+// tryListen reports an error if a server cannot listen on a port.
 func tryListen(port int) error {
 	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", loopback(port))
 	if err != nil {

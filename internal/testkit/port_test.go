@@ -23,6 +23,22 @@ func TestFreePort(t *testing.T) {
 	}
 }
 
+// TestFreePortReserves covers ports on which nothing listens yet, or nothing for a while.
+func TestFreePortReserves(t *testing.T) {
+	const ports = 500 // Of 12,768: by chance alone, about ten would be returned twice.
+	seen := make(map[int]bool, ports)
+	for range ports {
+		port, err := testkit.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[port] {
+			t.Fatalf("port %d was returned twice", port)
+		}
+		seen[port] = true
+	}
+}
+
 // occupy takes a port until the test ends.
 func occupy(t *testing.T, address string) {
 	t.Helper()

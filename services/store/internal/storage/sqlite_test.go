@@ -211,16 +211,16 @@ func TestWrite(t *testing.T) {
 }
 
 // TestWriteBesideAnotherProcess has another process write nearly all the time, with short gaps, as a backup or an import
-// does. SQLite locks connections, so that another pool does for another process.
+// does: each change must still be made before it has waited for maxLockWait. SQLite locks connections, so that another
+// pool stands for another process.
 func TestWriteBesideAnotherProcess(t *testing.T) {
 	config := newSQLite(t)
 	s, other := openNew(t, config), open(t, config)
 	const writes, hold, gap = 20, 50 * time.Millisecond, 2 * time.Millisecond
-	stop, turns := make(chan struct{}), make(chan int, 1)
+	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		count := 0
-		defer func() { turns <- count }()
-		for ; ; count++ {
+		defer close(stopped)
+		for {
 			tx, err := other.pool.BeginTx(context.WithoutCancel(t.Context()), nil)
 			if err == nil {
 				<-time.After(hold)
@@ -247,9 +247,7 @@ func TestWriteBesideAnotherProcess(t *testing.T) {
 		cancel()
 	}
 	close(stop)
-	if count := <-turns; count > 10*writes {
-		t.Errorf("%d changes had to wait until another process had its turn %d times", writes, count)
-	}
+	<-stopped
 }
 
 // A transaction that reads before it writes must not fail, or undo what another one wrote in between.
