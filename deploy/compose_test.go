@@ -13,8 +13,6 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/gatehouse-auth/gatehouse/internal/cli"
 )
 
 const (
@@ -145,58 +143,45 @@ func TestMakeEnvMakesTheSecretsAndKeepsThem(t *testing.T) {
 	}
 }
 
-// TestOurCommandLinesAreAccepted gives every command line and its environment to the real parser. A deliberate fault
-// ends the command before it does anything; because all faults are told at once, no other one may be told.
-func TestOurCommandLinesAreAccepted(t *testing.T) {
+// TestCommandLines passes every command line and its environment to the real command. A deliberate fault ends the
+// command before it does anything. As a command reports all faults at once, it must report no other one.
+func TestCommandLines(t *testing.T) {
 	const fault = `gatehouse: --log-level is "deliberate", not debug, info, warn or error`
+	binary := filepath.Join(t.TempDir(), "gatehouse")
+	if output, err := exec.Command("go", "build", "-o", binary, "../cmd/gatehouse").CombinedOutput(); err != nil {
+		t.Fatalf("build gatehouse: %v\n%s", err, output)
+	}
 	for name, service := range ours(t, mustLoad(t)) {
 		lines := map[string][]string{"command": service.Command}
 		if service.HealthCheck != nil {
-			lines["health check"] = service.HealthCheck.Test[2:]
+			lines["health_check"] = service.HealthCheck.Test[2:]
 		}
 		for what, line := range lines {
-			t.Run(name+" "+what, func(t *testing.T) {
-				environment := setEnvironment(t, service)
-				var stdout, stderr strings.Builder
-				code := cli.Main(append(slices.Clone(line), "--log-level=deliberate"), environment, &stdout, &stderr)
-				if got := strings.TrimSpace(stderr.String()); code != 2 || got != fault {
+			t.Run(name+"/"+what+"_is_accepted", func(t *testing.T) {
+				command := exec.Command(binary, append(slices.Clone(line), "--log-level=deliberate")...)
+				command.Env = []string{}
+				for name, value := range service.Environment {
+					command.Env = append(command.Env, name+"="+*value)
+				}
+				output, _ := command.CombinedOutput()
+				code := command.ProcessState.ExitCode()
+				if got := strings.TrimSpace(string(output)); code != 2 || got != fault {
 					t.Errorf("%v ends with %d: %s", line, code, got)
 				}
 			})
 		}
-	}
-}
-
-func TestEveryVariableIsASettingOfItsVeryCommand(t *testing.T) {
-	for name, service := range ours(t, mustLoad(t)) {
-		var help strings.Builder
-		if code := cli.Main([]string{service.Command[0], "--help"}, nil, &help, &help); code != 0 {
-			t.Fatalf("%s --help ends with %d", service.Command[0], code)
-		}
-		for variable := range service.Environment {
-			if !strings.Contains(help.String(), "($"+variable+")") {
-				t.Errorf("%s: %s is no setting of %s", name, variable, service.Command[0])
+		t.Run(name+"/every_variable_is_a_setting_of_the_command", func(t *testing.T) {
+			help, err := exec.Command(binary, service.Command[0], "--help").CombinedOutput()
+			if err != nil {
+				t.Fatalf("%s --help: %v\n%s", service.Command[0], err, help)
 			}
-		}
-	}
-}
-
-// setEnvironment makes the environment of the service that of this process, as far as gatehouse reads it.
-func setEnvironment(t *testing.T, service types.ServiceConfig) (environment []string) {
-	t.Helper()
-	for _, variable := range os.Environ() {
-		if name, _, _ := strings.Cut(variable, "="); strings.HasPrefix(name, "GATEHOUSE_") {
-			t.Setenv(name, "") // so that it comes back after the test
-			if err := os.Unsetenv(name); err != nil {
-				t.Fatal(err)
+			for variable := range service.Environment {
+				if !strings.Contains(string(help), "($"+variable+")") {
+					t.Errorf("%s is no setting of %s", variable, service.Command[0])
+				}
 			}
-		}
+		})
 	}
-	for name, value := range service.Environment {
-		t.Setenv(name, *value)
-		environment = append(environment, name+"="+*value)
-	}
-	return environment
 }
 
 // TestServicesListenForOthers checks what the defaults do not do: they listen on loopback, where no other container, and

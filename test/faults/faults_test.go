@@ -12,7 +12,10 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/gatehouse-auth/gatehouse/internal/cli" // What the binary is made of: no result of another one is cached.
+	// What the binary is made of: no result of another one is cached.
+	_ "github.com/gatehouse-auth/gatehouse/services/cache"
+	_ "github.com/gatehouse-auth/gatehouse/services/gateway"
+	_ "github.com/gatehouse-auth/gatehouse/services/store"
 )
 
 // The gatehouse that the town is made of, and the same with a clock that may be wrong.

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+
+	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+)
+
+// audit are the commands for audit events. They work on the store's database, beside the stores that run on it.
+type audit struct {
+	Export auditExport `cmd:"" help:"Write the audit events to stdout as JSON lines, the newest first."`
+}
+
+// auditExport exports audit events.
+type auditExport struct {
+	From  string `env:"GATEHOUSE_AUDIT_FROM" placeholder:"TIME" help:"Write no events of before this time, such as 2026-01-31T00:00:00Z."`
+	Until string `env:"GATEHOUSE_AUDIT_UNTIL" placeholder:"TIME" help:"Write only events of before this time."`
+	databaseSettings
+	logSettings
+}
+
+func (c *auditExport) times() (from, until *time.Time, err error) {
+	from, fromErr := timeOf("--from", c.From)
+	until, untilErr := timeOf("--until", c.Until)
+	return from, until, errors.Join(fromErr, untilErr)
+}
+
+// timeOf reads a time of RFC 3339. It returns nil if there is none.
+func timeOf(flag, text string) (*time.Time, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // No time is no error.
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil || at.UnixMilli() <= 0 { // The ids of events have no earlier ones.
+		return nil, fmt.Errorf("%s is %q, not a time such as 2026-01-31T00:00:00Z", flag, text)
+	}
+	return &at, nil
+}
+
+func (c *auditExport) faults() error {
+	_, _, err := c.times()
+	return errors.Join(c.logSettings.faults(), c.databaseFaults(), err)
+}
+
+func (c *auditExport) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
+	database, err := c.database()
+	if err != nil {
+		return err
+	}
+	from, until, err := c.times()
+	if err != nil {
+		return err
+	}
+	exported, err := storeservice.ExportAuditEvents(ctx, database, from, until, stdout, log)
+	if err == nil {
+		log.InfoContext(ctx, "exported audit events", "events", exported)
+	}
+	return err
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/logging"
+	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
+	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
+	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+)
+
+// inProcessBuffer is how much may be on its way between two services in one process, in bytes.
+const inProcessBuffer = 256 << 10
+
+// up runs all three services in this process.
+type up struct {
+	HTTP string `name:"http" default:"localhost:8080" help:"Address to serve REST, Swagger UI, the OpenAPI document and health on, in clear. :8080 is every address of the machine."`
+	GRPC string `name:"grpc" default:"localhost:9090" help:"Address to serve native gRPC on, in clear. :9090 is every address of the machine."`
+	Data string `default:"./gatehouse-data" help:"Folder for the database and the master key. It is made if it is not there."`
+	masterKeySettings
+	signingSettings
+	sessionSettings
+	accountSettings
+	edgeSettings
+	tokenSettings
+	logSettings
+}
+
+func (c *up) storeConfig(masterKey, second []byte, serviceToken string) storeservice.Config {
+	return storeservice.Config{
+		Database:  storeservice.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
+		MasterKey: masterKey, SecondMasterKey: second, ServiceToken: serviceToken, Issuer: c.Issuer, Audience: c.Audience,
+		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
+		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
+		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention, OwnChangesPerMinute: c.OwnChanges,
+	}
+}
+
+func (c *up) cacheConfig(serviceToken string) cacheservice.Config {
+	return cacheservice.Config{
+		Backend: cacheservice.BackendMemory, TTL: cacheservice.DefaultTTL, ServiceToken: serviceToken,
+		Issuer: c.Issuer, Audience: c.Audience,
+	}
+}
+
+func (c *up) faults() error {
+	masterKey, masterKeyErr := c.masterKey()
+	if masterKey == nil {
+		masterKey = make([]byte, storeservice.MasterKeySize) // Where none is given, the folder has one.
+	}
+	second, secondErr := c.secondMasterKey()
+	_, edgeErr := c.gatewayConfig(c.tokenSettings)
+	return errors.Join(c.logSettings.faults(), masterKeyErr, secondErr, edgeErr,
+		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
+		c.storeConfig(masterKey, second, newServiceToken()).Validate())
+}
+
+func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
+	var listeners listeners
+	http, native := listeners.open(ctx, c.HTTP, "--http"), listeners.open(ctx, c.GRPC, "--grpc")
+	if listeners.err != nil {
+		return listeners.err
+	}
+	unlock, err := dataFolder(c.Data).lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	serviceToken := newServiceToken()
+	cores, undo := leaveRoom()
+	defer undo()
+	store, err := c.openStore(ctx, cores, serviceToken, log)
+	if err != nil {
+		return err
+	}
+	storeLink, cacheLink := bufconn.Listen(inProcessBuffer), bufconn.Listen(inProcessBuffer)
+	cacheToStore, err := dialInProcess(storeLink, authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken})
+	if err != nil {
+		return err
+	}
+	defer closeConn(cacheToStore)
+	upstreams, closeUpstreams, err := dialUpstreams(storeLink, cacheLink, serviceToken)
+	if err != nil {
+		return err
+	}
+	defer closeUpstreams()
+	cache, err := cacheservice.New(c.cacheConfig(serviceToken), cacheToStore, log.With("service", "cache"))
+	if err != nil {
+		return err
+	}
+	config, err := c.gatewayConfig(c.tokenSettings)
+	if err != nil {
+		return err
+	}
+	if c.Reflection == reflectionAuto {
+		config.Reflection = isLoopback(native.Addr())
+	}
+	gateway, err := gatewayservice.New(ctx, config, upstreams, log.With("service", "gateway"))
+	if err != nil {
+		return err
+	}
+	warnOfClearText(ctx, log, http.Addr(), native.Addr())
+	banner := logging.NewWriter(stdout) // Nobody need read it.
+	defer banner.Close()
+	welcome(banner, http.Addr(), native.Addr(), c.Data)
+	return runStacked(ctx,
+		func(ctx context.Context) error { return gateway.Run(ctx, http, native) },
+		func(ctx context.Context) error { return cache.Run(ctx, cacheLink) },
+		func(ctx context.Context) error { return store.Run(ctx, storeLink) },
+	)
+}
+
+// openStore opens the database in the data folder, which it migrates first.
+func (c *up) openStore(
+	ctx context.Context, cores int, serviceToken string, log *slog.Logger,
+) (*storeservice.Service, error) {
+	masterKey, err := c.masterKey()
+	if err == nil && masterKey == nil {
+		masterKey, err = dataFolder(c.Data).loadMasterKey()
+	} else if err == nil {
+		log.WarnContext(ctx, "using the master key of the settings, not that of the data folder")
+	}
+	if err != nil {
+		return nil, err
+	}
+	second, err := c.secondMasterKey()
+	if err != nil {
+		return nil, err
+	}
+	config := c.storeConfig(masterKey, second, serviceToken)
+	config.HashingCores = cores
+	if err := storeservice.Migrate(ctx, config.Database, log); err != nil {
+		return nil, err
+	}
+	return storeservice.New(ctx, config, log.With("service", "store"))
+}
+
+// newServiceToken makes the service token of services in one process, which live no longer than it.
+func newServiceToken() string { return rand.Text() + rand.Text() }
+
+func dialInProcess(listener *bufconn.Listener, credential authn.ServiceCredential) (*grpc.ClientConn, error) {
+	return grpcx.Dial("passthrough:///in-process", credential, grpcx.InProcess(listener))
+}
+
+// dialUpstreams makes the connections of the gateway. The function that it returns closes them.
+func dialUpstreams(
+	storeLink, cacheLink *bufconn.Listener, serviceToken string,
+) (upstreams gatewayservice.Upstreams, closeAll func(), err error) {
+	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: serviceToken}
+	toStore, err := dialInProcess(storeLink, credential)
+	if err != nil {
+		return upstreams, nil, err
+	}
+	toCache, err := dialInProcess(cacheLink, credential)
+	if err != nil {
+		closeConn(toStore)
+		return upstreams, nil, err
+	}
+	closeAll = func() {
+		closeConn(toCache)
+		closeConn(toStore)
+	}
+	return gatewayservice.Upstreams{Cache: toCache, Store: toStore}, closeAll, nil
+}
+
+// runStacked runs services of which each uses those after it, until ctx is done or one of them fails. Then it stops
+// them in that order, so that a service is there until the last call to it has ended. It returns the errors of all.
+func runStacked(ctx context.Context, services ...func(context.Context) error) error {
+	ctx, fail := context.WithCancel(ctx)
+	defer fail()
+	var running sync.WaitGroup
+	errs := make([]error, len(services))
+	previous := ctx // done when the service before has ended
+	for i, run := range services {
+		serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+		context.AfterFunc(previous, stop)
+		ended, end := context.WithCancel(context.WithoutCancel(ctx))
+		running.Go(func() {
+			defer end()
+			if errs[i] = run(serving); errs[i] != nil {
+				fail()
+			}
+		})
+		previous = ended //nolint:fatcontext // a chain of signals is what is meant
+	}
+	running.Wait()
+	return errors.Join(errs...)
+}
+
+// welcome tells a newcomer what is where, and a first thing to try.
+func welcome(w *logging.Writer, http, native net.Addr, data string) {
+	base := "http://" + dialable(http)
+	_, _ = fmt.Fprintf(w, `Gatehouse is up. Data is in %s; Ctrl-C stops it.
+
+  Swagger UI   %s/docs/
+  REST         %s/v1/…
+  gRPC         %s
+
+%sSign up:
+  curl %s/v1/users -H 'Content-Type: application/json' \
+    -d '{"email":"ada@example.com","fullName":"Ada Lovelace","password":"correct horse battery staple"}'
+
+`, data, base, base, dialable(native), howToOpen(http, native), base)
+}
+
+// howToOpen returns a paragraph on how others can be let in, where nobody else can connect.
+func howToOpen(http, native net.Addr) string {
+	if !isLoopback(http) || !isLoopback(native) {
+		return ""
+	}
+	return `Only this machine can connect. To let others in, behind a proxy that has TLS:
+  gatehouse up --http :8080 --grpc :9090
+
+`
+}
+
+// warnOfClearText writes one warning if others than this machine can connect: passwords and tokens would travel in
+// clear.
+func warnOfClearText(ctx context.Context, log *slog.Logger, addresses ...net.Addr) {
+	var open []string
+	for _, address := range addresses {
+		if !isLoopback(address) {
+			open = append(open, address.String())
+		}
+	}
+	if len(open) > 0 {
+		log.WarnContext(ctx, "serving without TLS on addresses that others can reach; put a TLS proxy before them",
+			"addresses", open)
+	}
+}
+
+// isLoopback reports whether only this machine can connect to the address.
+func isLoopback(address net.Addr) bool {
+	host, _, err := net.SplitHostPort(address.String())
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
+}
+
+// dialable gives the address that a client on this machine uses.
+func dialable(address net.Addr) string {
+	host, port, err := net.SplitHostPort(address.String())
+	if ip := net.ParseIP(host); err != nil || (ip != nil && ip.IsUnspecified()) {
+		host = "localhost"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,8 +1,0 @@
-//go:build !unix
-
-package cli
-
-import "io/fs"
-
-// isOursOrRoots reports true: where files have no modes, they have no such owners either.
-func isOursOrRoots(fs.FileInfo) bool { return true }
