@@ -28,9 +28,9 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 const (
@@ -116,7 +116,7 @@ func newHouse(t *testing.T) *house {
 	keys := authn.NewKeySet(func(context.Context) (*gatehousev1.ListKeysResponse, error) {
 		return &gatehousev1.ListKeysResponse{Keys: []*gatehousev1.Key{h.public}}, nil
 	}, time.Now)
-	log := slog.New(requestid.NewHandler(slog.NewJSONHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	log := slog.New(callctx.NewLogHandler(slog.NewJSONHandler(h, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	authenticator := authn.NewAuthenticator(policies, authn.NewVerifier(keys, issuer, audience, time.Now), nil)
 	authenticator.AdmitServices(serviceToken)
 	server, err := grpcx.NewServer(log, authenticator, func(context.Context) error { return nil })
@@ -260,7 +260,7 @@ func TestFaultsOfFieldsAreNamedWithoutTheirValues(t *testing.T) {
 func TestAPanicIsInternalAndOnlyTheLogIsTold(t *testing.T) {
 	h := newHouse(t)
 	h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { panic("the panic's own words") }
-	_, err := h.users.CreateUser(requestid.WithID(t.Context(), "the-panic"), newUser())
+	_, err := h.users.CreateUser(callctx.WithRequestID(t.Context(), "the-panic"), newUser())
 	st := wantStatus(t, err, codes.Internal, "INTERNAL")
 	if text := st.Proto().String(); strings.Contains(text, "own words") || strings.Contains(text, "goroutine") {
 		t.Errorf("the caller is told: %s", text)
@@ -301,7 +301,7 @@ func TestTheLogHoldsTheCauseAndTheCallerDoesNot(t *testing.T) {
 		{"EMAIL_TAKEN", fmt.Errorf("dial tcp 10.0.0.7:3306: %w", apierr.EmailTaken()), codes.AlreadyExists, "DEBUG"},
 	} {
 		h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { return test.err }
-		_, err := h.users.CreateUser(requestid.WithID(t.Context(), "cause-"+test.name), newUser())
+		_, err := h.users.CreateUser(callctx.WithRequestID(t.Context(), "cause-"+test.name), newUser())
 		st := wantStatus(t, err, test.code, test.name)
 		if strings.Contains(st.Proto().String(), "10.0.0.7") {
 			t.Errorf("the caller is told: %v", st.Proto())
@@ -336,7 +336,7 @@ func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
 	token := h.bearer(t)
 	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(
 		authn.AuthorizationKey, token, "x-request-id", "of somebody else", "x-user-id", "admin", "cookie", "a=b"))
-	ctx = metadata.AppendToOutgoingContext(requestid.WithID(ctx, "mine"), "x-user-id", "admin")
+	ctx = metadata.AppendToOutgoingContext(callctx.WithRequestID(ctx, "mine"), "x-user-id", "admin")
 	if _, err := h.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
 		t.Fatal(err)
 	}

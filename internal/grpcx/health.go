@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -63,7 +63,7 @@ func (h *probedHealth) Check(
 
 // Watch implements grpc.health.v1. A name that is not known is SERVICE_UNKNOWN, as the protocol has it.
 func (h *probedHealth) Watch(req *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
-	address, _ := netip.ParseAddr(clientinfo.FromContext(stream.Context()).Address) // Those without one share one key.
+	address, _ := netip.ParseAddr(callctx.ClientFrom(stream.Context()).Address) // Those without one share one key.
 	return h.watches.Serve(stream, shares.KeyOf(address),
 		func(ctx context.Context) healthpb.HealthCheckResponse_ServingStatus {
 			response, err := h.Check(ctx, req)

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {
@@ -45,7 +45,7 @@ func LogCall(
 		slog.String("method", method),
 		slog.String("code", st.Code().String()),
 		slog.Int64("took_us", took.Microseconds()),
-		slog.String("client", clientinfo.FromContext(ctx).Address),
+		slog.String("client", callctx.ClientFrom(ctx).Address),
 	}
 	if err != nil {
 		attributes = append(attributes,

@@ -8,8 +8,7 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 func withOrigin(authenticator *authn.Authenticator) grpc.UnaryServerInterceptor {
@@ -24,11 +23,11 @@ func withOrigin(authenticator *authn.Authenticator) grpc.UnaryServerInterceptor 
 func originOf(ctx context.Context, authenticator *authn.Authenticator) context.Context {
 	ctx, isService := authenticator.IdentifyPeer(ctx)
 	if isService {
-		return clientinfo.FromIncoming(requestid.FromIncoming(ctx))
+		return callctx.FromIncoming(ctx)
 	}
 	var address netip.AddrPort // The zero value for a connection within the process.
 	if connected, ok := peer.FromContext(ctx); ok {
 		address, _ = netip.ParseAddrPort(connected.Addr.String())
 	}
-	return clientinfo.With(requestid.WithID(ctx, ""), clientinfo.New(address.Addr(), ""))
+	return callctx.WithClient(callctx.WithRequestID(ctx, ""), callctx.NewClient(address.Addr(), ""))
 }

@@ -13,9 +13,8 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
@@ -61,10 +60,10 @@ func TestServiceCredential(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHouse(t)
 			var peer authn.Peer
-			var client clientinfo.Info
+			var client callctx.Client
 			var id string
 			h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
-				peer, client, id = authn.PeerFrom(ctx), clientinfo.FromContext(ctx), requestid.FromContext(ctx)
+				peer, client, id = authn.PeerFrom(ctx), callctx.ClientFrom(ctx), callctx.RequestID(ctx)
 				return nil
 			}
 			users := gatehousev1.NewUserServiceClient(h.dialRaw(t))

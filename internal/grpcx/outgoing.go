@@ -10,8 +10,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 func outgoing(credential authn.ServiceCredential) grpc.UnaryClientInterceptor {
@@ -40,10 +39,7 @@ func outgoingStream(credential authn.ServiceCredential) grpc.StreamClientInterce
 // caller's token, and nothing else that came in: what a client sends beyond these must not reach a service as if the
 // gateway had said it.
 func withOutgoing(ctx context.Context, credential authn.ServiceCredential) context.Context {
-	pairs := append(credential.Metadata(), clientinfo.Outgoing(ctx)...)
-	if id := requestid.FromContext(ctx); id != "" {
-		pairs = append(pairs, requestid.Header, id)
-	}
+	pairs := append(credential.Metadata(), callctx.Outgoing(ctx)...)
 	if tokens := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey); len(tokens) == 1 {
 		pairs = append(pairs, authn.AuthorizationKey, tokens[0])
 	}

@@ -14,8 +14,8 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 
 	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -39,7 +39,7 @@ func (c changes) WatchChanges(
 	req *internalv1.WatchChangesRequest, stream grpc.ServerStreamingServer[internalv1.WatchChangesResponse],
 ) error {
 	err := stream.Send(&internalv1.WatchChangesResponse{
-		Epoch: requestid.FromContext(stream.Context()), Cursor: req.GetCursor(),
+		Epoch: callctx.RequestID(stream.Context()), Cursor: req.GetCursor(),
 	})
 	c.end()
 	return err
@@ -89,7 +89,7 @@ func watch(
 	t *testing.T, client internalv1.ChangeServiceClient, req *internalv1.WatchChangesRequest,
 ) (*internalv1.WatchChangesResponse, error) {
 	t.Helper()
-	ctx := requestid.WithID(t.Context(), "01a20712-74ba-7400-a489-0bcac67e9916")
+	ctx := callctx.WithRequestID(t.Context(), "01a20712-74ba-7400-a489-0bcac67e9916")
 	stream, err := client.WatchChanges(ctx, req)
 	if err != nil {
 		t.Fatal(err)

@@ -9,8 +9,8 @@ import (
 
 	"github.com/mattn/go-isatty"
 
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/redact"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 // Formats of a log. Auto is text on a terminal and JSON elsewhere.
@@ -27,7 +27,7 @@ func New(w *Writer, level slog.Level, format string) *slog.Logger {
 		format = Text
 	}
 	w.reportDrops(newHandler(w.out, level, format))
-	return slog.New(requestid.NewHandler(redact.NewHandler(newHandler(w, level, format))))
+	return slog.New(callctx.NewLogHandler(redact.NewHandler(newHandler(w, level, format))))
 }
 
 func newHandler(w io.Writer, level slog.Level, format string) slog.Handler {

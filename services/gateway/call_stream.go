@@ -6,7 +6,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 // callStream is a stream whose context names the request and the client, and which sets the request id in the header
@@ -35,5 +35,5 @@ func (s *callStream) SendMsg(message any) error {
 
 // requestIDOf returns the metadata that names the request of a context.
 func requestIDOf(ctx context.Context) metadata.MD {
-	return metadata.Pairs(requestid.Header, requestid.FromContext(ctx))
+	return metadata.Pairs(callctx.RequestIDHeader, callctx.RequestID(ctx))
 }

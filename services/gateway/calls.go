@@ -10,9 +10,8 @@ import (
 	"google.golang.org/grpc/peer"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -55,8 +54,8 @@ func (c *calls) acquire(ctx context.Context) (release func(), err error) {
 // enter returns the context of a native gRPC call with its request id and its client, and counts the call until release
 // is called. A refusal is written at debug level: a client can cause as many as it likes.
 func (s *grpcServer) enter(ctx context.Context, method string) (_ context.Context, release func(), err error) {
-	ctx = requestid.FromIncoming(ctx)
-	ctx = clientinfo.With(ctx, s.proxies.ofGRPC(ctx))
+	ctx = callctx.FromIncoming(ctx)
+	ctx = callctx.WithClient(ctx, s.proxies.ofGRPC(ctx))
 	switch err = checkMetadataSize(ctx); {
 	case err != nil:
 	case hasUnsharedStreams(ctx):

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -27,23 +27,23 @@ const maxProxies = 32
 type trustedProxies []netip.Prefix
 
 // ofHTTP tells who the client of a REST request is.
-func (p trustedProxies) ofHTTP(r *http.Request) clientinfo.Info {
-	return clientinfo.New(p.client(addressOf(r.RemoteAddr), r.Header.Values(forwardedFor)), r.UserAgent())
+func (p trustedProxies) ofHTTP(r *http.Request) callctx.Client {
+	return callctx.NewClient(p.client(addressOf(r.RemoteAddr), r.Header.Values(forwardedFor)), r.UserAgent())
 }
 
 // ofGRPC tells who the client of a native gRPC call is.
-func (p trustedProxies) ofGRPC(ctx context.Context) clientinfo.Info {
+func (p trustedProxies) ofGRPC(ctx context.Context) callctx.Client {
 	var from netip.Addr
 	if connected, ok := peer.FromContext(ctx); ok {
 		from = addressOf(connected.Addr.String())
 	}
 	userAgent := strings.Join(metadata.ValueFromIncomingContext(ctx, "user-agent"), " ")
-	return clientinfo.New(p.client(from, metadata.ValueFromIncomingContext(ctx, forwardedFor)), userAgent)
+	return callctx.NewClient(p.client(from, metadata.ValueFromIncomingContext(ctx, forwardedFor)), userAgent)
 }
 
 // clientKey returns the key by which the shares of a call's client are counted. The context must carry the client.
 func clientKey(ctx context.Context) shares.Key {
-	address, _ := netip.ParseAddr(clientinfo.FromContext(ctx).Address) // Clients without an address share one key.
+	address, _ := netip.ParseAddr(callctx.ClientFrom(ctx).Address) // Clients without an address share one key.
 	return shares.KeyOf(address)
 }
 

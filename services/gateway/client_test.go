@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -51,7 +51,7 @@ func TestWhoTheClientIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			header := http.Header{"X-Forwarded-For": test.forwarded, "User-Agent": {"curl/8"}}
-			want := clientinfo.Info{Address: test.want, UserAgent: "curl/8"}
+			want := callctx.Client{Address: test.want, UserAgent: "curl/8"}
 			if got := test.trust.ofHTTP(&http.Request{RemoteAddr: test.peer, Header: header}); got != want {
 				t.Errorf("REST: %+v, want %+v", got, want)
 			}
@@ -62,15 +62,15 @@ func TestWhoTheClientIs(t *testing.T) {
 			}
 		})
 	}
-	if got := none.ofGRPC(t.Context()); got != (clientinfo.Info{}) {
+	if got := none.ofGRPC(t.Context()); got != (callctx.Client{}) {
 		t.Errorf("without a connection: %+v", got)
 	}
 }
 
 func TestClientKey(t *testing.T) {
 	for address, want := range map[string]string{"192.0.2.1": "192.0.2.1/32", "2001:db8::7": "2001:db8::/64"} {
-		info := clientinfo.New(netip.MustParseAddr(address), "")
-		if got := clientKey(clientinfo.With(t.Context(), info)); got.String() != want {
+		info := callctx.NewClient(netip.MustParseAddr(address), "")
+		if got := clientKey(callctx.WithClient(t.Context(), info)); got.String() != want {
 			t.Errorf("the key of %s is %s, want %s", address, got, want)
 		}
 	}

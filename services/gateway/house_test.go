@@ -28,10 +28,10 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/redact"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
 )
 
 const (
@@ -257,7 +257,7 @@ func newConfiguredHouse(
 ) *house {
 	t.Helper()
 	h := &house{log: &logged{}, ended: make(chan struct{})}
-	log := slog.New(requestid.NewHandler(redact.NewHandler(
+	log := slog.New(callctx.NewLogHandler(redact.NewHandler(
 		slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	var err error
 	h.service, err = New(t.Context(), config, Upstreams{Cache: cache, Store: store}, log)

@@ -13,17 +13,16 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 // observed gives each request its id, hands the caller's token and who the client is to the edge, writes one line of
 // log when it has ended, and answers a panic.
 func observed(log *slog.Logger, proxies trustedProxies, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx := requestid.WithID(r.Context(), r.Header.Get(requestid.Header))
-		ctx = clientinfo.With(withToken(ctx, r.Header), proxies.ofHTTP(r))
-		w.Header().Set(requestid.Header, requestid.FromContext(ctx))
+		ctx := callctx.WithRequestID(r.Context(), r.Header.Get(callctx.RequestIDHeader))
+		ctx = callctx.WithClient(withToken(ctx, r.Header), proxies.ofHTTP(r))
+		w.Header().Set(callctx.RequestIDHeader, callctx.RequestID(ctx))
 		observer := &observedWriter{ResponseWriter: w, status: http.StatusOK, route: unmatchedRoute}
 		began := time.Now()
 		defer func() {
@@ -66,7 +65,7 @@ func logRequest(ctx context.Context, log *slog.Logger, r *http.Request, w *obser
 		slog.String("route", w.route),
 		slog.Int("status", w.status),
 		slog.Int64("took_us", took.Microseconds()),
-		slog.String("client", clientinfo.FromContext(ctx).Address),
+		slog.String("client", callctx.ClientFrom(ctx).Address),
 	}
 	if w.err != nil {
 		attributes = append(attributes, slog.String("error", apierr.LogText(w.err)))

@@ -13,8 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -166,8 +165,8 @@ func TestAuditEventsTellFromWhere(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		root := as(t, store.logInRoot(t).GetAccessToken())
 		clock.advance(time.Second)
-		from := clientinfo.With(t.Context(), clientinfo.Info{Address: "203.0.113.7", UserAgent: "a browser"})
-		from = requestid.WithID(from, "request-7")
+		from := callctx.WithClient(t.Context(), callctx.Client{Address: "203.0.113.7", UserAgent: "a browser"})
+		from = callctx.WithRequestID(from, "request-7")
 		if _, err := store.sessions.CreateSession(from,
 			&gatehousev1.CreateSessionRequest{Email: adasEmail, Password: "wrong"}); err == nil {
 			t.Fatal("it was not refused")
@@ -188,7 +187,7 @@ func TestAuditCountsFailures(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		clock.advance(clock.now().Truncate(time.Hour).Add(time.Hour).Sub(clock.now())) // What follows is in one hour.
 		root := as(t, store.logInRoot(t).GetAccessToken())
-		client := clientinfo.With(t.Context(), clientinfo.Info{Address: "203.0.113.7"})
+		client := callctx.WithClient(t.Context(), callctx.Client{Address: "203.0.113.7"})
 		clock.advance(time.Second)
 		for i := range 3 {
 			for _, email := range []string{adasEmail, fmt.Sprintf("nobody%d@example.com", i)} {
@@ -216,7 +215,7 @@ func TestAuditCountsFailures(t *testing.T) {
 		}
 		// Somebody else is not counted in, and can log in.
 		response, err := store.sessions.CreateSession(
-			clientinfo.With(t.Context(), clientinfo.Info{Address: "198.51.100.1"}),
+			callctx.WithClient(t.Context(), callctx.Client{Address: "198.51.100.1"}),
 			&gatehousev1.CreateSessionRequest{Email: adasEmail, Password: adasPassword})
 		if err != nil {
 			t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -41,7 +41,7 @@ func holdWriteLock(t *testing.T, path string) (release func()) {
 // record a refusal.
 func leavingCaller(t *testing.T, clock *clock, at int) (context.Context, func() time.Time) {
 	t.Helper()
-	ctx, leave := context.WithCancel(clientinfo.With(t.Context(), clientinfo.Info{Address: "203.0.113.7"}))
+	ctx, leave := context.WithCancel(callctx.WithClient(t.Context(), callctx.Client{Address: "203.0.113.7"}))
 	t.Cleanup(leave)
 	asked := 0
 	return ctx, func() time.Time {

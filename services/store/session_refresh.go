@@ -8,7 +8,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -119,8 +119,8 @@ func (s *sessionService) applyRefresh(
 	if err := standing(account, now); err != nil {
 		return session, refresh.Reused, err
 	}
-	client := clientinfo.FromContext(ctx)
-	same := clientinfo.Same(session.Client(), client)
+	client := callctx.ClientFrom(ctx)
+	same := callctx.SameClient(session.Client(), client)
 	lineage, outcome := session.Lineage.Present(number, same, now, s.config.RefreshGrace)
 	switch outcome {
 	case refresh.Rotated, refresh.Reissued:
@@ -149,5 +149,5 @@ func (s *sessionService) refuseAncestor(ctx context.Context, session storage.Ses
 func (s *sessionService) reportReuse(ctx context.Context, sessionID string, number int64) {
 	s.log.WarnContext(ctx, "security event: a refresh token was reused; its session ends",
 		"event", string(storage.TokenReused), "session", sessionID, "token_number", number,
-		"client", clientinfo.FromContext(ctx).Address)
+		"client", callctx.ClientFrom(ctx).Address)
 }

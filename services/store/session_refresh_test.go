@@ -16,7 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -52,7 +52,7 @@ func TestOfManyRefreshesAtOnceAllGetOneSuccessor(t *testing.T) {
 
 func refreshAtOnce(t *testing.T, stores []*testStore, token string, calls int) map[string]int {
 	t.Helper()
-	ctx := clientinfo.With(t.Context(), clientinfo.Info{Address: owners})
+	ctx := callctx.WithClient(t.Context(), callctx.Client{Address: owners})
 	successors := map[string]int{}
 	var mu sync.Mutex
 	var wait sync.WaitGroup
@@ -170,7 +170,7 @@ func (r *refreshes) refresh(t *testing.T, token string) (successor string, err e
 }
 
 func (r *refreshes) refreshFrom(t *testing.T, address, token string) (successor string, err error) {
-	ctx := clientinfo.With(t.Context(), clientinfo.Info{Address: address})
+	ctx := callctx.WithClient(t.Context(), callctx.Client{Address: address})
 	response, err := r.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: token})
 	return response.GetRefreshToken(), err
 }

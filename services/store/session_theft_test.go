@@ -6,7 +6,7 @@ import (
 	"time"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -144,7 +144,7 @@ func TestRefreshByAnotherUserAgent(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx := clientinfo.With(t.Context(), clientinfo.Info{Address: owners, UserAgent: "thief/1"})
+		ctx := callctx.WithClient(t.Context(), callctx.Client{Address: owners, UserAgent: "thief/1"})
 		response, err := service.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: first})
 		if err != nil || response.GetRefreshToken() == owned {
 			t.Fatalf("the successor of the owner is given out: %v", err)
@@ -160,7 +160,7 @@ func TestRefreshByAnotherUserAgent(t *testing.T) {
 func TestASessionShowsItsLastTwoClients(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		from := func(address, agent string) context.Context {
-			return clientinfo.With(t.Context(), clientinfo.Info{Address: address, UserAgent: agent})
+			return callctx.WithClient(t.Context(), callctx.Client{Address: address, UserAgent: agent})
 		}
 		owned := store.logIn(t)
 		for range 3 { // The thief gets a sibling each time, which the owner's refresh voids.

@@ -12,7 +12,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
@@ -98,7 +98,7 @@ func (s *sessionService) newSession(ctx context.Context, credential storage.Cred
 		return storage.Session{}, err
 	}
 	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
-	client := clientinfo.FromContext(ctx)
+	client := callctx.ClientFrom(ctx)
 	return storage.Session{
 		ID: id.String(), UserID: credential.UserID, Generation: credential.SessionGeneration, Version: 1,
 		CreateTime: now, LastUseTime: now, ExpireTime: s.config.expiry(now, now),

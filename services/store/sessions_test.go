@@ -14,7 +14,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 const (
@@ -480,8 +480,8 @@ func (s *testStore) refuseForeignPages(t *testing.T, own, good string) {
 
 func TestASessionSaysWhoseItIs(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
-		client := clientinfo.Info{Address: "203.0.113.7", UserAgent: "curl/8"}
-		ctx := clientinfo.With(context.WithoutCancel(t.Context()), client)
+		client := callctx.Client{Address: "203.0.113.7", UserAgent: "curl/8"}
+		ctx := callctx.WithClient(context.WithoutCancel(t.Context()), client)
 		own, err := store.sessions.CreateSession(ctx, &gatehousev1.CreateSessionRequest{
 			Email: adasEmail, Password: adasPassword,
 		})
@@ -502,7 +502,7 @@ func TestASessionSaysWhoseItIs(t *testing.T) {
 			told.GetExp()-told.GetIat() != 900 || told.GetExp() != uint32(clock.now().Unix())+900 {
 			t.Errorf("the token is %v", told)
 		}
-		moved := clientinfo.With(t.Context(), clientinfo.Info{Address: "2001:db8::7", UserAgent: "wget"})
+		moved := callctx.WithClient(t.Context(), callctx.Client{Address: "2001:db8::7", UserAgent: "wget"})
 		clock.advance(time.Hour)
 		refreshed, err := store.refresh(moved, own.GetRefreshToken())
 		if err != nil {

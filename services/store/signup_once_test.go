@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 func gracesSignUp() *gatehousev1.CreateUserRequest {
@@ -68,8 +68,8 @@ func TestCreateUser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			guesser := clientinfo.With(t.Context(), clientinfo.Info{Address: "203.0.113.7"})
-			bystander := clientinfo.With(t.Context(), clientinfo.Info{Address: "198.51.100.7"})
+			guesser := callctx.WithClient(t.Context(), callctx.Client{Address: "203.0.113.7"})
+			bystander := callctx.WithClient(t.Context(), callctx.Client{Address: "198.51.100.7"})
 			var calls sync.WaitGroup
 			for i := range 50 {
 				calls.Go(func() {

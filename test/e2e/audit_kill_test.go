@@ -19,7 +19,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
@@ -105,7 +105,7 @@ func (d *deeds) live(t *testing.T, random *rand.Rand) {
 func (d *deeds) do(t *testing.T, token, kind, reason string, call func(context.Context) error) bool {
 	t.Helper()
 	made := deed{request: uuid.NewString(), kind: kind, reason: reason}
-	ctx := metadata.AppendToOutgoingContext(callContext(t), requestid.Header, made.request)
+	ctx := metadata.AppendToOutgoingContext(callContext(t), callctx.RequestIDHeader, made.request)
 	if token != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	}

@@ -5,8 +5,7 @@ import (
 	"context"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 // Actors who are no users.
@@ -33,11 +32,11 @@ func WithActor(ctx context.Context, actor string) context.Context {
 
 // OriginOf reads the origin of what is done under a context: of a call, or of what WithActor says.
 func OriginOf(ctx context.Context) Origin {
-	client := clientinfo.FromContext(ctx)
+	client := callctx.ClientFrom(ctx)
 	caller, _ := authn.CallerFrom(ctx) // Nobody, where the policy is public.
 	origin := Origin{
 		Actor: caller.UserID, SessionID: caller.SessionID, ClientAddress: client.Address, UserAgent: client.UserAgent,
-		RequestID: requestid.FromContext(ctx),
+		RequestID: callctx.RequestID(ctx),
 	}
 	if actor, ok := ctx.Value(actorKey{}).(string); ok {
 		origin.Actor = actor

@@ -13,7 +13,7 @@ import (
 	"github.com/go-crypt/crypt/algorithm/argon2"
 	"golang.org/x/text/unicode/norm"
 
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -174,7 +174,7 @@ func (h *Hasher) SampleHashes(sample []string) {
 
 // clientKey returns the key of the client that a call is made for. Calls without an address count as one client.
 func clientKey(ctx context.Context) shares.Key {
-	address, _ := netip.ParseAddr(clientinfo.FromContext(ctx).Address)
+	address, _ := netip.ParseAddr(callctx.ClientFrom(ctx).Address)
 	return shares.KeyOf(address)
 }
 

@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -83,7 +83,7 @@ var acts = map[string]func(*testing.T, *Storage) act{
 			_, err := s.ChangeSession(ctx, session.ID, func(account Account) (Session, error) {
 				account.Session.LastUseTime = actTime
 				account.Session.Lineage.Current++
-				return account.Session.UsedBy(clientinfo.Info{Address: "192.0.2.99"}), nil
+				return account.Session.UsedBy(callctx.Client{Address: "192.0.2.99"}), nil
 			})
 			return err
 		}, with(ofSession(about(user, RefreshRepeated), session), "answer", "new")}

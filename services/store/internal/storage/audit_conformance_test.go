@@ -15,8 +15,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -40,8 +39,8 @@ var origin = audit.Origin{
 
 func withOrigin(ctx context.Context) context.Context {
 	ctx = authn.WithCaller(ctx, authn.Caller{UserID: origin.Actor, SessionID: origin.SessionID})
-	ctx = clientinfo.With(ctx, clientinfo.New(netip.MustParseAddr(origin.ClientAddress), origin.UserAgent))
-	return requestid.WithID(ctx, origin.RequestID)
+	ctx = callctx.WithClient(ctx, callctx.NewClient(netip.MustParseAddr(origin.ClientAddress), origin.UserAgent))
+	return callctx.WithRequestID(ctx, origin.RequestID)
 }
 
 // listEvents lists the events that a filter picks, newest first.
@@ -147,7 +146,7 @@ func anyEvent(t *testing.T, s *Storage) {
 	wanted := Event{Kind: UserUpdated, Time: actTime.Add(999 * time.Nanosecond), UserID: newID(), Reason: strings.Repeat("R", 64), Details: map[string]string{
 		`"; DROP TABLE users; --`: "王小明 \U0001F9D1", "": strings.Repeat("x", 900),
 	}}
-	ctx := clientinfo.With(requestid.WithID(t.Context(), strings.Repeat("i", 128)), clientinfo.Info{
+	ctx := callctx.WithClient(callctx.WithRequestID(t.Context(), strings.Repeat("i", 128)), callctx.Client{
 		Address: "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255", UserAgent: strings.Repeat("\U0001D160", 64),
 	})
 	if err := appendEvent(ctx, s.db.WithContext(ctx), wanted); err != nil {

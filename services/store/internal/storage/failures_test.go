@@ -9,12 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 // from is a context of a client at an address.
 func from(ctx context.Context, address string) context.Context {
-	return clientinfo.With(ctx, clientinfo.New(netip.MustParseAddr(address), "agent of "+address))
+	return callctx.WithClient(ctx, callctx.NewClient(netip.MustParseAddr(address), "agent of "+address))
 }
 
 func recordFailure(t *testing.T, s *Storage, address, userID, reason string, at time.Time) {

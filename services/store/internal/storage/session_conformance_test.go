@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
 
@@ -216,18 +216,18 @@ func outdatedTokenNotRepeated(t *testing.T, s *Storage) {
 func previousClient(t *testing.T, s *Storage) {
 	session := addSession(t, s, addUser(t, s, "ada@example.com"))
 	first := session.Client()
-	for _, step := range []struct{ client, previous clientinfo.Info }{
-		{first, clientinfo.Info{}},
-		{clientinfo.Info{Address: "2001:db8::8", UserAgent: first.UserAgent}, clientinfo.Info{}}, // The same network.
+	for _, step := range []struct{ client, previous callctx.Client }{
+		{first, callctx.Client{}},
+		{callctx.Client{Address: "2001:db8::8", UserAgent: first.UserAgent}, callctx.Client{}}, // The same network.
 		{
-			clientinfo.Info{Address: "192.0.2.1", UserAgent: "x"},
-			clientinfo.Info{Address: "2001:db8::8", UserAgent: first.UserAgent},
+			callctx.Client{Address: "192.0.2.1", UserAgent: "x"},
+			callctx.Client{Address: "2001:db8::8", UserAgent: first.UserAgent},
 		},
 		{
-			clientinfo.Info{Address: "192.0.2.2", UserAgent: "x"},
-			clientinfo.Info{Address: "2001:db8::8", UserAgent: first.UserAgent},
+			callctx.Client{Address: "192.0.2.2", UserAgent: "x"},
+			callctx.Client{Address: "2001:db8::8", UserAgent: first.UserAgent},
 		},
-		{clientinfo.Info{Address: "192.0.2.2", UserAgent: "y"}, clientinfo.Info{Address: "192.0.2.2", UserAgent: "x"}},
+		{callctx.Client{Address: "192.0.2.2", UserAgent: "y"}, callctx.Client{Address: "192.0.2.2", UserAgent: "x"}},
 	} {
 		if _, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
 			return account.Session.UsedBy(step.client), nil
@@ -235,7 +235,7 @@ func previousClient(t *testing.T, s *Storage) {
 			t.Fatal(err)
 		}
 		got := readAccountOf(t, s, session.ID).Session
-		previous := clientinfo.Info{Address: got.PreviousClientAddress, UserAgent: got.PreviousUserAgent}
+		previous := callctx.Client{Address: got.PreviousClientAddress, UserAgent: got.PreviousUserAgent}
 		if got.Client() != step.client || previous != step.previous {
 			t.Errorf("%v after %v, want %v after %v", got.Client(), previous, step.client, step.previous)
 		}

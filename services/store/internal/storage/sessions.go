@@ -7,7 +7,7 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/gatehouse-auth/gatehouse/internal/clientinfo"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
@@ -34,14 +34,14 @@ type Session struct {
 }
 
 // Client returns the client that the current refresh token was given to.
-func (s Session) Client() clientinfo.Info {
-	return clientinfo.Info{Address: s.ClientAddress, UserAgent: s.UserAgent}
+func (s Session) Client() callctx.Client {
+	return callctx.Client{Address: s.ClientAddress, UserAgent: s.UserAgent}
 }
 
 // UsedBy returns the session after a client has got a new current token. A client that is another one than the last
 // does not make that one forgotten.
-func (s Session) UsedBy(client clientinfo.Info) Session {
-	if !clientinfo.Same(s.Client(), client) && s.Client() != client {
+func (s Session) UsedBy(client callctx.Client) Session {
+	if !callctx.SameClient(s.Client(), client) && s.Client() != client {
 		s.PreviousClientAddress, s.PreviousUserAgent = s.ClientAddress, s.UserAgent
 	}
 	s.ClientAddress, s.UserAgent = client.Address, client.UserAgent
@@ -190,7 +190,7 @@ func changeEvent(before, after Session) (event Event, worthy bool) {
 		event.Kind, event.Time, event.Reason = RefreshReused, after.EndTime, string(TokenReused)
 	case after.EndReason != before.EndReason && after.EndReason != "":
 		event.Kind, event.Time = Logout, after.EndTime
-	case reissued && !clientinfo.Same(before.Client(), after.Client()) && after.Lineage.Siblings() <= maxReissueEvents:
+	case reissued && !callctx.SameClient(before.Client(), after.Client()) && after.Lineage.Siblings() <= maxReissueEvents:
 		event.Kind, event.Time, event.Details = RefreshRepeated, after.LastUseTime, map[string]string{"answer": "new"}
 	default:
 		return event, false

@@ -1,4 +1,4 @@
-package requestid_test
+package callctx_test
 
 import (
 	"context"
@@ -8,12 +8,12 @@ import (
 	"github.com/google/uuid"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 func TestAnIDOfTheClientIsTaken(t *testing.T) {
 	for _, id := range []string{"a", "Z", "0", "-", "from-the_client.7", uuid.NewString(), strings.Repeat("a", 128)} {
-		if got := requestid.FromContext(requestid.WithID(t.Context(), id)); got != id {
+		if got := callctx.RequestID(callctx.WithRequestID(t.Context(), id)); got != id {
 			t.Errorf("%q becomes %q", id, got)
 		}
 	}
@@ -25,7 +25,7 @@ func TestAnIDThatCouldMisleadALogReaderIsReplaced(t *testing.T) {
 		"", " ", "two words", "line\nbreak", "a\rb", "a\tb", "NUL\x00", "\x1b[31mred", `"quoted"`, "a=b", "a,b", "a/b", "{}",
 		"ghrt_AZcOLHoQe16MQw1vGp4rVA", "eyJhbGciOiJFZERTQSJ9.e30.c2lnbmF0dXJl", "ä", "\u202e", "a\xff", strings.Repeat("a", 129), strings.Repeat("a", 1<<20),
 	} {
-		got := requestid.FromContext(requestid.WithID(t.Context(), id))
+		got := callctx.RequestID(callctx.WithRequestID(t.Context(), id))
 		if parsed, err := uuid.Parse(got); err != nil || parsed.Version() != 7 {
 			t.Errorf("%.20q becomes %q", id, got)
 		}
@@ -38,25 +38,25 @@ func TestAnIDThatCouldMisleadALogReaderIsReplaced(t *testing.T) {
 
 func TestFromIncoming(t *testing.T) {
 	incoming := func(values ...string) context.Context {
-		return metadata.NewIncomingContext(t.Context(), metadata.MD{requestid.Header: values})
+		return metadata.NewIncomingContext(t.Context(), metadata.MD{callctx.RequestIDHeader: values})
 	}
-	if got := requestid.FromContext(requestid.FromIncoming(incoming("mine"))); got != "mine" {
+	if got := callctx.RequestID(callctx.FromIncoming(incoming("mine"))); got != "mine" {
 		t.Errorf("id is %q", got)
 	}
-	if got := requestid.FromContext(requestid.FromIncoming(incoming("first", "second"))); got != "first" {
+	if got := callctx.RequestID(callctx.FromIncoming(incoming("first", "second"))); got != "first" {
 		t.Errorf("of two, id is %q", got)
 	}
 	for name, ctx := range map[string]context.Context{
 		"no metadata": t.Context(), "no header": incoming(), "bad": incoming("a b"), "bad and good": incoming("", "good"),
 	} {
-		if _, err := uuid.Parse(requestid.FromContext(requestid.FromIncoming(ctx))); err != nil {
+		if _, err := uuid.Parse(callctx.RequestID(callctx.FromIncoming(ctx))); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
 func TestOutsideARequestThereIsNone(t *testing.T) {
-	if got := requestid.FromContext(t.Context()); got != "" {
+	if got := callctx.RequestID(t.Context()); got != "" {
 		t.Errorf("id is %q", got)
 	}
 }

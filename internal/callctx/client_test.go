@@ -1,4 +1,4 @@
-package clientinfo
+package callctx
 
 import (
 	"net/netip"
@@ -16,11 +16,11 @@ func TestNew(t *testing.T) {
 		{"2001:DB8:0::7", "2001:db8::7"},
 		{"fe80::1%eth0", "fe80::1"},
 	} {
-		if got := New(netip.MustParseAddr(test.address), "").Address; got != test.wanted {
+		if got := NewClient(netip.MustParseAddr(test.address), "").Address; got != test.wanted {
 			t.Errorf("%s is %s, want %s", test.address, got, test.wanted)
 		}
 	}
-	if got := New(netip.Addr{}, "curl/8"); got != (Info{UserAgent: "curl/8"}) {
+	if got := NewClient(netip.Addr{}, "curl/8"); got != (Client{UserAgent: "curl/8"}) {
 		t.Errorf("without an address it is %+v", got)
 	}
 }
@@ -39,28 +39,28 @@ func TestUserAgent(t *testing.T) {
 		"a token":      {"app/1 ghrt_AZcOLHoQe16MQw1vGp4rVA (iOS)", "app/1 [token] (iOS)"},
 		"very long":    {strings.Repeat("\x00", 1<<20) + "a", ""},
 	} {
-		if got := New(netip.Addr{}, test.agent).UserAgent; got != test.wanted {
+		if got := NewClient(netip.Addr{}, test.agent).UserAgent; got != test.wanted {
 			t.Errorf("%s: %q is %q, want %q", name, test.agent, got, test.wanted)
 		}
 	}
 }
 
 func TestWhatIsSentIsWhatIsRead(t *testing.T) {
-	for _, info := range []Info{
+	for _, info := range []Client{
 		{}, {Address: "192.0.2.1"}, {UserAgent: "\u00e9"}, {Address: "2001:db8::7", UserAgent: "curl/8 \U0001F9D1"},
 	} {
-		pairs := Outgoing(With(t.Context(), info))
+		pairs := Outgoing(WithClient(t.Context(), info))
 		ctx := FromIncoming(metadata.NewIncomingContext(t.Context(), metadata.Pairs(pairs...)))
-		if got := FromContext(ctx); got != info {
+		if got := ClientFrom(ctx); got != info {
 			t.Errorf("sent %+v, read %+v", info, got)
 		}
 	}
 	hostile := metadata.Pairs(addressKey, "192.0.2.1 OR 1=1", userAgentKey, "a\nb")
-	got := FromContext(FromIncoming(metadata.NewIncomingContext(t.Context(), hostile)))
-	if got != (Info{UserAgent: "ab"}) {
+	got := ClientFrom(FromIncoming(metadata.NewIncomingContext(t.Context(), hostile)))
+	if got != (Client{UserAgent: "ab"}) {
 		t.Errorf("read %+v", got)
 	}
-	if FromContext(t.Context()) != (Info{}) {
+	if ClientFrom(t.Context()) != (Client{}) {
 		t.Error("a client where none is known")
 	}
 }
@@ -69,11 +69,11 @@ func FuzzUserAgent(f *testing.F) {
 	f.Add("Mozilla/5.0")
 	f.Add("\xff\u202e" + strings.Repeat("\u00e9", 200))
 	f.Fuzz(func(t *testing.T, agent string) {
-		got := New(netip.Addr{}, agent).UserAgent
+		got := NewClient(netip.Addr{}, agent).UserAgent
 		if len(got) > maxUserAgent || !utf8.ValidString(got) || strings.ContainsAny(got, "\r\n\x00\u202e\u2028") {
 			t.Errorf("%q is %q", agent, got)
 		}
-		if again := New(netip.Addr{}, got).UserAgent; again != got {
+		if again := NewClient(netip.Addr{}, got).UserAgent; again != got {
 			t.Errorf("%q is %q the second time", got, again)
 		}
 	})
@@ -82,22 +82,22 @@ func FuzzUserAgent(f *testing.F) {
 func TestSame(t *testing.T) {
 	const agent = "Mozilla/5.0"
 	for _, test := range []struct {
-		a, b Info
+		a, b Client
 		want bool
 	}{
-		{Info{"192.0.2.1", agent}, Info{"192.0.2.1", agent}, true},
-		{Info{"192.0.2.1", agent}, Info{"192.0.2.255", agent}, true},
-		{Info{"192.0.2.1", agent}, Info{"192.0.3.1", agent}, false},
-		{Info{"192.0.2.1", agent}, Info{"192.0.2.1", agent + " "}, false},
-		{Info{"192.0.2.1", ""}, Info{"192.0.2.1", ""}, true},
-		{Info{"2001:db8:0:1::7", agent}, Info{"2001:db8:0:1:ffff::", agent}, true},
-		{Info{"2001:db8:0:1::7", agent}, Info{"2001:db8:0:2::7", agent}, false},
-		{Info{"::ffff:192.0.2.1", agent}, Info{"192.0.2.2", agent}, true},
-		{Info{"0.0.0.1", agent}, Info{"::1", agent}, false},
-		{Info{"", agent}, Info{"", agent}, false},
-		{Info{"garbage", agent}, Info{"garbage", agent}, false},
+		{Client{"192.0.2.1", agent}, Client{"192.0.2.1", agent}, true},
+		{Client{"192.0.2.1", agent}, Client{"192.0.2.255", agent}, true},
+		{Client{"192.0.2.1", agent}, Client{"192.0.3.1", agent}, false},
+		{Client{"192.0.2.1", agent}, Client{"192.0.2.1", agent + " "}, false},
+		{Client{"192.0.2.1", ""}, Client{"192.0.2.1", ""}, true},
+		{Client{"2001:db8:0:1::7", agent}, Client{"2001:db8:0:1:ffff::", agent}, true},
+		{Client{"2001:db8:0:1::7", agent}, Client{"2001:db8:0:2::7", agent}, false},
+		{Client{"::ffff:192.0.2.1", agent}, Client{"192.0.2.2", agent}, true},
+		{Client{"0.0.0.1", agent}, Client{"::1", agent}, false},
+		{Client{"", agent}, Client{"", agent}, false},
+		{Client{"garbage", agent}, Client{"garbage", agent}, false},
 	} {
-		if got := Same(test.a, test.b); got != test.want || Same(test.b, test.a) != got {
+		if got := SameClient(test.a, test.b); got != test.want || SameClient(test.b, test.a) != got {
 			t.Errorf("%v and %v: %v, want %v", test.a, test.b, got, test.want)
 		}
 	}

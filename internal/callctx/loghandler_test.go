@@ -1,4 +1,4 @@
-package requestid_test
+package callctx_test
 
 import (
 	"bytes"
@@ -7,13 +7,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-auth/gatehouse/internal/requestid"
+	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
 func TestHandler(t *testing.T) {
 	var text bytes.Buffer
-	log := slog.New(requestid.NewHandler(slog.NewTextHandler(&text, nil))).With("service", "store")
-	ctx := requestid.WithID(t.Context(), "mine")
+	log := slog.New(callctx.NewLogHandler(slog.NewTextHandler(&text, nil))).With("service", "store")
+	ctx := callctx.WithRequestID(t.Context(), "mine")
 	for name, ctx := range map[string]context.Context{"of_a_request": ctx, "outside_a_request": t.Context()} {
 		t.Run(name, func(t *testing.T) {
 			text.Reset()
