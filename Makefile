@@ -90,6 +90,14 @@ lint-go: $(bin)/golangci-lint
 	GOARCH=386 CGO_ENABLED=0 go vet ./... # where int has 32 bits
 	$(bin)/golangci-lint run ./...
 
+# The folder whose words `make lint-words` checks.
+DIR ?= .
+
+.PHONY: lint-words
+lint-words: ## Check doc comments and the words of the folder DIR (all), by docs/adr/0031-words.md.
+	@cd tools && go test ./words && go build -o ../$(bin)/words ./words
+	@$(bin)/words $(DIR)
+
 .PHONY: fix
 fix: $(bin)/buf $(bin)/golangci-lint $(imports) ## Format the contract and the code.
 	$(bin)/buf format api --write
