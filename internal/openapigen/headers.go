@@ -6,7 +6,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// conventionHeader is a header that stands for a field of a request, as docs/adr/0009-headers-that-stand-for-fields.md
+// conventionHeader is a header that stands for a field of a request, as docs/adr/0009-http-header-mapping.md
 // says.
 type conventionHeader struct {
 	field             string // JSON name

@@ -18,7 +18,7 @@ import (
 )
 
 // The headers that stand for fields of a request, and these fields. Why is said in
-// docs/adr/0009-headers-that-stand-for-fields.md.
+// docs/adr/0009-http-header-mapping.md.
 const (
 	ifMatch        = "If-Match"
 	ifNoneMatch    = "If-None-Match"
