@@ -10,6 +10,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -32,8 +33,8 @@ func (s *adminService) DisableUser(
 	ctx context.Context, req *gatehousev1.DisableUserRequest,
 ) (*gatehousev1.DisableUserResponse, error) {
 	user, err := s.change(ctx, req.GetId(), func(change *storage.UserChange) {
-		if change.User.State != storage.Disabled {
-			change.User.State = storage.Disabled
+		if change.User.State != account.Disabled {
+			change.User.State = account.Disabled
 			change.User.SessionGeneration++
 		}
 	})
@@ -44,7 +45,7 @@ func (s *adminService) DisableUser(
 func (s *adminService) EnableUser(
 	ctx context.Context, req *gatehousev1.EnableUserRequest,
 ) (*gatehousev1.EnableUserResponse, error) {
-	user, err := s.change(ctx, req.GetId(), func(change *storage.UserChange) { change.User.State = storage.Active })
+	user, err := s.change(ctx, req.GetId(), func(change *storage.UserChange) { change.User.State = account.Active })
 	return &gatehousev1.EnableUserResponse{User: user}, err
 }
 
@@ -109,7 +110,7 @@ func (s *adminService) change(
 	if err != nil {
 		return nil, err
 	}
-	user, err := s.storage.ChangeUser(ctx, id, s.now(), func(before storage.User) (storage.UserChange, error) {
+	user, err := s.storage.ChangeUser(ctx, id, s.now(), func(before account.User) (storage.UserChange, error) {
 		change := storage.UserChange{User: before}
 		edit(&change)
 		return change, nil

@@ -12,6 +12,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
@@ -80,9 +81,9 @@ func CreateAdmin(ctx context.Context, config AdminConfig, secret string, log *sl
 		return "", err
 	}
 	now := db.Now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
-	user := storage.User{
+	user := account.User{
 		ID: uuid.Must(uuid.NewV7()).String(), Email: emailaddr.Display(config.Email), FullName: displayName(config.FullName),
-		CreateTime: now, UpdateTime: now, Version: 1, State: storage.Active, Admin: true,
+		CreateTime: now, UpdateTime: now, Version: 1, State: account.Active, Admin: true,
 	}
 	err = db.CreateUser(audit.WithActor(ctx, audit.Operator), user, hash)
 	if errors.Is(err, storage.ErrEmailTaken) {

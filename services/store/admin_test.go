@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -219,7 +220,7 @@ func TestMetadataDoesNotKeepUsersFromBeingListed(t *testing.T) {
 		for i := range 60 {
 			user := store.addUser(t, fmt.Sprintf("user%d@example.com", i), false)
 			_, err := store.service.storage.ChangeUser(t.Context(), user.ID, user.CreateTime,
-				func(before storage.User) (storage.UserChange, error) {
+				func(before account.User) (storage.UserChange, error) {
 					before.Metadata = `{"list":` + large + `}`
 					return storage.UserChange{User: before}, nil
 				})

@@ -11,13 +11,14 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 // loadAccount asks the database whether the session of a caller stands: the last word on it.
 func loadAccount(db *storage.Storage, now func() time.Time) authn.LoadAccount {
 	return func(ctx context.Context, caller authn.Caller) (authn.Account, error) {
-		found, err := db.ReadAccount(ctx, caller.SessionID)
+		found, err := db.ReadSession(ctx, caller.SessionID)
 		if errors.Is(err, storage.ErrNotFound) {
 			// Nobody is told to keep in mind that it has ended: a replica of the database may not know it yet.
 			return authn.Account{}, apierr.SessionEnded("", "")
@@ -41,11 +42,11 @@ func loadAccount(db *storage.Storage, now func() time.Time) authn.LoadAccount {
 }
 
 // standing tells whether a session stands: nil, SESSION_ENDED or SESSION_EXPIRED.
-func standing(account storage.Account, now time.Time) error {
+func standing(found account.UserSession, now time.Time) error {
 	switch {
-	case account.Ended():
-		return apierr.SessionEnded(account.Session.ID, account.User.ID)
-	case !now.Before(account.Session.ExpireTime):
+	case found.Ended():
+		return apierr.SessionEnded(found.Session.ID, found.User.ID)
+	case !now.Before(found.Session.ExpireTime):
 		return apierr.SessionExpired()
 	default:
 		return nil
@@ -53,7 +54,7 @@ func standing(account storage.Account, now time.Time) error {
 }
 
 // userResource is a user without what only admins may see.
-func userResource(user storage.User) (*gatehousev1.User, error) {
+func userResource(user account.User) (*gatehousev1.User, error) {
 	metadata, err := readMetadata(user.Metadata)
 	if err != nil {
 		return nil, fmt.Errorf("read the metadata of user %s: %w", user.ID, err)
@@ -65,14 +66,14 @@ func userResource(user storage.User) (*gatehousev1.User, error) {
 		Version: user.Version, SessionGeneration: user.SessionGeneration,
 		Roles: roles(user), State: gatehousev1.UserState_USER_STATE_ACTIVE,
 	}
-	if user.State == storage.Disabled {
+	if user.State == account.Disabled {
 		resource.State = gatehousev1.UserState_USER_STATE_DISABLED
 	}
 	return resource, nil
 }
 
 // fullUserResource is a user with all that admins may see.
-func fullUserResource(user storage.User) (*gatehousev1.User, error) {
+func fullUserResource(user account.User) (*gatehousev1.User, error) {
 	resource, err := userResource(user)
 	if err != nil {
 		return nil, err
@@ -83,14 +84,14 @@ func fullUserResource(user storage.User) (*gatehousev1.User, error) {
 	return resource, nil
 }
 
-func roles(user storage.User) []string {
+func roles(user account.User) []string {
 	if user.Admin {
 		return []string{authn.RoleAdmin, authn.RoleUser}
 	}
 	return []string{authn.RoleUser}
 }
 
-func sessionResource(session storage.Session) *gatehousev1.Session {
+func sessionResource(session account.Session) *gatehousev1.Session {
 	return &gatehousev1.Session{
 		Id: session.ID, UserId: session.UserID,
 		CreateTime:  timestamppb.New(session.CreateTime),

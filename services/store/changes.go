@@ -72,7 +72,7 @@ func (f *feed) begin(ctx context.Context, req *internalv1.WatchChangesRequest) (
 	incomplete := req.GetEpoch() != state.Epoch || cursor == 0 || cursor > state.Last
 	if !incomplete && cursor < state.Last {
 		_, err := f.storage.ListChanges(ctx, cursor, 1)
-		incomplete = errors.Is(err, storage.ErrFeedPast)
+		incomplete = errors.Is(err, storage.ErrCursorExpired)
 		if err != nil && !incomplete {
 			return nil, err
 		}
@@ -172,7 +172,7 @@ func (f *follower) read(ctx context.Context) ([]storage.Change, error) {
 		return nil, nil
 	}
 	changes, err := f.feed.storage.ListChanges(ctx, f.cursor, feedBatch+1)
-	if errors.Is(err, storage.ErrFeedPast) {
+	if errors.Is(err, storage.ErrCursorExpired) {
 		err = apierr.Unavailable(err) // The caller comes again, and is told that something is missing.
 	}
 	return changes, err

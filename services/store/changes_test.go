@@ -12,10 +12,9 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
-
 	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 const overloaded, unavailable = gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED, gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE

@@ -18,15 +18,15 @@ import (
 )
 
 // account is an account of the database server that has nothing but one database, and what an administrator does to it.
-type account struct {
+type databaseAccount struct {
 	root     *sql.DB
 	name     string // 'NAME'@'HOST'
 	schema   string
 	database Database
 }
 
-// newAccount makes a database and an account for it.
-func newAccount(t *testing.T) account {
+// newDatabaseAccount makes a database and an account for it.
+func newDatabaseAccount(t *testing.T) databaseAccount {
 	t.Helper()
 	location, err := url.Parse(mariaDB.NewDatabase(t))
 	if err != nil {
@@ -39,7 +39,7 @@ func newAccount(t *testing.T) account {
 	}
 	t.Cleanup(func() { _ = root.Close() })
 	location.User = url.User(name)
-	a := account{
+	a := databaseAccount{
 		root: root, name: "'" + name + "'@'127.0.0.1'", schema: name, database: Database{URL: location.String()},
 	}
 	a.exec(t, "CREATE USER "+a.name)
@@ -47,7 +47,7 @@ func newAccount(t *testing.T) account {
 	return a
 }
 
-func (a account) exec(t *testing.T, statement string) {
+func (a databaseAccount) exec(t *testing.T, statement string) {
 	t.Helper()
 	if _, err := a.root.ExecContext(t.Context(), statement); err != nil {
 		t.Fatalf("%s: %v", statement, err)
@@ -55,14 +55,14 @@ func (a account) exec(t *testing.T, statement string) {
 }
 
 // grant grants rights to the database to the account.
-func (a account) grant(t *testing.T, rights string) {
+func (a databaseAccount) grant(t *testing.T, rights string) {
 	t.Helper()
 	a.exec(t, "GRANT "+rights+" ON "+a.schema+".* TO "+a.name)
 	a.exec(t, "KILL USER "+a.name) // A connection has the rights that it began with.
 }
 
 // revoke revokes rights to the database from the account.
-func (a account) revoke(t *testing.T, rights string) {
+func (a databaseAccount) revoke(t *testing.T, rights string) {
 	t.Helper()
 	a.exec(t, "REVOKE "+rights+" ON "+a.schema+".* FROM "+a.name)
 	a.exec(t, "KILL USER "+a.name)
@@ -152,7 +152,7 @@ func wantAnswers(t *testing.T, calls map[string]error) {
 // TestUnavailable revokes the rights of the store's database account.
 func TestUnavailable(t *testing.T) {
 	const changing = "INSERT, UPDATE, DELETE"
-	account := newAccount(t)
+	account := newDatabaseAccount(t)
 	s := startStore(t, testConfig(account.database, newClock()))
 	s.signUp(t)
 	session := s.logInRoot(t)

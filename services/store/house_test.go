@@ -27,7 +27,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 var mariaDB testkit.SharedMariaDB
@@ -175,7 +175,7 @@ func (s *testStore) logInRoot(t *testing.T) *gatehousev1.CreateSessionResponse {
 }
 
 // addUser adds a user to the database who has Ada's password.
-func (s *testStore) addUser(t *testing.T, email string, admin bool) storage.User {
+func (s *testStore) addUser(t *testing.T, email string, admin bool) account.User {
 	t.Helper()
 	db := s.service.storage
 	credential, err := db.ReadCredential(t.Context(), adasEmail)
@@ -183,9 +183,9 @@ func (s *testStore) addUser(t *testing.T, email string, admin bool) storage.User
 		t.Fatal(err)
 	}
 	now := s.service.config.Now().UTC()
-	user := storage.User{
+	user := account.User{
 		ID: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Somebody", CreateTime: now, UpdateTime: now,
-		Version: 1, State: storage.Active, Admin: admin,
+		Version: 1, State: account.Active, Admin: admin,
 	}
 	if err := db.CreateUser(t.Context(), user, credential.PasswordHash); err != nil {
 		t.Fatal(err)
@@ -193,7 +193,7 @@ func (s *testStore) addUser(t *testing.T, email string, admin bool) storage.User
 	return user
 }
 
-func (s *testStore) logInAs(t *testing.T, user storage.User) *gatehousev1.CreateSessionResponse {
+func (s *testStore) logInAs(t *testing.T, user account.User) *gatehousev1.CreateSessionResponse {
 	t.Helper()
 	response, err := s.sessions.CreateSession(t.Context(),
 		&gatehousev1.CreateSessionRequest{Email: user.Email, Password: adasPassword})

@@ -20,9 +20,9 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 // The reasons for which an import refuses a line.
@@ -56,14 +56,14 @@ type recordChecker struct {
 }
 
 // read makes a user of a line, or tells why not. An error is a fault of the rules themselves.
-func (c recordChecker) read(line []byte, now time.Time) (storage.NewUser, *refusal, error) {
+func (c recordChecker) read(line []byte, now time.Time) (account.UserWithHash, *refusal, error) {
 	if !utf8.Valid(line) {
-		return storage.NewUser{}, &refusal{Reason: reasonBrokenJSON, Description: brokenWords}, nil
+		return account.UserWithHash{}, &refusal{Reason: reasonBrokenJSON, Description: brokenWords}, nil
 	}
 	record, faults, whole := readUserRecord(line)
 	ofContract, err := c.contractFaults(record)
 	if err != nil {
-		return storage.NewUser{}, nil, err
+		return account.UserWithHash{}, nil, err
 	}
 	refused := &refusal{Email: record.Email}
 	for _, fault := range ofContract {
@@ -73,7 +73,7 @@ func (c recordChecker) read(line []byte, now time.Time) (storage.NewUser, *refus
 	}
 	if !whole {
 		refused.Reason, refused.Description = reasonBrokenJSON, brokenWords
-		return storage.NewUser{}, refused, nil
+		return account.UserWithHash{}, refused, nil
 	}
 	user, moreFaults := newUserOf(record, now)
 	faults = slices.Concat(faults, ofContract, moreFaults)
@@ -92,7 +92,7 @@ func (c recordChecker) read(line []byte, now time.Time) (storage.NewUser, *refus
 		words = append(words, fault.Error())
 	}
 	refused.Description = strings.Join(words, "; ")
-	return storage.NewUser{}, refused, nil
+	return account.UserWithHash{}, refused, nil
 }
 
 // contractFaults checks what has a rule in the contract. Its fields are named as in JSON.
@@ -121,10 +121,10 @@ func (c recordChecker) contractFaults(record userRecord) ([]fieldError, error) {
 var uuidForm = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
 
 // newUserOf makes a user of what the contract has no rule for, and tells what is wrong with that.
-func newUserOf(record userRecord, now time.Time) (storage.NewUser, []fieldError) {
-	user := storage.User{
+func newUserOf(record userRecord, now time.Time) (account.UserWithHash, []fieldError) {
+	user := account.User{
 		ID: strings.ToLower(record.ID), Email: emailaddr.Display(record.Email), FullName: displayName(record.FullName),
-		Locale: record.Locale, TimeZone: record.TimeZone, PictureURI: record.PictureURI, State: storage.Active, Version: 1,
+		Locale: record.Locale, TimeZone: record.TimeZone, PictureURI: record.PictureURI, State: account.Active, Version: 1,
 	}
 	var faults []fieldError
 	refuse := func(field, words string) { faults = append(faults, fieldError{field, words}) }
@@ -150,18 +150,18 @@ func newUserOf(record userRecord, now time.Time) (storage.NewUser, []fieldError)
 		}
 	}
 	// As an export writes it, or as REST does.
-	switch state := storage.UserState(strings.TrimPrefix(record.State, "USER_STATE_")); state {
-	case "", storage.Active, storage.Disabled:
-		user.State = cmp.Or(state, storage.Active)
+	switch state := account.UserState(strings.TrimPrefix(record.State, "USER_STATE_")); state {
+	case "", account.Active, account.Disabled:
+		user.State = cmp.Or(state, account.Active)
 	default:
 		refuse("state", "must be ACTIVE or DISABLED")
 	}
 	faults = append(faults, takeHistory(&user, record, now)...)
-	return storage.NewUser{User: user, PasswordHash: record.PasswordHash}, faults
+	return account.UserWithHash{User: user, PasswordHash: record.PasswordHash}, faults
 }
 
 // takeHistory gives a user the times and the version of a record, or those of one who is made now.
-func takeHistory(user *storage.User, record userRecord, now time.Time) []fieldError {
+func takeHistory(user *account.User, record userRecord, now time.Time) []fieldError {
 	const words = "must be a time of RFC 3339, of the years 1970 to 9999"
 	var faults []fieldError
 	var good bool

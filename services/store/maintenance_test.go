@@ -51,7 +51,7 @@ func TestEndedSessionsAreForgotten(t *testing.T) {
 			t.Helper()
 			db := s.service.storage
 			for _, response := range []*gatehousev1.CreateSessionResponse{out, stolen, everywhere, other} {
-				switch _, err := db.ReadAccount(t.Context(), response.GetSessionId()); {
+				switch _, err := db.ReadSession(t.Context(), response.GetSessionId()); {
 				case err == nil:
 					sessions++
 				case !errors.Is(err, storage.ErrNotFound):

@@ -16,13 +16,13 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // profileEdit is what an update asks for, checked: the fields to change, and a user who has their new values.
 type profileEdit struct {
 	fields []string
-	values storage.User
+	values account.User
 }
 
 // newProfileEdit checks what the rules of the contract cannot say. It names every fault.
@@ -79,7 +79,7 @@ func isOutputOnly(name string) bool {
 
 // take gives values a field's new value, or says what is wrong with it.
 func (s *userService) take(
-	values *storage.User, from *gatehousev1.User, field string,
+	values *account.User, from *gatehousev1.User, field string,
 ) *errdetails.BadRequest_FieldViolation {
 	var fault *fieldFault
 	switch field {
@@ -128,7 +128,7 @@ func checkTimeZone(name string) *fieldFault {
 }
 
 // applied is a user with the new values.
-func (e profileEdit) applied(user storage.User) storage.User {
+func (e profileEdit) applied(user account.User) account.User {
 	for _, field := range e.fields {
 		switch field {
 		case "full_name":

@@ -43,7 +43,7 @@ func TestReadiness(t *testing.T) {
 			func() error { return os.Rename(path+".away", path) })
 	})
 	t.Run("no_right_to_insert", func(t *testing.T) {
-		account := newAccount(t)
+		account := newDatabaseAccount(t)
 		testReadiness(t, account.database,
 			func() error { account.revoke(t, "INSERT"); return nil }, "INSERT",
 			func() error { account.grant(t, "INSERT"); return nil })

@@ -8,6 +8,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -54,15 +55,15 @@ func (s *sessionService) DeleteAllSessions(
 			replacement.New.ExpireTime = end
 		}
 	}
-	account, err := s.storage.EndAllSessions(ctx, caller.UserID, replacement, s.now())
+	current, err := s.storage.EndAllSessions(ctx, caller.UserID, replacement, s.now())
 	if err != nil {
 		return nil, endError(err, caller)
 	}
-	user, err := userResource(account.User)
+	user, err := userResource(current.User)
 	if err != nil || replacement.Old == "" {
 		return &gatehousev1.DeleteAllSessionsResponse{User: user}, err
 	}
-	opened, err := s.answer(ctx, account.Session, account.User.Admin)
+	opened, err := s.answer(ctx, current.Session, current.User.Admin)
 	if err != nil {
 		return nil, err
 	}
@@ -81,7 +82,7 @@ func (s *sessionService) DeleteAllSessions(
 func (s *sessionService) replacement(
 	ctx context.Context, caller authn.Caller, created time.Time,
 ) (storage.Replacement, error) {
-	session, err := s.newSession(ctx, storage.Credential{UserID: caller.UserID})
+	session, err := s.newSession(ctx, account.Credential{UserID: caller.UserID})
 	session.CreateTime, session.ExpireTime = created, s.config.expiry(created, session.LastUseTime)
 	return storage.Replacement{Old: caller.SessionID, New: session}, err
 }
@@ -112,26 +113,26 @@ func (s *sessionService) ChangePassword(
 		if err != nil {
 			return nil, err
 		}
-		account, err := s.storage.ChangePassword(ctx, caller.UserID, oldHash, newHash, replacement, s.now())
+		current, err := s.storage.ChangePassword(ctx, caller.UserID, oldHash, newHash, replacement, s.now())
 		if errors.Is(err, storage.ErrNotFound) {
 			continue // There is another hash by now: of another password, or of the same one, hashed anew by a log-in.
 		}
 		if err != nil {
 			return nil, endError(err, caller)
 		}
-		return s.passwordChanged(ctx, account)
+		return s.passwordChanged(ctx, current)
 	}
 	return nil, apierr.Unavailable(errors.New("the password's hash was replaced again and again during its change"))
 }
 
 func (s *sessionService) passwordChanged(
-	ctx context.Context, account storage.Account,
+	ctx context.Context, current account.UserSession,
 ) (*gatehousev1.ChangePasswordResponse, error) {
-	user, err := userResource(account.User)
+	user, err := userResource(current.User)
 	if err != nil {
 		return nil, err
 	}
-	opened, err := s.answer(ctx, account.Session, account.User.Admin)
+	opened, err := s.answer(ctx, current.Session, current.User.Admin)
 	if err != nil {
 		return nil, err
 	}

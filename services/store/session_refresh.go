@@ -9,6 +9,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -61,17 +62,17 @@ func (s *sessionService) RefreshSession(
 		return nil, apierr.RefreshTokenInvalid(err)
 	}
 	for range maxRefreshAttempts {
-		account, outcome, err := s.presentToken(ctx, id, number)
+		current, outcome, err := s.presentToken(ctx, id, number)
 		if err != nil {
 			return nil, err
 		}
 		switch outcome {
 		case refresh.Refused:
-			return nil, s.refuseAncestor(ctx, account.Session)
+			return nil, s.refuseAncestor(ctx, current.Session)
 		case refresh.Reused:
-			return nil, apierr.RefreshTokenReused(account.Session.ID, account.User.ID)
+			return nil, apierr.RefreshTokenReused(current.Session.ID, current.User.ID)
 		case refresh.Repeated:
-			counted, err := s.storage.RepeatToken(ctx, account.Session, s.now())
+			counted, err := s.storage.RepeatToken(ctx, current.Session, s.now())
 			if err != nil {
 				return nil, translate(err)
 			}
@@ -80,7 +81,7 @@ func (s *sessionService) RefreshSession(
 			}
 		case refresh.Rotated, refresh.Reissued:
 		}
-		return s.answer(ctx, account.Session, account.User.Admin)
+		return s.answer(ctx, current.Session, current.User.Admin)
 	}
 	return nil, apierr.Unavailable(errors.New("the refresh token was used again and again during a refresh"))
 }
@@ -89,34 +90,34 @@ func (s *sessionService) RefreshSession(
 // what that meant. The session of a repeated or refused token is not changed yet.
 func (s *sessionService) presentToken(
 	ctx context.Context, id string, number int64,
-) (account storage.Account, outcome refresh.Outcome, err error) {
+) (current account.UserSession, outcome refresh.Outcome, err error) {
 	found := false // whether it is this call that found the token reused
-	account, err = s.storage.ChangeSession(ctx, id, func(account storage.Account) (session storage.Session, err error) {
-		session, outcome, err = s.applyRefresh(ctx, account, number)
-		found = session.EndReason != account.Session.EndReason
+	current, err = s.storage.ChangeSession(ctx, id, func(current account.UserSession) (session account.Session, err error) {
+		session, outcome, err = s.applyRefresh(ctx, current, number)
+		found = session.EndReason != current.Session.EndReason
 		return session, err
 	})
 	if found { // Also where the database's answer to the end was lost: whoever repeats it will not be told again.
 		s.reportReuse(ctx, id, number)
 	}
 	if errors.Is(err, storage.ErrNotFound) {
-		return account, outcome, apierr.SessionEnded("", "") // So long ago that it was deleted.
+		return current, outcome, apierr.SessionEnded("", "") // So long ago that it was deleted.
 	}
 	if err != nil {
-		return account, outcome, translate(err)
+		return current, outcome, translate(err)
 	}
-	return account, outcome, nil
+	return current, outcome, nil
 }
 
 // applyRefresh decides what becomes of a session whose refresh token with this number is presented.
 func (s *sessionService) applyRefresh(
-	ctx context.Context, account storage.Account, number int64,
-) (storage.Session, refresh.Outcome, error) {
-	session, now := account.Session, s.now()
-	if session.EndReason == storage.TokenReused {
+	ctx context.Context, current account.UserSession, number int64,
+) (account.Session, refresh.Outcome, error) {
+	session, now := current.Session, s.now()
+	if session.EndReason == account.TokenReused {
 		return session, refresh.Reused, nil // Whoever comes later is told why, too: the owner above all.
 	}
-	if err := standing(account, now); err != nil {
+	if err := standing(current, now); err != nil {
 		return session, refresh.Reused, err
 	}
 	client := callctx.ClientFrom(ctx)
@@ -129,14 +130,14 @@ func (s *sessionService) applyRefresh(
 		session = session.UsedBy(client)
 	case refresh.Repeated, refresh.Refused: // Counted apart from the version: nobody else has to know of it.
 	case refresh.Reused:
-		session.EndTime, session.EndReason = now, storage.TokenReused
+		session.EndTime, session.EndReason = now, account.TokenReused
 	}
 	return session, outcome, nil
 }
 
 // refuseAncestor returns the error of a token that was traded moments ago and comes from another client since. The
 // session goes on: the token may be that of a request which was late.
-func (s *sessionService) refuseAncestor(ctx context.Context, session storage.Session) error {
+func (s *sessionService) refuseAncestor(ctx context.Context, session account.Session) error {
 	refusal := apierr.RefreshTokenInvalid(errors.New("it was traded moments ago, and its successor is another client's"))
 	err := s.storage.RefuseToken(ctx, session, apierr.ReasonName(refusal.Reason()), s.now())
 	if err != nil {
@@ -148,6 +149,6 @@ func (s *sessionService) refuseAncestor(ctx context.Context, session storage.Ses
 // reportReuse tells whoever watches the log.
 func (s *sessionService) reportReuse(ctx context.Context, sessionID string, number int64) {
 	s.log.WarnContext(ctx, "security event: a refresh token was reused; its session ends",
-		"event", string(storage.TokenReused), "session", sessionID, "token_number", number,
+		"event", string(account.TokenReused), "session", sessionID, "token_number", number,
 		"client", callctx.ClientFrom(ctx).Address)
 }

@@ -17,6 +17,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -138,9 +139,9 @@ func newRefreshes(t *testing.T, database Database) *refreshes {
 func (r *refreshes) addOwner(t *testing.T, email string) string {
 	t.Helper()
 	now := r.now().UTC()
-	user := storage.User{
+	user := account.User{
 		ID: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Somebody", CreateTime: now, UpdateTime: now,
-		Version: 1, State: storage.Active,
+		Version: 1, State: account.Active,
 	}
 	if err := r.storage.CreateUser(t.Context(), user, "a hash"); err != nil {
 		t.Fatal(err)
@@ -151,7 +152,7 @@ func (r *refreshes) addOwner(t *testing.T, email string) string {
 // open opens a session without a password, and gives its refresh token.
 func (r *refreshes) open(t *testing.T) string {
 	t.Helper()
-	session, err := r.newSession(t.Context(), storage.Credential{UserID: r.userID})
+	session, err := r.newSession(t.Context(), account.Credential{UserID: r.userID})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -351,27 +352,27 @@ func (r *refreshes) refreshAt(
 	return at.lineage, "", ended
 }
 
-func (r *refreshes) sessionOf(t *testing.T, token string) storage.Session {
+func (r *refreshes) sessionOf(t *testing.T, token string) account.Session {
 	t.Helper()
 	id, _, err := r.tokens.Read(token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	account, err := r.storage.ReadAccount(t.Context(), id)
+	current, err := r.storage.ReadSession(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return account.Session
+	return current.Session
 }
 
 // put makes a session stand as it did with this lineage, and as if its current token had been given to this address.
 func (r *refreshes) put(t *testing.T, id string, lineage refresh.Lineage, address string) {
 	t.Helper()
-	_, err := r.storage.ChangeSession(t.Context(), id, func(account storage.Account) (storage.Session, error) {
-		account.Session.Lineage, account.Session.EndTime, account.Session.EndReason = lineage, time.Time{}, ""
-		account.Session.ExpireTime = r.config.expiry(account.Session.CreateTime, account.Session.LastUseTime)
-		account.Session.ClientAddress = address
-		return account.Session, nil
+	_, err := r.storage.ChangeSession(t.Context(), id, func(current account.UserSession) (account.Session, error) {
+		current.Session.Lineage, current.Session.EndTime, current.Session.EndReason = lineage, time.Time{}, ""
+		current.Session.ExpireTime = r.config.expiry(current.Session.CreateTime, current.Session.LastUseTime)
+		current.Session.ClientAddress = address
+		return current.Session, nil
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
@@ -80,7 +81,7 @@ func (s *sessionService) CreateSession(
 			return nil, err
 		}
 		err = s.storage.CreateSession(ctx, session)
-		if errors.Is(err, storage.ErrGenerationPast) {
+		if errors.Is(err, storage.ErrStaleGeneration) {
 			continue // The password may be another one by now, or the account gone.
 		}
 		if err != nil {
@@ -92,14 +93,14 @@ func (s *sessionService) CreateSession(
 }
 
 // newSession is a session that is not stored yet.
-func (s *sessionService) newSession(ctx context.Context, credential storage.Credential) (storage.Session, error) {
+func (s *sessionService) newSession(ctx context.Context, credential account.Credential) (account.Session, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return storage.Session{}, err
+		return account.Session{}, err
 	}
 	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
 	client := callctx.ClientFrom(ctx)
-	return storage.Session{
+	return account.Session{
 		ID: id.String(), UserID: credential.UserID, Generation: credential.SessionGeneration, Version: 1,
 		CreateTime: now, LastUseTime: now, ExpireTime: s.config.expiry(now, now),
 		UserAgent: client.UserAgent, ClientAddress: client.Address, Lineage: refresh.NewLineage(now),
@@ -109,9 +110,9 @@ func (s *sessionService) newSession(ctx context.Context, credential storage.Cred
 // authenticate tells whose address and password these are. An unknown address costs the same hash, the same event and
 // gets the same answer as a wrong password, so that nobody can find out which addresses have accounts. Beyond what can
 // be hashed nothing is read: a flood is refused at the cost of a call, and leaves the database to the others.
-func (s *sessionService) authenticate(ctx context.Context, email, password string) (storage.Credential, error) {
+func (s *sessionService) authenticate(ctx context.Context, email, password string) (account.Credential, error) {
 	if err := s.hasher.Admit(ctx); err != nil {
-		return storage.Credential{}, translate(err)
+		return account.Credential{}, translate(err)
 	}
 	credential, err := s.storage.ReadCredential(ctx, email)
 	matches := false
@@ -126,7 +127,7 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 		return credential, translate(err)
 	case !matches:
 		return credential, s.refused(ctx, storage.Login, credential.UserID, apierr.InvalidCredentials())
-	case credential.State != storage.Active: // Told only to who knows the password.
+	case credential.State != account.Active: // Told only to who knows the password.
 		return credential, s.refused(ctx, storage.Login, credential.UserID, apierr.UserDisabled())
 	default:
 		s.rehash(ctx, credential, password)
@@ -137,7 +138,7 @@ func (s *sessionService) authenticate(ctx context.Context, email, password strin
 // verify reports whether the password is that of the credential. One whose hash takes more memory than this process may
 // use costs and gets what a wrong password does: the answer must not tell that there is such an account.
 func (s *sessionService) verify(
-	ctx context.Context, credential storage.Credential, email, secret string,
+	ctx context.Context, credential account.Credential, email, secret string,
 ) (bool, error) {
 	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, secret)
 	if errors.Is(err, password.ErrHashTooCostly) {
@@ -152,7 +153,7 @@ func (s *sessionService) verify(
 
 // rehash replaces the hash of a password that was hashed in another way than passwords are now: by the system that the
 // account was imported from, or with other parameters. A log-in does not fail for it: the next one tries again.
-func (s *sessionService) rehash(ctx context.Context, credential storage.Credential, password string) {
+func (s *sessionService) rehash(ctx context.Context, credential account.Credential, password string) {
 	if !s.hasher.Outdated(credential.PasswordHash) {
 		return
 	}
@@ -167,7 +168,7 @@ func (s *sessionService) rehash(ctx context.Context, credential storage.Credenti
 
 // opened answers a log-in.
 func (s *sessionService) opened(
-	ctx context.Context, session storage.Session, admin bool,
+	ctx context.Context, session account.Session, admin bool,
 ) (*gatehousev1.CreateSessionResponse, error) {
 	answer, err := s.answer(ctx, session, admin)
 	if err != nil {
@@ -182,7 +183,7 @@ func (s *sessionService) opened(
 
 // answer gives out the tokens of a session as it is now: the current refresh token and a new access token.
 func (s *sessionService) answer(
-	ctx context.Context, session storage.Session, admin bool,
+	ctx context.Context, session account.Session, admin bool,
 ) (*gatehousev1.RefreshSessionResponse, error) {
 	access, err := s.accessToken(ctx, session, admin)
 	if err != nil {
@@ -204,10 +205,10 @@ func (s *sessionService) answer(
 }
 
 func (s *sessionService) accessToken(
-	ctx context.Context, session storage.Session, admin bool,
+	ctx context.Context, session account.Session, admin bool,
 ) (signing.Token, error) {
 	grant := signing.Grant{
-		UserID: session.UserID, SessionID: session.ID, Roles: roles(storage.User{Admin: admin}),
+		UserID: session.UserID, SessionID: session.ID, Roles: roles(account.User{Admin: admin}),
 		AuthTime: session.CreateTime, SessionEnd: session.ExpireTime,
 	}
 	if len(s.claims) > 0 {
@@ -238,7 +239,7 @@ func (s *sessionService) ReadSession(
 	if id == caller.SessionID {
 		return authn.Introspect(ctx)
 	}
-	found, err := s.storage.ReadAccount(ctx, id)
+	found, err := s.storage.ReadSession(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, apierr.SessionNotFound()
 	}

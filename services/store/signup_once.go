@@ -12,6 +12,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -116,8 +117,8 @@ func (s *userService) readSignUp(ctx context.Context, signUp storage.SignUp) (st
 // isAsSignedUp reports whether the sessions of an account were never ended all at once: by a new password, a reset, a
 // log-out everywhere, or because it was disabled. If they were, the answer to its sign-up has long arrived, and no
 // password is compared.
-func isAsSignedUp(credential storage.Credential) bool {
-	return credential.SessionGeneration == 0 && credential.State == storage.Active
+func isAsSignedUp(credential account.Credential) bool {
+	return credential.SessionGeneration == 0 && credential.State == account.Active
 }
 
 // voidSignUp voids a request id that came with another request, and returns REQUEST_ID_REUSED.

@@ -8,6 +8,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -26,7 +27,7 @@ func (s *userService) UpdateUser(
 	if err := s.checkAdminUpdate(ctx, id, edit); err != nil {
 		return nil, err
 	}
-	user, err := s.storage.ChangeUser(ctx, id, s.now(), func(before storage.User) (storage.UserChange, error) {
+	user, err := s.storage.ChangeUser(ctx, id, s.now(), func(before account.User) (storage.UserChange, error) {
 		if err := wantVersion(req.GetVersion(), before); err != nil {
 			return storage.UserChange{}, err
 		}
@@ -56,7 +57,7 @@ func (s *userService) DeleteUser(
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.storage.ChangeUser(ctx, id, s.now(), func(before storage.User) (storage.UserChange, error) {
+	_, err = s.storage.ChangeUser(ctx, id, s.now(), func(before account.User) (storage.UserChange, error) {
 		return storage.UserChange{User: before, Delete: true}, wantVersion(req.GetVersion(), before)
 	})
 	if err != nil {
@@ -66,7 +67,7 @@ func (s *userService) DeleteUser(
 }
 
 // wantVersion refuses a change that is meant for another version than the present one. 0 is meant for any.
-func wantVersion(wanted int64, present storage.User) error {
+func wantVersion(wanted int64, present account.User) error {
 	if wanted != 0 && wanted != present.Version {
 		return apierr.VersionMismatch()
 	}
@@ -86,7 +87,7 @@ func changeError(err error) error {
 }
 
 // visibleUser is a user with what the caller may see.
-func visibleUser(ctx context.Context, user storage.User) (*gatehousev1.User, error) {
+func visibleUser(ctx context.Context, user account.User) (*gatehousev1.User, error) {
 	if authn.IsAdmin(ctx) {
 		return fullUserResource(user)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -59,9 +60,9 @@ func pageSize(asked int32) int {
 }
 
 // stateOf gives the state that a request names, or "" if it names none.
-func stateOf(state gatehousev1.UserState) storage.UserState {
+func stateOf(state gatehousev1.UserState) account.UserState {
 	if state == gatehousev1.UserState_USER_STATE_UNSPECIFIED {
 		return ""
 	}
-	return storage.UserState(strings.TrimPrefix(state.String(), "USER_STATE_"))
+	return account.UserState(strings.TrimPrefix(state.String(), "USER_STATE_"))
 }

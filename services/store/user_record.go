@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // userRecord is a user as a line of JSON has it, for import and export, with the names of REST and times of RFC 3339.
@@ -37,7 +37,7 @@ type userRecord struct {
 const recordTime = "2006-01-02T15:04:05.000000Z"
 
 // newUserRecord is a stored user. Equal users give equal bytes.
-func newUserRecord(user storage.NewUser) userRecord {
+func newUserRecord(user account.UserWithHash) userRecord {
 	return userRecord{
 		ID: user.User.ID, Email: user.User.Email, FullName: user.User.FullName, Locale: user.User.Locale,
 		TimeZone: user.User.TimeZone, PictureURI: user.User.PictureURI,

@@ -11,6 +11,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -50,25 +51,25 @@ func (s *userService) CreateUser(
 }
 
 // newUser is a user who is not stored yet.
-func (s *userService) newUser(req *gatehousev1.CreateUserRequest) (storage.User, error) {
+func (s *userService) newUser(req *gatehousev1.CreateUserRequest) (account.User, error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return storage.User{}, err
+		return account.User{}, err
 	}
 	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database keeps it.
 	return signedUp(req, id.String(), now), nil
 }
 
 // signedUp is the user whom a sign-up makes.
-func signedUp(req *gatehousev1.CreateUserRequest, id string, at time.Time) storage.User {
-	return storage.User{
+func signedUp(req *gatehousev1.CreateUserRequest, id string, at time.Time) account.User {
+	return account.User{
 		ID: id, Email: emailaddr.Display(req.GetEmail()), FullName: displayName(req.GetFullName()),
-		CreateTime: at, UpdateTime: at, Version: 1, State: storage.Active,
+		CreateTime: at, UpdateTime: at, Version: 1, State: account.Active,
 	}
 }
 
 // created answers a sign-up.
-func created(user storage.User, err error) (*gatehousev1.CreateUserResponse, error) {
+func created(user account.User, err error) (*gatehousev1.CreateUserResponse, error) {
 	if errors.Is(err, storage.ErrEmailTaken) {
 		return nil, apierr.EmailTaken()
 	}

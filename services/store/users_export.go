@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -24,13 +25,13 @@ func ExportUsers(
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return exportLines(to, func(last *storage.NewUser) ([]storage.NewUser, error) {
+	return exportLines(to, func(last *account.UserWithHash) ([]account.UserWithHash, error) {
 		after := ""
 		if last != nil {
 			after = last.User.ID
 		}
 		return db.ExportUsers(ctx, after, exportPage, withHashes)
-	}, func(user storage.NewUser) any { return newUserRecord(user) })
+	}, func(user account.UserWithHash) any { return newUserRecord(user) })
 }
 
 // exportLines writes what page gives as lines of JSON, and tells how many. page is given the last one of the page

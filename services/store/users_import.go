@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -169,7 +170,7 @@ func (i *userImport) run(ctx context.Context, report string) (err error) {
 
 // importedBatch is what is read of the file for one transaction.
 type importedBatch struct {
-	users     []storage.NewUser
+	users     []account.UserWithHash
 	lines     []int64   // of the users
 	refused   []refusal // before the database is asked
 	bytesRead int64     // of the file, after the batch
@@ -226,7 +227,7 @@ func (i *userImport) read(ctx context.Context) (importedBatch, error) {
 			continue
 		}
 		refused := &refusal{Reason: reasonLineTooLong, Description: fmt.Sprintf("has over %d bytes", maxImportLine)}
-		var user storage.NewUser
+		var user account.UserWithHash
 		if !tooLong {
 			if user, refused, err = i.checker.read(line, now); err != nil {
 				return batch, err

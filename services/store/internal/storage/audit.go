@@ -111,7 +111,7 @@ func appendEvent(ctx context.Context, tx *gorm.DB, event Event) error {
 func newEventRow(ctx context.Context, event Event) (eventRow, error) {
 	origin := audit.OriginOf(ctx)
 	row := eventRow{
-		ID: eventID(event.Time), EventTime: kept(event.Time), Kind: string(event.Kind), Reason: event.Reason,
+		ID: eventID(event.Time), EventTime: toMicros(event.Time), Kind: string(event.Kind), Reason: event.Reason,
 		Actor: origin.Actor, UserID: event.UserID, SessionID: origin.SessionID, ClientAddress: origin.ClientAddress,
 		UserAgent: origin.UserAgent, RequestID: origin.RequestID,
 	}
@@ -209,7 +209,7 @@ func firstEventID(at time.Time) string {
 }
 
 func timeOf(at time.Time) (id uuid.UUID) {
-	at = kept(at)
+	at = toMicros(at)
 	const parts = 1 << 12 // of a millisecond
 	fraction := at.Nanosecond() / int(time.Microsecond) % 1000 * parts / 1000
 	millis := max(at.UnixMilli(), 0)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -61,9 +62,9 @@ var acts = map[string]func(*testing.T, *Storage) act{
 		wanted := ofSession(about(user, RefreshReused), session)
 		wanted[0].Reason = "REFRESH_TOKEN_REUSED"
 		return act{func(ctx context.Context) error {
-			_, err := s.ChangeSession(ctx, session.ID, func(account Account) (Session, error) {
-				account.Session.EndTime, account.Session.EndReason = actTime, TokenReused
-				return account.Session, nil
+			_, err := s.ChangeSession(ctx, session.ID, func(current account.UserSession) (account.Session, error) {
+				current.Session.EndTime, current.Session.EndReason = actTime, account.TokenReused
+				return current.Session, nil
 			})
 			return err
 		}, wanted}
@@ -80,10 +81,10 @@ var acts = map[string]func(*testing.T, *Storage) act{
 		user := addActor(t, s)
 		session := addSession(t, s, user)
 		return act{func(ctx context.Context) error {
-			_, err := s.ChangeSession(ctx, session.ID, func(account Account) (Session, error) {
-				account.Session.LastUseTime = actTime
-				account.Session.Lineage.Current++
-				return account.Session.UsedBy(callctx.Client{Address: "192.0.2.99"}), nil
+			_, err := s.ChangeSession(ctx, session.ID, func(current account.UserSession) (account.Session, error) {
+				current.Session.LastUseTime = actTime
+				current.Session.Lineage.Current++
+				return current.Session.UsedBy(callctx.Client{Address: "192.0.2.99"}), nil
 			})
 			return err
 		}, with(ofSession(about(user, RefreshRepeated), session), "answer", "new")}
@@ -100,10 +101,10 @@ var acts = map[string]func(*testing.T, *Storage) act{
 	"a refresh": func(t *testing.T, s *Storage) act {
 		session := addSession(t, s, addActor(t, s))
 		return act{func(ctx context.Context) error {
-			_, err := s.ChangeSession(ctx, session.ID, func(account Account) (Session, error) {
-				account.Session.LastUseTime = actTime
-				account.Session.Lineage, _ = account.Session.Lineage.Present(1, true, actTime, time.Minute)
-				return account.Session, nil
+			_, err := s.ChangeSession(ctx, session.ID, func(current account.UserSession) (account.Session, error) {
+				current.Session.LastUseTime = actTime
+				current.Session.Lineage, _ = current.Session.Lineage.Present(1, true, actTime, time.Minute)
+				return current.Session, nil
 			})
 			return err
 		}, nil}
@@ -162,17 +163,17 @@ var acts = map[string]func(*testing.T, *Storage) act{
 	"an account disabled": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)
 		return act{change(s, user, func(change *UserChange) {
-			change.User.State = Disabled
+			change.User.State = account.Disabled
 			change.User.SessionGeneration = 1
 		}), about(user, UserDisabled)}
 	},
 	"an account enabled": func(t *testing.T, s *Storage) act {
 		user := newActor("ada@example.com")
-		user.State = Disabled
+		user.State = account.Disabled
 		if err := s.CreateUser(t.Context(), user, hash); err != nil {
 			t.Fatal(err)
 		}
-		return act{change(s, user, func(change *UserChange) { change.User.State = Active }), about(user, UserEnabled)}
+		return act{change(s, user, func(change *UserChange) { change.User.State = account.Active }), about(user, UserEnabled)}
 	},
 	"a password set by an admin": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)
@@ -190,7 +191,7 @@ var acts = map[string]func(*testing.T, *Storage) act{
 	"all at once": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)
 		return act{change(s, user, func(change *UserChange) {
-			change.User.FullName, change.User.Admin, change.User.State = "Grace", true, Disabled
+			change.User.FullName, change.User.Admin, change.User.State = "Grace", true, account.Disabled
 			change.PasswordHash, change.User.SessionGeneration = hash+"2", 1
 		}), append(append(with(about(user, UserUpdated), "fields", "full_name"),
 			with(about(user, RolesSet), "roles", "admin,user")...), about(user, UserDisabled, PasswordReset)...)}
@@ -206,7 +207,7 @@ var acts = map[string]func(*testing.T, *Storage) act{
 		key.CreateTime = actTime
 		return act{func(ctx context.Context) error {
 			return s.CreateSigningKey(ctx, key)
-		}, with(about(User{}, SigningKeyRotated), "kid", key.KeyID)}
+		}, with(about(account.User{}, SigningKeyRotated), "kid", key.KeyID)}
 	},
 	"a signing key revoked": func(t *testing.T, s *Storage) act {
 		key, successor := newSigningKey(1), newSigningKey(2)
@@ -214,11 +215,11 @@ var acts = map[string]func(*testing.T, *Storage) act{
 		if err := s.CreateSigningKey(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
-		revoked := with(about(User{}, SigningKeyRevoked), "kid", key.KeyID)
+		revoked := with(about(account.User{}, SigningKeyRevoked), "kid", key.KeyID)
 		revoked[0].Time = time.Time{} // By the database's clock.
 		return act{func(ctx context.Context) error {
 			return s.RevokeSigningKey(ctx, key.KeyID, &successor)
-		}, append(revoked, with(about(User{}, SigningKeyRotated), "kid", successor.KeyID)...)}
+		}, append(revoked, with(about(account.User{}, SigningKeyRotated), "kid", successor.KeyID)...)}
 	},
 	"a refusal": func(t *testing.T, s *Storage) act {
 		user := addActor(t, s)
@@ -230,13 +231,13 @@ var acts = map[string]func(*testing.T, *Storage) act{
 	},
 }
 
-func newActor(email string) User {
+func newActor(email string) account.User {
 	user := newUser(email)
 	user.CreateTime, user.UpdateTime = actTime, actTime
 	return user
 }
 
-func addActor(t *testing.T, s *Storage) User {
+func addActor(t *testing.T, s *Storage) account.User {
 	t.Helper()
 	user := newActor("ada@example.com")
 	if err := s.CreateUser(t.Context(), user, hash); err != nil {
@@ -246,9 +247,9 @@ func addActor(t *testing.T, s *Storage) User {
 }
 
 // change changes a user as edit says.
-func change(s *Storage, user User, edit func(*UserChange)) func(context.Context) error {
+func change(s *Storage, user account.User, edit func(*UserChange)) func(context.Context) error {
 	return func(ctx context.Context) error {
-		_, err := s.ChangeUser(ctx, user.ID, actTime, func(before User) (UserChange, error) {
+		_, err := s.ChangeUser(ctx, user.ID, actTime, func(before account.User) (UserChange, error) {
 			change := UserChange{User: before}
 			edit(&change)
 			return change, nil
@@ -258,7 +259,7 @@ func change(s *Storage, user User, edit func(*UserChange)) func(context.Context)
 }
 
 // about are events of these kinds about a user.
-func about(user User, kinds ...EventKind) []Event {
+func about(user account.User, kinds ...EventKind) []Event {
 	var events []Event
 	for _, kind := range kinds {
 		events = append(events, Event{Kind: kind, Time: actTime, UserID: user.ID})
@@ -271,7 +272,7 @@ func with(events []Event, name, value string) []Event {
 	return events
 }
 
-func ofSession(events []Event, session Session) []Event {
+func ofSession(events []Event, session account.Session) []Event {
 	events[0].Origin = audit.Origin{SessionID: session.ID}
 	return events
 }

@@ -16,6 +16,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -369,20 +370,22 @@ func TestAnActThatChangesNothingHasNoEvent(t *testing.T) {
 		nothings := map[string]func() error{
 			"ended before": func() error { return s.EndSession(t.Context(), user.ID, ended.ID, actTime) },
 			"a refresh": func() error {
-				_, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
-					account.Session.Lineage.Current++
-					return account.Session, nil
+				_, err := s.ChangeSession(t.Context(), session.ID, func(current account.UserSession) (account.Session, error) {
+					current.Session.Lineage.Current++
+					return current.Session, nil
 				})
 				return err
 			},
-			"no change":      func() error { return change(s, user, func(*UserChange) {})(t.Context()) },
-			"the same state": func() error { return change(s, user, func(c *UserChange) { c.User.State = Active })(t.Context()) },
+			"no change": func() error { return change(s, user, func(*UserChange) {})(t.Context()) },
+			"the same state": func() error {
+				return change(s, user, func(c *UserChange) { c.User.State = account.Active })(t.Context())
+			},
 			"nothing that a change is about": func() error {
 				return change(s, user, func(c *UserChange) { c.User.Email, c.User.Version = "other@example.com", 9 })(t.Context())
 			},
 			"a new hash": func() error { return s.Rehash(t.Context(), user.ID, hash, hash+"2") },
 			"refused by the caller": func() error {
-				_, err := s.ChangeUser(t.Context(), user.ID, actTime, func(before User) (UserChange, error) {
+				_, err := s.ChangeUser(t.Context(), user.ID, actTime, func(before account.User) (UserChange, error) {
 					return deleted(before), refusal
 				})
 				return swallow(t, err, refusal)
@@ -393,7 +396,7 @@ func TestAnActThatChangesNothingHasNoEvent(t *testing.T) {
 				return swallow(t, s.CreateUser(t.Context(), newUser("ADA@example.com"), hash), ErrEmailTaken)
 			},
 			"generation past": func() error {
-				return swallow(t, s.CreateSession(t.Context(), newSession(newUser("x"))), ErrGenerationPast)
+				return swallow(t, s.CreateSession(t.Context(), newSession(newUser("x"))), ErrStaleGeneration)
 			},
 			"another password": func() error {
 				_, err := s.ChangePassword(t.Context(), user.ID, "x", "y", Replacement{session.ID, newSession(user)}, actTime)

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // opened counts the stores that were opened, each on the next node.
@@ -76,7 +77,7 @@ func TestAnotherNodeShowsWhatWasAcknowledged(t *testing.T) {
 	user := addUser(t, stores[0], "ada@example.com")
 	for i := range 300 {
 		writer, reader := stores[i%3], stores[(i+1)%3]
-		changed, err := changeUser(t, writer, user.ID, func(before User) UserChange {
+		changed, err := changeUser(t, writer, user.ID, func(before account.User) UserChange {
 			before.FullName = fmt.Sprintf("Ada %d", i)
 			return UserChange{User: before}
 		})
@@ -125,7 +126,7 @@ func TestConflictsOfNodesAreTriedAgain(t *testing.T) {
 func TestANodeThatIsLostUnderLoad(t *testing.T) {
 	cluster, stores := startTest(t)
 	var stopped atomic.Bool
-	acknowledged := make([][]User, len(stores))
+	acknowledged := make([][]account.User, len(stores))
 	var after atomic.Int64
 	var killed atomic.Bool
 	ended := make(chan []error, 1)

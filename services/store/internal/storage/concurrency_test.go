@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // race starts n functions at once and gives their errors.
@@ -55,7 +57,7 @@ func TestOfManySignUpsWithOneAddressOneSucceeds(t *testing.T) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		spellings := []string{"ada@example.com", "ADA@example.com", " Ada@Example.Com\u00a0"}
 		for round := range 5 {
-			users := make([]User, 50)
+			users := make([]account.User, 50)
 			errs := race(len(users), func(i int) error {
 				users[i] = newUser(strings.Replace(spellings[i%3], "@", fmt.Sprintf("%d@", round), 1))
 				return stores[i%2].CreateUser(t.Context(), users[i], hash)
@@ -182,9 +184,9 @@ func TestOfManyRefreshesAtOnceEachIsJudgedByTheOneBefore(t *testing.T) {
 		session := addSession(t, stores[0], addUser(t, stores[0], "ada@example.com"))
 		const changes = maxChanges // Each loses at most to every other.
 		for _, err := range race(changes, func(i int) error {
-			_, err := stores[i%2].ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
-				account.Session.Lineage.Current++
-				return account.Session, nil
+			_, err := stores[i%2].ChangeSession(t.Context(), session.ID, func(current account.UserSession) (account.Session, error) {
+				current.Session.Lineage.Current++
+				return current.Session, nil
 			})
 			return err
 		}) {
@@ -192,9 +194,9 @@ func TestOfManyRefreshesAtOnceEachIsJudgedByTheOneBefore(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		account, err := stores[0].ReadAccount(t.Context(), session.ID)
-		if err != nil || account.Session.Lineage.Current != 1+changes || account.Session.Version != 1+changes {
-			t.Errorf("after %d changes: %+v, %v", changes, account.Session, err)
+		current, err := stores[0].ReadSession(t.Context(), session.ID)
+		if err != nil || current.Session.Lineage.Current != 1+changes || current.Session.Version != 1+changes {
+			t.Errorf("after %d changes: %+v, %v", changes, current.Session, err)
 		}
 	})
 }
@@ -215,12 +217,12 @@ func TestALogInDoesNotOutlastAChangeOfThePasswordThatRacesIt(t *testing.T) {
 			if errs[1] != nil {
 				t.Fatal(errs[1])
 			}
-			account, err := s.ReadAccount(t.Context(), raced.ID)
+			current, err := s.ReadSession(t.Context(), raced.ID)
 			switch {
-			case errs[0] == nil && err == nil && account.Ended(): // It was first, and was ended.
-			case isError(errs[0], ErrGenerationPast) && isError(err, ErrNotFound): // It was second, and was refused.
+			case errs[0] == nil && err == nil && current.Ended(): // It was first, and was ended.
+			case isError(errs[0], ErrStaleGeneration) && isError(err, ErrNotFound): // It was second, and was refused.
 			default:
-				t.Errorf("the log-in gave %v; its session is %+v, %v", errs[0], account, err)
+				t.Errorf("the log-in gave %v; its session is %+v, %v", errs[0], current, err)
 			}
 		}
 	})
@@ -241,9 +243,9 @@ func TestOfManyChangesOfThePasswordOneSucceeds(t *testing.T) {
 		if err != nil || len(standing) != 1 || standing[0].Generation != 1 {
 			t.Errorf("the sessions are %+v, %v", standing, err)
 		}
-		account, err := s.ReadAccount(t.Context(), own.ID)
-		if err != nil || account.User.SessionGeneration != 1 || account.User.Version != 2 || !account.Ended() {
-			t.Errorf("the account is %+v, %v", account, err)
+		current, err := s.ReadSession(t.Context(), own.ID)
+		if err != nil || current.User.SessionGeneration != 1 || current.User.Version != 2 || !current.Ended() {
+			t.Errorf("the account is %+v, %v", current, err)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr/emailtest"
 )
 
@@ -61,7 +62,7 @@ func userAsWritten(t *testing.T, s *Storage) {
 	if got != user {
 		t.Errorf("read %+v\nwrote %+v", got, user)
 	}
-	wanted := Credential{UserID: user.ID, PasswordHash: hash, State: Active}
+	wanted := account.Credential{UserID: user.ID, PasswordHash: hash, State: account.Active}
 	if got, err := s.ReadCredential(t.Context(), "ada.lovelace@example.COM"); err != nil || got != wanted {
 		t.Errorf("ReadCredential = %+v, %v", got, err)
 	}
@@ -145,7 +146,7 @@ func oneAddress(t *testing.T, s *Storage) {
 func differentAddresses(t *testing.T, s *Storage) {
 	for _, pair := range emailtest.Different {
 		first, second := addUser(t, s, pair[0]), addUser(t, s, pair[1])
-		for _, user := range []User{first, second} {
+		for _, user := range []account.User{first, second} {
 			if found, err := s.ReadCredential(t.Context(), user.Email); found.UserID != user.ID {
 				t.Errorf("of %+q, %+q logs in to the account of another: %v", pair, user.Email, err)
 			}
@@ -158,7 +159,7 @@ func differentAddresses(t *testing.T, s *Storage) {
 func longestAddresses(t *testing.T, s *Storage) {
 	address := strings.Repeat("\U0001D160", 59) + "@example.com"
 	first, second := addUser(t, s, address+".com.au"), addUser(t, s, address+".com.at")
-	for _, user := range []User{first, second} {
+	for _, user := range []account.User{first, second} {
 		found, err := s.ReadCredential(t.Context(), user.Email)
 		if found.UserID != user.ID {
 			t.Errorf("logs in to another account: %v", err)
@@ -351,11 +352,11 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 	_, readUser := s.ReadUser(ctx, newID())
 	_, readCredential := s.ReadCredential(ctx, "ada@example.com")
 	_, readCredentialOf := s.ReadCredentialOf(ctx, newID())
-	_, readAccount := s.ReadAccount(ctx, newID())
+	_, readAccount := s.ReadSession(ctx, newID())
 	_, listSessions := s.ListSessions(ctx, newID(), time.Now(), "", 1)
 	_, endAllSessions := s.EndAllSessions(ctx, newID(), Replacement{}, time.Now())
-	_, repeatToken := s.RepeatToken(ctx, Session{ID: newID()}, time.Now())
-	refuseToken := s.RefuseToken(ctx, Session{ID: newID()}, "REASON", time.Now())
+	_, repeatToken := s.RepeatToken(ctx, account.Session{ID: newID()}, time.Now())
+	refuseToken := s.RefuseToken(ctx, account.Session{ID: newID()}, "REASON", time.Now())
 	_, changePassword := s.ChangePassword(ctx, newID(), hash, hash, Replacement{}, time.Now())
 	_, deleteExpired := s.DeleteExpiredSessions(ctx, time.Now(), 1)
 	_, listSigningKeys := s.ListSigningKeys(ctx)

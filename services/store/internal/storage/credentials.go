@@ -4,18 +4,9 @@ import (
 	"context"
 
 	"gorm.io/gorm"
-)
 
-// Credential is what a password is checked against.
-type Credential struct {
-	UserID       string
-	PasswordHash string
-	State        UserState
-	Admin        bool
-	// SessionGeneration is the user's, as of the hash: a session that is opened with this generation is one for this
-	// hash.
-	SessionGeneration int64
-}
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
+)
 
 //nolint:gosec // no credential: the statement that reads them
 const selectCredential = `SELECT c.user_id, c.password_hash, u.state, u.is_admin AS admin, u.session_generation,
@@ -23,10 +14,10 @@ const selectCredential = `SELECT c.user_id, c.password_hash, u.state, u.is_admin
 
 // ReadCredential returns the credential of the user who logs in with an address, compared by emailaddr.Canonical. It
 // fails with ErrNotFound if there is none.
-func (s *Storage) ReadCredential(ctx context.Context, email string) (Credential, error) {
+func (s *Storage) ReadCredential(ctx context.Context, email string) (account.Credential, error) {
 	rows, err := s.readCredentials(ctx, "u.canonical_email IN ?", emailKeys(email))
 	if err != nil {
-		return Credential{}, err
+		return account.Credential{}, err
 	}
 	mailboxes := make([]mailbox, 0, len(rows))
 	for _, row := range rows {
@@ -35,25 +26,25 @@ func (s *Storage) ReadCredential(ctx context.Context, email string) (Credential,
 	if picked := pickMailbox(mailboxes, email); picked >= 0 {
 		return rows[picked].Credential, nil
 	}
-	return Credential{}, s.explain(ctx, "read a credential", gorm.ErrRecordNotFound, nil)
+	return account.Credential{}, s.explain(ctx, "read a credential", gorm.ErrRecordNotFound, nil)
 }
 
 // ReadCredentialOf returns the credential of a user by id. It fails with ErrNotFound if there is none.
-func (s *Storage) ReadCredentialOf(ctx context.Context, userID string) (Credential, error) {
+func (s *Storage) ReadCredentialOf(ctx context.Context, userID string) (account.Credential, error) {
 	rows, err := s.readCredentials(ctx, "u.id = ?", userID)
 	if err == nil && len(rows) == 0 {
 		err = s.explain(ctx, "read a credential", gorm.ErrRecordNotFound, nil)
 	}
 	if err != nil {
-		return Credential{}, err
+		return account.Credential{}, err
 	}
 	return rows[0].Credential, nil
 }
 
 // credentialOwner is a credential and the address of its user.
 type credentialOwner struct {
-	Credential Credential `gorm:"embedded"`
-	Mailbox    mailbox    `gorm:"embedded"`
+	Credential account.Credential `gorm:"embedded"`
+	Mailbox    mailbox            `gorm:"embedded"`
 }
 
 func (s *Storage) readCredentials(ctx context.Context, condition string, value any) ([]credentialOwner, error) {

@@ -15,18 +15,18 @@ var (
 	ErrEmailTaken = errors.New("the e-mail address is taken")
 	// ErrIDTaken is a user whose id another user has, or had.
 	ErrIDTaken = errors.New("the id is taken")
-	// ErrImportOutrun is an import that another process goes on with.
-	ErrImportOutrun = errors.New("another process is importing the same file")
+	// ErrImportConflict is an import that another process goes on with.
+	ErrImportConflict = errors.New("another process is importing the same file")
 	// ErrGenerationTaken is a signing key of a generation that exists.
 	ErrGenerationTaken = errors.New("the generation is taken")
-	// ErrGenerationPast is a session for a generation of its user's sessions that has ended.
-	ErrGenerationPast = errors.New("the sessions of this generation have ended")
+	// ErrStaleGeneration is a session for a generation of its user's sessions that has ended.
+	ErrStaleGeneration = errors.New("the sessions of this generation have ended")
 	// ErrSessionEnded is a session that has ended.
 	ErrSessionEnded = errors.New("the session has ended")
 	// ErrLastAdmin is a change that would leave no active admin.
 	ErrLastAdmin = errors.New("it is the last admin")
-	// ErrFeedPast is a change that is deleted from the feed by now, or was never there.
-	ErrFeedPast = errors.New("the feed does not go back so far")
+	// ErrCursorExpired is a change that is deleted from the feed by now, or was never there.
+	ErrCursorExpired = errors.New("the feed does not go back so far")
 	// ErrRequestTaken is a sign-up with a request id that another one has.
 	ErrRequestTaken = errors.New("the request id is taken")
 	// ErrUnavailable is a database that cannot be reached or does not do its work now. Whether a write that failed with
@@ -81,8 +81,8 @@ func (s *Storage) explain(ctx context.Context, doing string, err error, known ou
 		return nil
 	}
 	for _, own := range []error{
-		ErrGenerationPast, ErrSessionEnded, ErrLastAdmin, ErrEmailTaken, ErrRequestTaken, ErrImportOutrun,
-		ErrFeedPast,
+		ErrStaleGeneration, ErrSessionEnded, ErrLastAdmin, ErrEmailTaken, ErrRequestTaken, ErrImportConflict,
+		ErrCursorExpired,
 	} {
 		if errors.Is(err, own) {
 			return fmt.Errorf("%s: %w", doing, own)

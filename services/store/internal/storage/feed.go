@@ -140,11 +140,11 @@ func (s *Storage) ReadFeedState(ctx context.Context) (FeedState, error) {
 }
 
 // ListChanges gives the changes that follow a sequence which is not the last one, in their order: at most limit. It
-// fails with ErrFeedPast if the next one is not known any more.
+// fails with ErrCursorExpired if the next one is not known any more.
 func (s *Storage) ListChanges(ctx context.Context, after int64, limit int) ([]Change, error) {
 	rows, err := gorm.G[feedRow](s.db).Where("sequence > ?", after).Order("sequence").Limit(limit).Find(ctx)
 	if err == nil && (len(rows) == 0 || rows[0].Sequence != after+1) {
-		err = ErrFeedPast
+		err = ErrCursorExpired
 	}
 	if err != nil {
 		return nil, s.explain(ctx, "list changes", err, nil)
@@ -159,7 +159,7 @@ func (s *Storage) ListChanges(ctx context.Context, after int64, limit int) ([]Ch
 // DeleteChanges deletes the beginning of the feed, up to the last change that got its place before a time: at most
 // limit. It tells how many. What is left has no holes, whatever the clocks of the stores say.
 func (s *Storage) DeleteChanges(ctx context.Context, before time.Time, limit int) (int64, error) {
-	rows, err := gorm.G[feedRow](s.db).Where("sequence_time < ?", kept(before)).Order("sequence_time DESC").Limit(1).
+	rows, err := gorm.G[feedRow](s.db).Where("sequence_time < ?", toMicros(before)).Order("sequence_time DESC").Limit(1).
 		Find(ctx)
 	if err != nil || len(rows) == 0 {
 		return 0, s.explain(ctx, "look for old changes", err, nil)

@@ -196,13 +196,13 @@ func prunedFeed(t *testing.T, s *Storage) {
 		t.Errorf("%d are deleted, %v", deleted, err)
 	}
 	_, err := s.ListChanges(t.Context(), 2, 10)
-	want(t, err, ErrFeedPast)
+	want(t, err, ErrCursorExpired)
 	wantFeed(t, s, 3, 4, 5)
 	if deleted, err := s.DeleteChanges(t.Context(), s.Now().Add(time.Hour), 3); err != nil || deleted != 2 {
 		t.Errorf("%d are deleted, %v", deleted, err)
 	}
 	_, err = s.ListChanges(t.Context(), 4, 10)
-	want(t, err, ErrFeedPast)
+	want(t, err, ErrCursorExpired)
 	wantLast(t, s, 5)
 	tell(t, s, 6, 6)
 	sequenceAll(t, s)
@@ -212,7 +212,7 @@ func prunedFeed(t *testing.T, s *Storage) {
 func pruningWithoutHoles(t *testing.T, s *Storage) {
 	tell(t, s, 1, 5)
 	sequenceAll(t, s)
-	exec(t, s, "UPDATE feed SET sequence_time = ? WHERE sequence = 3", kept(s.Now().Add(-2*time.Hour))) // Another clock.
+	exec(t, s, "UPDATE feed SET sequence_time = ? WHERE sequence = 3", toMicros(s.Now().Add(-2*time.Hour))) // Another clock.
 	if deleted, err := s.DeleteChanges(t.Context(), s.Now().Add(-time.Hour), 1000); err != nil || deleted != 3 {
 		t.Errorf("%d are deleted, %v", deleted, err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 )
 
@@ -23,12 +24,6 @@ type Import struct {
 	Finished    bool
 	CreateTime  time.Time
 	UpdateTime  time.Time
-}
-
-// NewUser is a user to be imported.
-type NewUser struct {
-	User         User
-	PasswordHash string // "" for one who cannot log in until somebody sets a password
 }
 
 // importRow is an Import. Its columns are named so that they are words of neither database.
@@ -49,7 +44,7 @@ func (importRow) TableName() string { return "user_imports" }
 
 // BeginImport writes that the import of a file begins. It does nothing if it has begun before.
 func (s *Storage) BeginImport(ctx context.Context, fileDigest []byte, reportPath string, now time.Time) error {
-	row := importRow{FileDigest: fileDigest, ReportPath: reportPath, CreateTime: kept(now), UpdateTime: kept(now)}
+	row := importRow{FileDigest: fileDigest, ReportPath: reportPath, CreateTime: toMicros(now), UpdateTime: toMicros(now)}
 	err := s.write(ctx, func(db *gorm.DB) error { return gorm.G[importRow](db).Create(ctx, new(row)) })
 	if err != nil && s.dialect.classify(err) == duplicateKey {
 		return nil
@@ -71,9 +66,10 @@ func (s *Storage) ReadImport(ctx context.Context, fileDigest []byte) (Import, er
 // deleted gets too. It tells how far the import is with them. It is called before anything is committed, and maybe
 // several times: only the last call counts. Its error is given back unaltered.
 //
-// It fails with ErrImportOutrun if the import is not where before says: another process goes on with it.
+// It fails with ErrImportConflict if the import is not where before says: another process goes on with it.
 func (s *Storage) ImportUsers(
-	ctx context.Context, before Import, users []NewUser, now time.Time, settle func(results []error) (Import, error),
+	ctx context.Context, before Import, users []account.UserWithHash, now time.Time,
+	settle func(results []error) (Import, error),
 ) (after Import, err error) {
 	var settleErr error
 	err = s.write(ctx, func(db *gorm.DB) error {
@@ -109,15 +105,17 @@ func (s *Storage) MaxStatement(ctx context.Context) (int64, error) {
 // lockImport makes another process with the same import wait, and then find that it is not its turn.
 func lockImport(tx *gorm.DB, before Import, now time.Time) error {
 	err := onlyOne(tx.Exec("UPDATE user_imports SET update_time = ? WHERE file_digest = ? AND bytes = ? AND finished = ?",
-		kept(now), before.FileDigest, before.Bytes, false))
+		toMicros(now), before.FileDigest, before.Bytes, false))
 	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return ErrImportOutrun
+		return ErrImportConflict
 	}
 	return err
 }
 
 // addUsers adds users, their credentials and the events, and tells what became of each.
-func (s *Storage) addUsers(ctx context.Context, tx *gorm.DB, users []NewUser, now time.Time) ([]error, error) {
+func (s *Storage) addUsers(
+	ctx context.Context, tx *gorm.DB, users []account.UserWithHash, now time.Time,
+) ([]error, error) {
 	results := make([]error, len(users))
 	if err := refuseTombstones(tx, users, results); err != nil {
 		return nil, err
@@ -151,7 +149,7 @@ func (s *Storage) addUsers(ctx context.Context, tx *gorm.DB, users []NewUser, no
 
 // refuseTombstones finds the users whose id somebody had who was deleted. It locks the places of those ids among the
 // tombstones until the transaction ends, so that whoever is deleted meanwhile gets no successor.
-func refuseTombstones(tx *gorm.DB, users []NewUser, results []error) error {
+func refuseTombstones(tx *gorm.DB, users []account.UserWithHash, results []error) error {
 	if len(users) == 0 {
 		return nil
 	}
@@ -176,7 +174,7 @@ func refuseTombstones(tx *gorm.DB, users []NewUser, results []error) error {
 }
 
 // refuseFormerEmails finds the users whose address a user has by a key that the unique index does not know.
-func refuseFormerEmails(tx *gorm.DB, users []NewUser, results []error) error {
+func refuseFormerEmails(tx *gorm.DB, users []account.UserWithHash, results []error) error {
 	for i, user := range users {
 		if results[i] != nil || len(emailaddr.FormerKeys(user.User.Email)) == 0 {
 			continue
@@ -192,7 +190,7 @@ func refuseFormerEmails(tx *gorm.DB, users []NewUser, results []error) error {
 
 // insertUsers adds the rows of the users who have no result yet: with one statement or, if one of them cannot be added,
 // one by one. In both databases a statement that fails leaves nothing behind, and the transaction goes on.
-func (s *Storage) insertUsers(tx *gorm.DB, users []NewUser, results []error) error {
+func (s *Storage) insertUsers(tx *gorm.DB, users []account.UserWithHash, results []error) error {
 	var rows []userRow
 	var places []int
 	for i, user := range users {
@@ -238,15 +236,17 @@ func insertAll[T any](tx *gorm.DB, rows []T) error {
 
 // ExportUsers gives users in the order of their ids: at most limit, whose ids are after this one. Their password hashes
 // are read only withHashes.
-func (s *Storage) ExportUsers(ctx context.Context, after string, limit int, withHashes bool) ([]NewUser, error) {
+func (s *Storage) ExportUsers(
+	ctx context.Context, after string, limit int, withHashes bool,
+) ([]account.UserWithHash, error) {
 	rows, err := gorm.G[userRow](s.db).Where("id > ?", after).Order("id").Limit(limit).Find(ctx)
 	if err != nil {
 		return nil, s.explain(ctx, "export users", err, nil)
 	}
-	users := make([]NewUser, 0, len(rows))
+	users := make([]account.UserWithHash, 0, len(rows))
 	ids := make([]string, 0, len(rows))
 	for _, row := range rows {
-		users, ids = append(users, NewUser{User: row.user()}), append(ids, row.ID)
+		users, ids = append(users, account.UserWithHash{User: row.user()}), append(ids, row.ID)
 	}
 	if !withHashes || len(rows) == 0 {
 		return users, nil

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -57,7 +58,7 @@ func TestImportUsersTellsWhatBecameOfEach(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		there, gone := addUser(t, s, "there@example.com"), addUser(t, s, "gone@example.com")
-		_, err := s.ChangeUser(t.Context(), gone.ID, time.Now(), func(before User) (UserChange, error) {
+		_, err := s.ChangeUser(t.Context(), gone.ID, time.Now(), func(before account.User) (UserChange, error) {
 			return UserChange{User: before, Delete: true}, nil
 		})
 		if err != nil {
@@ -65,19 +66,19 @@ func TestImportUsersTellsWhatBecameOfEach(t *testing.T) {
 		}
 		full := newUser("full@example.com")
 		full.Locale, full.TimeZone, full.PictureURI = "en-GB", "Europe/London", "https://example.com/a.png"
-		full.Metadata, full.AppMetadata, full.State, full.Admin, full.Version = `{"a":1}`, `{"b":2}`, Disabled, true, 7
+		full.Metadata, full.AppMetadata, full.State, full.Admin, full.Version = `{"a":1}`, `{"b":2}`, account.Disabled, true, 7
 		sameID := newUser("same-id@example.com")
 		sameID.ID = there.ID
 		tombstone := newUser("tombstone@example.com")
 		tombstone.ID = gone.ID
-		users := []NewUser{
-			{newUser("one@example.com"), hash},
-			{newUser("THERE@example.com"), hash},
-			{newUser("ONE@example.com"), hash},
-			{sameID, hash},
-			{tombstone, hash},
-			{full, ""},
-			{newUser("gone@example.com"), hash},
+		users := []account.UserWithHash{
+			{User: newUser("one@example.com"), PasswordHash: hash},
+			{User: newUser("THERE@example.com"), PasswordHash: hash},
+			{User: newUser("ONE@example.com"), PasswordHash: hash},
+			{User: sameID, PasswordHash: hash},
+			{User: tombstone, PasswordHash: hash},
+			{User: full, PasswordHash: ""},
+			{User: newUser("gone@example.com"), PasswordHash: hash},
 		}
 		want := []error{nil, ErrEmailTaken, ErrEmailTaken, ErrIDTaken, ErrIDTaken, nil, nil}
 		before := beginImport(t, s)
@@ -105,9 +106,9 @@ func TestImportUsersTellsWhatBecameOfEach(t *testing.T) {
 			t.Errorf("the credential is %+v, %v", credential, err)
 		}
 		exported, err := s.ExportUsers(t.Context(), "", 10, true)
-		if err != nil || len(exported) != 4 || !slices.IsSortedFunc(exported, func(a, b NewUser) int {
+		if err != nil || len(exported) != 4 || !slices.IsSortedFunc(exported, func(a, b account.UserWithHash) int {
 			return slices.Compare([]byte(a.User.ID), []byte(b.User.ID))
-		}) || !slices.Contains(exported, NewUser{full, ""}) || !slices.Contains(exported, NewUser{there, hash}) {
+		}) || !slices.Contains(exported, account.UserWithHash{User: full}) || !slices.Contains(exported, account.UserWithHash{User: there, PasswordHash: hash}) {
 			t.Errorf("the export is %+v, %v", exported, err)
 		}
 		if rest, err := s.ExportUsers(t.Context(), exported[1].User.ID, 1, false); err != nil || len(rest) != 1 ||
@@ -121,7 +122,7 @@ func TestAUserWithoutAPasswordGetsOne(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		user, before := newUser("ada@example.com"), beginImport(t, s)
-		_, err := s.ImportUsers(t.Context(), before, []NewUser{{user, ""}}, time.Now(),
+		_, err := s.ImportUsers(t.Context(), before, []account.UserWithHash{{User: user}}, time.Now(),
 			func(results []error) (Import, error) { return step(before, 1, results), nil })
 		if err != nil {
 			t.Fatal(err)
@@ -129,7 +130,7 @@ func TestAUserWithoutAPasswordGetsOne(t *testing.T) {
 		_, err = s.ReadCredential(t.Context(), user.Email)
 		want(t, err, ErrNotFound)
 		for _, given := range []string{"first", "second"} {
-			_, err = s.ChangeUser(t.Context(), user.ID, time.Now(), func(before User) (UserChange, error) {
+			_, err = s.ChangeUser(t.Context(), user.ID, time.Now(), func(before account.User) (UserChange, error) {
 				before.SessionGeneration++
 				return UserChange{User: before, PasswordHash: given}, nil
 			})
@@ -147,7 +148,7 @@ func TestABatchIsImportedWholeOrNotAtAll(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		before, full := beginImport(t, s), errors.New("the disk is full")
-		_, err := s.ImportUsers(t.Context(), before, []NewUser{{newUser("ada@example.com"), hash}}, time.Now(),
+		_, err := s.ImportUsers(t.Context(), before, []account.UserWithHash{{User: newUser("ada@example.com"), PasswordHash: hash}}, time.Now(),
 			func([]error) (Import, error) { return Import{}, full })
 		if err != full { //nolint:errorlint // unaltered
 			t.Errorf("error is %v", err)
@@ -167,7 +168,7 @@ func TestABatchThatLosesAConflictBeginsAgain(t *testing.T) {
 	before, calls := beginImport(t, s), 0
 	user := newUser("ada@example.com")
 	ctx := audit.WithActor(t.Context(), audit.Operator)
-	_, err := s.ImportUsers(ctx, before, []NewUser{{user, hash}}, time.Now(), func(results []error) (Import, error) {
+	_, err := s.ImportUsers(ctx, before, []account.UserWithHash{{User: user, PasswordHash: hash}}, time.Now(), func(results []error) (Import, error) {
 		calls++
 		if calls == 1 {
 			return Import{}, &mysql.MySQLError{Number: 1213, Message: "Deadlock found when trying to get lock"}
@@ -191,7 +192,7 @@ func TestOfSeveralWhoImportTheSameOneGoesOn(t *testing.T) {
 		settled, outrun := 0, 0
 		for i := range 8 {
 			done.Go(func() {
-				users := []NewUser{{newUser(fmt.Sprintf("user%d@example.com", i)), hash}}
+				users := []account.UserWithHash{{User: newUser(fmt.Sprintf("user%d@example.com", i)), PasswordHash: hash}}
 				_, err := s.ImportUsers(t.Context(), before, users, time.Now(), func(results []error) (Import, error) {
 					mu.Lock()
 					defer mu.Unlock()
@@ -200,7 +201,7 @@ func TestOfSeveralWhoImportTheSameOneGoesOn(t *testing.T) {
 				})
 				mu.Lock()
 				defer mu.Unlock()
-				if errors.Is(err, ErrImportOutrun) {
+				if errors.Is(err, ErrImportConflict) {
 					outrun++
 				} else if err != nil {
 					t.Error(err)

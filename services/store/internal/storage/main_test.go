@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 var mariaDB testkit.SharedMariaDB
@@ -75,14 +76,14 @@ func openNew(t *testing.T, config Config) *Storage {
 const hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U"
 
 // newUser is a user who is not stored yet.
-func newUser(email string) User {
+func newUser(email string) account.User {
 	now := time.Now().UTC().Truncate(time.Microsecond)
-	return User{ID: newID(), Email: email, FullName: "Ada Lovelace", CreateTime: now, UpdateTime: now, Version: 1, State: Active}
+	return account.User{ID: newID(), Email: email, FullName: "Ada Lovelace", CreateTime: now, UpdateTime: now, Version: 1, State: account.Active}
 }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
-func addUser(t *testing.T, s *Storage, email string) User {
+func addUser(t *testing.T, s *Storage, email string) account.User {
 	t.Helper()
 	user := newUser(email)
 	if err := s.CreateUser(t.Context(), user, hash); err != nil {

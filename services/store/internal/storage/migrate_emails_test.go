@@ -11,11 +11,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 )
 
 // addFormerUser adds a user as a store of before 00012 does.
-func addFormerUser(t *testing.T, s *Storage, email string) User {
+func addFormerUser(t *testing.T, s *Storage, email string) account.User {
 	t.Helper()
 	user := newUser(email)
 	exec(t, s, `INSERT INTO users (id, email, canonical_email, full_name, create_time, update_time, version)
@@ -25,7 +26,7 @@ func addFormerUser(t *testing.T, s *Storage, email string) User {
 	return user
 }
 
-func wantOwner(t *testing.T, s *Storage, email string, owner User) {
+func wantOwner(t *testing.T, s *Storage, email string, owner account.User) {
 	t.Helper()
 	found, err := s.ReadCredential(t.Context(), email)
 	if owner.ID == "" && errors.Is(err, ErrNotFound) {
@@ -60,12 +61,12 @@ func TestEmailsMigration(t *testing.T) {
 			t.Helper()
 			wantOwner(t, s, "ADA@example.com", plain)
 			wantOwner(t, s, "ada@STRAẞE.example", sharp)
-			wantOwner(t, s, "ada@strasse.example", User{})
+			wantOwner(t, s, "ada@strasse.example", account.User{})
 			wantOwner(t, s, "ada@xn--strae-oqa.example", sharp)
 			wantOwner(t, s, "ada@xn--bcher-kva.example", puny)
 			wantOwner(t, s, "ada@bücher.example", puny)
 			wantOwner(t, s, "GRÜẞE@example.com", local)
-			wantOwner(t, s, "grüsse@example.com", User{})
+			wantOwner(t, s, "grüsse@example.com", account.User{})
 			wantOwner(t, s, "ada@\uff57ide.example", wide)
 			for _, taken := range []string{"ada@bücher.example", "ada@xn--bcher-kva.example", "ada@xn--strae-oqa.example"} {
 				want(t, s.CreateUser(t.Context(), newUser(taken), hash), ErrEmailTaken)
@@ -81,7 +82,7 @@ func TestEmailsMigration(t *testing.T) {
 		}
 		t.Run("users are found after it", check)
 		t.Run("what was one address is two", func(t *testing.T) {
-			wantOwner(t, s, "ada@strasse.example", User{})
+			wantOwner(t, s, "ada@strasse.example", account.User{})
 			other, sibling := addUser(t, s, "ada@strasse.example"), addUser(t, s, "grüsse@example.com")
 			wantOwner(t, s, "ada@strasse.example", other)
 			wantOwner(t, s, "ada@straße.example", sharp)
@@ -152,7 +153,7 @@ func TestEmailConflicts(t *testing.T) {
 		t.Run("they are reported until one is deleted", func(t *testing.T) {
 			wantConflicts(t, s, EmailConflict{unicode.ID, unicode.Email, puny.ID, puny.Email},
 				EmailConflict{older.ID, older.Email, newer.ID, newer.Email})
-			for _, user := range []User{unicode, newer} {
+			for _, user := range []account.User{unicode, newer} {
 				if _, err := changeUser(t, s, user.ID, deleted); err != nil {
 					t.Fatal(err)
 				}

@@ -193,7 +193,7 @@ func TestSignUpHashes(t *testing.T) {
 		signUp := newSignUp(user, 1)
 		insert := func() {
 			exec(t, s, `INSERT INTO sign_up_requests (request_id, fingerprint, user_id, password_hash, create_time)
-				VALUES (?, ?, ?, ?, ?)`, signUp.RequestID, signUp.Fingerprint, user.ID, hash, kept(signUp.CreateTime))
+				VALUES (?, ?, ?, ?, ?)`, signUp.RequestID, signUp.Fingerprint, user.ID, hash, toMicros(signUp.CreateTime))
 		}
 		insert()
 		t.Run("the version before can store one", func(t *testing.T) {

@@ -15,12 +15,13 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
 	config := newMariaDB(t)
 	s := openNew(t, config)
-	var users []User
+	var users []account.User
 	for i := range 20 { // Several connections, all of which will be dead.
 		users = append(users, addUser(t, s, fmt.Sprintf("user%d@example.com", i)))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -22,7 +23,7 @@ func newLimited(t *testing.T, config Config) *Storage {
 }
 
 // asUser is a context of a call of a user.
-func asUser(t *testing.T, user User) context.Context {
+func asUser(t *testing.T, user account.User) context.Context {
 	t.Helper()
 	return authn.WithCaller(t.Context(), authn.Caller{UserID: user.ID, SessionID: newID()})
 }
@@ -30,8 +31,8 @@ func asUser(t *testing.T, user User) context.Context {
 var renames atomic.Int64
 
 // rename changes the name of a user to another one.
-func rename(ctx context.Context, s *Storage, user User, at time.Time) error {
-	_, err := s.ChangeUser(ctx, user.ID, at, func(before User) (UserChange, error) {
+func rename(ctx context.Context, s *Storage, user account.User, at time.Time) error {
+	_, err := s.ChangeUser(ctx, user.ID, at, func(before account.User) (UserChange, error) {
 		before.FullName = fmt.Sprint("Ada ", renames.Add(1))
 		return UserChange{User: before}, nil
 	})
@@ -48,8 +49,8 @@ func wantLimited(t *testing.T, err error, retryAfter time.Duration) {
 }
 
 func TestLimitOwnChanges(t *testing.T) {
-	for name, test := range map[string]func(t *testing.T, s *Storage, ada User){
-		"profile_within_a_minute": func(t *testing.T, s *Storage, ada User) {
+	for name, test := range map[string]func(t *testing.T, s *Storage, ada account.User){
+		"profile_within_a_minute": func(t *testing.T, s *Storage, ada account.User) {
 			ctx := asUser(t, ada)
 			for i := range testOwnChanges {
 				if err := rename(ctx, s, ada, actTime.Add(time.Duration(i)*time.Second)); err != nil {
@@ -66,7 +67,7 @@ func TestLimitOwnChanges(t *testing.T) {
 				t.Errorf("after the wait: %v", err)
 			}
 		},
-		"profile_within_a_day": func(t *testing.T, s *Storage, ada User) {
+		"profile_within_a_day": func(t *testing.T, s *Storage, ada account.User) {
 			ctx, at := asUser(t, ada), actTime
 			for range ownChangesPerDay * testOwnChanges {
 				if err := rename(ctx, s, ada, at); err != nil {
@@ -79,7 +80,7 @@ func TestLimitOwnChanges(t *testing.T) {
 				t.Errorf("after a day: %v", err)
 			}
 		},
-		"log_outs_have_a_limit_of_their_own": func(t *testing.T, s *Storage, ada User) {
+		"log_outs_have_a_limit_of_their_own": func(t *testing.T, s *Storage, ada account.User) {
 			ctx := asUser(t, ada)
 			for range testOwnChanges {
 				if err := rename(ctx, s, ada, actTime); err != nil {
@@ -88,9 +89,9 @@ func TestLimitOwnChanges(t *testing.T) {
 			}
 			session := addSession(t, s, ada)
 			elsewhere := func() error {
-				account, err := s.EndAllSessions(ctx, ada.ID, Replacement{Old: session.ID, New: newSession(ada)}, actTime)
+				current, err := s.EndAllSessions(ctx, ada.ID, Replacement{Old: session.ID, New: newSession(ada)}, actTime)
 				if err == nil {
-					session = account.Session
+					session = current.Session
 				}
 				return err
 			}
@@ -113,7 +114,7 @@ func TestLimitOwnChanges(t *testing.T) {
 			}
 			wantLimited(t, err, time.Minute)
 		},
-		"others_are_not_limited": func(t *testing.T, s *Storage, ada User) {
+		"others_are_not_limited": func(t *testing.T, s *Storage, ada account.User) {
 			grace := addUser(t, s, "grace@example.com")
 			for range 2 * testOwnChanges {
 				_ = rename(asUser(t, ada), s, ada, actTime)
@@ -130,11 +131,11 @@ func TestLimitOwnChanges(t *testing.T) {
 				t.Errorf("by an operator: %v", err)
 			}
 		},
-		"deletion_is_always_admitted": func(t *testing.T, s *Storage, ada User) {
+		"deletion_is_always_admitted": func(t *testing.T, s *Storage, ada account.User) {
 			for range 2 * testOwnChanges {
 				_ = rename(asUser(t, ada), s, ada, actTime)
 			}
-			_, err := s.ChangeUser(asUser(t, ada), ada.ID, actTime, func(before User) (UserChange, error) {
+			_, err := s.ChangeUser(asUser(t, ada), ada.ID, actTime, func(before account.User) (UserChange, error) {
 				return deleted(before), nil
 			})
 			if err != nil {

@@ -36,9 +36,9 @@ func samplePasswordHashes(db *gorm.DB) (hashes []string, err error) {
 		return found, err
 	}
 	add := func(found []sampled, before string) {
-		for _, account := range found {
-			if before == "" || account.CanonicalEmail < before { // The rest is in another stretch.
-				hashes = append(hashes, account.PasswordHash)
+		for _, current := range found {
+			if before == "" || current.CanonicalEmail < before { // The rest is in another stretch.
+				hashes = append(hashes, current.PasswordHash)
 			}
 		}
 	}

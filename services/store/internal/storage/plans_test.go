@@ -12,6 +12,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -43,7 +44,7 @@ func queries() []query {
 			return err
 		}, []string{"users_canonical_email", "PRIMARY"}},
 		{"ReadAccount", func(ctx context.Context, s *Storage) error {
-			_, err := s.ReadAccount(ctx, filledID(7))
+			_, err := s.ReadSession(ctx, filledID(7))
 			return err
 		}, []string{"PRIMARY"}},
 		{"ReadSignUp", func(ctx context.Context, s *Storage) error {
@@ -91,18 +92,18 @@ func queries() []query {
 			s.LimitOwnChanges(1000)
 			defer s.LimitOwnChanges(0)
 			ctx = audit.WithActor(ctx, filledID(8))
-			_, err := s.ChangeUser(ctx, filledID(8), actTime.Add(filledUsers*time.Second), func(before User) (UserChange, error) {
+			_, err := s.ChangeUser(ctx, filledID(8), actTime.Add(filledUsers*time.Second), func(before account.User) (UserChange, error) {
 				before.FullName = "Ada King"
 				return UserChange{User: before}, nil
 			})
 			return err
 		}, []string{"PRIMARY", "audit_events_actor"}},
 		{"ChangeUser of an admin", func(ctx context.Context, s *Storage) error {
-			_, err := s.ChangeUser(ctx, filledID(100), actTime, func(before User) (UserChange, error) { return demoted(before), nil })
+			_, err := s.ChangeUser(ctx, filledID(100), actTime, func(before account.User) (UserChange, error) { return demoted(before), nil })
 			return err
 		}, []string{"PRIMARY", "users_admin", "users_state"}},
 		{"ChangeUser that deletes", func(ctx context.Context, s *Storage) error {
-			_, err := s.ChangeUser(ctx, filledID(9), actTime, func(before User) (UserChange, error) { return deleted(before), nil })
+			_, err := s.ChangeUser(ctx, filledID(9), actTime, func(before account.User) (UserChange, error) { return deleted(before), nil })
 			return err
 		}, []string{"PRIMARY", "sessions_user_id", "sign_up_requests_user_id"}},
 	}
@@ -162,7 +163,7 @@ func userLists() []query {
 	var all []query
 	for _, after := range []string{"", "user02000@example.com"} {
 		for _, prefix := range []string{"", "user", "user03"} {
-			for _, state := range []UserState{"", Active, Disabled} {
+			for _, state := range []account.UserState{"", account.Active, account.Disabled} {
 				for _, admins := range []bool{false, true} {
 					filter := UserFilter{After: after, EmailPrefix: prefix, State: state, Admins: admins}
 					all = append(all, query{fmt.Sprintf("ListUsers %+v", filter), func(ctx context.Context, s *Storage) error {
@@ -179,13 +180,13 @@ func userLists() []query {
 // userIndexes are those in whose order the list is. Where all that is read is given, there is one.
 func userIndexes(filter UserFilter) []string {
 	switch {
-	case filter.Admins && filter.State == Disabled:
+	case filter.Admins && filter.State == account.Disabled:
 		return []string{"users_admin", "users_state"}
 	case filter.Admins:
 		return []string{"users_admin"}
-	case filter.State == Disabled:
+	case filter.State == account.Disabled:
 		return []string{"users_state"}
-	case filter.State == Active: // Nearly all are.
+	case filter.State == account.Active: // Nearly all are.
 		return []string{"users_state", "users_canonical_email"}
 	default:
 		return []string{"users_canonical_email"}
@@ -235,7 +236,7 @@ const filledUsers = 4000
 
 func filledID(i int) string { return fmt.Sprintf("01970e2c-6f3a-7c41-9d1b-%012d", i) }
 
-func newSessionWithID(id string) Session {
+func newSessionWithID(id string) account.Session {
 	session := newSession(newUser("ada@example.com"))
 	session.ID = id
 	return session
@@ -259,7 +260,7 @@ func fill(t *testing.T, s *Storage) {
 		user := newUser(fmt.Sprintf("user%05d@example.com", i))
 		user.ID, user.Admin, user.CreateTime, user.UpdateTime = filledID(i), i%100 == 0, at, at
 		if i%100 == 1 {
-			user.State = Disabled
+			user.State = account.Disabled
 		}
 		users = append(users, userRowOf(user))
 		credentials = append(credentials, credentialRow{user.ID, hash})
@@ -292,7 +293,7 @@ func fill(t *testing.T, s *Storage) {
 	}
 	exec(t, s, "UPDATE guards SET changes = ? WHERE name = 'feed'", filledUsers)
 	for i := range filledUsers {
-		exec(t, s, "UPDATE feed SET sequence_time = ? WHERE sequence = ?", kept(actTime.Add(time.Duration(i)*time.Second)), i+1)
+		exec(t, s, "UPDATE feed SET sequence_time = ? WHERE sequence = ?", toMicros(actTime.Add(time.Duration(i)*time.Second)), i+1)
 	}
 	if _, mysql := s.dialect.(*mysqlDialect); mysql {
 		for _, table := range append(slices.Clone(tables), "feed") {

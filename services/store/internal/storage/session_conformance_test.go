@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
 
@@ -34,16 +35,16 @@ var sessionConformance = []conformanceCase{
 }
 
 // newSession is a session that is not stored yet.
-func newSession(user User) Session {
+func newSession(user account.User) account.Session {
 	now := user.CreateTime
-	return Session{
+	return account.Session{
 		ID: newID(), UserID: user.ID, CreateTime: now, LastUseTime: now, ExpireTime: now.Add(time.Hour),
 		UserAgent: "curl/8 \U0001F9D1", ClientAddress: "2001:db8::7", Lineage: refresh.NewLineage(now),
 		Generation: user.SessionGeneration, Version: 1,
 	}
 }
 
-func addSession(t *testing.T, s *Storage, user User) Session {
+func addSession(t *testing.T, s *Storage, user account.User) account.Session {
 	t.Helper()
 	session := newSession(user)
 	if err := s.CreateSession(t.Context(), session); err != nil {
@@ -52,20 +53,20 @@ func addSession(t *testing.T, s *Storage, user User) Session {
 	return session
 }
 
-func readAccountOf(t *testing.T, s *Storage, sessionID string) Account {
+func readAccountOf(t *testing.T, s *Storage, sessionID string) account.UserSession {
 	t.Helper()
-	account, err := s.ReadAccount(t.Context(), sessionID)
+	current, err := s.ReadSession(t.Context(), sessionID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return account
+	return current
 }
 
 func sessionAsWritten(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	for range 2 { // A user has any number of sessions.
 		session := addSession(t, s, user)
-		if got, wanted := readAccountOf(t, s, session.ID), (Account{User: user, Session: session}); got != wanted {
+		if got, wanted := readAccountOf(t, s, session.ID), (account.UserSession{User: user, Session: session}); got != wanted {
 			t.Errorf("wrote %+v\nread %+v", wanted, got)
 		}
 	}
@@ -76,16 +77,16 @@ func sessionAsWritten(t *testing.T, s *Storage) {
 	if err := s.CreateSession(t.Context(), fine); err != nil {
 		t.Fatal(err)
 	}
-	if got := readAccountOf(t, s, fine.ID).Session; got != fine.kept() {
+	if got := readAccountOf(t, s, fine.ID).Session; got != normalized(fine) {
 		t.Errorf("wrote %+v\nread %+v", fine, got)
 	}
 }
 
 func sessionNeedsUser(t *testing.T, s *Storage) {
 	session := newSession(newUser("ada@example.com"))
-	want(t, s.CreateSession(t.Context(), session), ErrGenerationPast)
+	want(t, s.CreateSession(t.Context(), session), ErrStaleGeneration)
 	for _, id := range []string{session.ID, "", "current", "é", strings.ToUpper(session.ID)} {
-		_, err := s.ReadAccount(t.Context(), id)
+		_, err := s.ReadSession(t.Context(), id)
 		want(t, err, ErrNotFound)
 	}
 }
@@ -96,7 +97,7 @@ func sessionOfPastGeneration(t *testing.T, s *Storage) {
 	if _, err := s.EndAllSessions(t.Context(), user.ID, Replacement{}, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
-	want(t, s.CreateSession(t.Context(), session), ErrGenerationPast)
+	want(t, s.CreateSession(t.Context(), session), ErrStaleGeneration)
 	credential, err := s.ReadCredential(t.Context(), user.Email)
 	if err != nil {
 		t.Fatal(err)
@@ -105,8 +106,8 @@ func sessionOfPastGeneration(t *testing.T, s *Storage) {
 	if err := s.CreateSession(t.Context(), session); err != nil {
 		t.Fatal(err)
 	}
-	if account := readAccountOf(t, s, session.ID); account.Ended() || account.Session.Generation != 1 {
-		t.Errorf("the new session is %+v", account)
+	if current := readAccountOf(t, s, session.ID); current.Ended() || current.Session.Generation != 1 {
+		t.Errorf("the new session is %+v", current)
 	}
 }
 
@@ -123,12 +124,12 @@ func changeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
 		Trades: refresh.Trades{{Number: 6, Time: later}, {Number: 1 << 40, Time: later.Add(time.Microsecond)}},
 	}
 	calls := 0
-	changed, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
+	changed, err := s.ChangeSession(t.Context(), session.ID, func(current account.UserSession) (account.Session, error) {
 		if calls++; calls == 1 { // Somebody else is faster.
 			exec(t, s, "UPDATE sessions SET version = 7 WHERE id = '"+session.ID+"'")
 		}
 		change := wanted
-		change.Version = account.Session.Version
+		change.Version = current.Session.Version
 		return change, nil
 	})
 	wanted.Version = 8
@@ -138,9 +139,9 @@ func changeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
 	if got := readAccountOf(t, s, session.ID).Session; got != wanted {
 		t.Errorf("read %+v\nwant %+v", got, wanted)
 	}
-	_, err = s.ChangeSession(t.Context(), newID(), func(Account) (Session, error) {
+	_, err = s.ChangeSession(t.Context(), newID(), func(account.UserSession) (account.Session, error) {
 		t.Error("there is nothing to change")
-		return Session{}, nil
+		return account.Session{}, nil
 	})
 	want(t, err, ErrNotFound)
 }
@@ -149,11 +150,11 @@ func changeOfNothing(t *testing.T, s *Storage) {
 	session := addSession(t, s, addUser(t, s, "ada@example.com"))
 	refusal := errors.New("refused")
 	for _, wanted := range []error{nil, refusal} {
-		_, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
+		_, err := s.ChangeSession(t.Context(), session.ID, func(current account.UserSession) (account.Session, error) {
 			if wanted != nil {
-				account.Session.ExpireTime = account.Session.ExpireTime.Add(time.Hour)
+				current.Session.ExpireTime = current.Session.ExpireTime.Add(time.Hour)
 			}
-			return account.Session, wanted
+			return current.Session, wanted
 		})
 		if !errors.Is(err, wanted) {
 			t.Errorf("error is %v, want %v", err, wanted)
@@ -197,16 +198,16 @@ func tokenRepeated(t *testing.T, s *Storage) {
 func outdatedTokenNotRepeated(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	session, ended := addSession(t, s, user), addSession(t, s, user)
-	if _, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
-		account.Session.Lineage, _ = account.Session.Lineage.Present(1, true, user.CreateTime, time.Minute)
-		return account.Session, nil
+	if _, err := s.ChangeSession(t.Context(), session.ID, func(current account.UserSession) (account.Session, error) {
+		current.Session.Lineage, _ = current.Session.Lineage.Present(1, true, user.CreateTime, time.Minute)
+		return current.Session, nil
 	}); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
-	for _, session := range []Session{session, ended} {
+	for _, session := range []account.Session{session, ended} {
 		if counted, err := s.RepeatToken(t.Context(), session, user.CreateTime); err != nil || counted {
 			t.Errorf("it was repeated: %v, %v", counted, err)
 		}
@@ -229,8 +230,8 @@ func previousClient(t *testing.T, s *Storage) {
 		},
 		{callctx.Client{Address: "192.0.2.2", UserAgent: "y"}, callctx.Client{Address: "192.0.2.2", UserAgent: "x"}},
 	} {
-		if _, err := s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
-			return account.Session.UsedBy(step.client), nil
+		if _, err := s.ChangeSession(t.Context(), session.ID, func(current account.UserSession) (account.Session, error) {
+			return current.Session.UsedBy(step.client), nil
 		}); err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +246,7 @@ func previousClient(t *testing.T, s *Storage) {
 func sessionsBounded(t *testing.T, s *Storage) {
 	user, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
 	bystander := addSession(t, s, bob)
-	var made []Session
+	var made []account.Session
 	logIn := func() {
 		session := newSession(user)
 		session.CreateTime = user.CreateTime.Add(time.Duration(len(made)) * time.Second)
@@ -258,9 +259,9 @@ func sessionsBounded(t *testing.T, s *Storage) {
 	for range maxSessions {
 		logIn()
 	}
-	if _, err := s.ChangeSession(t.Context(), made[0].ID, func(account Account) (Session, error) {
-		account.Session.LastUseTime = user.CreateTime.Add(time.Hour) // The first one is in use.
-		return account.Session, nil
+	if _, err := s.ChangeSession(t.Context(), made[0].ID, func(current account.UserSession) (account.Session, error) {
+		current.Session.LastUseTime = user.CreateTime.Add(time.Hour) // The first one is in use.
+		return current.Session, nil
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -268,13 +269,13 @@ func sessionsBounded(t *testing.T, s *Storage) {
 		logIn()
 	}
 	for i, ended := range map[int]bool{0: false, 1: true, 2: true, 3: false, len(made) - 1: false} {
-		account := readAccountOf(t, s, made[i].ID)
-		if account.Ended() != ended || ended && account.Session.EndReason != Displaced {
-			t.Errorf("session %d: %+v", i, account.Session)
+		current := readAccountOf(t, s, made[i].ID)
+		if current.Ended() != ended || ended && current.Session.EndReason != account.Displaced {
+			t.Errorf("session %d: %+v", i, current.Session)
 		}
 	}
 	events, err := s.ListEvents(t.Context(), EventFilter{UserID: user.ID, Kind: Logout}, 10)
-	if err != nil || len(events) != 2 || events[1].SessionID != made[1].ID || events[1].Details["cause"] != string(Displaced) {
+	if err != nil || len(events) != 2 || events[1].SessionID != made[1].ID || events[1].Details["cause"] != string(account.Displaced) {
 		t.Errorf("the events are %+v, %v", events, err)
 	}
 	for range maxEndedSessions + 5 {
@@ -297,7 +298,7 @@ func sessionEndedOnce(t *testing.T, s *Storage) {
 		}
 	}
 	got := readAccountOf(t, s, session.ID)
-	if !got.Ended() || got.Session.EndTime != user.CreateTime || got.Session.EndReason != LoggedOut || got.Session.Version != 2 {
+	if !got.Ended() || got.Session.EndTime != user.CreateTime || got.Session.EndReason != account.LoggedOut || got.Session.Version != 2 {
 		t.Errorf("the session is %+v", got.Session)
 	}
 	if readAccountOf(t, s, other.ID).Ended() {
@@ -319,13 +320,13 @@ func allSessionsEnd(t *testing.T, s *Storage) {
 	ada, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
 	first, second, bobs := addSession(t, s, ada), addSession(t, s, ada), addSession(t, s, bob)
 	later := ada.CreateTime.Add(time.Hour)
-	account, err := s.EndAllSessions(t.Context(), ada.ID, Replacement{}, later)
+	current, err := s.EndAllSessions(t.Context(), ada.ID, Replacement{}, later)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ada.SessionGeneration, ada.Version, ada.UpdateTime = 1, 2, later
-	if account.User != ada {
-		t.Errorf("the user is %+v\nwant %+v", account.User, ada)
+	if current.User != ada {
+		t.Errorf("the user is %+v\nwant %+v", current.User, ada)
 	}
 	for id, ended := range map[string]bool{first.ID: true, second.ID: true, bobs.ID: false} {
 		if readAccountOf(t, s, id).Ended() != ended {
@@ -342,22 +343,22 @@ func sessionReplaced(t *testing.T, s *Storage) {
 	for i := range int64(3) { // It is replaced again and again.
 		replacement := Replacement{own.ID, newSession(user)}
 		replacement.New.CreateTime = user.CreateTime.Add(-time.Hour)
-		account, err := s.EndAllSessions(t.Context(), user.ID, replacement, user.CreateTime)
+		current, err := s.EndAllSessions(t.Context(), user.ID, replacement, user.CreateTime)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := replacement.New
 		want.Generation = i + 1
-		if account.Ended() || account.Session != want || account.User.Version != i+2 {
-			t.Errorf("the account is %+v", account)
+		if current.Ended() || current.Session != want || current.User.Version != i+2 {
+			t.Errorf("the account is %+v", current)
 		}
-		if got := readAccountOf(t, s, want.ID); got != account {
-			t.Errorf("read %+v\nwas told %+v", got, account)
+		if got := readAccountOf(t, s, want.ID); got != current {
+			t.Errorf("read %+v\nwas told %+v", got, current)
 		}
-		if got := readAccountOf(t, s, own.ID); !got.Ended() || got.Session.EndReason != Replaced || got.Session.Version != own.Version+1 {
+		if got := readAccountOf(t, s, own.ID); !got.Ended() || got.Session.EndReason != account.Replaced || got.Session.Version != own.Version+1 {
 			t.Errorf("the session that was replaced is %+v", got)
 		}
-		own = account.Session
+		own = current.Session
 	}
 	if !readAccountOf(t, s, other.ID).Ended() {
 		t.Error("the other session did not end")
@@ -374,7 +375,7 @@ func endedSessionIsNotReplaced(t *testing.T, s *Storage) {
 		replacement := Replacement{old, newSession(user)}
 		_, err := s.EndAllSessions(t.Context(), user.ID, replacement, user.CreateTime)
 		want(t, err, ErrSessionEnded)
-		_, err = s.ReadAccount(t.Context(), replacement.New.ID)
+		_, err = s.ReadSession(t.Context(), replacement.New.ID)
 		want(t, err, ErrNotFound)
 	}
 	if got := readAccountOf(t, s, standing.ID); got.Ended() || got.User != user {
@@ -391,17 +392,17 @@ func passwordWithSessions(t *testing.T, s *Storage) {
 	if got := readAccountOf(t, s, other.ID); got.Ended() || got.User != user {
 		t.Errorf("the account is %+v", got)
 	}
-	account, err := s.ChangePassword(t.Context(), user.ID, hash, "a new hash", replacement, user.CreateTime)
-	if err != nil || account.Ended() || account.User.Version != 2 {
-		t.Fatalf("the account is %+v, %v", account, err)
+	current, err := s.ChangePassword(t.Context(), user.ID, hash, "a new hash", replacement, user.CreateTime)
+	if err != nil || current.Ended() || current.User.Version != 2 {
+		t.Fatalf("the account is %+v, %v", current, err)
 	}
-	for _, session := range []Session{own, other} {
+	for _, session := range []account.Session{own, other} {
 		if !readAccountOf(t, s, session.ID).Ended() {
 			t.Error("a session did not end")
 		}
 	}
 	credential, err := s.ReadCredential(t.Context(), user.Email)
-	if wanted := (Credential{UserID: user.ID, PasswordHash: "a new hash", State: Active, SessionGeneration: 1}); err != nil || credential != wanted {
+	if wanted := (account.Credential{UserID: user.ID, PasswordHash: "a new hash", State: account.Active, SessionGeneration: 1}); err != nil || credential != wanted {
 		t.Errorf("the credential is %+v, %v", credential, err)
 	}
 }
@@ -409,11 +410,11 @@ func passwordWithSessions(t *testing.T, s *Storage) {
 func sessionsByPage(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	addSession(t, s, addUser(t, s, "bob@example.com"))
-	var made []Session
+	var made []account.Session
 	for range 5 {
-		made = append([]Session{addSession(t, s, user)}, made...)
+		made = append([]account.Session{addSession(t, s, user)}, made...)
 	}
-	var listed []Session
+	var listed []account.Session
 	before := ""
 	for _, size := range []int{2, 2, 1, 0} {
 		page, err := s.ListSessions(t.Context(), user.ID, user.CreateTime, before, 2)
@@ -433,16 +434,16 @@ func sessionsByPage(t *testing.T, s *Storage) {
 func onlyStandingSessions(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	past, own := addSession(t, s, user), addSession(t, s, user)
-	account, err := s.EndAllSessions(t.Context(), user.ID, Replacement{own.ID, newSession(user)}, user.CreateTime)
+	current, err := s.EndAllSessions(t.Context(), user.ID, Replacement{own.ID, newSession(user)}, user.CreateTime)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ended := addSession(t, s, account.User)
+	ended := addSession(t, s, current.User)
 	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
 	sessions, err := s.ListSessions(t.Context(), user.ID, own.ExpireTime.Add(-time.Microsecond), "", 10)
-	if err != nil || len(sessions) != 1 || sessions[0] != account.Session {
+	if err != nil || len(sessions) != 1 || sessions[0] != current.Session {
 		t.Errorf("the sessions are %+v, %v; %s is past", sessions, err, past.ID)
 	}
 	if sessions, err := s.ListSessions(t.Context(), user.ID, own.ExpireTime, "", 10); err != nil || len(sessions) != 0 {
@@ -471,6 +472,6 @@ func expiredSessionsDeleted(t *testing.T, s *Storage) {
 		}
 	}
 	readAccountOf(t, s, ids[3])
-	_, err := s.ReadAccount(t.Context(), ids[2])
+	_, err := s.ReadSession(t.Context(), ids[2])
 	want(t, err, ErrNotFound)
 }

@@ -5,18 +5,20 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // EndSession ends a session of a user. It fails with ErrNotFound if the user has no such session; to end one that has
 // ended already changes nothing.
 func (s *Storage) EndSession(ctx context.Context, userID, sessionID string, now time.Time) error {
-	_, err := s.ChangeSession(ctx, sessionID, func(account Account) (Session, error) {
-		session := account.Session
+	_, err := s.ChangeSession(ctx, sessionID, func(current account.UserSession) (account.Session, error) {
+		session := current.Session
 		if session.UserID != userID {
 			return session, ErrNotFound
 		}
 		if session.EndTime.IsZero() {
-			session.EndTime, session.EndReason = now, LoggedOut
+			session.EndTime, session.EndReason = now, account.LoggedOut
 		}
 		return session, nil
 	})
@@ -26,8 +28,8 @@ func (s *Storage) EndSession(ctx context.Context, userID, sessionID string, now 
 // Replacement is a session that takes the place of another one of its user when all others end. The zero Replacement
 // replaces none.
 type Replacement struct {
-	Old string  // the id of the session that ends with all others
-	New Session // the one that is opened instead; its user, generation and version are given by the storage
+	Old string          // the id of the session that ends with all others
+	New account.Session // the one that is opened instead; its user, generation and version are given by the storage
 }
 
 // EndAllSessions ends all sessions of a user: their generation is past from now on. It opens the replacement, if there
@@ -35,11 +37,11 @@ type Replacement struct {
 // ErrSessionEnded if the session to replace has ended meanwhile; then nothing is changed.
 func (s *Storage) EndAllSessions(
 	ctx context.Context, userID string, replacement Replacement, now time.Time,
-) (Account, error) {
-	var account Account
+) (account.UserSession, error) {
+	var current account.UserSession
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) (err error) {
-			if account, err = endAllSessions(tx, userID, replacement, now); err != nil {
+			if current, err = endAllSessions(tx, userID, replacement, now); err != nil {
 				return err
 			}
 			event := replacement.event(LogoutEverywhere, userID, now)
@@ -49,19 +51,19 @@ func (s *Storage) EndAllSessions(
 			return s.appendOwnChange(ctx, tx, event)
 		})
 	})
-	return account, s.explain(ctx, "end the sessions of "+userID, err, nil)
+	return current, s.explain(ctx, "end the sessions of "+userID, err, nil)
 }
 
 // ChangePassword replaces the hash of a user's password, if it is still the old one, and ends all sessions of the user,
 // both or neither. It fails with ErrNotFound if the user's hash is another one, and else as EndAllSessions.
 func (s *Storage) ChangePassword(
 	ctx context.Context, userID, oldHash, newHash string, replacement Replacement, now time.Time,
-) (Account, error) {
-	var account Account
+) (account.UserSession, error) {
+	var current account.UserSession
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) (err error) {
 			// The user first, here as everywhere: it is what others wait for.
-			if account, err = endAllSessions(tx, userID, replacement, now); err != nil {
+			if current, err = endAllSessions(tx, userID, replacement, now); err != nil {
 				return err
 			}
 			err = onlyOne(tx.Model(&credentialRow{}).
@@ -73,7 +75,7 @@ func (s *Storage) ChangePassword(
 			return s.appendOwnChange(ctx, tx, replacement.event(PasswordChanged, userID, now))
 		})
 	})
-	return account, s.explain(ctx, "change the password of "+userID, err, nil)
+	return current, s.explain(ctx, "change the password of "+userID, err, nil)
 }
 
 func (r Replacement) event(kind EventKind, userID string, now time.Time) Event {
@@ -84,54 +86,54 @@ func (r Replacement) event(kind EventKind, userID string, now time.Time) Event {
 	return event
 }
 
-func endAllSessions(tx *gorm.DB, userID string, replacement Replacement, now time.Time) (Account, error) {
+func endAllSessions(tx *gorm.DB, userID string, replacement Replacement, now time.Time) (account.UserSession, error) {
 	err := onlyOne(tx.Model(&userRow{}).Where("id = ?", userID).Updates(map[string]any{
 		"session_generation": gorm.Expr("session_generation + 1"),
 		"version":            gorm.Expr("version + 1"),
-		"update_time":        kept(now),
+		"update_time":        toMicros(now),
 	}))
 	if err != nil {
-		return Account{}, err
+		return account.UserSession{}, err
 	}
 	var owner userRow
 	if err := tx.Where("id = ?", userID).Take(&owner).Error; err != nil {
-		return Account{}, err
+		return account.UserSession{}, err
 	}
-	account := Account{User: owner.user()}
-	if err := appendChange(tx, Change{UserID: userID, Version: account.User.Version}); err != nil {
-		return Account{}, err
+	current := account.UserSession{User: owner.user()}
+	if err := appendChange(tx, Change{UserID: userID, Version: current.User.Version}); err != nil {
+		return account.UserSession{}, err
 	}
-	if err := expirePastSessions(tx, account.User, now); err != nil {
-		return Account{}, err
+	if err := expirePastSessions(tx, current.User, now); err != nil {
+		return account.UserSession{}, err
 	}
 	if replacement.Old != "" {
-		account.Session, err = replaceSession(tx, account.User, replacement, now)
+		current.Session, err = replaceSession(tx, current.User, replacement, now)
 	}
-	return account, err
+	return current, err
 }
 
 // expirePastSessions has the sessions of a user expire that ended with their generation. A refresh that read its
 // session before may put the old time back; then the session is deleted later.
-func expirePastSessions(tx *gorm.DB, user User, now time.Time) error {
+func expirePastSessions(tx *gorm.DB, user account.User, now time.Time) error {
 	return tx.Exec("UPDATE sessions SET expire_time = ? WHERE user_id = ? AND generation < ? AND expire_time > ?",
-		kept(now), user.ID, user.SessionGeneration, kept(now)).Error
+		toMicros(now), user.ID, user.SessionGeneration, toMicros(now)).Error
 }
 
 // replaceSession ends a session that stood until now, and opens another one in the new generation of the user.
-func replaceSession(tx *gorm.DB, user User, replacement Replacement, now time.Time) (Session, error) {
+func replaceSession(tx *gorm.DB, user account.User, replacement Replacement, now time.Time) (account.Session, error) {
 	ended := tx.Exec(`UPDATE sessions SET end_time = ?, end_reason = ?, version = version + 1
 		WHERE id = ? AND user_id = ? AND end_time IS NULL AND generation = ?`,
-		kept(now), string(Replaced), replacement.Old, user.ID, user.SessionGeneration-1)
+		toMicros(now), string(account.Replaced), replacement.Old, user.ID, user.SessionGeneration-1)
 	if ended.Error == nil && ended.RowsAffected == 0 {
-		return Session{}, ErrSessionEnded
+		return account.Session{}, ErrSessionEnded
 	}
 	if ended.Error != nil {
-		return Session{}, ended.Error
+		return account.Session{}, ended.Error
 	}
 	if err := appendChange(tx, Change{UserID: user.ID, SessionID: replacement.Old, Ended: true}); err != nil {
-		return Session{}, err
+		return account.Session{}, err
 	}
-	session := replacement.New.kept()
+	session := normalized(replacement.New)
 	session.UserID, session.Generation, session.Version = user.ID, user.SessionGeneration, 1
 	return session, insertSession(tx, session)
 }

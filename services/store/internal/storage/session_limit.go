@@ -8,6 +8,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
@@ -32,14 +33,14 @@ func lockUser(tx *gorm.DB, userID string) error {
 }
 
 // limitSessions ends and deletes what is beyond the bounds since a session was opened.
-func limitSessions(ctx context.Context, tx *gorm.DB, opened Session) error {
+func limitSessions(ctx context.Context, tx *gorm.DB, opened account.Session) error {
 	var rows []sessionRow
 	err := tx.Raw(`SELECT id, user_id, last_use_time, expire_time, end_time, generation FROM sessions
 		WHERE user_id = ? ORDER BY id LIMIT ?`, opened.UserID, maxTrimmed).Scan(&rows).Error
 	if err != nil {
 		return err
 	}
-	now := kept(opened.CreateTime)
+	now := toMicros(opened.CreateTime)
 	var standing, over []sessionRow
 	for _, row := range rows {
 		switch {
@@ -71,7 +72,7 @@ func oldest(rows []sessionRow, limit int) []sessionRow { return rows[:max(0, len
 // displace ends a session because its user has too many.
 func displace(ctx context.Context, tx *gorm.DB, row sessionRow, now time.Time) error {
 	ended := tx.Exec(`UPDATE sessions SET end_time = ?, expire_time = ?, end_reason = ?, version = version + 1
-		WHERE id = ? AND end_time IS NULL`, now, now, string(Displaced), row.ID)
+		WHERE id = ? AND end_time IS NULL`, now, now, string(account.Displaced), row.ID)
 	if ended.Error != nil || ended.RowsAffected == 0 {
 		return ended.Error
 	}
@@ -80,6 +81,6 @@ func displace(ctx context.Context, tx *gorm.DB, row sessionRow, now time.Time) e
 	}
 	return appendEvent(ctx, tx, Event{
 		Kind: Logout, Time: now, UserID: row.UserID, Origin: audit.Origin{SessionID: row.ID},
-		Details: map[string]string{"cause": string(Displaced)},
+		Details: map[string]string{"cause": string(account.Displaced)},
 	})
 }

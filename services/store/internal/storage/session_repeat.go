@@ -6,6 +6,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
@@ -18,7 +19,7 @@ const maxReissueEvents = 8
 //
 // The version stays as it is: nothing changes that anybody else knows. So any number of retries at once wait for each
 // other's lock on the row, and none has to begin again.
-func (s *Storage) RepeatToken(ctx context.Context, session Session, now time.Time) (counted bool, err error) {
+func (s *Storage) RepeatToken(ctx context.Context, session account.Session, now time.Time) (counted bool, err error) {
 	err = s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			updated := tx.Exec(`UPDATE sessions SET token_repeats = token_repeats + 1
@@ -41,7 +42,7 @@ func (s *Storage) RepeatToken(ctx context.Context, session Session, now time.Tim
 }
 
 // RefuseToken records that an ancestor of the current refresh token was refused, once for each current token.
-func (s *Storage) RefuseToken(ctx context.Context, session Session, reason string, now time.Time) error {
+func (s *Storage) RefuseToken(ctx context.Context, session account.Session, reason string, now time.Time) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			updated := tx.Exec("UPDATE sessions SET token_refused = ? WHERE id = ? AND current_token = ? AND token_refused = ?",
@@ -57,6 +58,6 @@ func (s *Storage) RefuseToken(ctx context.Context, session Session, reason strin
 	return s.explain(ctx, "refuse an old token of session "+session.ID, err, nil)
 }
 
-func repeatEvent(session Session, now time.Time) Event {
+func repeatEvent(session account.Session, now time.Time) Event {
 	return Event{Kind: RefreshRepeated, Time: now, UserID: session.UserID, Origin: audit.Origin{SessionID: session.ID}}
 }

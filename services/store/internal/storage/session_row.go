@@ -6,6 +6,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
 
@@ -35,8 +36,8 @@ type sessionRow struct {
 
 func (sessionRow) TableName() string { return "sessions" }
 
-func sessionRowOf(session Session) sessionRow {
-	session = session.kept()
+func sessionRowOf(session account.Session) sessionRow {
+	session = normalized(session)
 	row := sessionRow{
 		ID: session.ID, UserID: session.UserID,
 		CreateTime: session.CreateTime, LastUseTime: session.LastUseTime, ExpireTime: session.ExpireTime,
@@ -53,8 +54,8 @@ func sessionRowOf(session Session) sessionRow {
 	return row
 }
 
-func (r sessionRow) session() Session {
-	session := Session{
+func (r sessionRow) session() account.Session {
+	session := account.Session{
 		ID: r.ID, UserID: r.UserID, CreateTime: r.CreateTime, LastUseTime: r.LastUseTime, ExpireTime: r.ExpireTime,
 		UserAgent: r.UserAgent, ClientAddress: r.ClientAddress,
 		PreviousUserAgent: r.PreviousUserAgent, PreviousClientAddress: r.PreviousClientAddress,
@@ -62,7 +63,7 @@ func (r sessionRow) session() Session {
 			Current: r.CurrentToken, First: r.FirstToken, Parent: r.ParentToken, RotateTime: r.RotateTime,
 			Repeats: r.TokenRepeats, Refused: r.TokenRefused, Trades: decodeTrades(r.RecentTrades),
 		},
-		Generation: r.Generation, Version: r.Version, EndReason: EndReason(r.EndReason),
+		Generation: r.Generation, Version: r.Version, EndReason: account.EndReason(r.EndReason),
 	}
 	if r.EndTime != nil {
 		session.EndTime = *r.EndTime
@@ -70,13 +71,13 @@ func (r sessionRow) session() Session {
 	return session
 }
 
-// kept is the session as the database keeps it.
-func (s Session) kept() Session {
-	s.CreateTime, s.LastUseTime, s.ExpireTime = kept(s.CreateTime), kept(s.LastUseTime), kept(s.ExpireTime)
-	s.Lineage.RotateTime = kept(s.Lineage.RotateTime)
+// normalized returns the session as it is read back: the database truncates times.
+func normalized(s account.Session) account.Session {
+	s.CreateTime, s.LastUseTime, s.ExpireTime = toMicros(s.CreateTime), toMicros(s.LastUseTime), toMicros(s.ExpireTime)
+	s.Lineage.RotateTime = toMicros(s.Lineage.RotateTime)
 	s.Lineage.Trades = decodeTrades(encodeTrades(s.Lineage.Trades))
 	if !s.EndTime.IsZero() {
-		s.EndTime = kept(s.EndTime)
+		s.EndTime = toMicros(s.EndTime)
 	}
 	return s
 }
@@ -124,20 +125,20 @@ const selectAccount = `SELECT s.id, s.user_id, s.create_time, s.last_use_time, s
 	FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`
 
 // readAccount fails with gorm.ErrRecordNotFound if there is no such session.
-func readAccount(db *gorm.DB, sessionID string) (Account, error) {
+func readAccount(db *gorm.DB, sessionID string) (account.UserSession, error) {
 	var rows []accountRow
 	if err := db.Raw(selectAccount, sessionID).Scan(&rows).Error; err != nil {
-		return Account{}, err
+		return account.UserSession{}, err
 	}
 	if len(rows) == 0 {
-		return Account{}, gorm.ErrRecordNotFound
+		return account.UserSession{}, gorm.ErrRecordNotFound
 	}
-	return Account{User: rows[0].Owner.user(), Session: rows[0].Session.session()}, nil
+	return account.UserSession{User: rows[0].Owner.user(), Session: rows[0].Session.session()}, nil
 }
 
 // expiringAtEnd returns the session as one that expires no later than it ended, so that it is deleted as long after
 // that as others are after they expired.
-func (s Session) expiringAtEnd() Session {
+func expiringAtEnd(s account.Session) account.Session {
 	if !s.EndTime.IsZero() && s.EndTime.Before(s.ExpireTime) {
 		s.ExpireTime = s.EndTime
 	}

@@ -8,80 +8,21 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
 )
-
-// Session is a log-in of a user. Its times are UTC, to the microsecond; what is finer is cut off when it is written.
-type Session struct {
-	ID            string // a UUID in lower case
-	UserID        string
-	CreateTime    time.Time
-	LastUseTime   time.Time
-	ExpireTime    time.Time
-	UserAgent     string // at most 256 bytes
-	ClientAddress string // an IP address, or ""
-	Lineage       refresh.Lineage
-
-	// The last client before that one which was another one, or "" if there was none.
-	PreviousUserAgent     string
-	PreviousClientAddress string
-
-	Generation int64     // it has ended if its user's is greater
-	Version    int64     // 1 for a new session; grows by one with each committed change
-	EndTime    time.Time // zero while the session has not been ended by itself
-	EndReason  EndReason
-}
-
-// Client returns the client that the current refresh token was given to.
-func (s Session) Client() callctx.Client {
-	return callctx.Client{Address: s.ClientAddress, UserAgent: s.UserAgent}
-}
-
-// UsedBy returns the session after a client has got a new current token. A client that is another one than the last
-// does not make that one forgotten.
-func (s Session) UsedBy(client callctx.Client) Session {
-	if !callctx.SameClient(s.Client(), client) && s.Client() != client {
-		s.PreviousClientAddress, s.PreviousUserAgent = s.ClientAddress, s.UserAgent
-	}
-	s.ClientAddress, s.UserAgent = client.Address, client.UserAgent
-	return s
-}
-
-// EndReason is why a session was ended by itself.
-type EndReason string
-
-// The reasons to end a session.
-const (
-	LoggedOut   EndReason = "LOGGED_OUT"
-	Replaced    EndReason = "REPLACED"
-	Displaced   EndReason = "TOO_MANY_SESSIONS"
-	TokenReused EndReason = "REFRESH_TOKEN_REUSED" //nolint:gosec // no credential: the name of a reason
-)
-
-// Account is a session and the user whose it is, as of one moment.
-type Account struct {
-	User    User
-	Session Session
-}
-
-// Ended tells whether the session was ended, by itself or with all others of its user. Whether it has expired depends
-// on the time.
-func (a Account) Ended() bool {
-	return !a.Session.EndTime.IsZero() || a.Session.Generation < a.User.SessionGeneration
-}
 
 // CreateSession adds a session of version 1. If more than maxSessions of its user stand then, those end that were not
-// used for longest. It fails with ErrGenerationPast if the user is not there any more, or all
+// used for longest. It fails with ErrStaleGeneration if the user is not there any more, or all
 // sessions were ended since the generation of this one was read.
-func (s *Storage) CreateSession(ctx context.Context, session Session) error {
+func (s *Storage) CreateSession(ctx context.Context, session account.Session) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error { return createSession(ctx, tx, session) })
 	})
 	return s.explain(ctx, "create session "+session.ID, err, nil)
 }
 
-func createSession(ctx context.Context, tx *gorm.DB, session Session) error {
+func createSession(ctx context.Context, tx *gorm.DB, session account.Session) error {
 	if err := lockUser(tx, session.UserID); err != nil {
 		return err
 	}
@@ -96,27 +37,27 @@ func createSession(ctx context.Context, tx *gorm.DB, session Session) error {
 	})
 }
 
-// insertSession fails with ErrGenerationPast if the user is gone or of another generation.
-func insertSession(tx *gorm.DB, session Session) error {
+// insertSession fails with ErrStaleGeneration if the user is gone or of another generation.
+func insertSession(tx *gorm.DB, session account.Session) error {
 	// One statement: the lock that it takes on the user makes it wait for a change of the password that is being
 	// committed, and see it.
 	inserted := tx.Exec(`INSERT INTO sessions (id, user_id, create_time, last_use_time, expire_time, user_agent,
 		client_address, current_token, first_token, parent_token, rotate_time, generation, version)
 		SELECT ?, id, ?, ?, ?, ?, ?, ?, ?, ?, ?, session_generation, 1 FROM users WHERE id = ? AND session_generation = ?`,
-		session.ID, kept(session.CreateTime), kept(session.LastUseTime), kept(session.ExpireTime), session.UserAgent,
-		session.ClientAddress, session.Lineage.Current, session.Lineage.First, session.Lineage.Parent,
-		kept(session.Lineage.RotateTime), session.UserID, session.Generation)
+		session.ID, toMicros(session.CreateTime), toMicros(session.LastUseTime), toMicros(session.ExpireTime),
+		session.UserAgent, session.ClientAddress, session.Lineage.Current, session.Lineage.First, session.Lineage.Parent,
+		toMicros(session.Lineage.RotateTime), session.UserID, session.Generation)
 	if inserted.Error == nil && inserted.RowsAffected == 0 {
-		return ErrGenerationPast
+		return ErrStaleGeneration
 	}
 	return inserted.Error
 }
 
-// ReadAccount finds a session by id, with its user. It fails with ErrNotFound if there is none; one that has ended is
+// ReadSession finds a session by id, with its user. It fails with ErrNotFound if there is none; one that has ended is
 // found until it is deleted.
-func (s *Storage) ReadAccount(ctx context.Context, sessionID string) (Account, error) {
-	account, err := readAccount(s.db.WithContext(ctx), sessionID)
-	return account, s.explain(ctx, "read session "+sessionID, err, nil)
+func (s *Storage) ReadSession(ctx context.Context, sessionID string) (account.UserSession, error) {
+	current, err := readAccount(s.db.WithContext(ctx), sessionID)
+	return current, s.explain(ctx, "read session "+sessionID, err, nil)
 }
 
 // maxChanges bounds how often a change of a session is decided anew because another was faster. Those who race for a
@@ -130,33 +71,33 @@ const maxChanges = 16
 // It fails with ErrNotFound if there is no such session, and with the error of change, unaltered; then nothing is
 // written.
 func (s *Storage) ChangeSession(
-	ctx context.Context, sessionID string, change func(Account) (Session, error),
-) (Account, error) {
+	ctx context.Context, sessionID string, change func(account.UserSession) (account.Session, error),
+) (account.UserSession, error) {
 	for range maxChanges {
-		account, err := s.ReadAccount(ctx, sessionID)
+		current, err := s.ReadSession(ctx, sessionID)
 		if err != nil {
-			return Account{}, err
+			return account.UserSession{}, err
 		}
-		changed, err := change(account)
-		if err != nil || changed == account.Session {
-			return account, err
+		changed, err := change(current)
+		if err != nil || changed == current.Session {
+			return current, err
 		}
-		changed = changed.expiringAtEnd()
-		changed.Version = account.Session.Version + 1
-		written, err := s.writeSession(ctx, account.Session, changed)
+		changed = expiringAtEnd(changed)
+		changed.Version = current.Session.Version + 1
+		written, err := s.writeSession(ctx, current.Session, changed)
 		if err != nil {
-			return Account{}, err
+			return account.UserSession{}, err
 		}
 		if written {
-			return Account{User: account.User, Session: changed.kept()}, nil
+			return account.UserSession{User: current.User, Session: normalized(changed)}, nil
 		}
 	}
-	return Account{}, fmt.Errorf("change session %s: %w: others were faster %d times", sessionID, ErrUnavailable,
+	return account.UserSession{}, fmt.Errorf("change session %s: %w: others were faster %d times", sessionID, ErrUnavailable,
 		maxChanges)
 }
 
 // writeSession replaces the version before by this one, and tells whether that was there.
-func (s *Storage) writeSession(ctx context.Context, before, after Session) (written bool, err error) {
+func (s *Storage) writeSession(ctx context.Context, before, after account.Session) (written bool, err error) {
 	err = s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			row := sessionRowOf(after)
@@ -182,12 +123,12 @@ func (s *Storage) writeSession(ctx context.Context, before, after Session) (writ
 
 // changeEvent returns the event of a change, if it is worth one: the end of a session by itself, and a refresh token
 // that another client has used again. Of one parent, not more than maxReissueEvents are.
-func changeEvent(before, after Session) (event Event, worthy bool) {
+func changeEvent(before, after account.Session) (event Event, worthy bool) {
 	event = Event{UserID: after.UserID, Origin: audit.Origin{SessionID: after.ID}}
 	reissued := after.Lineage.Current > before.Lineage.Current && after.Lineage.Parent == before.Lineage.Parent
 	switch {
-	case after.EndReason != before.EndReason && after.EndReason == TokenReused:
-		event.Kind, event.Time, event.Reason = RefreshReused, after.EndTime, string(TokenReused)
+	case after.EndReason != before.EndReason && after.EndReason == account.TokenReused:
+		event.Kind, event.Time, event.Reason = RefreshReused, after.EndTime, string(account.TokenReused)
 	case after.EndReason != before.EndReason && after.EndReason != "":
 		event.Kind, event.Time = Logout, after.EndTime
 	case reissued && !callctx.SameClient(before.Client(), after.Client()) && after.Lineage.Siblings() <= maxReissueEvents:
@@ -202,9 +143,9 @@ func changeEvent(before, after Session) (event Event, worthy bool) {
 // than the session before, where that is not "".
 func (s *Storage) ListSessions(
 	ctx context.Context, userID string, now time.Time, before string, limit int,
-) ([]Session, error) {
+) ([]account.Session, error) {
 	query := gorm.G[sessionRow](s.db).
-		Where("user_id = ? AND end_time IS NULL AND expire_time > ?", userID, kept(now)).
+		Where("user_id = ? AND end_time IS NULL AND expire_time > ?", userID, toMicros(now)).
 		Where("generation = (SELECT session_generation FROM users WHERE id = ?)", userID)
 	if before != "" {
 		query = query.Where("id < ?", before) // Ids begin with the time at which they were made.
@@ -213,7 +154,7 @@ func (s *Storage) ListSessions(
 	if err != nil {
 		return nil, s.explain(ctx, "list the sessions of "+userID, err, nil)
 	}
-	sessions := make([]Session, 0, len(rows))
+	sessions := make([]account.Session, 0, len(rows))
 	for _, row := range rows {
 		sessions = append(sessions, row.session())
 	}
@@ -223,5 +164,5 @@ func (s *Storage) ListSessions(
 // DeleteExpiredSessions deletes sessions that expired, or ended, before a time: at most limit. It returns how many. An
 // ended session expires when it ends.
 func (s *Storage) DeleteExpiredSessions(ctx context.Context, before time.Time, limit int) (int64, error) {
-	return s.deleteOldest(ctx, "sessions", "id", "expire_time", kept(before), limit)
+	return s.deleteOldest(ctx, "sessions", "id", "expire_time", toMicros(before), limit)
 }

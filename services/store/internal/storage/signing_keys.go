@@ -51,7 +51,7 @@ func rowOf(key SigningKey) signingKeyRow {
 	return signingKeyRow{
 		Generation: key.Generation, KeyID: key.KeyID, Algorithm: key.Algorithm,
 		PublicKey: key.PublicKey, SealedPrivateKey: key.SealedPrivateKey,
-		CreateTime: kept(key.CreateTime), ActivateTime: new(kept(key.ActivateTime)),
+		CreateTime: toMicros(key.CreateTime), ActivateTime: new(toMicros(key.ActivateTime)),
 		TokenLifetime: wholeSeconds(key.TokenLifetime),
 	}
 }

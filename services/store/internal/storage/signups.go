@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // SignUp is a sign-up that can be sent again. It holds nothing that depends on the password.
@@ -38,7 +40,7 @@ func (signUpRow) TableName() string { return "sign_up_requests" }
 // CreateUserOnce is CreateUser for a sign-up that can be sent again. It fails with ErrRequestTaken if there is one of
 // this request id that is not older than oldest.
 func (s *Storage) CreateUserOnce(
-	ctx context.Context, user User, passwordHash string, signUp SignUp, oldest time.Time,
+	ctx context.Context, user account.User, passwordHash string, signUp SignUp, oldest time.Time,
 ) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
@@ -48,7 +50,7 @@ func (s *Storage) CreateUserOnce(
 			// Before the user: whoever sends the same twice at once must hear of itself, not of an address that is taken.
 			row := signUpRow{
 				RequestID: signUp.RequestID, Fingerprint: signUp.Fingerprint, UserID: user.ID,
-				CreateTime: kept(user.CreateTime),
+				CreateTime: toMicros(user.CreateTime),
 			}
 			if err := gorm.G[signUpRow](tx).Create(ctx, &row); err != nil {
 				return err
@@ -65,17 +67,17 @@ func (s *Storage) CreateUserOnce(
 // It decides nothing: those who race are told apart by what is unique. But it locks nothing either. In MySQL a DELETE
 // that finds no row locks the gap where it would be, and those who lock a gap wait for each other as soon as they
 // insert into it; so do those who wait for a sign-up that is undone, because of its address.
-func checkSignUp(tx *gorm.DB, user User, signUp SignUp, oldest time.Time) error {
+func checkSignUp(tx *gorm.DB, user account.User, signUp SignUp, oldest time.Time) error {
 	var known []signUpRow
 	if err := tx.Where("request_id = ?", signUp.RequestID).Find(&known).Error; err != nil {
 		return err
 	}
 	if len(known) > 0 {
-		if !known[0].CreateTime.Before(kept(oldest)) {
+		if !known[0].CreateTime.Before(toMicros(oldest)) {
 			return ErrRequestTaken
 		}
 		err := tx.Exec("DELETE FROM sign_up_requests WHERE request_id = ? AND create_time < ?",
-			signUp.RequestID, kept(oldest)).Error
+			signUp.RequestID, toMicros(oldest)).Error
 		if err != nil {
 			return err
 		}
@@ -86,7 +88,7 @@ func checkSignUp(tx *gorm.DB, user User, signUp SignUp, oldest time.Time) error 
 // ReadSignUp finds the sign-up of a request id that is not older than oldest. It fails with ErrNotFound if there is
 // none.
 func (s *Storage) ReadSignUp(ctx context.Context, requestID []byte, oldest time.Time) (SignUp, error) {
-	row, err := gorm.G[signUpRow](s.db).Where("request_id = ? AND create_time >= ?", requestID, kept(oldest)).Take(ctx)
+	row, err := gorm.G[signUpRow](s.db).Where("request_id = ? AND create_time >= ?", requestID, toMicros(oldest)).Take(ctx)
 	if err != nil {
 		return SignUp{}, s.explain(ctx, "read a sign-up", err, nil)
 	}
@@ -133,5 +135,5 @@ func (s *Storage) VoidSignUp(ctx context.Context, signUp SignUp, reason string, 
 
 // DeleteSignUps forgets the request ids of sign-ups of before a time: at most limit. It tells how many.
 func (s *Storage) DeleteSignUps(ctx context.Context, before time.Time, limit int) (int64, error) {
-	return s.deleteOldest(ctx, "sign_up_requests", "request_id", "create_time", kept(before), limit)
+	return s.deleteOldest(ctx, "sign_up_requests", "request_id", "create_time", toMicros(before), limit)
 }

@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // UserChange is what becomes of a user.
 type UserChange struct {
-	User         User   // the profile, state, role and session generation after the change; the rest is not looked at
-	PasswordHash string // replaces the present one, if there is one; "" leaves it
-	Delete       bool   // deletes the user, whatever else is said
+	User         account.User // the profile, state, role and session generation after the change; the rest is not looked at
+	PasswordHash string       // replaces the present one, if there is one; "" leaves it
+	Delete       bool         // deletes the user, whatever else is said
 }
 
 // maxUserChanges bounds how often a change of a user is decided anew because another was faster. Unlike those of a
@@ -32,21 +34,21 @@ var errOutrun = errors.New("another change was faster")
 // It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, with
 // a TooManyChangesError, and with the error of change, unaltered; then nothing is written.
 func (s *Storage) ChangeUser(
-	ctx context.Context, id string, now time.Time, change func(User) (UserChange, error),
-) (User, error) {
+	ctx context.Context, id string, now time.Time, change func(account.User) (UserChange, error),
+) (account.User, error) {
 	wait := newBackOff()
 	for range maxUserChanges {
 		before, err := s.ReadUser(ctx, id)
 		if err != nil {
-			return User{}, err
+			return account.User{}, err
 		}
 		changed, err := change(before)
-		after := before.edited(changed.User)
+		after := withIdentityOf(before, changed.User)
 		changed.User = after
 		if err != nil || changed == (UserChange{User: before}) {
 			return before, err
 		}
-		after.Version, after.UpdateTime = before.Version+1, kept(now)
+		after.Version, after.UpdateTime = before.Version+1, toMicros(now)
 		changed.User = after
 		err = s.write(ctx, func(db *gorm.DB) error {
 			return db.Transaction(func(tx *gorm.DB) error {
@@ -60,19 +62,19 @@ func (s *Storage) ChangeUser(
 			return after, s.explain(ctx, "change user "+id, err, nil)
 		}
 	}
-	return User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxUserChanges)
+	return account.User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxUserChanges)
 }
 
-// edited is the user with what a change can be about.
-func (u User) edited(change User) User {
-	change.ID, change.Email, change.CreateTime, change.UpdateTime = u.ID, u.Email, u.CreateTime, u.UpdateTime
-	change.Version = u.Version
-	return change
+// withIdentityOf returns the user after a change, with the fields of the user before that no change is about.
+func withIdentityOf(before, after account.User) account.User {
+	after.ID, after.Email, after.CreateTime, after.UpdateTime = before.ID, before.Email, before.CreateTime, before.UpdateTime
+	after.Version = before.Version
+	return after
 }
 
-func writeUser(ctx context.Context, tx *gorm.DB, before User, changed UserChange) error {
+func writeUser(ctx context.Context, tx *gorm.DB, before account.User, changed UserChange) error {
 	after := changed.User
-	if before.activeAdmin() && (changed.Delete || !after.activeAdmin()) {
+	if before.IsActiveAdmin() && (changed.Delete || !after.IsActiveAdmin()) {
 		if err := guardAdmins(tx, before.ID); err != nil {
 			return err
 		}
@@ -123,8 +125,6 @@ func setPassword(tx *gorm.DB, userID, hash string) error {
 	return err
 }
 
-func (u User) activeAdmin() bool { return u.Admin && u.State == Active }
-
 // guardAdmins fails with ErrLastAdmin if there is no active admin but this one who has a password to log in with. Of
 // several who ask, each waits until the one before has committed; in a cluster, whose nodes do not know of each other's
 // locks, the guard makes all but one fail at commit. The guard comes before any read, so that what is read is no older.
@@ -134,7 +134,7 @@ func guardAdmins(tx *gorm.DB, id string) error {
 	}
 	var others []string
 	err := tx.Raw(`SELECT u.id FROM users u JOIN credentials c ON c.user_id = u.id
-		WHERE u.is_admin = ? AND u.state = ? AND u.id <> ? LIMIT 1`, true, string(Active), id).Scan(&others).Error
+		WHERE u.is_admin = ? AND u.state = ? AND u.id <> ? LIMIT 1`, true, string(account.Active), id).Scan(&others).Error
 	if err == nil && len(others) == 0 {
 		return ErrLastAdmin
 	}
@@ -142,7 +142,7 @@ func guardAdmins(tx *gorm.DB, id string) error {
 }
 
 // deleteUser deletes all that is known of a user, and leaves a tombstone.
-func deleteUser(tx *gorm.DB, user User) error {
+func deleteUser(tx *gorm.DB, user account.User) error {
 	for _, statement := range []string{
 		"DELETE FROM sessions WHERE user_id = ?", "DELETE FROM credentials WHERE user_id = ?",
 		"DELETE FROM sign_up_requests WHERE user_id = ?", "DELETE FROM users WHERE id = ?",
@@ -156,7 +156,7 @@ func deleteUser(tx *gorm.DB, user User) error {
 }
 
 // eventsOf tells of a change, by what is different.
-func eventsOf(before User, changed UserChange) []Event {
+func eventsOf(before account.User, changed UserChange) []Event {
 	after := changed.User
 	if changed.Delete {
 		return []Event{{Kind: UserDeleted}}
@@ -173,7 +173,7 @@ func eventsOf(before User, changed UserChange) []Event {
 		events = append(events, Event{Kind: RolesSet, Details: map[string]string{"roles": roles}})
 	}
 	switch {
-	case before.State != after.State && after.State == Disabled:
+	case before.State != after.State && after.State == account.Disabled:
 		events = append(events, Event{Kind: UserDisabled})
 	case before.State != after.State:
 		events = append(events, Event{Kind: UserEnabled})
@@ -188,7 +188,7 @@ func eventsOf(before User, changed UserChange) []Event {
 }
 
 // profileChanges names the fields of the profile that differ, as the contract does.
-func profileChanges(before, after User) []string {
+func profileChanges(before, after account.User) []string {
 	var fields []string
 	for _, field := range []struct{ name, before, after string }{
 		{"full_name", before.FullName, after.FullName},

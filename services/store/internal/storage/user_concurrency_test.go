@@ -7,13 +7,15 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // racers is how many do something at once.
 const racers = 50
 
 // addAdmin adds an active administrator.
-func addAdmin(t *testing.T, s *Storage, email string) User {
+func addAdmin(t *testing.T, s *Storage, email string) account.User {
 	t.Helper()
 	user := newUser(email)
 	user.Admin = true
@@ -24,32 +26,32 @@ func addAdmin(t *testing.T, s *Storage, email string) User {
 }
 
 // The ways in which an admin is no admin any more.
-var dismissals = []func(User) UserChange{demoted, disabled, deleted}
+var dismissals = []func(account.User) UserChange{demoted, disabled, deleted}
 
-func demoted(user User) UserChange {
+func demoted(user account.User) UserChange {
 	user.Admin = false
 	return UserChange{User: user}
 }
 
-func disabled(user User) UserChange {
-	user.State = Disabled
+func disabled(user account.User) UserChange {
+	user.State = account.Disabled
 	return UserChange{User: user}
 }
 
-func deleted(user User) UserChange { return UserChange{User: user, Delete: true} }
+func deleted(user account.User) UserChange { return UserChange{User: user, Delete: true} }
 
 // changeUser changes a user as change says.
-func changeUser(t *testing.T, s *Storage, id string, change func(User) UserChange) (User, error) {
+func changeUser(t *testing.T, s *Storage, id string, change func(account.User) UserChange) (account.User, error) {
 	t.Helper()
-	return s.ChangeUser(t.Context(), id, time.Now(), func(before User) (UserChange, error) {
+	return s.ChangeUser(t.Context(), id, time.Now(), func(before account.User) (UserChange, error) {
 		return change(before), nil
 	})
 }
 
 // activeAdmins are those who can log in.
-func activeAdmins(t *testing.T, s *Storage) (admins []User) {
+func activeAdmins(t *testing.T, s *Storage) (admins []account.User) {
 	t.Helper()
-	listed, err := s.ListUsers(t.Context(), UserFilter{State: Active, Admins: true}, 2*racers)
+	listed, err := s.ListUsers(t.Context(), UserFilter{State: account.Active, Admins: true}, 2*racers)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +74,7 @@ func count(t *testing.T, s *Storage, rows string, values ...any) int {
 func TestManyAdminsWhoDismissEachOtherLeaveOne(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
-		admins := make([]User, racers)
+		admins := make([]account.User, racers)
 		for i := range admins {
 			admins[i] = addAdmin(t, stores[0], fmt.Sprintf("admin%d@example.com", i))
 		}
@@ -118,7 +120,7 @@ func TestTwoAdminsWhoDismissEachOtherLeaveOne(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		for round := range racers {
-			admins := []User{
+			admins := []account.User{
 				addAdmin(t, stores[0], fmt.Sprintf("ada%d@example.com", round)),
 				addAdmin(t, stores[0], fmt.Sprintf("bob%d@example.com", round)),
 			}
@@ -143,7 +145,7 @@ func TestAnAddressThatIsFreedByDeletionGoesToOne(t *testing.T) {
 			owner := addUser(t, stores[0], email)
 			addSession(t, stores[0], owner)
 			var gone atomic.Bool
-			heirs := make([]User, racers+1)
+			heirs := make([]account.User, racers+1)
 			errs := race(len(heirs), func(i int) error {
 				if i == racers {
 					defer gone.Store(true)
@@ -281,7 +283,7 @@ func TestOfManyChangesOfAUserNoneIsLost(t *testing.T) {
 		user := addUser(t, stores[0], "ada@example.com")
 		var versions [racers]int64
 		for i, err := range race(racers, func(i int) error {
-			after, err := changeUser(t, stores[i%2], user.ID, func(before User) UserChange {
+			after, err := changeUser(t, stores[i%2], user.ID, func(before account.User) UserChange {
 				before.Metadata += fmt.Sprintf("<%d>", i)
 				return UserChange{User: before}
 			})
@@ -318,8 +320,8 @@ func TestNothingOutlivesAUserWhoIsDeletedMeanwhile(t *testing.T) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		for round := range 20 {
 			// Neighbours, so that what locks the gaps between rows locks those of others too.
-			users := make([]User, 3)
-			sessions := make([]Session, len(users))
+			users := make([]account.User, 3)
+			sessions := make([]account.Session, len(users))
 			for i := range users {
 				users[i] = addUser(t, stores[0], fmt.Sprintf("ada%d.%d@example.com", round, i))
 				sessions[i] = addSession(t, stores[0], users[i])
@@ -342,7 +344,7 @@ func TestNothingOutlivesAUserWhoIsDeletedMeanwhile(t *testing.T) {
 
 // interfere does one of the things that are done to a user. It gives the error unless that is one of those which the operation
 // has for a user who is gone.
-func interfere(t *testing.T, s *Storage, number int, user User, session Session) error {
+func interfere(t *testing.T, s *Storage, number int, user account.User, session account.Session) error {
 	t.Helper()
 	var err error
 	expected := []error{ErrNotFound}
@@ -352,11 +354,11 @@ func interfere(t *testing.T, s *Storage, number int, user User, session Session)
 		_, err = changeUser(t, s, user.ID, deleted)
 	case 1:
 		err = s.CreateSession(t.Context(), newSession(user))
-		expected = []error{ErrGenerationPast}
+		expected = []error{ErrStaleGeneration}
 	case 2:
-		_, err = s.ChangeSession(t.Context(), session.ID, func(account Account) (Session, error) {
-			account.Session.Lineage.Current++
-			return account.Session, nil
+		_, err = s.ChangeSession(t.Context(), session.ID, func(current account.UserSession) (account.Session, error) {
+			current.Session.Lineage.Current++
+			return current.Session, nil
 		})
 	case 3:
 		_, err = s.EndAllSessions(t.Context(), user.ID, Replacement{}, time.Now())

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // userConformance is what every database must do with accounts after they are made.
@@ -24,7 +26,7 @@ var userConformance = []conformanceCase{
 	{"old request ids are forgotten", requestIDsForgotten},
 }
 
-func readUser(t *testing.T, s *Storage, id string) User {
+func readUser(t *testing.T, s *Storage, id string) account.User {
 	t.Helper()
 	user, err := s.ReadUser(t.Context(), id)
 	if err != nil {
@@ -37,12 +39,12 @@ func userChanged(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	other := addUser(t, s, "grace@example.com")
 	now := user.CreateTime.Add(time.Hour + time.Nanosecond)
-	wanted := User{
+	wanted := account.User{
 		ID: user.ID, Email: user.Email, FullName: "Zoë 🧑🏽‍🚀", Locale: "en-GB", TimeZone: "Europe/London",
-		PictureURI: "https://example.com/p", Metadata: `{"a":1}`, AppMetadata: `{"plan":"pro"}`, State: Disabled, Admin: true,
-		SessionGeneration: 7, CreateTime: user.CreateTime, UpdateTime: kept(now), Version: 2,
+		PictureURI: "https://example.com/p", Metadata: `{"a":1}`, AppMetadata: `{"plan":"pro"}`, State: account.Disabled, Admin: true,
+		SessionGeneration: 7, CreateTime: user.CreateTime, UpdateTime: toMicros(now), Version: 2,
 	}
-	got, err := s.ChangeUser(t.Context(), user.ID, now, func(before User) (UserChange, error) {
+	got, err := s.ChangeUser(t.Context(), user.ID, now, func(before account.User) (UserChange, error) {
 		if before != user {
 			t.Errorf("is to decide on %+v, of %+v", before, user)
 		}
@@ -58,7 +60,9 @@ func userChanged(t *testing.T, s *Storage) {
 		t.Errorf("read %+v\nof %+v", got, wanted)
 	}
 	credential, err := s.ReadCredentialOf(t.Context(), user.ID)
-	if err != nil || credential != (Credential{user.ID, hash + "2", Disabled, true, 7}) {
+	if err != nil || credential != (account.Credential{
+		UserID: user.ID, PasswordHash: hash + "2", State: account.Disabled, Admin: true, SessionGeneration: 7,
+	}) {
 		t.Errorf("the credential is %+v, %v", credential, err)
 	}
 	if got := readUser(t, s, other.ID); got != other {
@@ -70,7 +74,7 @@ func userChanged(t *testing.T, s *Storage) {
 
 func userNotChanged(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
-	got, err := changeUser(t, s, user.ID, func(before User) UserChange { return UserChange{User: before} })
+	got, err := changeUser(t, s, user.ID, func(before account.User) UserChange { return UserChange{User: before} })
 	if err != nil || got != user || readUser(t, s, user.ID) != user {
 		t.Errorf("it has become %+v, %v", got, err)
 	}
@@ -79,9 +83,9 @@ func userNotChanged(t *testing.T, s *Storage) {
 func userChangeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	calls := 0
-	got, err := changeUser(t, s, user.ID, func(before User) UserChange {
+	got, err := changeUser(t, s, user.ID, func(before account.User) UserChange {
 		if calls++; calls == 1 { // Somebody is faster.
-			if _, err := changeUser(t, s, user.ID, func(before User) UserChange {
+			if _, err := changeUser(t, s, user.ID, func(before account.User) UserChange {
 				before.Locale = "en-GB"
 				return UserChange{User: before}
 			}); err != nil {
@@ -99,7 +103,7 @@ func userChangeDecidesOnWhatIsThere(t *testing.T, s *Storage) {
 func userChangeRefused(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	refusal := errors.New("no")
-	_, err := s.ChangeUser(t.Context(), user.ID, time.Now(), func(before User) (UserChange, error) {
+	_, err := s.ChangeUser(t.Context(), user.ID, time.Now(), func(before account.User) (UserChange, error) {
 		before.FullName = "Eve"
 		return UserChange{User: before}, refusal
 	})
@@ -152,7 +156,7 @@ func lastAdminStays(t *testing.T, s *Storage) {
 			t.Errorf("the admin has become %+v", got)
 		}
 	}
-	if _, err := changeUser(t, s, root.ID, func(before User) UserChange {
+	if _, err := changeUser(t, s, root.ID, func(before account.User) UserChange {
 		before.FullName = "Root"
 		return UserChange{User: before}
 	}); err != nil {
@@ -196,20 +200,20 @@ func usersByPage(t *testing.T, s *Storage) {
 }
 
 func usersPicked(t *testing.T, s *Storage) {
-	add := func(email string, state UserState, admin bool) {
+	add := func(email string, state account.UserState, admin bool) {
 		user := newUser(email)
 		user.State, user.Admin = state, admin
 		if err := s.CreateUser(t.Context(), user, hash); err != nil {
 			t.Fatal(err)
 		}
 	}
-	add("%a@example.com", Active, false)
-	add("_a@example.com", Disabled, false)
-	add("ada@example.com", Active, true)
-	add("adam@example.com", Disabled, true)
-	add("adb@example.com", Active, false)
-	add("éa@example.com", Active, false)
-	add("ea@example.com", Active, false)
+	add("%a@example.com", account.Active, false)
+	add("_a@example.com", account.Disabled, false)
+	add("ada@example.com", account.Active, true)
+	add("adam@example.com", account.Disabled, true)
+	add("adb@example.com", account.Active, false)
+	add("éa@example.com", account.Active, false)
+	add("ea@example.com", account.Active, false)
 
 	wantListed(t, s, UserFilter{EmailPrefix: "ADA"}, 10, "ada@example.com", "adam@example.com")
 	wantListed(t, s, UserFilter{EmailPrefix: "%"}, 10, "%a@example.com")
@@ -218,9 +222,9 @@ func usersPicked(t *testing.T, s *Storage) {
 	wantListed(t, s, UserFilter{EmailPrefix: "e"}, 10, "ea@example.com")
 	wantListed(t, s, UserFilter{EmailPrefix: "adam@example.com"}, 10, "adam@example.com")
 	wantListed(t, s, UserFilter{EmailPrefix: "adam@example.com."}, 10)
-	wantListed(t, s, UserFilter{State: Disabled}, 10, "_a@example.com", "adam@example.com")
+	wantListed(t, s, UserFilter{State: account.Disabled}, 10, "_a@example.com", "adam@example.com")
 	wantListed(t, s, UserFilter{Admins: true}, 10, "ada@example.com", "adam@example.com")
-	wantListed(t, s, UserFilter{Admins: true, State: Active, EmailPrefix: "ad"}, 10, "ada@example.com")
+	wantListed(t, s, UserFilter{Admins: true, State: account.Active, EmailPrefix: "ad"}, 10, "ada@example.com")
 	wantListed(t, s, UserFilter{EmailPrefix: "ad", After: "ada@example.com"}, 1, "adam@example.com")
 	wantListed(t, s, UserFilter{EmailPrefix: "ad", After: "b"}, 10)
 }
@@ -275,7 +279,7 @@ func signUpVoided(t *testing.T, s *Storage) {
 	user, other := newUser("ada@example.com"), newUser("grace@example.com")
 	first, second := newSignUp(user, 1), newSignUp(other, 2)
 	first.UserID, second.UserID = user.ID, other.ID
-	for signUp, user := range map[*SignUp]User{&first: user, &second: other} {
+	for signUp, user := range map[*SignUp]account.User{&first: user, &second: other} {
 		if err := s.CreateUserOnce(t.Context(), user, hash, *signUp, time.Time{}); err != nil {
 			t.Fatal(err)
 		}

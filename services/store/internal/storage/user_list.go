@@ -5,20 +5,21 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 )
 
 // UserFilter selects users. A zero field selects all.
 type UserFilter struct {
 	EmailPrefix string // compared by emailaddr.CanonicalPrefix
-	State       UserState
+	State       account.UserState
 	Admins      bool   // admins only
 	After       string // only users whose position is after this one
 }
 
 // ListedUser is a user of a list.
 type ListedUser struct {
-	User
+	account.User
 
 	// Position is where the list goes on after this user. Of a user whose address another user has as well it is not
 	// the canonical form of the address.

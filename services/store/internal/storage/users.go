@@ -6,38 +6,8 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
-)
-
-// User is an account. Its times are UTC, to the microsecond; what is finer is cut off when it is written.
-type User struct {
-	ID         string // a UUID in lower case
-	Email      string // as emailaddr.Display returns it
-	FullName   string
-	Locale     string // "" if none was chosen, as the rest
-	TimeZone   string
-	PictureURI string
-	Metadata   string // a JSON object, or ""; at most 16 KiB
-	CreateTime time.Time
-	UpdateTime time.Time
-	Version    int64 // 1 for a new user; grows by one with each committed change
-	State      UserState
-	Admin      bool
-
-	// AppMetadata is as Metadata. It is not part of an Account, which is read with every call.
-	AppMetadata string
-
-	// SessionGeneration grows when all sessions are ended at once. Sessions of an older generation have ended.
-	SessionGeneration int64
-}
-
-// UserState is whether an account can be used.
-type UserState string
-
-// The states of users.
-const (
-	Active   UserState = "ACTIVE"
-	Disabled UserState = "DISABLED"
 )
 
 type userRow struct {
@@ -61,21 +31,21 @@ type userRow struct {
 
 func (userRow) TableName() string { return "users" }
 
-func userRowOf(user User) userRow {
+func userRowOf(user account.User) userRow {
 	return userRow{
 		ID: user.ID, Email: user.Email, CanonicalEmail: emailaddr.Canonical(user.Email), FullName: user.FullName,
 		Locale: user.Locale, TimeZone: user.TimeZone, PictureURI: user.PictureURI, Metadata: user.Metadata,
-		CreateTime: kept(user.CreateTime), UpdateTime: kept(user.UpdateTime), Version: user.Version,
+		CreateTime: toMicros(user.CreateTime), UpdateTime: toMicros(user.UpdateTime), Version: user.Version,
 		State: string(user.State), IsAdmin: user.Admin, AppMetadata: user.AppMetadata,
 		SessionGeneration: user.SessionGeneration,
 	}
 }
 
-func (r userRow) user() User {
-	return User{
+func (r userRow) user() account.User {
+	return account.User{
 		ID: r.ID, Email: r.Email, FullName: r.FullName, Locale: r.Locale, TimeZone: r.TimeZone,
 		PictureURI: r.PictureURI, Metadata: r.Metadata, CreateTime: r.CreateTime, UpdateTime: r.UpdateTime,
-		Version: r.Version, State: UserState(r.State), Admin: r.IsAdmin, AppMetadata: r.AppMetadata,
+		Version: r.Version, State: account.UserState(r.State), Admin: r.IsAdmin, AppMetadata: r.AppMetadata,
 		SessionGeneration: r.SessionGeneration,
 	}
 }
@@ -90,7 +60,7 @@ func (credentialRow) TableName() string { return "credentials" }
 
 // CreateUser adds a user and the hash to log in with, both or neither. It fails with ErrEmailTaken if a user has this
 // address, compared by emailaddr.Canonical.
-func (s *Storage) CreateUser(ctx context.Context, user User, passwordHash string) error {
+func (s *Storage) CreateUser(ctx context.Context, user account.User, passwordHash string) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return db.Transaction(func(tx *gorm.DB) error {
 			if len(emailaddr.FormerKeys(user.Email)) > 0 { // The unique index knows the present form only.
@@ -104,7 +74,7 @@ func (s *Storage) CreateUser(ctx context.Context, user User, passwordHash string
 	return s.explain(ctx, "create user "+user.ID, err, outcomes{duplicateValue: ErrEmailTaken})
 }
 
-func createUser(ctx context.Context, tx *gorm.DB, user User, passwordHash string, kind EventKind) error {
+func createUser(ctx context.Context, tx *gorm.DB, user account.User, passwordHash string, kind EventKind) error {
 	row := userRowOf(user)
 	if err := gorm.G[userRow](tx).Create(ctx, &row); err != nil {
 		return err
@@ -117,14 +87,14 @@ func createUser(ctx context.Context, tx *gorm.DB, user User, passwordHash string
 }
 
 // ReadUser finds a user by id. It fails with ErrNotFound if there is none.
-func (s *Storage) ReadUser(ctx context.Context, id string) (User, error) {
+func (s *Storage) ReadUser(ctx context.Context, id string) (account.User, error) {
 	row, err := gorm.G[userRow](s.db).Where("id = ?", id).Take(ctx)
 	if err != nil {
-		return User{}, s.explain(ctx, "read user "+id, err, nil)
+		return account.User{}, s.explain(ctx, "read user "+id, err, nil)
 	}
 	return row.user(), nil
 }
 
-// kept is the part of a time that both databases keep. MySQL would round what is finer, so that a user could be made
+// toMicros truncates a time to what both databases store. MySQL would round what is finer, so that a user could be made
 // after being read.
-func kept(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+func toMicros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
