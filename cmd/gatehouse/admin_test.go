@@ -154,7 +154,7 @@ func TestAdminCreateRefusesWhatASignUpDoes(t *testing.T) {
 		{"no address", adminPassword, nil, exitUsage, "email must not be empty"},
 		{"no address, and no name", adminPassword, []string{"--full-name="}, exitUsage, "full_name must not be empty"},
 		{"no e-mail address", adminPassword, []string{"--email=ada"}, exitUsage, "email must be an e-mail address"},
-		{"a name of control characters", adminPassword, []string{"--email=a@b.c", "--full-name=A\x07"}, exitUsage, "full_name must have a visible"},
+		{"a name of control characters", adminPassword, []string{"--email=a@b.c", "--full-name=A\x07"}, exitUsage, "full_name must contain a visible"},
 		{"an address that is no text", adminPassword, []string{"--email=\xff@b.c"}, exitUsage, "email must be an e-mail address"},
 		{"weak hashes", adminPassword, []string{"--email=a@b.c", "--argon2-memory=1"}, exitUsage, "argon2 memory"},
 		{"no password", "", []string{"--email=a@b.c"}, exitFailed, "password must not be empty"},

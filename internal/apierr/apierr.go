@@ -1,8 +1,8 @@
-// Package apierr is the one funnel through which every error leaves Gatehouse.
+// Package apierr converts every error that leaves Gatehouse into a gRPC status.
 //
-// A service returns an *Error or wraps one. What reaches the caller is its code, reason, message and details; what
-// caused it stays in the process, for the log. Anything that is not an *Error, a status made here, or a cancelled
-// context becomes INTERNAL without its text, because the text of a driver can hold addresses, queries or data.
+// A service returns an *Error or wraps one. The caller receives its code, reason, message and details; only the log
+// contains its cause. Any error that is not an *Error, a status made here, or a cancelled context becomes INTERNAL
+// without its text, because the text of a driver can contain addresses, queries or data.
 package apierr
 
 import (
@@ -24,7 +24,7 @@ import (
 // Domain is the `domain` of every google.rpc.ErrorInfo.
 const Domain = "gatehouse"
 
-// Error is an error with everything the caller is told, and the cause that only the log is told.
+// Error is an error with the code, reason, message and details for the caller, and a cause for the log.
 type Error struct {
 	code    codes.Code
 	reason  gatehousev1.ErrorReason
@@ -34,7 +34,7 @@ type Error struct {
 	cause   error
 }
 
-// Error gives the message and the cause: for the log, never for the caller.
+// Error returns the message and the cause, for the log. It must not be sent to the caller.
 func (e *Error) Error() string {
 	if e.cause == nil {
 		return e.message
@@ -42,18 +42,18 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s: %v", e.message, e.cause)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.cause }
 
-// Reason tells why the call failed.
+// Reason returns the reason why the call failed.
 func (e *Error) Reason() gatehousev1.ErrorReason { return e.reason }
 
-// GRPCStatus is what the caller gets.
+// GRPCStatus returns the status for the caller.
 func (e *Error) GRPCStatus() *status.Status {
 	info := &errdetails.ErrorInfo{Reason: ReasonName(e.reason), Domain: Domain, Metadata: e.about}
 	details := append([]protoadapt.MessageV1{protoadapt.MessageV1Of(info)}, e.details...)
 	st, err := status.New(e.code, e.message).WithDetails(details...)
-	if err != nil { // Only for code OK or a detail that does not marshal: neither is made here.
+	if err != nil { // Only for code OK or a detail that does not marshal; neither occurs here.
 		panic(fmt.Sprintf("error details of %v: %v", e.reason, err))
 	}
 	return st
@@ -81,7 +81,8 @@ func (e *Error) of(sessionID, userID string) *Error {
 	return e
 }
 
-// EndedSession tells which session an error says has ended, and whose it was. They are empty for any other error.
+// EndedSession returns the ids of the ended session and its user that a status contains. They are empty for any other
+// status.
 func EndedSession(st *status.Status) (sessionID, userID string) {
 	for _, detail := range st.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
@@ -91,12 +92,12 @@ func EndedSession(st *status.Status) (sessionID, userID string) {
 	return "", ""
 }
 
-// ReasonName is the reason as it stands in google.rpc.ErrorInfo: the enum's name without its prefix.
+// ReasonName returns the reason as google.rpc.ErrorInfo contains it: the enum's name without its prefix.
 func ReasonName(reason gatehousev1.ErrorReason) string {
 	return strings.TrimPrefix(reason.String(), "ERROR_REASON_")
 }
 
-// ReasonOf finds why st failed. It is UNSPECIFIED if st did not come through this package.
+// ReasonOf returns the reason of st, or UNSPECIFIED if st was not made by this package.
 func ReasonOf(st *status.Status) gatehousev1.ErrorReason {
 	for _, detail := range st.Details() {
 		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == Domain {
@@ -106,8 +107,7 @@ func ReasonOf(st *status.Status) gatehousev1.ErrorReason {
 	return gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED
 }
 
-// Status turns any error into what the caller gets. It is nil for nil. Its size does not grow with the request: see
-// maxStatusSize.
+// Status returns the status for the caller of any error, or nil for nil. Its size is bounded: see maxStatusSize.
 func Status(err error) *status.Status {
 	if err == nil {
 		return nil
@@ -115,7 +115,7 @@ func Status(err error) *status.Status {
 	if foreign, ok := errors.AsType[*verbatimError](err); ok {
 		return boundStatus(foreign.st)
 	}
-	// The status itself, not status.FromError: that one puts the text of everything wrapped around it in the message.
+	// status.FromError is not used: it adds the text of all wrapping errors to the message.
 	var carrier interface{ GRPCStatus() *status.Status }
 	if !errors.As(err, &carrier) {
 		return fromContext(err).GRPCStatus()
@@ -127,17 +127,17 @@ func Status(err error) *status.Status {
 	return fromCode(st.Code(), err).GRPCStatus()
 }
 
-// verbatimError is a status of a protocol that is not ours.
+// verbatimError is a status of a third-party protocol.
 type verbatimError struct{ st *status.Status }
 
 func (e *verbatimError) Error() string { return e.st.Message() }
 
-// Verbatim returns an error whose status reaches the caller as it is, without a reason of ours. It is for protocols
-// that others define, such as grpc.health.v1, and for texts that hold nothing of the inside.
+// Verbatim returns an error whose status reaches the caller unchanged, without an ErrorReason. It is for third-party
+// protocols, such as grpc.health.v1, and for texts that contain no internal data.
 func Verbatim(st *status.Status) error { return &verbatimError{st} }
 
-// fromCode gives a reason to what grpc-go made itself: a connection that failed, a message over the limit, a method
-// that is not there.
+// fromCode returns the error for a status that grpc-go made itself: a failed connection, a message over the limit, an
+// unknown method.
 func fromCode(code codes.Code, cause error) *Error {
 	switch code {
 	case codes.Unavailable:
@@ -149,7 +149,7 @@ func fromCode(code codes.Code, cause error) *Error {
 	case codes.ResourceExhausted:
 		return RequestTooLarge(cause)
 	case codes.Unimplemented:
-		return RouteNotFound("there is no such method")
+		return RouteNotFound("method not found")
 	default:
 		return Internal(cause)
 	}

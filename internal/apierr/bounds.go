@@ -20,29 +20,29 @@ const (
 	// maxMessage bounds the message of a status, in bytes.
 	maxMessage = 256
 
-	// maxViolations bounds the fields that an error names. Whoever corrects them is told of the next.
+	// maxViolations bounds the violations in an error. A caller that corrects them receives the next ones.
 	maxViolations = 16
 
-	// maxField, maxDescription and maxReason bound the texts of a violation, in bytes. A field path may hold names that
-	// the caller chose.
+	// maxField, maxDescription and maxReason bound the texts of a violation, in bytes. A field path may contain names
+	// chosen by the caller.
 	maxField       = 128
 	maxDescription = 256
 	maxReason      = 64
 
-	// maxViolationsSize bounds all violations together, in bytes. The rest of maxStatusSize is for what is beside them.
+	// maxViolationsSize bounds all violations together, in bytes. The rest of maxStatusSize is for the other details.
 	maxViolationsSize = 3 << 10
 
-	// detailOverhead is what a detail takes beside its own bytes: its tag and length.
+	// detailOverhead bounds the size of a detail's tag and length, in bytes.
 	detailOverhead = 4
 
 	// maxLogText bounds the text of an error in the log, in bytes. It leaves room for the stack of a panic.
 	maxLogText = 8 << 10
 )
 
-// LogText returns the text of an error for the log: with its cause, which may quote what a client sent, and bounded.
+// LogText returns the text of an error for the log, bounded. It includes the cause, which may quote client input.
 func LogText(err error) string { return truncate(err.Error(), maxLogText) }
 
-// boundViolations returns the first violations, as many as fit, with their texts cut.
+// boundViolations returns as many of the first violations as fit, with their texts cut.
 func boundViolations(all []*errdetails.BadRequest_FieldViolation) []*errdetails.BadRequest_FieldViolation {
 	kept := make([]*errdetails.BadRequest_FieldViolation, 0, min(len(all), maxViolations))
 	size := 0
@@ -61,8 +61,8 @@ func boundViolations(all []*errdetails.BadRequest_FieldViolation) []*errdetails.
 	return kept
 }
 
-// boundStatus returns st, or as much of it as fits into maxStatusSize: the ErrorInfo first, as it tells why the call
-// failed. Statuses made here fit. One that came from another service, of another version perhaps, need not.
+// boundStatus returns st, or as much of it as fits into maxStatusSize, starting with the ErrorInfo. Statuses made by
+// this package fit; one from another service, perhaps of another version, need not.
 func boundStatus(st *status.Status) *status.Status {
 	whole := st.Proto()
 	if proto.Size(whole) <= maxStatusSize && len(whole.GetMessage()) <= maxMessage {
@@ -82,7 +82,7 @@ func boundStatus(st *status.Status) *status.Status {
 	return status.FromProto(bounded)
 }
 
-// truncate cuts a text between characters: half of one is not UTF-8, and a message cannot hold it.
+// truncate cuts a text between characters: a partial character is not valid UTF-8 in a message.
 func truncate(text string, limit int) string {
 	if len(text) <= limit {
 		return text

@@ -129,10 +129,10 @@ func addErrorExamples(failure *response) error {
 		summary string
 		err     *apierr.Error
 	}{
-		{"A field that breaks a rule", invalid},
-		{"An address that has an account", apierr.EmailTaken()},
-		{"A call without a token", apierr.AccessTokenMissing()},
-		{"A failure that may pass", apierr.Overloaded(time.Second)},
+		{"A field violates a rule", invalid},
+		{"The e-mail address has an account", apierr.EmailTaken()},
+		{"The access token is missing", apierr.AccessTokenMissing()},
+		{"The service is overloaded", apierr.Overloaded(time.Second)},
 	} {
 		body, err := protojson.Marshal(failed.err.GRPCStatus().Proto())
 		if err != nil {

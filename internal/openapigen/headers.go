@@ -17,12 +17,12 @@ func conventionHeaders() []conventionHeader {
 	return []conventionHeader{
 		{
 			"version", "If-Match",
-			"The `ETag` of the version that the call is meant for, instead of the field `version`. If it is another by now, " +
-				"the answer is 412 with the reason `VERSION_MISMATCH`.",
+			"The `ETag` of the expected version, as an alternative to the field `version`. If the version differs, the " +
+				"call fails with 412 and the reason `VERSION_MISMATCH`.",
 		},
 		{
 			"requestId", "Idempotency-Key",
-			"Names this request, so that it can be sent again, instead of the field `requestId`.",
+			"Identifies this request, so that it can be repeated, as an alternative to the field `requestId`.",
 		},
 	}
 }
@@ -48,7 +48,7 @@ func addHeaders(op *operation, method protoreflect.MethodDescriptor) error {
 	success, ok := op.Responses.get("200")
 	if fields := method.Output().Fields(); ok && fields.Len() == 1 && versioned(fields.Get(0)) {
 		success.Headers.set("ETag", &header{
-			Description: "The version of the answer, in quotes: to be sent as `If-Match`.", Schema: &schema{Type: text},
+			Description: "The version of the resource, in quotes. Send it as `If-Match`.", Schema: &schema{Type: text},
 		})
 	}
 	return nil

@@ -195,7 +195,7 @@ func writable(doc *document, ref string, message protoreflect.MessageDescriptor)
 		return nil, fmt.Errorf("there is no schema %s", ref)
 	}
 	part := *whole
-	part.Description, part.Properties, part.Required = "What to change.", nil, nil
+	part.Description, part.Properties, part.Required = "The new values.", nil, nil
 	for _, property := range whole.Properties {
 		if !hasBehavior(message.Fields().ByJSONName(property.name), annotations.FieldBehavior_OUTPUT_ONLY) {
 			part.Properties.set(property.name, property.value)

@@ -259,7 +259,7 @@ func TestDatabaseDownAndBack(t *testing.T) {
 			t.Fatal(err)
 		}
 		corpusCase{code: codes.Unavailable, reason: "UNAVAILABLE"}.compare(t, name, got)
-		if text := got.status.GetMessage(); text != "a part of the service cannot be reached now" {
+		if text := got.status.GetMessage(); text != "the service is temporarily unavailable: try again later" {
 			t.Errorf("%s: the message is %q", name, text)
 		}
 	}

@@ -4,8 +4,8 @@
 // 	protoc        (unknown)
 // source: gatehouse/internal/v1/change.proto
 
-// What the services say to each other. Nothing of it is public: the gateway routes none of it, and it is in no OpenAPI
-// document.
+// The contract between the services. None of it is public: the gateway routes none of it, and no OpenAPI document
+// contains it.
 
 package internalv1
 
@@ -26,12 +26,12 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Where to begin.
+// Request message for `WatchChanges`: the position to start from.
 type WatchChangesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The epoch of the cursor, as an answer gave it; empty for who knows of none.
+	// The epoch of the cursor, as a response returned it. Empty if the caller has no cursor.
 	Epoch string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// The cursor of the last answer that was taken in; 0 for who begins with what is committed from now on.
+	// The cursor of the last response that the caller applied. 0 starts with changes committed from now on.
 	Cursor        int64 `protobuf:"varint,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -81,21 +81,21 @@ func (x *WatchChangesRequest) GetCursor() int64 {
 	return 0
 }
 
-// What was changed.
+// Response message for `WatchChanges`.
 type WatchChangesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The epoch of the database: another one after an operator has restored it to an earlier point. What was kept in
-	// another epoch is not to be believed.
+	// The epoch of the database. It changes when an operator restores the database to an earlier point. Data cached under
+	// another epoch must be discarded.
 	Epoch string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
-	// How far the feed is after these changes. It grows.
+	// The position of the feed after these changes. It only increases.
 	Cursor int64 `protobuf:"varint,2,opt,name=cursor,proto3" json:"cursor,omitempty"`
-	// Whether changes after the cursor of the request are not known any more, or that cursor is of another epoch, or was
-	// 0. What the caller kept before may then be outdated, and nothing tells where. Only in the first answer.
+	// True if changes after the request's cursor are no longer available, if that cursor belongs to another epoch, or if
+	// it was 0. Any data that the caller cached before may then be outdated. Set in the first response only.
 	Incomplete bool `protobuf:"varint,3,opt,name=incomplete,proto3" json:"incomplete,omitempty"`
-	// The changes, the oldest first; at most 500.
+	// The changes, oldest first; at most 500.
 	Changes []*Change `protobuf:"bytes,4,rep,name=changes,proto3" json:"changes,omitempty"`
-	// How far behind the present the feed was when these were sent, in milliseconds: the age of the oldest change that was
-	// committed and not yet sent. 0 when there is none.
+	// The lag of the feed when the response was sent, in milliseconds: the age of the oldest change that was committed
+	// and not yet sent. 0 if there is no such change.
 	LagMilliseconds int64 `protobuf:"varint,5,opt,name=lag_milliseconds,json=lagMilliseconds,proto3" json:"lag_milliseconds,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
@@ -166,17 +166,17 @@ func (x *WatchChangesResponse) GetLagMilliseconds() int64 {
 	return 0
 }
 
-// One change of a user or of a session.
+// A change of a user or a session.
 type Change struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user, or the owner of the session.
+	// The id of the user, or of the session's owner.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The session; empty for a change of the user.
+	// The id of the session. Empty for a change of the user.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The version that the change made. 0 where the user or session has ended.
+	// The version that the change created. 0 if the user was deleted or the session has ended.
 	Version int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	// Whether the user was deleted, or the session has ended by itself. Sessions that end with a change of their user
-	// (all at once, by a new password, by deletion) are not told one by one.
+	// Whether the user was deleted or the single session ended. When a change of the user ends several sessions (log-out
+	// everywhere, a new password, deletion), no change is sent for each session.
 	Ended         bool `protobuf:"varint,4,opt,name=ended,proto3" json:"ended,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

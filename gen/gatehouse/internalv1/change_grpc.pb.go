@@ -4,8 +4,8 @@
 // - protoc             (unknown)
 // source: gatehouse/internal/v1/change.proto
 
-// What the services say to each other. Nothing of it is public: the gateway routes none of it, and it is in no OpenAPI
-// document.
+// The contract between the services. None of it is public: the gateway routes none of it, and no OpenAPI document
+// contains it.
 
 package internalv1
 
@@ -29,14 +29,14 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// The changes of users and sessions, told to whoever keeps copies of them.
+// Streams changes of users and sessions to services that cache them.
 type ChangeServiceClient interface {
-	// Streams the changes that were committed after a cursor, in the order of the feed, and goes on with each that
-	// follows until the caller ends it. A change may be told again; it is never left out. A change is on its way within
-	// 100 ms of its commit, whichever store made it; on SQLite, one that another process made within a second.
+	// Streams the changes committed after a cursor, in feed order, then each later change until the caller ends the call.
+	// A change may be sent more than once; none is omitted. A change is sent within 100 ms of its commit, whichever store
+	// made it; on SQLite, a change made by another process is sent within a second.
 	//
-	// The first answer comes at once, with or without changes, and there is one every second at the latest, so that a
-	// follower knows how far behind it is, and notices when nobody is there any more.
+	// The first response is sent immediately, with or without changes. Later responses are at most one second apart, so
+	// that a follower can measure its lag and detect a dead connection.
 	WatchChanges(ctx context.Context, in *WatchChangesRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchChangesResponse], error)
 }
 
@@ -71,14 +71,14 @@ type ChangeService_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesR
 // All implementations must embed UnimplementedChangeServiceServer
 // for forward compatibility.
 //
-// The changes of users and sessions, told to whoever keeps copies of them.
+// Streams changes of users and sessions to services that cache them.
 type ChangeServiceServer interface {
-	// Streams the changes that were committed after a cursor, in the order of the feed, and goes on with each that
-	// follows until the caller ends it. A change may be told again; it is never left out. A change is on its way within
-	// 100 ms of its commit, whichever store made it; on SQLite, one that another process made within a second.
+	// Streams the changes committed after a cursor, in feed order, then each later change until the caller ends the call.
+	// A change may be sent more than once; none is omitted. A change is sent within 100 ms of its commit, whichever store
+	// made it; on SQLite, a change made by another process is sent within a second.
 	//
-	// The first answer comes at once, with or without changes, and there is one every second at the latest, so that a
-	// follower knows how far behind it is, and notices when nobody is there any more.
+	// The first response is sent immediately, with or without changes. Later responses are at most one second apart, so
+	// that a follower can measure its lag and detect a dead connection.
 	WatchChanges(*WatchChangesRequest, grpc.ServerStreamingServer[WatchChangesResponse]) error
 	mustEmbedUnimplementedChangeServiceServer()
 }

@@ -24,18 +24,18 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// What was done.
+// The kind of an audit event.
 type AuditEventKind int32
 
 const (
-	// Not a kind.
+	// Unspecified. Never returned.
 	AuditEventKind_AUDIT_EVENT_KIND_UNSPECIFIED AuditEventKind = 0
-	// A sign-up, or an administrator made by an operator. One that failed with `REQUEST_ID_REUSED` is another request that
-	// came with the request id of the user's sign-up.
+	// A sign-up, or an administrator created by an operator. A failure with the reason `REQUEST_ID_REUSED` is a different
+	// request sent with the request id of the user's sign-up.
 	AuditEventKind_AUDIT_EVENT_KIND_USER_CREATED AuditEventKind = 1
 	// An account was imported.
 	AuditEventKind_AUDIT_EVENT_KIND_USER_IMPORTED AuditEventKind = 2
-	// A profile was changed; `details` has the names of the `fields`.
+	// A profile was changed. `details` contains the names of the changed `fields`.
 	AuditEventKind_AUDIT_EVENT_KIND_USER_UPDATED AuditEventKind = 3
 	// An account was disabled.
 	AuditEventKind_AUDIT_EVENT_KIND_USER_DISABLED AuditEventKind = 4
@@ -43,31 +43,31 @@ const (
 	AuditEventKind_AUDIT_EVENT_KIND_USER_ENABLED AuditEventKind = 5
 	// An account was deleted.
 	AuditEventKind_AUDIT_EVENT_KIND_USER_DELETED AuditEventKind = 6
-	// The roles of a user were set; `details` has the `roles`.
+	// The roles of a user were set. `details` contains the `roles`.
 	AuditEventKind_AUDIT_EVENT_KIND_ROLES_SET AuditEventKind = 7
-	// A log-in. One that failed names the user if the address has an account.
+	// A log-in. A failed log-in names the user if the address belongs to an account.
 	AuditEventKind_AUDIT_EVENT_KIND_LOGIN AuditEventKind = 8
-	// A log-out of one session, or its end because the user opened more than 100: then `details` has the `cause`
-	// `TOO_MANY_SESSIONS`.
+	// A log-out of one session, or the end of a session because its user opened more than 100; `details` then contains
+	// the `cause` `TOO_MANY_SESSIONS`.
 	AuditEventKind_AUDIT_EVENT_KIND_LOGOUT AuditEventKind = 9
-	// All sessions of a user were ended, by the user or an admin; `details` has the `session` that took the place of the
+	// All sessions of a user were ended, by the user or an admin. `details` contains the `session` that replaced the
 	// caller's, if any.
 	AuditEventKind_AUDIT_EVENT_KIND_LOGOUT_EVERYWHERE AuditEventKind = 10
-	// A refresh token came again that shows that two hold the session, which was ended.
+	// A refresh token was reused in a way that proves that two parties hold the session. The session was ended.
 	AuditEventKind_AUDIT_EVENT_KIND_REFRESH_TOKEN_REUSED AuditEventKind = 11
-	// A user changed the password, or tried to with a wrong present one. All sessions of the user ended with the change;
-	// `details` has the `session` that took the place of the caller's.
+	// A user changed the password, or tried to with a wrong current password. All sessions of the user ended with the
+	// change; `details` contains the `session` that replaced the caller's.
 	AuditEventKind_AUDIT_EVENT_KIND_PASSWORD_CHANGED AuditEventKind = 12
 	// An admin set the password of a user.
 	AuditEventKind_AUDIT_EVENT_KIND_PASSWORD_RESET AuditEventKind = 13
-	// A signing key was made; `details` has its `kid`.
+	// A signing key was created. `details` contains its `kid`.
 	AuditEventKind_AUDIT_EVENT_KIND_KEY_ROTATED AuditEventKind = 14
-	// A signing key was revoked; `details` has its `kid`.
+	// A signing key was revoked. `details` contains its `kid`.
 	AuditEventKind_AUDIT_EVENT_KIND_KEY_REVOKED AuditEventKind = 15
-	// A refresh token came again that had been traded: a retry, a second tab, a client that has changed its network, or
-	// somebody with a copy. `details` has the `answer`: `same` is the same successor again, to the client that has it
-	// already, told once for each successor; `new` is another one, to another client. Refused is one that came late, from
-	// another client.
+	// A refresh token that had already been exchanged was sent again: by a retry, a second tab, a client whose network
+	// changed, or somebody with a copy. `details` contains the `answer`: `same` if the client that already holds the
+	// successor received it again, recorded once per successor; `new` if another client received a different successor.
+	// The outcome is a failure if another client sent the token late.
 	AuditEventKind_AUDIT_EVENT_KIND_REFRESH_TOKEN_REPEATED AuditEventKind = 16
 )
 
@@ -140,15 +140,15 @@ func (AuditEventKind) EnumDescriptor() ([]byte, []int) {
 	return file_gatehouse_v1_admin_proto_rawDescGZIP(), []int{0}
 }
 
-// How what was done ended.
+// The outcome of an audited action.
 type AuditOutcome int32
 
 const (
-	// Not an outcome.
+	// Unspecified. Never returned.
 	AuditOutcome_AUDIT_OUTCOME_UNSPECIFIED AuditOutcome = 0
-	// It was done.
+	// The action succeeded.
 	AuditOutcome_AUDIT_OUTCOME_SUCCESS AuditOutcome = 1
-	// It was refused; `reason` says why.
+	// The action was rejected; `reason` contains the cause.
 	AuditOutcome_AUDIT_OUTCOME_FAILURE AuditOutcome = 2
 )
 
@@ -193,10 +193,10 @@ func (AuditOutcome) EnumDescriptor() ([]byte, []int) {
 	return file_gatehouse_v1_admin_proto_rawDescGZIP(), []int{1}
 }
 
-// Which account to disable.
+// Request message for `DisableUser`.
 type DisableUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID), or `me` for the caller.
+	// The id of the user (a UUID), or `me` for the caller.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -239,7 +239,7 @@ func (x *DisableUserRequest) GetId() string {
 	return ""
 }
 
-// The account is disabled.
+// Response message for `DisableUser`.
 type DisableUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
@@ -285,10 +285,10 @@ func (x *DisableUserResponse) GetUser() *User {
 	return nil
 }
 
-// Which account to enable.
+// Request message for `EnableUser`.
 type EnableUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID), or `me` for the caller.
+	// The id of the user (a UUID), or `me` for the caller.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -331,7 +331,7 @@ func (x *EnableUserRequest) GetId() string {
 	return ""
 }
 
-// The account is active.
+// Response message for `EnableUser`.
 type EnableUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
@@ -377,12 +377,12 @@ func (x *EnableUserResponse) GetUser() *User {
 	return nil
 }
 
-// Whose roles to set.
+// Request message for `SetRoles`.
 type SetRolesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID), or `me` for the caller.
+	// The id of the user (a UUID), or `me` for the caller.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// All the roles that the user is to have: `user`, which every user has, and `admin` or not.
+	// The complete list of the user's new roles: always `user`, and optionally `admin`.
 	Roles         []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -432,7 +432,7 @@ func (x *SetRolesRequest) GetRoles() []string {
 	return nil
 }
 
-// The roles are set.
+// Response message for `SetRoles`.
 type SetRolesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
@@ -478,12 +478,12 @@ func (x *SetRolesResponse) GetUser() *User {
 	return nil
 }
 
-// Whose password to set, and to what.
+// Request message for `ResetUserPassword`.
 type ResetUserPasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID) other than the caller's own.
+	// The id of a user other than the caller (a UUID).
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The new password, by the rules of `CreateUserRequest.password`.
+	// The new password. It must follow the rules of `CreateUserRequest.password`.
 	NewPassword   string `protobuf:"bytes,2,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -533,7 +533,7 @@ func (x *ResetUserPasswordRequest) GetNewPassword() string {
 	return ""
 }
 
-// The password is set.
+// Response message for `ResetUserPassword`.
 type ResetUserPasswordResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
@@ -579,10 +579,10 @@ func (x *ResetUserPasswordResponse) GetUser() *User {
 	return nil
 }
 
-// Whose sessions to end.
+// Request message for `DeleteUserSessions`.
 type DeleteUserSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID), or `me` for the caller.
+	// The id of the user (a UUID), or `me` for the caller.
 	UserId        string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -625,7 +625,7 @@ func (x *DeleteUserSessionsRequest) GetUserId() string {
 	return ""
 }
 
-// The sessions have ended.
+// Response message for `DeleteUserSessions`.
 type DeleteUserSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
@@ -671,7 +671,7 @@ func (x *DeleteUserSessionsResponse) GetUser() *User {
 	return nil
 }
 
-// Nothing is asked.
+// Request message for `RotateKey`.
 type RotateKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -708,14 +708,14 @@ func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
 	return file_gatehouse_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
-// The next signing key.
+// Response message for `RotateKey`: the next signing key.
 type RotateKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The key's id; the header `kid` of the tokens that it will sign.
+	// The id of the key: the header `kid` of the tokens that it will sign.
 	KeyId string `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
-	// When it begins to sign.
+	// The time at which the key starts to sign.
 	ActivateTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=activate_time,json=activateTime,proto3" json:"activate_time,omitempty"`
-	// Whether this call has made it: false if there was one already that is yet to sign.
+	// Whether this call created the key. False if a key was already waiting to sign.
 	Made          bool `protobuf:"varint,3,opt,name=made,proto3" json:"made,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -772,41 +772,41 @@ func (x *RotateKeyResponse) GetMade() bool {
 	return false
 }
 
-// One thing that was done: by whom, to whom, from where, when, and how it ended. It is written in the transaction that
-// does it, and never changed. Log-ins and changes of the password that failed for the same reason, of the same user and
-// from the same network (an IPv4 address, or the /64 of an IPv6 address) within an hour, by the clock, are one event,
-// whose `count` grows.
+// One audited action: who did it, to whom, from where, when, and with which outcome. An event is written in the
+// transaction of its action and is not changed afterwards. The exception is repeated failures: failed log-ins and
+// failed password changes with the same reason, user and network (an IPv4 address, or the /64 of an IPv6 address)
+// within one hour, by the clock, are counted in one event.
 type AuditEvent struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The event's id, a UUIDv7 in lower case.
+	// The id of the event, a UUIDv7 in lower case.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// When, UTC, to the microsecond, by the database's clock.
+	// The time of the event by the database's clock, UTC, in microseconds.
 	EventTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
-	// What was done.
+	// The kind of an audit event.
 	Kind AuditEventKind `protobuf:"varint,3,opt,name=kind,proto3,enum=gatehouse.v1.AuditEventKind" json:"kind,omitempty"`
-	// How it ended.
+	// The outcome of the action.
 	Outcome AuditOutcome `protobuf:"varint,4,opt,name=outcome,proto3,enum=gatehouse.v1.AuditOutcome" json:"outcome,omitempty"`
-	// Why it was refused, as the name of an `ErrorReason` without its prefix. Empty if it was not.
+	// The cause of a failure: the name of an `ErrorReason` without its prefix. Empty if the action succeeded.
 	Reason string `protobuf:"bytes,5,opt,name=reason,proto3" json:"reason,omitempty"`
-	// Who: the id of the user who called, `operator` for somebody at the database's side with a command, `system` for
-	// Gatehouse itself, empty for somebody who was not logged in.
+	// The actor: the id of the calling user, `operator` for a command run against the database, `system` for Gatehouse
+	// itself, or empty if the caller was not logged in.
 	Actor string `protobuf:"bytes,6,opt,name=actor,proto3" json:"actor,omitempty"`
-	// To whom: the id of the user whose account, session or password it is. Empty if it is nobody's.
+	// The id of the user whose account, session or password was affected. Empty if there is none.
 	UserId string `protobuf:"bytes,7,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The session that was opened, ended, or called with. Empty if there was none.
+	// The id of the session that was opened, ended, or used for the call. Empty if there is none.
 	SessionId string `protobuf:"bytes,8,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// From where: the client's IP address, if it is known. Of failures that are counted, that of the first one. Beyond 64
-	// networks within an hour, failures of all further networks are one event, without an address.
+	// The IP address of the client, if known. For counted failures, the address of the first one. If failures come from
+	// more than 64 networks within an hour, those of all further networks are counted in one event without an address.
 	ClientAddress string `protobuf:"bytes,9,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
-	// With what: the client's `User-Agent`, cut at 256 bytes.
+	// The `User-Agent` of the client, cut to 256 bytes.
 	UserAgent string `protobuf:"bytes,10,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	// The id of the request, by which the logs tell more.
+	// The id of the request, under which the logs contain more.
 	RequestId string `protobuf:"bytes,11,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	// What else there is to know, by the kind. Never a secret.
+	// Further facts, depending on the kind. Never contains a secret.
 	Details map[string]string `protobuf:"bytes,12,rep,name=details,proto3" json:"details,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	// How often: 1, or more for failures that are counted.
+	// The number of occurrences: 1, or more for counted failures.
 	Count int64 `protobuf:"varint,13,opt,name=count,proto3" json:"count,omitempty"`
-	// When the last of those that are counted happened; `event_time` is that of the first.
+	// The time of the last counted occurrence; `event_time` is the time of the first.
 	LastTime      *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=last_time,json=lastTime,proto3" json:"last_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -940,23 +940,23 @@ func (x *AuditEvent) GetLastTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// Which events to list.
+// Request message for `ListAuditEvents`.
 type ListAuditEventsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many events to give at most: 1 to 100; 0 means 20.
+	// The maximum number of events to return: 1 to 100. 0 means 20.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the page before; empty for the first page. At most 4,096 bytes. One that was not given by
-	// this list, with these filters, answers `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
+	// The `next_page_token` of the previous page. Empty for the first page. At most 4,096 bytes. A token that this method
+	// did not return for the same filters fails with `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only what was done to this user: an id (a UUID).
+	// Returns only events that affect this user: an id (a UUID).
 	UserId string `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// Only what was done by this one: an id (a UUID), `operator` or `system`.
+	// Returns only events caused by this actor: a user id (a UUID), `operator` or `system`.
 	Actor string `protobuf:"bytes,4,opt,name=actor,proto3" json:"actor,omitempty"`
-	// Only events of this kind.
+	// Returns only events of this kind.
 	Kind AuditEventKind `protobuf:"varint,5,opt,name=kind,proto3,enum=gatehouse.v1.AuditEventKind" json:"kind,omitempty"`
-	// Only events of this time or later.
+	// Returns only events at or after this time.
 	StartTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
-	// Only events of before this time.
+	// Returns only events before this time.
 	EndTime       *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=end_time,json=endTime,proto3" json:"end_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1041,12 +1041,12 @@ func (x *ListAuditEventsRequest) GetEndTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// A page of audit events.
+// Response message for `ListAuditEvents`: one page of audit events.
 type ListAuditEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The events, newest first.
 	AuditEvents []*AuditEvent `protobuf:"bytes,1,rep,name=audit_events,json=auditEvents,proto3" json:"audit_events,omitempty"`
-	// What to ask for the next page with; empty if this is the last one.
+	// The token for the next page. Empty if this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1110,13 +1110,13 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\"A\n" +
 	"\x12EnableUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xe4\x02\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xd0\x02\n" +
 	"\x0fSetRolesRequest\x12\xc4\x01\n" +
 	"\x02id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x12\x89\x01\n" +
-	"\x05roles\x18\x02 \x03(\tBs\xe0A\x02\xbaHm\xba\x01K\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x12v\n" +
+	"\x05roles\x18\x02 \x03(\tB`\xe0A\x02\xbaHZ\xba\x018\n" +
 	"\n" +
-	"roles.user\x12-must contain the role user: every user has it\x1a\x0e'user' in this\x92\x01\x1c\x10\x10\x18\x01\"\x16r\x14R\x04userR\x05admin\x92\x02\x04userR\x05roles\"?\n" +
+	"roles.user\x12\x1amust contain the role user\x1a\x0e'user' in this\x92\x01\x1c\x10\x10\x18\x01\"\x16r\x14R\x04userR\x05admin\x92\x02\x04userR\x05roles\"?\n" +
 	"\x10SetRolesResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xbc\x02\n" +
 	"\x18ResetUserPasswordRequest\x12\xc4\x01\n" +

@@ -32,43 +32,44 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Administration: what callers with the role `admin` may do. Listing users, and reading, changing and deleting
-// any account, is with `UserService`.
+// Administration, for callers with the role `admin`. `UserService` serves the list of users, and reads, changes and
+// deletes of any account.
 //
-// Of the calls that change an account, each that would leave no admin who can log in is refused with
-// `FAILED_PRECONDITION` / `LAST_ADMIN`, whatever races. Every call that changes something requires a session that was
-// opened no more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`.
+// A call that would leave no admin who can log in fails with `FAILED_PRECONDITION` / `LAST_ADMIN`, also when calls
+// race. Every call that changes something requires a session opened at most 10 minutes ago; otherwise it fails with
+// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`.
 type AdminServiceClient interface {
-	// Disable an account.
+	// Disables an account.
 	//
-	// Ends all its sessions; its owner cannot log in until it is enabled again. To disable a disabled account changes
-	// nothing.
+	// All sessions of the user end, and the user cannot log in until the account is enabled again. Disabling a disabled
+	// account changes nothing.
 	DisableUser(ctx context.Context, in *DisableUserRequest, opts ...grpc.CallOption) (*DisableUserResponse, error)
-	// Enable an account.
+	// Enables an account.
 	//
-	// Its owner can log in again; the sessions of before stay ended. To enable an account that is active changes nothing.
+	// The user can log in again. Sessions that ended earlier stay ended. Enabling an active account changes nothing.
 	EnableUser(ctx context.Context, in *EnableUserRequest, opts ...grpc.CallOption) (*EnableUserResponse, error)
-	// Set the roles of a user.
+	// Sets the roles of a user.
 	//
-	// A role that is taken away is gone at once, whatever tokens say. One that is given is used once the user has a new
-	// access token: by a refresh, or a log-in.
+	// A removed role is lost immediately, even if an access token still contains it. An added role takes effect with the
+	// user's next access token, after a refresh or a log-in.
 	SetRoles(ctx context.Context, in *SetRolesRequest, opts ...grpc.CallOption) (*SetRolesResponse, error)
-	// Set the password of a user.
+	// Sets the password of a user.
 	//
-	// Ends all sessions of the user. Admins cannot reset their own password, which would spare them the present one:
-	// `PERMISSION_DENIED` / `OWN_ACCOUNT`. `ChangePassword` is for that.
+	// All sessions of the user end. Admins cannot reset their own password, because that would bypass the check of the
+	// current password: the call fails with `PERMISSION_DENIED` / `OWN_ACCOUNT`. Use `ChangePassword` instead.
 	ResetUserPassword(ctx context.Context, in *ResetUserPasswordRequest, opts ...grpc.CallOption) (*ResetUserPasswordResponse, error)
-	// Log a user out everywhere.
+	// Logs a user out everywhere.
 	//
-	// Of the caller's own sessions it ends the one that makes the call as well.
+	// For the caller's own account this includes the session that makes the call.
 	DeleteUserSessions(ctx context.Context, in *DeleteUserSessionsRequest, opts ...grpc.CallOption) (*DeleteUserSessionsResponse, error)
-	// Make the next signing key.
+	// Creates the next signing key.
 	//
-	// It is published at once and signs 10 minutes later. If there is one already that is yet to sign, none is made.
+	// The key is published immediately and starts to sign 10 minutes later. If a key is already waiting to sign, no key
+	// is created and that key is returned.
 	RotateKey(ctx context.Context, in *RotateKeyRequest, opts ...grpc.CallOption) (*RotateKeyResponse, error)
-	// List audit events.
+	// Lists audit events.
 	//
-	// Newest first, by the database's clock.
+	// Events are sorted newest first, by the database's clock.
 	ListAuditEvents(ctx context.Context, in *ListAuditEventsRequest, opts ...grpc.CallOption) (*ListAuditEventsResponse, error)
 }
 
@@ -154,43 +155,44 @@ func (c *adminServiceClient) ListAuditEvents(ctx context.Context, in *ListAuditE
 // All implementations must embed UnimplementedAdminServiceServer
 // for forward compatibility.
 //
-// Administration: what callers with the role `admin` may do. Listing users, and reading, changing and deleting
-// any account, is with `UserService`.
+// Administration, for callers with the role `admin`. `UserService` serves the list of users, and reads, changes and
+// deletes of any account.
 //
-// Of the calls that change an account, each that would leave no admin who can log in is refused with
-// `FAILED_PRECONDITION` / `LAST_ADMIN`, whatever races. Every call that changes something requires a session that was
-// opened no more than 10 minutes ago: else `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`.
+// A call that would leave no admin who can log in fails with `FAILED_PRECONDITION` / `LAST_ADMIN`, also when calls
+// race. Every call that changes something requires a session opened at most 10 minutes ago; otherwise it fails with
+// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`.
 type AdminServiceServer interface {
-	// Disable an account.
+	// Disables an account.
 	//
-	// Ends all its sessions; its owner cannot log in until it is enabled again. To disable a disabled account changes
-	// nothing.
+	// All sessions of the user end, and the user cannot log in until the account is enabled again. Disabling a disabled
+	// account changes nothing.
 	DisableUser(context.Context, *DisableUserRequest) (*DisableUserResponse, error)
-	// Enable an account.
+	// Enables an account.
 	//
-	// Its owner can log in again; the sessions of before stay ended. To enable an account that is active changes nothing.
+	// The user can log in again. Sessions that ended earlier stay ended. Enabling an active account changes nothing.
 	EnableUser(context.Context, *EnableUserRequest) (*EnableUserResponse, error)
-	// Set the roles of a user.
+	// Sets the roles of a user.
 	//
-	// A role that is taken away is gone at once, whatever tokens say. One that is given is used once the user has a new
-	// access token: by a refresh, or a log-in.
+	// A removed role is lost immediately, even if an access token still contains it. An added role takes effect with the
+	// user's next access token, after a refresh or a log-in.
 	SetRoles(context.Context, *SetRolesRequest) (*SetRolesResponse, error)
-	// Set the password of a user.
+	// Sets the password of a user.
 	//
-	// Ends all sessions of the user. Admins cannot reset their own password, which would spare them the present one:
-	// `PERMISSION_DENIED` / `OWN_ACCOUNT`. `ChangePassword` is for that.
+	// All sessions of the user end. Admins cannot reset their own password, because that would bypass the check of the
+	// current password: the call fails with `PERMISSION_DENIED` / `OWN_ACCOUNT`. Use `ChangePassword` instead.
 	ResetUserPassword(context.Context, *ResetUserPasswordRequest) (*ResetUserPasswordResponse, error)
-	// Log a user out everywhere.
+	// Logs a user out everywhere.
 	//
-	// Of the caller's own sessions it ends the one that makes the call as well.
+	// For the caller's own account this includes the session that makes the call.
 	DeleteUserSessions(context.Context, *DeleteUserSessionsRequest) (*DeleteUserSessionsResponse, error)
-	// Make the next signing key.
+	// Creates the next signing key.
 	//
-	// It is published at once and signs 10 minutes later. If there is one already that is yet to sign, none is made.
+	// The key is published immediately and starts to sign 10 minutes later. If a key is already waiting to sign, no key
+	// is created and that key is returned.
 	RotateKey(context.Context, *RotateKeyRequest) (*RotateKeyResponse, error)
-	// List audit events.
+	// Lists audit events.
 	//
-	// Newest first, by the database's clock.
+	// Events are sorted newest first, by the database's clock.
 	ListAuditEvents(context.Context, *ListAuditEventsRequest) (*ListAuditEventsResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }

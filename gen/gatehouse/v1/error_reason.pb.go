@@ -21,14 +21,14 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Why a call failed, for programs.
+// The reason why a call failed, for programs.
 //
-// Every error carries a `google.rpc.ErrorInfo` whose `domain` is `gatehouse` and whose `reason` is the name of one of
+// Every error contains a `google.rpc.ErrorInfo` whose `domain` is `gatehouse` and whose `reason` is the name of one of
 // these values without the prefix `ERROR_REASON_`, over gRPC and REST alike. For example:
 //
 //	{
 //	  "code": 6,
-//	  "message": "an account with this e-mail address exists already",
+//	  "message": "an account with this e-mail address already exists",
 //	  "details": [{
 //	    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
 //	    "reason": "EMAIL_TAKEN",
@@ -36,93 +36,94 @@ const (
 //	  }]
 //	}
 //
-// Reasons are stable: one is added, never renamed. Messages are for people and may change.
+// Reasons are stable: new ones are added, existing ones are never renamed. Messages are for people and may change.
 type ErrorReason int32
 
 const (
-	// Never sent.
+	// Unspecified. Never returned.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
-	// A fault of Gatehouse itself; its log tells more under the request id. Code `INTERNAL`.
+	// An internal error of Gatehouse. Its log contains the cause under the request id. Code `INTERNAL`.
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 1
-	// A part of Gatehouse cannot be reached now. Code `UNAVAILABLE`, with `google.rpc.RetryInfo`.
+	// A part of Gatehouse is currently unreachable. Code `UNAVAILABLE`, with `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_UNAVAILABLE ErrorReason = 2
-	// The call was not answered within its deadline; whether it took effect is not known. Code `DEADLINE_EXCEEDED`.
+	// The call was not answered within its deadline. It may have taken effect. Code `DEADLINE_EXCEEDED`.
 	ErrorReason_ERROR_REASON_DEADLINE_EXCEEDED ErrorReason = 3
-	// The caller went away before the answer. Code `CANCELLED`.
+	// The caller cancelled the call before it was answered. Code `CANCELLED`.
 	ErrorReason_ERROR_REASON_CANCELLED ErrorReason = 4
-	// More work of this kind is under way than is taken on. Code `RESOURCE_EXHAUSTED`, with `google.rpc.RetryInfo`.
+	// Too many operations of this kind are in progress. Code `RESOURCE_EXHAUSTED`, with `google.rpc.RetryInfo`.
 	ErrorReason_ERROR_REASON_OVERLOADED ErrorReason = 5
-	// The request could not be read: JSON that does not parse, an unknown field, a value of another type, or
-	// bytes that are no protobuf message. `google.rpc.BadRequest` names the fields where they can be told. Code
-	// `INVALID_ARGUMENT`.
+	// The request could not be parsed: invalid JSON, an unknown field, a value of the wrong type, or bytes that are not a
+	// protobuf message. `google.rpc.BadRequest` names the fields if they can be determined. Code `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_MALFORMED_REQUEST ErrorReason = 10
-	// The request breaks a rule of the contract; `google.rpc.BadRequest` names the fields, and what is wrong with each.
-	// It names the first 16 at most, and fewer if their names are long; the message says so then. Code
+	// The request violates a rule of the contract. `google.rpc.BadRequest` names the fields and describes each violation.
+	// It contains at most 16 violations, fewer if field names are long; the message then says that the list is cut. Code
 	// `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_INVALID_FIELDS ErrorReason = 11
-	// The request is larger than its method accepts: 16 KiB, and 256 KiB where the request can hold a user's metadata
-	// (`UpdateUser`). Over gRPC this is the size of the message, and in REST that of the body. Code `RESOURCE_EXHAUSTED`; REST answers 413.
+	// The request is larger than its method accepts: 16 KiB, or 256 KiB if the request can contain a user's metadata
+	// (`UpdateUser`). The limit applies to the message over gRPC and to the body over REST. Code `RESOURCE_EXHAUSTED`;
+	// REST returns 413.
 	ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE ErrorReason = 12
-	// The body of a REST request is not `application/json` in UTF-8, or in a PATCH `application/merge-patch+json`. Code
-	// `INVALID_ARGUMENT`; REST answers 415.
+	// The body of a REST request is not `application/json` in UTF-8, or, for a PATCH, `application/merge-patch+json`.
+	// Code `INVALID_ARGUMENT`; REST returns 415.
 	ErrorReason_ERROR_REASON_UNSUPPORTED_MEDIA_TYPE ErrorReason = 13
-	// There is no such RPC or REST route. Code `UNIMPLEMENTED` over gRPC; REST answers 404.
+	// The RPC or REST route does not exist. Code `UNIMPLEMENTED` over gRPC; REST returns 404.
 	ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND ErrorReason = 14
-	// The REST route exists, but not for this HTTP method; `Allow` lists those it has. Code `UNIMPLEMENTED`; REST
-	// answers 405.
+	// The REST route exists, but does not support this HTTP method; the header `Allow` lists the supported ones. Code
+	// `UNIMPLEMENTED`; REST returns 405.
 	ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED ErrorReason = 15
-	// The page token was not given by this list, or not to this caller. Code `INVALID_ARGUMENT`.
+	// The page token was not returned by this list to this caller. Code `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_PAGE_TOKEN_INVALID ErrorReason = 16
-	// The method wants an access token and none was sent. Code `UNAUTHENTICATED`.
+	// The method requires an access token and none was sent. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING ErrorReason = 20
-	// The access token is not one that this system issued, or not for it. Code `UNAUTHENTICATED`.
+	// The access token was not issued by this system, or not for this audience. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID ErrorReason = 21
-	// The access token was good and has expired. Code `UNAUTHENTICATED`.
+	// The access token has expired. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_ACCESS_TOKEN_EXPIRED ErrorReason = 22
-	// The e-mail address or the password is wrong; which of them is not told. Code `UNAUTHENTICATED`.
+	// The e-mail address or the password is wrong; the error does not disclose which. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_INVALID_CREDENTIALS ErrorReason = 23
-	// The session of the token has ended: by a log-out, a change of the password, because its refresh token was reused, or
-	// because the account was disabled or deleted. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` names the `session` and its `user` where they are
-	// known.
+	// The session of the token has ended: by a log-out, a password change, reuse of its refresh token, or because the
+	// account was disabled or deleted. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` contains the ids `session`
+	// and `user` if known.
 	ErrorReason_ERROR_REASON_SESSION_ENDED ErrorReason = 24
-	// The session of the token was not refreshed in time, or has reached its greatest age. Code `UNAUTHENTICATED`.
+	// The session of the token was not refreshed in time, or has reached its maximum age. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_SESSION_EXPIRED ErrorReason = 25
-	// The refresh token is not one that this system issued. Code `UNAUTHENTICATED`.
+	// The refresh token was not issued by this system. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_REFRESH_TOKEN_INVALID ErrorReason = 26
-	// The refresh token was traded before, and not just now: somebody else has, or had, the tokens of this session. The
-	// session has ended. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` names the `session` and its `user`.
+	// The refresh token was exchanged earlier, and not just now: another party has, or had, the tokens of this session.
+	// The session has ended. Code `UNAUTHENTICATED`. `google.rpc.ErrorInfo.metadata` contains the ids `session` and
+	// `user`.
 	ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED ErrorReason = 27
-	// The call, or a field of it, is for callers with the role `admin`. Code `PERMISSION_DENIED`.
+	// The call, or one of its fields, requires the role `admin`. Code `PERMISSION_DENIED`.
 	ErrorReason_ERROR_REASON_ROLE_REQUIRED ErrorReason = 29
-	// The present password, which a call asks for beside the access token, is wrong. Code `PERMISSION_DENIED`.
+	// The current password, which the call requires in addition to the access token, is wrong. Code `PERMISSION_DENIED`.
 	ErrorReason_ERROR_REASON_PASSWORD_WRONG ErrorReason = 28
-	// An account with this e-mail address exists already. Code `ALREADY_EXISTS`.
+	// An account with this e-mail address already exists. Code `ALREADY_EXISTS`.
 	ErrorReason_ERROR_REASON_EMAIL_TAKEN ErrorReason = 30
-	// There is no such user, or not for this caller. Code `NOT_FOUND`.
+	// The user does not exist, or is not visible to the caller. Code `NOT_FOUND`.
 	ErrorReason_ERROR_REASON_USER_NOT_FOUND ErrorReason = 31
-	// There is no such session, or not for this caller. Code `NOT_FOUND`.
+	// The session does not exist, or is not visible to the caller. Code `NOT_FOUND`.
 	ErrorReason_ERROR_REASON_SESSION_NOT_FOUND ErrorReason = 32
-	// The account is disabled: address and password are right, and it cannot be used. Code `PERMISSION_DENIED`.
+	// The account is disabled. Returned only if the address and the password are correct. Code `PERMISSION_DENIED`.
 	ErrorReason_ERROR_REASON_USER_DISABLED ErrorReason = 33
-	// The entry was changed since the version that the call names. Read it again, and decide anew. Code `ABORTED`; REST
-	// answers 409, or 412 to an `If-Match`.
+	// The resource has changed since the version that the call names. Read it again before retrying. Code `ABORTED`; REST
+	// returns 409, or 412 for an `If-Match`.
 	ErrorReason_ERROR_REASON_VERSION_MISMATCH ErrorReason = 34
-	// The request id was used within 24 hours for a request with another body, now or before, or the account it made has
-	// changed its password or ended all its sessions since. Code `INVALID_ARGUMENT`.
+	// Within 24 hours, the request id was used with a different request body, or the account that it created has changed
+	// its password or ended all its sessions. Code `INVALID_ARGUMENT`.
 	ErrorReason_ERROR_REASON_REQUEST_ID_REUSED ErrorReason = 35
-	// The call wants a session that was opened no more than 10 minutes ago: log in again. Code `FAILED_PRECONDITION`;
-	// REST answers 400.
+	// The call requires a session opened at most 10 minutes ago. Log in again. Code `FAILED_PRECONDITION`; REST returns
+	// 400.
 	ErrorReason_ERROR_REASON_RECENT_LOGIN_REQUIRED ErrorReason = 36
-	// The call would leave no administrator who can log in. Code `FAILED_PRECONDITION`; REST answers 400.
+	// The call would leave no administrator who can log in. Code `FAILED_PRECONDITION`; REST returns 400.
 	ErrorReason_ERROR_REASON_LAST_ADMIN ErrorReason = 37
-	// The call is for the accounts of others: for one's own there is a call that asks for more, such as `ChangePassword`,
-	// which asks for the present password. Code `PERMISSION_DENIED`.
+	// The call cannot be used on the caller's own account. A stricter call exists for that, such as `ChangePassword`,
+	// which requires the current password. Code `PERMISSION_DENIED`.
 	ErrorReason_ERROR_REASON_OWN_ACCOUNT ErrorReason = 38
-	// The user has changed the own account too often within a minute or a day; `google.rpc.RetryInfo` says when the next
-	// change is admitted. Code `RESOURCE_EXHAUSTED`; REST answers 429.
+	// The user has changed the own account too often within a minute or a day. `google.rpc.RetryInfo` contains the time
+	// until the next change is accepted. Code `RESOURCE_EXHAUSTED`; REST returns 429.
 	ErrorReason_ERROR_REASON_TOO_MANY_CHANGES ErrorReason = 39
-	// The sender of a call between services of Gatehouse did not prove that it is one. Clients never get it: a gateway that
-	// gets it from a service answers as if it could not reach the service. Code `UNAUTHENTICATED`.
+	// The sender of a call between Gatehouse services did not prove that it is one. Clients never receive this reason: a
+	// gateway that receives it from a service answers as if the service were unreachable. Code `UNAUTHENTICATED`.
 	ErrorReason_ERROR_REASON_SERVICE_CREDENTIAL_INVALID ErrorReason = 50
 )
 

@@ -23,7 +23,7 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Nothing is asked.
+// Request message for `ListKeys`.
 type ListKeysRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -60,10 +60,10 @@ func (*ListKeysRequest) Descriptor() ([]byte, []int) {
 	return file_gatehouse_v1_key_proto_rawDescGZIP(), []int{0}
 }
 
-// A JSON Web Key Set (RFC 7517, section 5).
+// Response message for `ListKeys`: a JSON Web Key Set (RFC 7517, section 5).
 type ListKeysResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The keys that a token in circulation may be signed with.
+	// The keys that may have signed a token in circulation.
 	Keys          []*Key `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -106,14 +106,14 @@ func (x *ListKeysResponse) GetKeys() []*Key {
 	return nil
 }
 
-// A public key as a JSON Web Key (RFC 7517, section 4; RFC 8037 for OKP; RFC 7518, section 6.2 for EC, 6.3 for RSA).
+// A public key as a JSON Web Key (RFC 7517, section 4; RFC 8037 for OKP; RFC 7518, section 6.2 for EC and 6.3 for RSA).
 type Key struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The key type: `OKP`, `EC` or `RSA`.
 	Kty string `protobuf:"bytes,1,opt,name=kty,proto3" json:"kty,omitempty"`
-	// The key's id: its SHA-256 thumbprint (RFC 7638), base64url.
+	// The id of the key: its SHA-256 thumbprint (RFC 7638), base64url.
 	Kid string `protobuf:"bytes,2,opt,name=kid,proto3" json:"kid,omitempty"`
-	// What the key is for: always `sig`.
+	// The use of the key: always `sig`.
 	Use string `protobuf:"bytes,3,opt,name=use,proto3" json:"use,omitempty"`
 	// The only algorithm that may be used with the key: `ES256`, `EdDSA` or `RS256`.
 	Alg string `protobuf:"bytes,4,opt,name=alg,proto3" json:"alg,omitempty"`
@@ -224,7 +224,7 @@ func (x *Key) GetE() string {
 	return ""
 }
 
-// Nothing is asked.
+// Request message for `ReadConfiguration`.
 type ReadConfigurationRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -261,18 +261,19 @@ func (*ReadConfigurationRequest) Descriptor() ([]byte, []int) {
 	return file_gatehouse_v1_key_proto_rawDescGZIP(), []int{3}
 }
 
-// What verifiers discover. The names are those of OpenID Connect Discovery 1.0, section 3, in JSON too.
+// Response message for `ReadConfiguration`. The names are those of OpenID Connect Discovery 1.0, section 3, also in
+// JSON.
 type ReadConfigurationResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The claim `iss` of the access tokens.
 	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
-	// Where the public keys are.
+	// The URL of the public keys.
 	JwksUri string `protobuf:"bytes,2,opt,name=jwks_uri,proto3" json:"jwks_uri,omitempty"`
-	// The algorithms of the public keys that are published now.
+	// The algorithms of the currently published public keys.
 	IdTokenSigningAlgValuesSupported []string `protobuf:"bytes,3,rep,name=id_token_signing_alg_values_supported,proto3" json:"id_token_signing_alg_values_supported,omitempty"`
-	// How `sub` names a user: `public`, the same for everybody.
+	// How `sub` identifies a user: `public`, the same for all clients.
 	SubjectTypesSupported []string `protobuf:"bytes,4,rep,name=subject_types_supported,proto3" json:"subject_types_supported,omitempty"`
-	// The claims that access tokens have.
+	// The claims of an access token.
 	ClaimsSupported []string `protobuf:"bytes,5,rep,name=claims_supported,proto3" json:"claims_supported,omitempty"`
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache

@@ -27,18 +27,18 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Public keys: what it takes to verify an access token without asking.
+// Public keys and metadata for verifying access tokens offline.
 type KeyServiceClient interface {
-	// List the public keys.
+	// Lists the public keys.
 	//
-	// The REST answer is a JSON Web Key Set, member for member (RFC 7517, section 5). A verifier picks the key by the
-	// token's header `kid` and must insist on that key's `alg`.
+	// The REST response is a JSON Web Key Set (RFC 7517, section 5). A verifier selects the key by the token's header
+	// `kid` and must require that key's `alg`.
 	ListKeys(ctx context.Context, in *ListKeysRequest, opts ...grpc.CallOption) (*ListKeysResponse, error)
-	// Read the configuration that verifiers discover.
+	// Returns the configuration for verifiers.
 	//
-	// The REST answer is the part of an OpenID Provider's metadata that is true here (OpenID Connect Discovery 1.0,
-	// section 3): verifiers that are told the issuer find the rest by it. Gatehouse is no OpenID Provider: it has no
-	// authorisation endpoint.
+	// The REST response is the subset of OpenID Provider metadata that applies here (OpenID Connect Discovery 1.0,
+	// section 3). A verifier configured with the issuer discovers the rest from it. Gatehouse is not an OpenID Provider:
+	// it has no authorisation endpoint.
 	ReadConfiguration(ctx context.Context, in *ReadConfigurationRequest, opts ...grpc.CallOption) (*ReadConfigurationResponse, error)
 }
 
@@ -74,18 +74,18 @@ func (c *keyServiceClient) ReadConfiguration(ctx context.Context, in *ReadConfig
 // All implementations must embed UnimplementedKeyServiceServer
 // for forward compatibility.
 //
-// Public keys: what it takes to verify an access token without asking.
+// Public keys and metadata for verifying access tokens offline.
 type KeyServiceServer interface {
-	// List the public keys.
+	// Lists the public keys.
 	//
-	// The REST answer is a JSON Web Key Set, member for member (RFC 7517, section 5). A verifier picks the key by the
-	// token's header `kid` and must insist on that key's `alg`.
+	// The REST response is a JSON Web Key Set (RFC 7517, section 5). A verifier selects the key by the token's header
+	// `kid` and must require that key's `alg`.
 	ListKeys(context.Context, *ListKeysRequest) (*ListKeysResponse, error)
-	// Read the configuration that verifiers discover.
+	// Returns the configuration for verifiers.
 	//
-	// The REST answer is the part of an OpenID Provider's metadata that is true here (OpenID Connect Discovery 1.0,
-	// section 3): verifiers that are told the issuer find the rest by it. Gatehouse is no OpenID Provider: it has no
-	// authorisation endpoint.
+	// The REST response is the subset of OpenID Provider metadata that applies here (OpenID Connect Discovery 1.0,
+	// section 3). A verifier configured with the issuer discovers the rest from it. Gatehouse is not an OpenID Provider:
+	// it has no authorisation endpoint.
 	ReadConfiguration(context.Context, *ReadConfigurationRequest) (*ReadConfigurationResponse, error)
 	mustEmbedUnimplementedKeyServiceServer()
 }

@@ -22,23 +22,23 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Who may call a method. Every method of every service must carry the `policy` option: a service refuses to start
-// when one lacks it, so that a forgotten option denies rather than admits.
+// The authorization policy of a method. Every method of every service must carry the `policy` option. A service refuses
+// to start if a method lacks it, so that a missing option denies access instead of granting it.
 type Policy int32
 
 const (
-	// Not a policy. A method that has it is refused at start-up.
+	// Unspecified. A service with such a method refuses to start.
 	Policy_POLICY_UNSPECIFIED Policy = 0
-	// Anybody may call, without a token. A token that is sent all the same is not looked at.
+	// No access token is required. A token that is sent is ignored.
 	Policy_POLICY_PUBLIC Policy = 1
-	// Whoever presents a valid access token as `authorization: Bearer …` may call.
+	// A valid access token is required, sent as `authorization: Bearer …`.
 	Policy_POLICY_AUTHENTICATED Policy = 2
-	// Whoever may call under `POLICY_AUTHENTICATED` and has the role `admin`: by the token, and by the account as it is
-	// now. Anybody else gets `PERMISSION_DENIED` / `ROLE_REQUIRED`.
+	// In addition to `POLICY_AUTHENTICATED`, the role `admin` is required, both in the token and in the current state of
+	// the account. Other callers receive `PERMISSION_DENIED` / `ROLE_REQUIRED`.
 	Policy_POLICY_ADMIN Policy = 3
-	// Cache services of Gatehouse only. The services behind the gateway take calls of any policy from services alone,
-	// which prove themselves by the service token that the operator gives them; a method of this policy is called for
-	// nobody else. The gateway routes no such method.
+	// Only Gatehouse cache services may call the method. For methods of any policy, the services behind the gateway
+	// accept calls only from other services, which authenticate with the service token configured by the operator; a
+	// method with this policy is not called on behalf of a user. The gateway does not route it.
 	Policy_POLICY_SERVICE Policy = 4
 )
 
@@ -108,13 +108,13 @@ var file_gatehouse_v1_policy_proto_extTypes = []protoimpl.ExtensionInfo{
 
 // Extension fields to descriptorpb.MethodOptions.
 var (
-	// The policy of the method. The number is from the range that protobuf leaves to use within an organisation.
+	// The policy of the method. The number is from the range that protobuf reserves for use within an organisation.
 	//
 	// optional gatehouse.v1.Policy policy = 50301;
 	E_Policy = &file_gatehouse_v1_policy_proto_extTypes[0]
-	// Whether the caller must have logged in within the last 10 minutes: the age of the session counts, which neither a
-	// refresh nor a log-out everywhere else renews. Otherwise the answer is `FAILED_PRECONDITION` /
-	// `RECENT_LOGIN_REQUIRED`. Every admin method that changes something carries it.
+	// Whether the caller must have logged in within the last 10 minutes. The age of the session counts; neither a refresh
+	// nor a log-out everywhere else resets it. Otherwise the call fails with `FAILED_PRECONDITION` /
+	// `RECENT_LOGIN_REQUIRED`. Every admin method that changes something carries the option.
 	//
 	// optional bool recent_login = 50302;
 	E_RecentLogin = &file_gatehouse_v1_policy_proto_extTypes[1]

@@ -24,36 +24,38 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// A log-in of a user, from its beginning to log-out or expiry. It never holds a token.
+// A log-in of a user, which lasts until log-out or expiry. It never contains a token.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The session's id, a UUIDv7 in lower case; the claim `sid` of its tokens.
+	// The id of the session, a UUIDv7 in lower case. The claim `sid` of its tokens.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The id of the user who logged in; the claim `sub` of its tokens.
+	// The id of the user who logged in. The claim `sub` of the session's tokens.
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// When the user logged in, UTC, to the microsecond.
+	// The time of the log-in, UTC, in microseconds.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the session was last used to get an access token: at log-in, or by a refresh. Empty for the session that the
-	// call is made with: somebody with a copy of its tokens must not learn when the owner refreshes.
+	// The time at which the session last obtained an access token, by log-in or refresh. Empty for the caller's own
+	// session: a party with a copy of its tokens must not learn when the owner refreshes.
 	LastUseTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=last_use_time,json=lastUseTime,proto3" json:"last_use_time,omitempty"`
-	// When the session ends by itself. Each refresh puts it off, up to 30 days ahead, but never beyond 90 days after
-	// `create_time`, unless configured otherwise. Empty for the session that the call is made with, as `last_use_time`.
+	// The time at which the session expires. Each refresh extends it, to at most 30 days from then and at most 90 days
+	// after `create_time` by default. Empty for the caller's own session, as `last_use_time` is.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// What the client called itself when the session was last used: at most 256 bytes, without control characters. It is
-	// the client's own word.
+	// The user agent of the client when the session was last used: at most 256 bytes, without control characters. It is
+	// reported by the client and not verified.
 	UserAgent string `protobuf:"bytes,6,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
-	// The IP address that the session was last used from, as the gateway saw it, or a proxy that the gateway trusts.
+	// The IP address from which the session was last used, as seen by the gateway or by a proxy that the gateway trusts.
 	ClientAddress string `protobuf:"bytes,7,opt,name=client_address,json=clientAddress,proto3" json:"client_address,omitempty"`
-	// Whether this is the session that the call was made with.
+	// Whether this is the session of the call.
 	Current bool `protobuf:"varint,8,opt,name=current,proto3" json:"current,omitempty"`
-	// Of use between the services only, and empty in answers to clients: it would tell when somebody refreshes.
+	// Used between the services only, and empty in responses to clients, because it would disclose when the session is
+	// refreshed.
 	Version int64 `protobuf:"varint,9,opt,name=version,proto3" json:"version,omitempty"`
-	// The `session_generation` of the user that the session belongs to. A session of an older generation has ended.
+	// The `session_generation` of the user to which the session belongs. A session of an older generation has ended.
 	Generation int64 `protobuf:"varint,10,opt,name=generation,proto3" json:"generation,omitempty"`
-	// The IP address of the client before the last one that was another one, by its network (IPv4 /24, IPv6 /64) or its
-	// user agent. One that is not the owner's shows that somebody else has the session. Empty while there was one only.
+	// The IP address of the last client that differed from the current one in network (IPv4 /24, IPv6 /64) or user agent.
+	// An address that the owner does not recognise shows that another party has the session. Empty if the session has had
+	// one client only.
 	PreviousClientAddress string `protobuf:"bytes,11,opt,name=previous_client_address,json=previousClientAddress,proto3" json:"previous_client_address,omitempty"`
-	// What the client at `previous_client_address` called itself.
+	// The user agent of the client at `previous_client_address`.
 	PreviousUserAgent string `protobuf:"bytes,12,opt,name=previous_user_agent,json=previousUserAgent,proto3" json:"previous_user_agent,omitempty"`
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
@@ -173,11 +175,10 @@ func (x *Session) GetPreviousUserAgent() string {
 	return ""
 }
 
-// What it takes to log in.
+// Request message for `CreateSession`.
 type CreateSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The e-mail address of the account, in any spelling of the same address (see `CreateUserRequest.email`). At most 254
-	// bytes.
+	// The e-mail address of the account, in any equivalent spelling (see `CreateUserRequest.email`). At most 254 bytes.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
 	// The password of the account. At most 1,024 bytes.
 	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
@@ -229,22 +230,23 @@ func (x *CreateSessionRequest) GetPassword() string {
 	return ""
 }
 
-// The session that was opened and its tokens. The names are those of an access token response (RFC 6749, section 5.1).
+// Response message for `CreateSession`: the new session and its tokens. The names are those of an access token response
+// (RFC 6749, section 5.1).
 type CreateSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The access token, a JWT. Send it as `authorization: Bearer …`.
 	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
-	// How to present the token: always `Bearer` (RFC 6750).
+	// The type of the access token: always `Bearer` (RFC 6750).
 	TokenType string `protobuf:"bytes,2,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
-	// For how many seconds from now the access token is good.
+	// The remaining lifetime of the access token, in seconds.
 	ExpiresIn int32 `protobuf:"varint,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
-	// The id of the session, a UUIDv7 in lower case; the token's claim `sid`.
+	// The id of the session, a UUIDv7 in lower case. The claim `sid` of the token.
 	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The refresh token: what RefreshSession takes. Keep it where nobody else can read it; it is shown this once.
+	// The refresh token for `RefreshSession`. Store it where no other party can read it. It is returned only once.
 	RefreshToken string `protobuf:"bytes,5,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	// When the session was opened, UTC, to the microsecond.
+	// The time at which the session was created, UTC, in microseconds.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the session ends unless it is refreshed before.
+	// The time at which the session expires unless it is refreshed.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The session.
 	Session       *Session `protobuf:"bytes,8,opt,name=session,proto3" json:"session,omitempty"`
@@ -338,10 +340,10 @@ func (x *CreateSessionResponse) GetSession() *Session {
 	return nil
 }
 
-// The refresh token to trade.
+// Request message for `RefreshSession`.
 type RefreshSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The refresh token of the last answer of CreateSession or RefreshSession. At most 1,024 bytes.
+	// The refresh token of the last response of `CreateSession` or `RefreshSession`. At most 1,024 bytes.
 	RefreshToken  string `protobuf:"bytes,1,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -384,22 +386,22 @@ func (x *RefreshSessionRequest) GetRefreshToken() string {
 	return ""
 }
 
-// The new tokens of a session. The names are those of CreateSessionResponse.
+// Response message for `RefreshSession`: the new tokens of the session. The names are those of `CreateSessionResponse`.
 type RefreshSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The new access token, a JWT. Those before it stay good until they expire.
+	// The new access token, a JWT. Earlier access tokens stay valid until they expire.
 	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
-	// How to present the access token: always `Bearer` (RFC 6750).
+	// The type of the access token: always `Bearer` (RFC 6750).
 	TokenType string `protobuf:"bytes,2,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
-	// For how many seconds from now the access token is good.
+	// The remaining lifetime of the access token, in seconds.
 	ExpiresIn int32 `protobuf:"varint,3,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
-	// The id of the session, a UUIDv7 in lower case; the token's claim `sid`.
+	// The id of the session, a UUIDv7 in lower case. The claim `sid` of the token.
 	SessionId string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The new refresh token. The one that was sent is good only to ask for this answer again.
+	// The new refresh token. The token that was sent can now only be used to request this response again.
 	RefreshToken string `protobuf:"bytes,5,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	// When the session was opened, UTC, to the microsecond.
+	// The time at which the session was created, UTC, in microseconds.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the session ends unless it is refreshed before.
+	// The time at which the session expires unless it is refreshed.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// The session.
 	Session       *Session `protobuf:"bytes,8,opt,name=session,proto3" json:"session,omitempty"`
@@ -493,10 +495,10 @@ func (x *RefreshSessionResponse) GetSession() *Session {
 	return nil
 }
 
-// Which session to read.
+// Request message for `ReadSession`.
 type ReadSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id of one of the caller's sessions (a UUID), or `current` for the one that the call is made with.
+	// The id of one of the caller's sessions (a UUID), or `current` for the session of the call.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -539,31 +541,31 @@ func (x *ReadSessionRequest) GetId() string {
 	return ""
 }
 
-// A session that stands, whose it is, and what RFC 7662, section 2.2, wants to know. The names are those of the RFC;
-// those of its members that are about the access token stand here only where it is a token of this session.
+// Response message for `ReadSession`: an active session, its user, and the members of RFC 7662, section 2.2, under the
+// RFC's names. Members that describe the access token are set only if it is a token of this session.
 type ReadSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The session.
 	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// The user whose session it is.
+	// The user who owns the session.
 	User *User `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"`
-	// Whether the session stands: always true. One that does not is an error.
+	// Whether the session is active: always true. A session that is not active is returned as an error.
 	Active bool `protobuf:"varint,3,opt,name=active,proto3" json:"active,omitempty"`
 	// The subject: the id of the user.
 	Sub string `protobuf:"bytes,4,opt,name=sub,proto3" json:"sub,omitempty"`
-	// How the token is presented: always `Bearer`.
+	// The type of the token: always `Bearer`.
 	TokenType string `protobuf:"bytes,5,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
 	// The issuer of the token.
 	Iss *string `protobuf:"bytes,6,opt,name=iss,proto3,oneof" json:"iss,omitempty"`
-	// Whom the token is for.
+	// The audience of the token.
 	Aud *string `protobuf:"bytes,7,opt,name=aud,proto3,oneof" json:"aud,omitempty"`
-	// When the token was issued, in seconds since 1970 (UTC).
+	// The time at which the token was issued, in seconds since 1970 (UTC).
 	Iat *uint32 `protobuf:"varint,8,opt,name=iat,proto3,oneof" json:"iat,omitempty"`
-	// When the token expires, in seconds since 1970 (UTC).
+	// The time at which the token expires, in seconds since 1970 (UTC).
 	Exp *uint32 `protobuf:"varint,9,opt,name=exp,proto3,oneof" json:"exp,omitempty"`
 	// The id of the token.
 	Jti *string `protobuf:"bytes,10,opt,name=jti,proto3,oneof" json:"jti,omitempty"`
-	// The roles that the token gives.
+	// The roles in the token.
 	Roles         []string `protobuf:"bytes,11,rep,name=roles,proto3" json:"roles,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -676,13 +678,13 @@ func (x *ReadSessionResponse) GetRoles() []string {
 	return nil
 }
 
-// Which part of the list to give.
+// Request message for `ListSessions`.
 type ListSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many sessions to give at most: 1 to 100; 0 means 20.
+	// The maximum number of sessions to return: 1 to 100. 0 means 20.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the page before; empty for the first page. At most 1,024 bytes. One that was not given by
-	// this list, to this user, answers `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
+	// The `next_page_token` of the previous page. Empty for the first page. At most 1,024 bytes. A token that this method
+	// did not return to the same user fails with `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
 	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -732,12 +734,12 @@ func (x *ListSessionsRequest) GetPageToken() string {
 	return ""
 }
 
-// A page of sessions.
+// Response message for `ListSessions`: one page of sessions.
 type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The sessions, newest first.
 	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// What to ask for the next page with; empty if this is the last one.
+	// The token for the next page. Empty if this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -787,10 +789,10 @@ func (x *ListSessionsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// Which session to log out of.
+// Request message for `DeleteSession`.
 type DeleteSessionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id of one of the caller's sessions (a UUID), or `current` for the one that the call is made with.
+	// The id of one of the caller's sessions (a UUID), or `current` for the session of the call.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -833,7 +835,7 @@ func (x *DeleteSessionRequest) GetId() string {
 	return ""
 }
 
-// The session has ended.
+// Response message for `DeleteSession`.
 type DeleteSessionResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -870,10 +872,10 @@ func (*DeleteSessionResponse) Descriptor() ([]byte, []int) {
 	return file_gatehouse_v1_session_proto_rawDescGZIP(), []int{10}
 }
 
-// Which sessions to end.
+// Request message for `DeleteAllSessions`.
 type DeleteAllSessionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Whether to replace the session that the call is made with by a new one.
+	// Whether to replace the session of the call by a new one.
 	KeepCurrent   bool `protobuf:"varint,1,opt,name=keep_current,json=keepCurrent,proto3" json:"keep_current,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -916,25 +918,25 @@ func (x *DeleteAllSessionsRequest) GetKeepCurrent() bool {
 	return false
 }
 
-// The sessions have ended. The names are those of CreateSessionResponse.
+// Response message for `DeleteAllSessions`. The names are those of `CreateSessionResponse`.
 type DeleteAllSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// With `keep_current`: the session that takes the place of the one that the call was made with, as old as that one.
-	// Without, this and all that follows is empty.
+	// The session that replaces the session of the call and inherits its age. This field and the following ones are set
+	// only with `keep_current`.
 	Session *Session `protobuf:"bytes,2,opt,name=session,proto3,oneof" json:"session,omitempty"`
 	// The access token of the new session, a JWT.
 	AccessToken string `protobuf:"bytes,3,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
-	// How to present the access token: always `Bearer` (RFC 6750).
+	// The type of the access token: always `Bearer` (RFC 6750).
 	TokenType string `protobuf:"bytes,4,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
-	// For how many seconds from now the access token is good.
+	// The remaining lifetime of the access token, in seconds.
 	ExpiresIn int32 `protobuf:"varint,5,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
-	// The id of the new session, a UUIDv7 in lower case; the token's claim `sid`.
+	// The id of the new session, a UUIDv7 in lower case. The claim `sid` of the token.
 	SessionId string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The refresh token of the new session. It is shown this once. Empty if the log-in is more than 10 minutes old.
+	// The refresh token of the new session. It is returned only once. Empty if the log-in is more than 10 minutes old.
 	RefreshToken string `protobuf:"bytes,7,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	// When the new session ends unless it is refreshed before.
+	// The time at which the new session expires unless it is refreshed.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1026,15 +1028,15 @@ func (x *DeleteAllSessionsResponse) GetExpireTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// What it takes to change the password.
+// Request message for `ChangePassword`.
 type ChangePasswordRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The caller's id (a UUID), or `me`. Nobody can change the password of somebody else: another id answers `NOT_FOUND`
-	// / `USER_NOT_FOUND`.
+	// The caller's id (a UUID), or `me`. Users can change only their own password: any other id fails with `NOT_FOUND` /
+	// `USER_NOT_FOUND`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The present password. At most 1,024 bytes.
+	// The current password. At most 1,024 bytes.
 	CurrentPassword string `protobuf:"bytes,2,opt,name=current_password,json=currentPassword,proto3" json:"current_password,omitempty"`
-	// The new password, by the rules of `CreateUserRequest.password`.
+	// The new password. It must follow the rules of `CreateUserRequest.password`.
 	NewPassword   string `protobuf:"bytes,3,opt,name=new_password,json=newPassword,proto3" json:"new_password,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1091,24 +1093,24 @@ func (x *ChangePasswordRequest) GetNewPassword() string {
 	return ""
 }
 
-// The password is changed. The names are those of CreateSessionResponse.
+// Response message for `ChangePassword`. The names are those of `CreateSessionResponse`.
 type ChangePasswordResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account after the change.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The caller's new session, the only one that is left.
+	// The caller's new session, the only remaining one.
 	Session *Session `protobuf:"bytes,2,opt,name=session,proto3" json:"session,omitempty"`
 	// The access token of the new session, a JWT.
 	AccessToken string `protobuf:"bytes,3,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
-	// How to present the access token: always `Bearer` (RFC 6750).
+	// The type of the access token: always `Bearer` (RFC 6750).
 	TokenType string `protobuf:"bytes,4,opt,name=token_type,json=tokenType,proto3" json:"token_type,omitempty"`
-	// For how many seconds from now the access token is good.
+	// The remaining lifetime of the access token, in seconds.
 	ExpiresIn int32 `protobuf:"varint,5,opt,name=expires_in,json=expiresIn,proto3" json:"expires_in,omitempty"`
-	// The id of the new session, a UUIDv7 in lower case; the token's claim `sid`.
+	// The id of the new session, a UUIDv7 in lower case. The claim `sid` of the token.
 	SessionId string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
-	// The refresh token of the new session. It is shown this once.
+	// The refresh token of the new session. It is returned only once.
 	RefreshToken string `protobuf:"bytes,7,opt,name=refresh_token,json=refreshToken,proto3" json:"refresh_token,omitempty"`
-	// When the new session ends unless it is refreshed before.
+	// The time at which the new session expires unless it is refreshed.
 	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

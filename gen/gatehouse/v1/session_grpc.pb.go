@@ -32,55 +32,58 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Sessions: log in, stay logged in, see where one is logged in, log out, change the password.
+// Sessions: log in, refresh tokens, list sessions, log out, change the password.
 //
-// Once the end of a session is acknowledged, no call with a token of that session succeeds that starts later.
+// After the end of a session is acknowledged, every call that starts later with a token of that session fails.
 type SessionServiceClient interface {
-	// Log in.
+	// Logs in and creates a session.
 	//
-	// Opens a session and answers with an access token and a refresh token for it. An unknown e-mail address and a wrong
-	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`. Who knows the
-	// password of an account that is disabled is told so: `PERMISSION_DENIED` / `USER_DISABLED`.
+	// Returns an access token and a refresh token for the session. An unknown e-mail address and a wrong password have
+	// the same response, in text, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`. If the account is disabled
+	// and the password is correct, the call fails with `PERMISSION_DENIED` / `USER_DISABLED`.
 	CreateSession(ctx context.Context, in *CreateSessionRequest, opts ...grpc.CallOption) (*CreateSessionResponse, error)
-	// Refresh: trade the refresh token for a new one and a new access token.
+	// Exchanges a refresh token for a new one and a new access token.
 	//
-	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
-	// throw the old one away. If the answer is lost, send the old one again. Within the grace (30 s unless configured
-	// otherwise), from the same network with the same user agent, the answer has the same successor; later, or from
-	// another client, it has another one, and the first of the two that is traded voids the other. A refresh token that is
-	// void, or was traded longer ago, shows that two hold the session: it ends, with `UNAUTHENTICATED` /
-	// `REFRESH_TOKEN_REUSED`. One that was traded moments ago, and whose successor was traded by another client since, is
-	// refused with `REFRESH_TOKEN_INVALID`, and the session goes on. Other reasons: `SESSION_ENDED`, `SESSION_EXPIRED`.
+	// The refresh token is the credential; an access token is ignored. Store the refresh token of the response and
+	// discard the old one. If the response is lost, send the old token again. Within the grace period (30 s by default),
+	// from the same network and with the same user agent, the response contains the same successor. Later, or from
+	// another client, it contains a different successor; the first of the two that is exchanged invalidates the other. A
+	// refresh token that is invalidated, or was exchanged longer ago, proves that two parties hold the session: the
+	// session ends, and the call fails with `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. A token that was exchanged
+	// moments ago, and whose successor another client has since exchanged, fails with `REFRESH_TOKEN_INVALID`; the
+	// session continues. Other reasons: `SESSION_ENDED`, `SESSION_EXPIRED`.
 	RefreshSession(ctx context.Context, in *RefreshSessionRequest, opts ...grpc.CallOption) (*RefreshSessionResponse, error)
-	// Read a session: is this token good, whose is it, until when?
+	// Returns a session and its user (token introspection).
 	//
-	// With the id `current` it is what a resource server asks that does not verify tokens itself, or that must know of a
-	// log-out at once: it sends the access token that it was given, and gets either the members of RFC 7662, section 2.2,
-	// or `UNAUTHENTICATED` with the reason why the token is not good. A session of somebody else, or one that does not
-	// stand, answers `NOT_FOUND` / `SESSION_NOT_FOUND`.
+	// With the id `current`, this is the call for a resource server that does not verify tokens itself, or that must
+	// learn of a log-out immediately. It sends the access token that it received, and gets the members of RFC 7662,
+	// section 2.2, or `UNAUTHENTICATED` with the reason why the token is not valid. A session of another user, or one
+	// that is not active, fails with `NOT_FOUND` / `SESSION_NOT_FOUND`.
 	ReadSession(ctx context.Context, in *ReadSessionRequest, opts ...grpc.CallOption) (*ReadSessionResponse, error)
-	// List one's sessions.
+	// Lists the caller's sessions.
 	//
-	// Those of the caller that stand, newest first.
+	// Returns the active sessions, newest first.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
-	// Log out of a session.
+	// Logs out of a session.
 	//
-	// The caller's own, `current`, or another of the caller's. To end one that has ended already is no error. A session
-	// of somebody else answers `NOT_FOUND` / `SESSION_NOT_FOUND`, as one that does not exist.
+	// The session is the caller's own (`current`) or another session of the same user. Ending a session that has already
+	// ended succeeds. A session of another user fails with `NOT_FOUND` / `SESSION_NOT_FOUND`, like one that does not
+	// exist.
 	DeleteSession(ctx context.Context, in *DeleteSessionRequest, opts ...grpc.CallOption) (*DeleteSessionResponse, error)
-	// Log out everywhere.
+	// Logs out everywhere.
 	//
-	// Ends all sessions of the caller at once. With `keep_current`, the session that the call is made with is replaced by a
-	// new one, whose tokens are in the answer: every older token of the account is void, as somebody else may have it. If
-	// the log-in is more than 10 minutes old, the answer has no refresh token, and the new session ends when the access
-	// token of the call would have expired: whoever stole that token gains nothing by the call. If the answer is lost, log
-	// in again. It is a change of the account, whose `version` grows.
+	// All sessions of the caller end at once. With `keep_current`, a new session replaces the caller's, and the response
+	// contains its tokens. Every older token of the account becomes invalid, as another party may hold it. If the log-in
+	// is more than 10 minutes old, the response has no refresh token, and the new session ends when the access token of
+	// the call would have expired, so that a stolen access token gains nothing by the call. If the response is lost, log
+	// in again. The call changes the account and increases its `version`.
 	DeleteAllSessions(ctx context.Context, in *DeleteAllSessionsRequest, opts ...grpc.CallOption) (*DeleteAllSessionsResponse, error)
-	// Change the password.
+	// Changes the password.
 	//
-	// The present one is asked for again: who finds an open browser must not get the account. All sessions of the user end
-	// with the change, and the answer has the tokens of a new one: every older token of the account is void, as somebody
-	// else may have it. If the answer is lost, log in again. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
+	// The current password is required, so that an unattended browser does not give away the account. All sessions of the
+	// user end with the change, and the response contains the tokens of a new session. Every older token of the account
+	// becomes invalid, as another party may hold it. If the response is lost, log in again. A wrong current password
+	// fails with `PERMISSION_DENIED` / `PASSWORD_WRONG`.
 	ChangePassword(ctx context.Context, in *ChangePasswordRequest, opts ...grpc.CallOption) (*ChangePasswordResponse, error)
 }
 
@@ -166,55 +169,58 @@ func (c *sessionServiceClient) ChangePassword(ctx context.Context, in *ChangePas
 // All implementations must embed UnimplementedSessionServiceServer
 // for forward compatibility.
 //
-// Sessions: log in, stay logged in, see where one is logged in, log out, change the password.
+// Sessions: log in, refresh tokens, list sessions, log out, change the password.
 //
-// Once the end of a session is acknowledged, no call with a token of that session succeeds that starts later.
+// After the end of a session is acknowledged, every call that starts later with a token of that session fails.
 type SessionServiceServer interface {
-	// Log in.
+	// Logs in and creates a session.
 	//
-	// Opens a session and answers with an access token and a refresh token for it. An unknown e-mail address and a wrong
-	// password are answered alike, in words, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`. Who knows the
-	// password of an account that is disabled is told so: `PERMISSION_DENIED` / `USER_DISABLED`.
+	// Returns an access token and a refresh token for the session. An unknown e-mail address and a wrong password have
+	// the same response, in text, code and time: `UNAUTHENTICATED` / `INVALID_CREDENTIALS`. If the account is disabled
+	// and the password is correct, the call fails with `PERMISSION_DENIED` / `USER_DISABLED`.
 	CreateSession(context.Context, *CreateSessionRequest) (*CreateSessionResponse, error)
-	// Refresh: trade the refresh token for a new one and a new access token.
+	// Exchanges a refresh token for a new one and a new access token.
 	//
-	// The refresh token is the credential; an access token is not looked at. Keep the refresh token of the answer and
-	// throw the old one away. If the answer is lost, send the old one again. Within the grace (30 s unless configured
-	// otherwise), from the same network with the same user agent, the answer has the same successor; later, or from
-	// another client, it has another one, and the first of the two that is traded voids the other. A refresh token that is
-	// void, or was traded longer ago, shows that two hold the session: it ends, with `UNAUTHENTICATED` /
-	// `REFRESH_TOKEN_REUSED`. One that was traded moments ago, and whose successor was traded by another client since, is
-	// refused with `REFRESH_TOKEN_INVALID`, and the session goes on. Other reasons: `SESSION_ENDED`, `SESSION_EXPIRED`.
+	// The refresh token is the credential; an access token is ignored. Store the refresh token of the response and
+	// discard the old one. If the response is lost, send the old token again. Within the grace period (30 s by default),
+	// from the same network and with the same user agent, the response contains the same successor. Later, or from
+	// another client, it contains a different successor; the first of the two that is exchanged invalidates the other. A
+	// refresh token that is invalidated, or was exchanged longer ago, proves that two parties hold the session: the
+	// session ends, and the call fails with `UNAUTHENTICATED` / `REFRESH_TOKEN_REUSED`. A token that was exchanged
+	// moments ago, and whose successor another client has since exchanged, fails with `REFRESH_TOKEN_INVALID`; the
+	// session continues. Other reasons: `SESSION_ENDED`, `SESSION_EXPIRED`.
 	RefreshSession(context.Context, *RefreshSessionRequest) (*RefreshSessionResponse, error)
-	// Read a session: is this token good, whose is it, until when?
+	// Returns a session and its user (token introspection).
 	//
-	// With the id `current` it is what a resource server asks that does not verify tokens itself, or that must know of a
-	// log-out at once: it sends the access token that it was given, and gets either the members of RFC 7662, section 2.2,
-	// or `UNAUTHENTICATED` with the reason why the token is not good. A session of somebody else, or one that does not
-	// stand, answers `NOT_FOUND` / `SESSION_NOT_FOUND`.
+	// With the id `current`, this is the call for a resource server that does not verify tokens itself, or that must
+	// learn of a log-out immediately. It sends the access token that it received, and gets the members of RFC 7662,
+	// section 2.2, or `UNAUTHENTICATED` with the reason why the token is not valid. A session of another user, or one
+	// that is not active, fails with `NOT_FOUND` / `SESSION_NOT_FOUND`.
 	ReadSession(context.Context, *ReadSessionRequest) (*ReadSessionResponse, error)
-	// List one's sessions.
+	// Lists the caller's sessions.
 	//
-	// Those of the caller that stand, newest first.
+	// Returns the active sessions, newest first.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
-	// Log out of a session.
+	// Logs out of a session.
 	//
-	// The caller's own, `current`, or another of the caller's. To end one that has ended already is no error. A session
-	// of somebody else answers `NOT_FOUND` / `SESSION_NOT_FOUND`, as one that does not exist.
+	// The session is the caller's own (`current`) or another session of the same user. Ending a session that has already
+	// ended succeeds. A session of another user fails with `NOT_FOUND` / `SESSION_NOT_FOUND`, like one that does not
+	// exist.
 	DeleteSession(context.Context, *DeleteSessionRequest) (*DeleteSessionResponse, error)
-	// Log out everywhere.
+	// Logs out everywhere.
 	//
-	// Ends all sessions of the caller at once. With `keep_current`, the session that the call is made with is replaced by a
-	// new one, whose tokens are in the answer: every older token of the account is void, as somebody else may have it. If
-	// the log-in is more than 10 minutes old, the answer has no refresh token, and the new session ends when the access
-	// token of the call would have expired: whoever stole that token gains nothing by the call. If the answer is lost, log
-	// in again. It is a change of the account, whose `version` grows.
+	// All sessions of the caller end at once. With `keep_current`, a new session replaces the caller's, and the response
+	// contains its tokens. Every older token of the account becomes invalid, as another party may hold it. If the log-in
+	// is more than 10 minutes old, the response has no refresh token, and the new session ends when the access token of
+	// the call would have expired, so that a stolen access token gains nothing by the call. If the response is lost, log
+	// in again. The call changes the account and increases its `version`.
 	DeleteAllSessions(context.Context, *DeleteAllSessionsRequest) (*DeleteAllSessionsResponse, error)
-	// Change the password.
+	// Changes the password.
 	//
-	// The present one is asked for again: who finds an open browser must not get the account. All sessions of the user end
-	// with the change, and the answer has the tokens of a new one: every older token of the account is void, as somebody
-	// else may have it. If the answer is lost, log in again. A wrong present password answers `PERMISSION_DENIED` / `PASSWORD_WRONG`.
+	// The current password is required, so that an unattended browser does not give away the account. All sessions of the
+	// user end with the change, and the response contains the tokens of a new session. Every older token of the account
+	// becomes invalid, as another party may hold it. If the response is lost, log in again. A wrong current password
+	// fails with `PERMISSION_DENIED` / `PASSWORD_WRONG`.
 	ChangePassword(context.Context, *ChangePasswordRequest) (*ChangePasswordResponse, error)
 	mustEmbedUnimplementedSessionServiceServer()
 }

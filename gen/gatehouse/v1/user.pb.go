@@ -26,15 +26,15 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Whether an account can be used.
+// The state of an account.
 type UserState int32
 
 const (
-	// Not a state.
+	// Unspecified. Never returned.
 	UserState_USER_STATE_UNSPECIFIED UserState = 0
-	// It can be used.
+	// The account can be used.
 	UserState_USER_STATE_ACTIVE UserState = 1
-	// Its owner cannot log in, and has no session.
+	// The user cannot log in and has no sessions.
 	UserState_USER_STATE_DISABLED UserState = 2
 )
 
@@ -79,46 +79,44 @@ func (UserState) EnumDescriptor() ([]byte, []int) {
 	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{0}
 }
 
-// An account. It never holds a secret.
+// An account. It never contains a secret.
 type User struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user's id, a UUID in lower case: a UUIDv7, unless the user was imported with another one. It never changes and is
-	// never given to anybody else. Where a request names a user by it, `me` stands for the caller, and case does not matter.
+	// The id of the user, a UUID in lower case: a UUIDv7, unless the user was imported with a different one. It never
+	// changes and is never assigned again. In requests, `me` stands for the caller, and case does not matter.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The e-mail address as the user wrote it, without surrounding white space and in Unicode normal form C.
+	// The e-mail address as the user entered it, without surrounding white space and in Unicode normal form C.
 	Email string `protobuf:"bytes,2,opt,name=email,proto3" json:"email,omitempty"`
-	// The name to show, by the rules of `CreateUserRequest.full_name`. It cannot be made empty.
+	// The display name, by the rules of `CreateUserRequest.full_name`. It cannot be cleared.
 	FullName string `protobuf:"bytes,3,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
-	// When the account was made, UTC, to the microsecond.
+	// The time at which the account was created, UTC, in microseconds.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	// When the account was last changed, UTC, to the microsecond.
+	// The time of the last change of the account, UTC, in microseconds.
 	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
-	// 1 for a new account; grows by one with each committed change.
+	// The version of the account: 1 when created, increased by one with each committed change.
 	Version int64 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
-	// Grows when the sessions of the user are ended all at once: by a log-out everywhere, a change of the password, or
-	// because the account was disabled.
-	// Sessions of an older generation have ended.
+	// Increases when all sessions of the user end at once: by a log-out everywhere, a password change, or because the
+	// account was disabled. Sessions of an older generation have ended.
 	SessionGeneration int64 `protobuf:"varint,7,opt,name=session_generation,json=sessionGeneration,proto3" json:"session_generation,omitempty"`
-	// The language and region that the user prefers, as a tag in the syntax of BCP 47 (RFC 5646, section 2.1, without the
-	// tags that are grandfathered): at most 35 bytes. Whether its parts are registered is not checked. Empty if none was
-	// chosen.
+	// The language and region that the user prefers, as a BCP 47 language tag (RFC 5646, section 2.1, without
+	// grandfathered tags): at most 35 bytes. Subtags are not checked against the registry. Empty if not set.
 	Locale string `protobuf:"bytes,8,opt,name=locale,proto3" json:"locale,omitempty"`
-	// The time zone of the user, by its name in the IANA database, in the case that it has there: at most 64 bytes. Empty
-	// if none was chosen.
+	// The time zone of the user: a name of the IANA database, in the case used there, at most 64 bytes. Empty if not set.
 	TimeZone string `protobuf:"bytes,9,opt,name=time_zone,json=timeZone,proto3" json:"time_zone,omitempty"`
-	// Where a picture of the user is: an https URL (RFC 3986) without a user in it, at most 2,048 bytes. Its host is a name
-	// in ASCII or an IP address, its port at most 65535. Gatehouse never fetches it. Empty if there is none.
+	// The URL of a picture of the user: an https URL (RFC 3986) without user information, at most 2,048 bytes. Its host
+	// is an ASCII name or an IP address, its port at most 65535. Gatehouse never fetches it. Empty if not set.
 	PictureUri string `protobuf:"bytes,10,opt,name=picture_uri,json=pictureUri,proto3" json:"picture_uri,omitempty"`
-	// What the product keeps with the account, for the user to read and to change: a JSON object of at most 16 KiB and 16
-	// levels. An update replaces it as a whole. Numbers are doubles: beyond 2^53-1 either way they are refused, as an
-	// integer may have been rounded on its way; send it as a string. An empty object is one, and not the same as none.
+	// Metadata that the product stores with the account and the user can read and change: a JSON object of at most 16 KiB
+	// and 16 levels. An update replaces the whole object. Numbers are doubles; integers beyond ±(2^53-1) are rejected,
+	// because they may have been rounded on the way: send them as strings. An empty object is distinct from no object.
 	Metadata *structpb.Struct `protobuf:"bytes,11,opt,name=metadata,proto3" json:"metadata,omitempty"`
-	// What the product keeps with the account that only admins may see and change, by the bounds of `metadata`. Other
-	// callers never get it, but for what the store is told to put into access tokens.
+	// Metadata that the product stores with the account and only admins can read and change, with the limits of
+	// `metadata`. Other callers never receive it, except for entries that the store is configured to put into access
+	// tokens.
 	AppMetadata *structpb.Struct `protobuf:"bytes,12,opt,name=app_metadata,json=appMetadata,proto3" json:"app_metadata,omitempty"`
-	// What the user may do beyond what every user may: `user`, and `admin` for administrators. In alphabetical order.
+	// The roles of the user in alphabetical order: `user`, which every user has, and `admin` for administrators.
 	Roles []string `protobuf:"bytes,13,rep,name=roles,proto3" json:"roles,omitempty"`
-	// Whether the account can be used.
+	// The state of the account.
 	State         UserState `protobuf:"varint,14,opt,name=state,proto3,enum=gatehouse.v1.UserState" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -252,32 +250,33 @@ func (x *User) GetState() UserState {
 	return UserState_USER_STATE_UNSPECIFIED
 }
 
-// What it takes to sign up.
+// Request message for `CreateUser`.
 type CreateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The e-mail address to log in with: at most 254 bytes, of which at most 64 before the @ (RFC 5321), which are not
-	// in quotation marks. Letters beyond ASCII are accepted (RFC 6531). The domain is a name by the rules of IDNA (UTS 46) whose labels have at most 63 bytes
-	// in punycode, and no IP address.
+	// The e-mail address for log-in: at most 254 bytes, of which at most 64 before the @ (RFC 5321). Quoted local parts
+	// are not supported. Letters beyond ASCII are accepted (RFC 6531). The domain is a name by the rules of IDNA (UTS
+	// 46), whose labels have at most 63 bytes in punycode; IP addresses are not supported.
 	//
-	// Addresses are the same address if they differ only in case, Unicode normalisation, surrounding white space, or in
-	// how the domain is written: `bücher.example` is `xn--bcher-kva.example`. They are different addresses if they differ
-	// in accents, or as ß and ss do.
+	// Addresses that differ only in case, Unicode normalisation, surrounding white space or the encoding of the domain
+	// are equivalent: `bücher.example` is `xn--bcher-kva.example`. Addresses that differ in accents, or in ß and ss, are
+	// distinct.
 	Email string `protobuf:"bytes,1,opt,name=email,proto3" json:"email,omitempty"`
-	// The name to show: 1 to 200 characters of which one can be seen. White space and byte order marks around it are
-	// removed. Control characters, line and paragraph separators are refused, and format characters, which cannot be seen
-	// or turn the direction of what stands around them, but for the two joiners that scripts and emoji need.
+	// The display name: 1 to 200 characters, at least one of them visible. Surrounding white space and byte order marks
+	// are removed. Control characters, line separators and paragraph separators are rejected. So are format characters,
+	// which are invisible or change the direction of the text around them, except for the two joiners that scripts and
+	// emoji need.
 	FullName string `protobuf:"bytes,2,opt,name=full_name,json=fullName,proto3" json:"full_name,omitempty"`
-	// The password: at least 8 characters (Unicode code points) and at most 1,024 bytes of UTF-8, of any characters, with no
-	// rules of composition (NIST SP 800-63B). At least 8 characters must be left in Unicode normal form KC, in which it is
-	// hashed. One of the most common passwords, a repetition and a sequence are refused with the reason
-	// `PASSWORD_TOO_COMMON`, and the e-mail address, the name and the name of the service, with up to 4 digits after them,
-	// with `PASSWORD_OF_ACCOUNT`. It is never shown again.
+	// The password: at least 8 characters (Unicode code points) and at most 1,024 bytes of UTF-8. All characters are
+	// allowed, and there are no composition rules (NIST SP 800-63B). At least 8 characters must remain in Unicode normal
+	// form KC, in which the password is hashed. Common passwords, repetitions and sequences are rejected with the reason
+	// `PASSWORD_TOO_COMMON`. The e-mail address, the name and the name of the service, each followed by up to 4 digits,
+	// are rejected with `PASSWORD_OF_ACCOUNT`. The password is never returned.
 	Password string `protobuf:"bytes,3,opt,name=password,proto3" json:"password,omitempty"`
-	// Names this request, so that it can be sent again (AIP-155): 1 to 128 visible ASCII characters that nobody else
-	// uses, such as a UUID. REST takes it from the header `Idempotency-Key` as well, and gRPC from `idempotency-key` in the
-	// metadata. For 24 hours the same id with the same request gets the same answer. Any other request with it gets
-	// `INVALID_ARGUMENT` / `REQUEST_ID_REUSED`, and voids the id: from then on the first request is refused as well. So is
-	// every request with it once the password was changed or reset, or all sessions of the account were ended.
+	// Identifies this request, so that it can be repeated (AIP-155): 1 to 128 visible ASCII characters, unique to the
+	// request, such as a UUID. REST also reads it from the header `Idempotency-Key`, and gRPC from `idempotency-key` in
+	// the metadata. For 24 hours the same id with the same request returns the same response. A different request with
+	// the id fails with `INVALID_ARGUMENT` / `REQUEST_ID_REUSED` and invalidates the id, also for the original request.
+	// The id also becomes invalid when the password is changed or reset, or when all sessions of the account are ended.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -341,7 +340,7 @@ func (x *CreateUserRequest) GetRequestId() string {
 	return ""
 }
 
-// The account that was made.
+// Response message for `CreateUser`.
 type CreateUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The new account.
@@ -387,10 +386,10 @@ func (x *CreateUserResponse) GetUser() *User {
 	return nil
 }
 
-// Which profile to read.
+// Request message for `ReadUser`.
 type ReadUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID), or `me` for the caller.
+	// The id of the user (a UUID), or `me` for the caller.
 	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -433,7 +432,7 @@ func (x *ReadUserRequest) GetId() string {
 	return ""
 }
 
-// The profile that was asked for.
+// Response message for `ReadUser`.
 type ReadUserResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The account.
@@ -479,17 +478,17 @@ func (x *ReadUserResponse) GetUser() *User {
 	return nil
 }
 
-// What to change.
+// Request message for `UpdateUser`.
 type UpdateUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user's `id` (a UUID, or `me` for the caller), and the new values. Of the rest, these can be changed:
-	// `full_name`, `locale`, `time_zone`, `picture_uri`, `metadata`, and by admins `app_metadata`.
+	// The user's `id` (a UUID, or `me` for the caller) and the new values. These fields can be changed: `full_name`,
+	// `locale`, `time_zone`, `picture_uri`, `metadata`, and by admins `app_metadata`.
 	User *User `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
-	// The fields to change, at most 16: those that are set in `user` if this is left out. A field that is named and not
-	// set is emptied. Fields that are output only are ignored, here and in `user`: a user can be sent back as it was read.
-	// A name that is unknown is refused; so is `*`.
+	// The fields to change, at most 16. If omitted, the fields that are set in `user`. A field that is named but not set
+	// is cleared. Output-only fields are ignored, here and in `user`, so that a user can be sent back as it was read.
+	// Unknown names and `*` are rejected.
 	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
-	// The version that the change is meant for; 0 for any. REST takes it from the header `If-Match` as well.
+	// The version that the update expects. 0 means any. REST also reads it from the header `If-Match`.
 	Version       int64 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -592,12 +591,12 @@ func (x *UpdateUserResponse) GetUser() *User {
 	return nil
 }
 
-// Which account to delete.
+// Request message for `DeleteUser`.
 type DeleteUserRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A user id (a UUID), or `me` for the caller.
+	// The id of the user (a UUID), or `me` for the caller.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	// The version that the deletion is meant for; 0 for any. REST takes it from the header `If-Match` as well.
+	// The version that the deletion expects. 0 means any. REST also reads it from the header `If-Match`.
 	Version       int64 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -647,7 +646,7 @@ func (x *DeleteUserRequest) GetVersion() int64 {
 	return 0
 }
 
-// The account is deleted.
+// Response message for `DeleteUser`.
 type DeleteUserResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -684,20 +683,20 @@ func (*DeleteUserResponse) Descriptor() ([]byte, []int) {
 	return file_gatehouse_v1_user_proto_rawDescGZIP(), []int{8}
 }
 
-// Which users to list.
+// Request message for `ListUsers`.
 type ListUsersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How many users to give at most: 1 to 100; 0 means 20. A page of users who have much metadata can be shorter.
+	// The maximum number of users to return: 1 to 100. 0 means 20. A page of users with large metadata can be shorter.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// The `next_page_token` of the page before; empty for the first page. At most 4,096 bytes. One that was not given by
-	// this list, with these filters, answers `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
+	// The `next_page_token` of the previous page. Empty for the first page. At most 4,096 bytes. A token that this method
+	// did not return for the same filters fails with `INVALID_ARGUMENT` / `PAGE_TOKEN_INVALID`.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
-	// Only users whose e-mail address begins with this, as addresses are compared: case does not matter, and labels of
-	// the domain may be in punycode, if they are whole. At most 254 bytes.
+	// Returns only users whose normalised e-mail address begins with this prefix: case does not matter, and complete
+	// labels of the domain may be in punycode. At most 254 bytes.
 	EmailPrefix string `protobuf:"bytes,3,opt,name=email_prefix,json=emailPrefix,proto3" json:"email_prefix,omitempty"`
-	// Only users in this state.
+	// Returns only users in this state.
 	State UserState `protobuf:"varint,4,opt,name=state,proto3,enum=gatehouse.v1.UserState" json:"state,omitempty"`
-	// Only users with this role: `user`, which all have, or `admin`.
+	// Returns only users with this role: `user`, which every user has, or `admin`.
 	Role          string `protobuf:"bytes,5,opt,name=role,proto3" json:"role,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -768,12 +767,12 @@ func (x *ListUsersRequest) GetRole() string {
 	return ""
 }
 
-// A page of users.
+// Response message for `ListUsers`: one page of users.
 type ListUsersResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The users, in the order of their e-mail addresses.
+	// The users, sorted by e-mail address.
 	Users []*User `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
-	// What to ask for the next page with; empty if this is the last one.
+	// The token for the next page. Empty if this is the last page.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -827,12 +826,12 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x92\x0e\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x0e\n" +
 	"\x04User\x12A\n" +
 	"\x02id\x18\x01 \x01(\tB1\xe0A\x03\xbaH+r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x123\n" +
-	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x88\x03\n" +
-	"\tfull_name\x18\x03 \x01(\tB\xea\x02\xe0A\x02\xbaH\xe3\x02\xba\x01\xcb\x02\n" +
-	"\x13full_name.printable\x12Rmust have a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
+	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x8b\x03\n" +
+	"\tfull_name\x18\x03 \x01(\tB\xed\x02\xe0A\x02\xbaH\xe6\x02\xba\x01\xce\x02\n" +
+	"\x13full_name.printable\x12Umust contain a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
@@ -852,12 +851,12 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\bmetadata\x18\v \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\bmetadata\x12?\n" +
 	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12.\n" +
 	"\x05roles\x18\r \x03(\tB\x18\xe0A\x03\xbaH\x12\x92\x01\x0f\x10\x10\"\vr\t(@\x92\x02\x04userR\x05roles\x122\n" +
-	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\xe9\t\n" +
+	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\xec\t\n" +
 	"\x11CreateUserRequest\x12\xcd\x04\n" +
 	"\x05email\x18\x01 \x01(\tB\xb6\x04\xe0A\x02\xbaH\xaf\x04\xba\x01\x91\x04\n" +
-	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x8b\x03\n" +
-	"\tfull_name\x18\x02 \x01(\tB\xed\x02\xe0A\x02\xbaH\xe6\x02\xba\x01\xcb\x02\n" +
-	"\x13full_name.printable\x12Rmust have a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
+	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x8e\x03\n" +
+	"\tfull_name\x18\x02 \x01(\tB\xf0\x02\xe0A\x02\xbaH\xe9\x02\xba\x01\xce\x02\n" +
+	"\x13full_name.printable\x12Umust contain a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
 	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$\x10\b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\x12\xa5\x01\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x85\x01\xe0A\x01\xbaH\x7f\xba\x01P\n" +
@@ -882,13 +881,13 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
 	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12&\n" +
 	"\aversion\x18\x02 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"\x14\n" +
-	"\x12DeleteUserResponse\"\xfc\x02\n" +
+	"\x12DeleteUserResponse\"\xeb\x02\n" +
 	"\x10ListUsersRequest\x12+\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\x99\x01\n" +
-	"\femail_prefix\x18\x03 \x01(\tBv\xe0A\x01\xbaHp\xba\x01b\n" +
-	"\x14email_prefix.address\x12-must not have white space: no address has any\x1a\x1b!this.matches(r'[\\s\\p{Z}]')r\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\x88\x01\n" +
+	"\femail_prefix\x18\x03 \x01(\tBe\xe0A\x01\xbaH_\xba\x01Q\n" +
+	"\x14email_prefix.address\x12\x1cmust not contain white space\x1a\x1b!this.matches(r'[\\s\\p{Z}]')r\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x17.gatehouse.v1.UserStateB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\x01R\x05state\x125\n" +
 	"\x04role\x18\x05 \x01(\tB!\xe0A\x01\xbaH\x1br\x19(@R\x00R\x04userR\x05admin\x92\x02\x05adminR\x04role\"o\n" +
 	"\x11ListUsersResponse\x12-\n" +

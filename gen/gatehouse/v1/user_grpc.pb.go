@@ -30,40 +30,40 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// Accounts: sign up, read one's profile, change it, delete the account, list all accounts.
+// Accounts: sign up, read and change a profile, delete an account, list accounts.
 type UserServiceClient interface {
-	// Sign up.
+	// Creates an account (sign-up).
 	//
-	// Makes an account that can log in at once. Of any number of sign-ups with one e-mail address exactly one succeeds;
-	// the others get `ALREADY_EXISTS` / `EMAIL_TAKEN`. With a `request_id` a sign-up whose answer was lost can be sent
-	// again: it answers the same, and makes no second account.
+	// The account can log in immediately. Of any number of concurrent sign-ups with one e-mail address exactly one
+	// succeeds; the others fail with `ALREADY_EXISTS` / `EMAIL_TAKEN`. With a `request_id`, a sign-up whose response was
+	// lost can be repeated: it returns the same response and creates no second account.
 	CreateUser(ctx context.Context, in *CreateUserRequest, opts ...grpc.CallOption) (*CreateUserResponse, error)
-	// Read a profile.
+	// Returns a profile.
 	//
-	// The id `me` stands for the caller. Users may read only themselves: any other id answers `NOT_FOUND` /
-	// `USER_NOT_FOUND`, whether or not such a user exists. Admins may read anybody. REST answers with the user's version
-	// as `ETag`.
+	// The id `me` stands for the caller. Users can read only their own profile: any other id fails with `NOT_FOUND` /
+	// `USER_NOT_FOUND`, whether or not the user exists. Admins can read all profiles. REST returns the version of the
+	// user as `ETag`.
 	ReadUser(ctx context.Context, in *ReadUserRequest, opts ...grpc.CallOption) (*ReadUserResponse, error)
-	// Change a profile.
+	// Updates a profile.
 	//
-	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
-	// themselves, but for `app_metadata` (`PERMISSION_DENIED` / `ROLE_REQUIRED`), admins anybody. To change somebody else,
-	// or any `app_metadata`, admins need a session that was opened no more than 10 minutes ago: else
-	// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with
-	// `ABORTED` / `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the
-	// version as it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are
-	// answered `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
+	// Only the fields named by `update_mask` are changed; without a mask, the fields that are set. Users can change their
+	// own profile except `app_metadata` (`PERMISSION_DENIED` / `ROLE_REQUIRED`); admins can change every profile. To
+	// change another user, or any `app_metadata`, admins need a session opened at most 10 minutes ago; otherwise the call
+	// fails with `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (in REST also `If-Match`), the call
+	// fails with `ABORTED` / `VERSION_MISMATCH` if the user has changed since that version. An update without effect does
+	// not change the version. By default, users who change their own profile more than 60 times a minute or 1,200 times a
+	// day receive `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
 	UpdateUser(ctx context.Context, in *UpdateUserRequest, opts ...grpc.CallOption) (*UpdateUserResponse, error)
-	// Delete an account.
+	// Deletes an account.
 	//
-	// Ends all its sessions, deletes what is known of the user, and frees the e-mail address; the id is never given to
-	// anybody else. It wants a session that was opened no more than 10 minutes ago: else `FAILED_PRECONDITION` /
-	// `RECENT_LOGIN_REQUIRED`. Users may delete themselves, admins anybody but the last admin
-	// (`FAILED_PRECONDITION` / `LAST_ADMIN`).
+	// All sessions of the user end, the user's data is deleted, and the e-mail address becomes available; the id is never
+	// assigned again. The call requires a session opened at most 10 minutes ago; otherwise it fails with
+	// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. Users can delete their own account; admins can delete every
+	// account except that of the last admin (`FAILED_PRECONDITION` / `LAST_ADMIN`).
 	DeleteUser(ctx context.Context, in *DeleteUserRequest, opts ...grpc.CallOption) (*DeleteUserResponse, error)
-	// List users.
+	// Lists users.
 	//
-	// In the order of their e-mail addresses, as these are compared.
+	// Users are sorted by e-mail address, in its normalised form.
 	ListUsers(ctx context.Context, in *ListUsersRequest, opts ...grpc.CallOption) (*ListUsersResponse, error)
 }
 
@@ -129,40 +129,40 @@ func (c *userServiceClient) ListUsers(ctx context.Context, in *ListUsersRequest,
 // All implementations must embed UnimplementedUserServiceServer
 // for forward compatibility.
 //
-// Accounts: sign up, read one's profile, change it, delete the account, list all accounts.
+// Accounts: sign up, read and change a profile, delete an account, list accounts.
 type UserServiceServer interface {
-	// Sign up.
+	// Creates an account (sign-up).
 	//
-	// Makes an account that can log in at once. Of any number of sign-ups with one e-mail address exactly one succeeds;
-	// the others get `ALREADY_EXISTS` / `EMAIL_TAKEN`. With a `request_id` a sign-up whose answer was lost can be sent
-	// again: it answers the same, and makes no second account.
+	// The account can log in immediately. Of any number of concurrent sign-ups with one e-mail address exactly one
+	// succeeds; the others fail with `ALREADY_EXISTS` / `EMAIL_TAKEN`. With a `request_id`, a sign-up whose response was
+	// lost can be repeated: it returns the same response and creates no second account.
 	CreateUser(context.Context, *CreateUserRequest) (*CreateUserResponse, error)
-	// Read a profile.
+	// Returns a profile.
 	//
-	// The id `me` stands for the caller. Users may read only themselves: any other id answers `NOT_FOUND` /
-	// `USER_NOT_FOUND`, whether or not such a user exists. Admins may read anybody. REST answers with the user's version
-	// as `ETag`.
+	// The id `me` stands for the caller. Users can read only their own profile: any other id fails with `NOT_FOUND` /
+	// `USER_NOT_FOUND`, whether or not the user exists. Admins can read all profiles. REST returns the version of the
+	// user as `ETag`.
 	ReadUser(context.Context, *ReadUserRequest) (*ReadUserResponse, error)
-	// Change a profile.
+	// Updates a profile.
 	//
-	// Only the fields that `update_mask` names are changed; without a mask, those that are set. Users may change
-	// themselves, but for `app_metadata` (`PERMISSION_DENIED` / `ROLE_REQUIRED`), admins anybody. To change somebody else,
-	// or any `app_metadata`, admins need a session that was opened no more than 10 minutes ago: else
-	// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (REST: or `If-Match`) the change is refused with
-	// `ABORTED` / `VERSION_MISMATCH` if the user was changed since that version. A change that changes nothing leaves the
-	// version as it is. Users who change themselves more than 60 times a minute or 1,200 times a day, by default, are
-	// answered `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
+	// Only the fields named by `update_mask` are changed; without a mask, the fields that are set. Users can change their
+	// own profile except `app_metadata` (`PERMISSION_DENIED` / `ROLE_REQUIRED`); admins can change every profile. To
+	// change another user, or any `app_metadata`, admins need a session opened at most 10 minutes ago; otherwise the call
+	// fails with `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. With a `version` (in REST also `If-Match`), the call
+	// fails with `ABORTED` / `VERSION_MISMATCH` if the user has changed since that version. An update without effect does
+	// not change the version. By default, users who change their own profile more than 60 times a minute or 1,200 times a
+	// day receive `RESOURCE_EXHAUSTED` / `TOO_MANY_CHANGES`.
 	UpdateUser(context.Context, *UpdateUserRequest) (*UpdateUserResponse, error)
-	// Delete an account.
+	// Deletes an account.
 	//
-	// Ends all its sessions, deletes what is known of the user, and frees the e-mail address; the id is never given to
-	// anybody else. It wants a session that was opened no more than 10 minutes ago: else `FAILED_PRECONDITION` /
-	// `RECENT_LOGIN_REQUIRED`. Users may delete themselves, admins anybody but the last admin
-	// (`FAILED_PRECONDITION` / `LAST_ADMIN`).
+	// All sessions of the user end, the user's data is deleted, and the e-mail address becomes available; the id is never
+	// assigned again. The call requires a session opened at most 10 minutes ago; otherwise it fails with
+	// `FAILED_PRECONDITION` / `RECENT_LOGIN_REQUIRED`. Users can delete their own account; admins can delete every
+	// account except that of the last admin (`FAILED_PRECONDITION` / `LAST_ADMIN`).
 	DeleteUser(context.Context, *DeleteUserRequest) (*DeleteUserResponse, error)
-	// List users.
+	// Lists users.
 	//
-	// In the order of their e-mail addresses, as these are compared.
+	// Users are sorted by e-mail address, in its normalised form.
 	ListUsers(context.Context, *ListUsersRequest) (*ListUsersResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
