@@ -14,6 +14,8 @@ workspace := build/workspace
 imports := $(workspace)/.written
 # Where files are generated before they replace, or are compared with, those of the tree. Go skips folders named so.
 fresh := build/_generated
+# Tags of test files, for what looks at all of them.
+tags := servers,long,clusters
 # What npm writes last.
 node_modules := test/clients/node_modules/.package-lock.json
 
@@ -87,8 +89,11 @@ lint-api: $(bin)/buf $(imports)
 .PHONY: lint-go
 lint-go: $(bin)/golangci-lint
 	go vet ./...
+	go vet -tags $(tags) ./...
+	cd test && go vet ./... && go vet -tags $(tags) ./...
 	GOARCH=386 CGO_ENABLED=0 go vet ./... # where int has 32 bits
 	$(bin)/golangci-lint run ./...
+	cd test && ../$(bin)/golangci-lint run --config ../.golangci.yml ./...
 
 # The folder whose words `make lint-words` checks.
 DIR ?= .
@@ -102,40 +107,61 @@ lint-words: ## Check doc comments and the words of the folder DIR (all), by docs
 fix: $(bin)/buf $(bin)/golangci-lint $(imports) ## Format the contract and the code.
 	$(bin)/buf format api --write
 	$(bin)/golangci-lint fmt ./...
+	cd test && ../$(bin)/golangci-lint fmt --config ../.golangci.yml ./...
+
+# Three lanes: see docs/adr/0030-test-lanes.md. The first is `go test ./...`, which needs only Go.
+.PHONY: test-quick
+test-quick: ## Run the tests that need only Go. Takes two minutes at most.
+	go test ./...
 
 .PHONY: test
-test: ## Run every test, with the race detector, after installing what the tests start.
+test: test-deps ## Run every test that a change must pass, with the race detector, on real servers.
+	go test -race -tags servers -timeout 15m ./...
+	cd test && go test -race -timeout 15m ./...
+
+.PHONY: test-deps
+test-deps:
 	sh tools/install-test-deps.sh
 	$(MAKE) $(node_modules)
-	go test -race -timeout 20m ./...
-	go test -timeout 20m -run '^TestNoLostAnswerLogsAnybodyOut$$' ./services/store # a thousand owners, not thirty
-	go test -timeout 20m -run '^TestUsersMoveInAndOut$$' ./test/e2e # log-ins of ten thousand users, not of some
+
+.PHONY: test-long
+test-long: test-faults test-large test-clusters soak ## Run what takes longer: faults, large numbers, clusters, a soak.
+
+.PHONY: test-faults
+test-faults: test-deps ## Let each kind of fault happen once while clients use replicas of each service, and check every answer.
+	cd test && go test -tags long -timeout 15m ./faults
+
+.PHONY: test-large
+test-large: test-deps ## Run the tests with as many users, rounds and replicas as they have at the most.
+	go test -tags servers,long -timeout 30m ./...
+	cd test && go test -tags long -timeout 30m $$(go list ./... | grep -v /faults$$)
 
 .PHONY: test-clusters
-test-clusters: ## Run the suites of the cache on Redis Cluster and Sentinel, and those of the storage on Galera. Takes minutes.
+test-clusters: ## Run the suites of the cache on Redis Cluster and Sentinel, and those of the storage on Galera.
 	sh tools/install-test-deps.sh clusters
-	go test -race -timeout 30m -tags clusters -run 'Cluster|Sentinel|AFlush|AFailOverEnds|AMasterThat|Galera' ./internal/testkit ./services/cache
-	go test -timeout 60m -tags clusters ./services/store/internal/storage
-	go test -timeout 30m -tags clusters -run '^TestFaultsOnClusters$$' ./test/faults
+	go test -race -timeout 30m -tags servers,clusters -run 'Cluster|Sentinel|AFlush|AFailOverEnds|AMasterThat|Galera' \
+		./internal/testkit ./services/cache/...
+	go test -timeout 60m -tags servers,clusters ./services/store/internal/storage/...
+	cd test && go test -timeout 30m -tags long,clusters -run '^TestFaultsOnClusters$$' ./faults
 
 .PHONY: bench-users
 bench-users: ## Compare databases of 1,000 and of USERS users (a million). Takes minutes, and 2 GB under the folder for temporary files.
-	go test -run '^$$' -bench '^BenchmarkUsers$$' -benchtime 1x -timeout 2h ./test/scale -users $(or $(USERS),1000000)
+	cd test && go test -run '^$$' -bench '^BenchmarkUsers$$' -benchtime 1x -timeout 2h ./scale -users $(or $(USERS),1000000)
 
 .PHONY: bench-overload
 bench-overload: ## Measure what a flood of log-ins does to log-ins and to reads of profiles. Takes minutes, and all cores.
-	go test -run '^$$' -bench '^BenchmarkOverload$$' -benchtime 1x -timeout 1h ./test/load
+	cd test && go test -run '^$$' -bench '^BenchmarkOverload$$' -benchtime 1x -timeout 1h ./load
 
 .PHONY: bench-limits
 bench-limits: ## Measure the memory of the gateway before clients who hold on to what they get. Wants `ulimit -n` of 20,000.
-	go test -run '^$$' -bench '^BenchmarkLimits$$' -benchtime 1x -timeout 1h ./test/load
+	cd test && go test -run '^$$' -bench '^BenchmarkLimits$$' -benchtime 1x -timeout 1h ./load
 
 # How long a soak lasts.
 SOAK ?= 30m
 
 .PHONY: soak
 soak: ## Let everything go wrong at random for SOAK (30m), and check each answer. FAULTS_SEED repeats a run's faults.
-	SOAK=$(SOAK) go test -v -count 1 -timeout 0 -run '^TestFaults$$' ./test/faults
+	cd test && SOAK=$(SOAK) go test -v -count 1 -timeout 0 -tags long -run '^TestFaults$$' ./faults
 
 .PHONY: vuln
 vuln: $(bin)/govulncheck ## Look for known vulnerabilities in what the code calls. Needs the internet.

@@ -95,7 +95,7 @@ func (g *Galera) newNode(dir string, index int) (*GaleraNode, error) {
 // run by root, as it often is in a container.
 func giveToRsync(dir string) error {
 	const nobody = 65534
-	if _, err := find("rsync"); err != nil || os.Geteuid() != 0 {
+	if _, err := FindProgram("rsync"); err != nil || os.Geteuid() != 0 {
 		return err
 	}
 	if err := os.Chmod(dir, 0o711); err != nil {

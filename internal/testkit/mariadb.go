@@ -35,7 +35,7 @@ func NewMariaDB(dir string) (*MariaDB, error) { return newMariaDB(dir, makeDataF
 
 // newMariaDB makes a server whose data folder is made by makeData, which gets the options that say where it is.
 func newMariaDB(dir string, makeData func(dir string, options []string) error) (*MariaDB, error) {
-	program, err := find("mariadbd")
+	program, err := FindProgram("mariadbd")
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func newMariaDB(dir string, makeData func(dir string, options []string) error) (
 }
 
 func makeDataFolder(dir string, options []string) error {
-	program, err := find("mariadb-install-db")
+	program, err := FindProgram("mariadb-install-db")
 	if err != nil {
 		return err
 	}

@@ -37,7 +37,7 @@ http {
 func StartNginx(tb testing.TB, directives string) *Nginx {
 	tb.Helper()
 	dir := shortDir(tb)
-	program, err := find("nginx")
+	program, err := FindProgram("nginx")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// find finds the first of the programs that is in PATH or in the folders where servers are, which are not in
-// everybody's PATH. The error says how to install it.
-func find(names ...string) (string, error) {
+// FindProgram returns the path of the first of the programs that is in PATH or in the folders of servers, which not every
+// PATH holds. The error names the command that installs it.
+func FindProgram(names ...string) (string, error) {
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {
 			return path, nil

@@ -22,7 +22,7 @@ type Redis struct {
 
 // NewRedis makes a server whose files are in dir. It is not started.
 func NewRedis(dir string) (*Redis, error) {
-	program, err := find("redis-server")
+	program, err := FindProgram("redis-server")
 	if err != nil {
 		return nil, err
 	}

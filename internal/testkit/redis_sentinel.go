@@ -67,7 +67,7 @@ func StartWatchedRedis(tb testing.TB) *WatchedRedis {
 }
 
 func newSentinel(dir string, master *Redis) (*Sentinel, error) {
-	program, err := find("redis-server")
+	program, err := FindProgram("redis-server")
 	if err != nil {
 		return nil, err
 	}

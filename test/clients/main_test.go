@@ -7,32 +7,26 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // binary is the gatehouse that all tests of this package run.
 var binary string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "gatehouse")
-		if err == nil {
-			defer func() { _ = os.RemoveAll(dir) }()
-			binary = filepath.Join(dir, "gatehouse")
-			if err = checkNodeModules(); err == nil {
-				err = build(binary)
-			}
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
+	err := checkNodeModules()
+	if err == nil {
+		binary, err = cluster.Build(false)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
 }
 
 // checkNodeModules reports an error if node_modules is not what package-lock.json says.
@@ -45,14 +39,6 @@ func checkNodeModules() error {
 	installed, err := os.Stat("node_modules/.package-lock.json") // npm writes it last.
 	if err != nil || installed.ModTime().Before(locked.ModTime()) {
 		return fmt.Errorf("node_modules is missing or older than package-lock.json: run `%s` in the root of the repository", install)
-	}
-	return nil
-}
-
-func build(path string) error {
-	output, err := exec.Command("go", "build", "-o", path, "github.com/gatehouse-auth/gatehouse/cmd/gatehouse").CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build gatehouse: %w\n%s", err, output)
 	}
 	return nil
 }

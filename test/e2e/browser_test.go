@@ -11,7 +11,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/browser"
 )
 
 // artefacts is where the screenshot goes: a folder that git ignores.
@@ -25,7 +25,7 @@ const browserTimeout = 2 * time.Minute
 func TestSwaggerUI(t *testing.T) {
 	t.Parallel()
 	h := startUp(t, t.TempDir())
-	page := testkit.NewBrowser(t)
+	page := browser.New(t)
 	if err := chromedp.Do(page, chromedp.Navigate(h.rest+"/")); err != nil { // The first call must have no time limit.
 		t.Fatal(err)
 	}

@@ -20,6 +20,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 const (
@@ -351,7 +352,7 @@ func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
 		if few {
 			again[importedEmail(user)] = hash
 		}
-		if few || !raceDetector {
+		if few || !cluster.RaceDetector {
 			chosen[importedEmail(user)] = hash
 		}
 	}

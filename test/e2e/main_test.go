@@ -5,40 +5,19 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// binary is the gatehouse that all tests of this package run.
+// binary is the gatehouse that all tests of this package run, with the race detector if the tests have it.
 var binary string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "gatehouse")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		binary = filepath.Join(dir, "gatehouse")
-		if err := build(binary); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		return m.Run()
-	}())
-}
-
-// build builds the binary, with the race detector if the tests have it.
-func build(path string) error {
-	args := []string{"build", "-o", path}
-	if raceDetector {
-		args = append(args, "-race")
+	var err error
+	if binary, err = cluster.Build(cluster.RaceDetector); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
-	output, err := exec.Command("go", append(args, "github.com/gatehouse-auth/gatehouse/cmd/gatehouse")...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("build gatehouse: %w\n%s", err, output)
-	}
-	return nil
+	os.Exit(m.Run())
 }

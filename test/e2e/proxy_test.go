@@ -15,6 +15,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/browser"
 )
 
 // TestNginx has nginx before Gatehouse, as operators have it: under a path of its own, with compression, and asking on
@@ -122,13 +123,13 @@ func testPathPrefix(t *testing.T, base string) {
 		t.Errorf("the document leads to %s", target)
 	}
 	t.Run("Swagger_UI_reaches_the_API", func(t *testing.T) {
-		browser := testkit.NewBrowser(t)
-		if err := chromedp.Do(browser, chromedp.Navigate(base+"/docs/")); err != nil { // Must have no time limit.
+		page := browser.New(t)
+		if err := chromedp.Do(page, chromedp.Navigate(base+"/docs/")); err != nil { // Must have no time limit.
 			t.Fatal(err)
 		}
-		browser, cancel := context.WithTimeout(browser, browserTimeout)
+		page, cancel := context.WithTimeout(page, browserTimeout)
 		defer cancel()
-		keys := tryOut(t, browser, "KeyService-KeyService_ListKeys")
+		keys := tryOut(t, page, "KeyService-KeyService_ListKeys")
 		if !strings.Contains(keys, `"kid"`) {
 			t.Errorf("the keys are answered %s", keys)
 		}

@@ -1,4 +1,4 @@
-//go:build clusters
+//go:build long && clusters
 
 package faults
 

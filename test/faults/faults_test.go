@@ -1,3 +1,5 @@
+//go:build long
+
 // Package faults tests what Gatehouse promises while everything goes wrong: several of each service as real processes,
 // with a real MariaDB and a real Redis, workers that use them, a nemesis that kills, freezes, cuts and spoils what it
 // can, and a checker that wants an order of all that was done which explains every answer.

@@ -5,28 +5,19 @@ package load
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// binary is the gatehouse that is measured. It has no race detector, whoever measures.
+// binary is the gatehouse that is measured. It has no race detector, even if the tests have it.
 var binary string
 
 func TestMain(m *testing.M) {
-	os.Exit(func() int {
-		dir, err := os.MkdirTemp("", "gatehouse")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		binary = filepath.Join(dir, "gatehouse")
-		build := exec.Command("go", "build", "-o", binary, "github.com/gatehouse-auth/gatehouse/cmd/gatehouse")
-		if output, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "build gatehouse: %v\n%s", err, output)
-			return 1
-		}
-		return m.Run()
-	}())
+	var err error
+	if binary, err = cluster.Build(false); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
 }

@@ -1,6 +1,6 @@
 // Seed writes users to move in, as JSON lines, for measurements and trials:
 //
-//	go run ./test/scale/seed -users 1000000 >users.jsonl
+//	go run -C test ./scale/seed -users 1000000 >users.jsonl
 //	gatehouse users import users.jsonl --database-url …
 //
 // One of them is an administrator, root@example.com, with the password "correct horse".

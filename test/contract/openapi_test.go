@@ -1,4 +1,5 @@
-package openapi_test
+// Package contract_test checks the OpenAPI document against the contract and the rules of OpenAPI.
+package contract_test
 
 import (
 	"encoding/json"

@@ -144,7 +144,7 @@ func TestImagesHaveAVersionAndOneServiceBuildsOurs(t *testing.T) {
 var numericUser = regexp.MustCompile(`^[1-9][0-9]*:[1-9][0-9]*$`)
 
 func TestDockerfile(t *testing.T) {
-	text := read(t, "Dockerfile")
+	text := read(t, root+"/deploy/Dockerfile")
 	stages := strings.Split(text, "\nFROM ")
 	final := stages[len(stages)-1]
 	if !strings.HasPrefix(final, "scratch\n") {
@@ -156,7 +156,7 @@ func TestDockerfile(t *testing.T) {
 	if got := submatch(t, final, `(?m)^ENTRYPOINT (.+)$`); got != `["/gatehouse"]` {
 		t.Errorf("ENTRYPOINT is %s", got)
 	}
-	version := submatch(t, read(t, "../go.mod"), `(?m)^go (\d+\.\d+)`)
+	version := submatch(t, read(t, root+"/go.mod"), `(?m)^go (\d+\.\d+)`)
 	if got := submatch(t, text, `(?m)^FROM .*golang:(\S+)`); got != version {
 		t.Errorf("the image is built with Go %s, and go.mod wants %s", got, version)
 	}
@@ -168,7 +168,7 @@ func TestDockerfile(t *testing.T) {
 }
 
 func TestTheImageIsBuiltWithoutSecretsAndData(t *testing.T) {
-	ignored := strings.Split(read(t, "../.dockerignore"), "\n")
+	ignored := strings.Split(read(t, root+"/.dockerignore"), "\n")
 	for _, path := range []string{".git", ".env", "build", "gatehouse-data", "secrets", "test", "**/*_test.go"} {
 		if !slices.Contains(ignored, path) {
 			t.Errorf(".dockerignore lets %s in", path)

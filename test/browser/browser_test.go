@@ -1,4 +1,6 @@
-package testkit_test
+//go:build servers
+
+package browser_test
 
 import (
 	"context"
@@ -9,21 +11,21 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/browser"
 )
 
-func TestBrowserReadsAPage(t *testing.T) {
+func TestNew(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		_, _ = w.Write([]byte("<script>document.title = 'Gate' + 'house'</script>"))
 	}))
 	defer server.Close()
-	browser, cancel := context.WithTimeout(testkit.NewBrowser(t), time.Minute)
+	page, cancel := context.WithTimeout(browser.New(t), time.Minute)
 	defer cancel()
-	if err := chromedp.Do(browser, chromedp.Navigate(server.URL)); err != nil {
+	if err := chromedp.Do(page, chromedp.Navigate(server.URL)); err != nil {
 		t.Fatal(err)
 	}
-	title, err := chromedp.Run(browser, chromedp.Title())
+	title, err := chromedp.Run(page, chromedp.Title())
 	if err != nil || title != "Gatehouse" {
 		t.Fatalf("title = %q, %v", title, err)
 	}

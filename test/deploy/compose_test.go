@@ -1,6 +1,8 @@
+// Package deploy_test checks that the Dockerfile and docker-compose.yml fit the program and each other.
 package deploy_test
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"os/exec"
@@ -13,6 +15,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 const (
@@ -24,6 +28,9 @@ const (
 
 	// image is what our services run, and nobody else.
 	image = "gatehouse:dev"
+
+	// root is the folder of the repository.
+	root = "../.."
 )
 
 // secrets are what somebody who starts the file must have, each of them different.
@@ -40,13 +47,13 @@ func secrets() types.Mapping {
 // load reads docker-compose.yml as compose would with this environment.
 func load(t *testing.T, environment types.Mapping) (*types.Project, error) {
 	t.Helper()
-	root, err := filepath.Abs("..")
+	checkout, err := filepath.Abs(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return loader.LoadWithContext(t.Context(), types.ConfigDetails{
-		WorkingDir:  root,
-		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(root, "docker-compose.yml")}},
+		WorkingDir:  checkout,
+		ConfigFiles: []types.ConfigFile{{Filename: filepath.Join(checkout, "docker-compose.yml")}},
 		Environment: maps.Clone(environment), // The loader adds to it.
 	})
 }
@@ -99,15 +106,15 @@ func TestAMissingSecretIsRefusedAndTheErrorTellsTheCommand(t *testing.T) {
 }
 
 func TestMakeEnvMakesTheSecretsAndKeepsThem(t *testing.T) {
-	script, err := os.ReadFile("make-env.sh")
+	script, err := os.ReadFile(root + "/deploy/make-env.sh")
 	if err != nil {
 		t.Fatal(err)
 	}
-	root := t.TempDir()
-	if err := os.Mkdir(filepath.Join(root, "deploy"), 0o700); err != nil {
+	copied := t.TempDir()
+	if err := os.Mkdir(filepath.Join(copied, "deploy"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	path, env := filepath.Join(root, "deploy", "make-env.sh"), filepath.Join(root, ".env")
+	path, env := filepath.Join(copied, "deploy", "make-env.sh"), filepath.Join(copied, ".env")
 	if err := os.WriteFile(path, script, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -143,45 +150,57 @@ func TestMakeEnvMakesTheSecretsAndKeepsThem(t *testing.T) {
 	}
 }
 
-// TestCommandLines passes every command line and its environment to the real command. A deliberate fault ends the
-// command before it does anything. As a command reports all faults at once, it must report no other one.
-func TestCommandLines(t *testing.T) {
+// TestOurCommandLinesAreAccepted gives every command line and its environment to the real parser. A deliberate fault
+// ends the command before it does anything; because all faults are told at once, no other one may be told.
+func TestOurCommandLinesAreAccepted(t *testing.T) {
 	const fault = `gatehouse: --log-level is "deliberate", not debug, info, warn or error`
-	binary := filepath.Join(t.TempDir(), "gatehouse")
-	if output, err := exec.Command("go", "build", "-o", binary, "../cmd/gatehouse").CombinedOutput(); err != nil {
-		t.Fatalf("build gatehouse: %v\n%s", err, output)
-	}
 	for name, service := range ours(t, mustLoad(t)) {
 		lines := map[string][]string{"command": service.Command}
 		if service.HealthCheck != nil {
-			lines["health_check"] = service.HealthCheck.Test[2:]
+			lines["health check"] = service.HealthCheck.Test[2:]
 		}
 		for what, line := range lines {
-			t.Run(name+"/"+what+"_is_accepted", func(t *testing.T) {
-				command := exec.Command(binary, append(slices.Clone(line), "--log-level=deliberate")...)
-				command.Env = []string{}
-				for name, value := range service.Environment {
-					command.Env = append(command.Env, name+"="+*value)
-				}
-				output, _ := command.CombinedOutput()
-				code := command.ProcessState.ExitCode()
-				if got := strings.TrimSpace(string(output)); code != 2 || got != fault {
+			t.Run(name+" "+what, func(t *testing.T) {
+				code, output := run(t, service, append(slices.Clone(line), "--log-level=deliberate")...)
+				if got := strings.TrimSpace(output); code != 2 || got != fault {
 					t.Errorf("%v ends with %d: %s", line, code, got)
 				}
 			})
 		}
-		t.Run(name+"/every_variable_is_a_setting_of_the_command", func(t *testing.T) {
-			help, err := exec.Command(binary, service.Command[0], "--help").CombinedOutput()
-			if err != nil {
-				t.Fatalf("%s --help: %v\n%s", service.Command[0], err, help)
-			}
-			for variable := range service.Environment {
-				if !strings.Contains(string(help), "($"+variable+")") {
-					t.Errorf("%s is no setting of %s", variable, service.Command[0])
-				}
-			}
-		})
 	}
+}
+
+func TestEveryVariableIsASettingOfItsVeryCommand(t *testing.T) {
+	for name, service := range ours(t, mustLoad(t)) {
+		code, help := run(t, service, service.Command[0], "--help")
+		if code != 0 {
+			t.Fatalf("%s --help ends with %d: %s", service.Command[0], code, help)
+		}
+		for variable := range service.Environment {
+			if !strings.Contains(help, "($"+variable+")") {
+				t.Errorf("%s: %s is no setting of %s", name, variable, service.Command[0])
+			}
+		}
+	}
+}
+
+// run runs gatehouse with the environment of the service, and returns its exit code and both outputs.
+func run(t *testing.T, service types.ServiceConfig, args ...string) (code int, output string) {
+	t.Helper()
+	program, err := cluster.Build(cluster.RaceDetector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	command := exec.CommandContext(t.Context(), program, args...)
+	command.Env = []string{} // Not that of the test.
+	for name, value := range service.Environment {
+		command.Env = append(command.Env, name+"="+*value)
+	}
+	raw, err := command.CombinedOutput()
+	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return command.ProcessState.ExitCode(), string(raw)
 }
 
 // TestServicesListenForOthers checks what the defaults do not do: they listen on loopback, where no other container, and
@@ -203,7 +222,7 @@ func TestServicesListenForOthers(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("addresses (-want +got):\n%s", diff)
 	}
-	dockerfile, err := os.ReadFile("Dockerfile")
+	dockerfile, err := os.ReadFile(root + "/deploy/Dockerfile")
 	if err != nil {
 		t.Fatal(err)
 	}

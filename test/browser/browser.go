@@ -1,4 +1,5 @@
-package testkit
+// Package browser runs a headless Chromium for tests.
+package browser
 
 import (
 	"context"
@@ -6,25 +7,26 @@ import (
 	"testing"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// ChromiumPath is the program that NewBrowser starts.
-func ChromiumPath(tb testing.TB) string {
+// New starts a headless Chromium on a new profile and returns a context for chromedp. It ends with the test.
+func New(tb testing.TB) context.Context {
 	tb.Helper()
-	path, err := find("chromium", "chromium-browser", "google-chrome")
+	path, err := testkit.FindProgram("chromium", "chromium-browser", "google-chrome")
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return path
-}
-
-// NewBrowser starts a headless Chromium on a new profile and gives a context for chromedp. It ends with the test.
-func NewBrowser(tb testing.TB) context.Context {
-	tb.Helper()
+	profile, err := os.MkdirTemp("", "gh") // The path of a socket in it must be short.
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = os.RemoveAll(profile) })
 	// chromedp's defaults are headless and have no first run, no background networking and no sync.
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(ChromiumPath(tb)),
-		chromedp.UserDataDir(shortDir(tb)),
+		chromedp.ExecPath(path),
+		chromedp.UserDataDir(profile),
 		chromedp.WindowSize(1280, 1600),
 		chromedp.DisableGPU,
 		chromedp.Flag("disable-quic", true),
