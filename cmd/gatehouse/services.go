@@ -280,10 +280,9 @@ func (l *listeners) open(ctx context.Context, address, flag string) net.Listener
 	return listener
 }
 
-// dialStore makes a connection to stores that does not give up at once: it is the last hop of each call, and the only
-// one that repeats anything.
+// dialStore returns a connection to stores that retries: it is the last hop of each call, and the only one that does.
 func dialStore(addresses []string, credential authn.ServiceCredential) (*grpc.ClientConn, error) {
-	return grpcx.DialAddresses(addresses, credential, grpcx.Persist(grpcx.Reads())...)
+	return grpcx.DialAddresses(addresses, credential, grpcx.WithRetry()...)
 }
 
 // checkListen wants [HOST]:PORT, to listen on.

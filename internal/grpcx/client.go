@@ -17,9 +17,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-// callTimeout bounds a call to another service where the caller set no shorter deadline.
-const callTimeout = 10 * time.Second
-
 // serviceConfig spreads calls over all addresses that the target's name resolves to.
 const serviceConfig = `{"loadBalancingConfig": [{"round_robin": {}}]}`
 

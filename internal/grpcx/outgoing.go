@@ -11,13 +11,14 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 )
 
 func outgoing(credential authn.ServiceCredential) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker,
 		options ...grpc.CallOption,
 	) error {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		ctx, cancel := context.WithTimeout(ctx, deadlines.Call)
 		defer cancel()
 		err := invoke(withOutgoing(ctx, credential), method, req, reply, conn, options...)
 		if apierr.ReasonOf(status.Convert(err)) == gatehousev1.ErrorReason_ERROR_REASON_SERVICE_CREDENTIAL_INVALID {

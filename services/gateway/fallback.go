@@ -84,7 +84,7 @@ func newFallback(upstreams Upstreams, log *upstreamLog) *fallback {
 // may have been made. So a change is no way to find out whether a cache service is back. Nor is a health check that is
 // answered: a cache service may answer these and nothing else.
 func (f *fallback) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
-	repeatable := f.reads[method] || grpcx.HasKey(args)
+	repeatable := f.reads[method] || grpcx.IsIdempotent(args)
 	if !repeatable && f.circuit.State() != gobreaker.StateClosed {
 		return f.store.Invoke(ctx, method, args, reply, options...)
 	}
