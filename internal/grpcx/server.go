@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
@@ -43,9 +44,6 @@ const (
 
 	// connectionTimeout bounds the handshake of a new connection.
 	connectionTimeout = 5 * time.Second
-
-	// DrainTimeout is how long calls under way may take to end once a service was told to stop.
-	DrainTimeout = 10 * time.Second
 )
 
 // Limits are the options that every gRPC server has, the gateway's included.
@@ -59,7 +57,7 @@ func Limits() []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: IdleTimeout,
 			// A client that connects anew asks the name service anew, and finds replicas that have come since.
-			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: DrainTimeout,
+			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: deadlines.Drain,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}
@@ -116,7 +114,7 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 	s.health.SetServingStatus(desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 }
 
-// Serve answers calls until ctx is done. Then health turns NOT_SERVING, calls under way get DrainTimeout to end, and
+// Serve answers calls until ctx is done. Then health turns NOT_SERVING, calls under way get deadlines.Drain to end, and
 // what is left is cut. It closes the listener.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.log.InfoContext(ctx, "serving gRPC", "address", listener.Addr().String())
@@ -134,7 +132,7 @@ func ServeUntil(ctx context.Context, server *grpc.Server, listener net.Listener,
 	case <-ctx.Done():
 	}
 	drain()
-	cut := time.AfterFunc(DrainTimeout, server.Stop)
+	cut := time.AfterFunc(deadlines.Drain, server.Stop)
 	defer cut.Stop()
 	server.GracefulStop()
 	if err := <-failed; err != nil && !errors.Is(err, grpc.ErrServerStopped) {

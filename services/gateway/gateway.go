@@ -97,7 +97,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 
 // Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING, and for Config.DrainDelay all is served as
 // before, but HTTP connections end with their next answer: who balances the load, or keeps connections, goes elsewhere
-// before anything is refused. Then the listeners are closed, and calls under way get grpcx.DrainTimeout to end. If one
+// before anything is refused. Then the listeners are closed, and calls under way get deadlines.Drain to end. If one
 // server ends by itself, the other is stopped. Run returns the errors of both.
 func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))

@@ -18,6 +18,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/openapi"
 )
@@ -145,7 +146,7 @@ func (s *restServer) run(ctx context.Context, listener net.Listener) error {
 		return fmt.Errorf("serve HTTP on %s: %w", listener.Addr(), err)
 	case <-ctx.Done():
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), grpcx.DrainTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadlines.Drain)
 	defer cancel()
 	err := s.server.Shutdown(ctx)
 	_ = s.server.Close() // Cuts what has not ended within the time; nothing is left to do about its error.

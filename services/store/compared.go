@@ -6,7 +6,7 @@ import (
 )
 
 // refusalTimeout bounds how long a refusal may take to be recorded after its caller has left. It is shorter than
-// grpcx.DrainTimeout, so that a store which stops waits for it.
+// deadlines.Drain, so that a store which stops waits for it.
 const refusalTimeout = 8 * time.Second
 
 // afterComparison returns the context in which the refusal of a password is recorded once it was compared. It does not

@@ -11,7 +11,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 )
 
 // healthCheck is the command of the service's health check.
@@ -118,8 +118,8 @@ func TestContainersAreConfined(t *testing.T) {
 		if want := map[bool]string{true: "no", false: "unless-stopped"}[name == "migrate"]; service.Restart != want {
 			t.Errorf("%s: restart is %s, not %s", name, service.Restart, want)
 		}
-		if service.StopGracePeriod == nil || time.Duration(*service.StopGracePeriod) <= grpcx.DrainTimeout {
-			t.Errorf("%s: is killed before calls under way have had their %v", name, grpcx.DrainTimeout)
+		if service.StopGracePeriod == nil || time.Duration(*service.StopGracePeriod) <= deadlines.Drain {
+			t.Errorf("%s: is killed before calls under way have had their %v", name, deadlines.Drain)
 		}
 	}
 }
