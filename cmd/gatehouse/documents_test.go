@@ -89,7 +89,7 @@ func commandLines(text string) (lines [][]string) {
 
 func readDocuments(t *testing.T) map[string]string {
 	t.Helper()
-	paths := []string{readme}
+	paths := []string{"../../README.md", "../../CONTRIBUTING.md"}
 	for _, pattern := range []string{"../../docs/*.md", "../../docs/guides/*.md"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil {

@@ -19,7 +19,7 @@ func dependencies(t *testing.T, of string) []string {
 }
 
 // What a service cannot link it cannot do, whoever has taken it over. In a process of its own it also has no setting for
-// the master key: the table in the README, which a test compares with the code, shows that only the store has.
+// the master key: the table in docs/settings.md, which a test compares with the code, shows that only the store has.
 func TestOnlyTheStoreCanSign(t *testing.T) {
 	t.Parallel()
 	for service, forbidden := range map[string][]string{

@@ -2,7 +2,10 @@ package e2e
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -29,7 +32,8 @@ var shells = map[string][]string{
 // call may be answered with an error, and nothing may be left that git would commit or the image build would copy.
 func TestDocumentBlocks(t *testing.T) {
 	t.Parallel()
-	readme, guides := readBlocks(t, "README.md"), []string{}
+	started, guides := readBlocks(t, "README.md", "docs/getting-started.md"), []string{}
+	operations := readBlocks(t, "docs/operations.md")
 	paths, err := filepath.Glob(checkout + "/docs/guides/*.md")
 	if err != nil || len(paths) < 4 {
 		t.Fatalf("the guides are %v, %v", paths, err)
@@ -40,17 +44,21 @@ func TestDocumentBlocks(t *testing.T) {
 	for shell := range shells {
 		t.Run(shell+"/README", func(t *testing.T) {
 			t.Parallel()
-			r := newReader(t, shell)
-			start := slices.IndexFunc(readme, func(b block) bool { return strings.Contains(b.text, "go run ./cmd/gatehouse up\n") })
-			three := slices.IndexFunc(readme, func(b block) bool { return b.section == "Three services" })
-			if start != 0 || three < 0 {
-				t.Fatalf("the README starts `up` in block %d, and three services in block %d", start, three)
+			if !strings.Contains(started[0].text, "go run ./cmd/gatehouse up\n") {
+				t.Fatalf("the README starts with %q", started[0].text)
 			}
-			stop := r.runUp(readme[0].text)
-			r.paste(readme[1:three])
+			r := newReader(t, shell)
+			stop := r.runUp(started[0].text)
+			checkREADMEAnswer(t, "http://"+r.http)
+			r.paste(started[1:])
 			stop()
+			r.checkFiles()
+		})
+		t.Run(shell+"/docs/operations.md", func(t *testing.T) {
+			t.Parallel()
+			r := newReader(t, shell)
 			r.startServers()
-			r.paste(readme[three:])
+			r.paste(operations)
 			r.checkFiles()
 		})
 		for _, guide := range guides {
@@ -62,7 +70,7 @@ func TestDocumentBlocks(t *testing.T) {
 				t.Parallel()
 				r := newReader(t, shell)
 				stop := r.runUp("go run ./cmd/gatehouse up\n")
-				signUpByREST(t, "http://"+r.http)
+				signUpByREST(t, "http://"+r.http, "ada@example.com")
 				r.env = append(r.env, "GATEHOUSE_DATABASE_URL=sqlite:gatehouse-data/gatehouse.db",
 					"GATEHOUSE_MASTER_KEY_FILE=gatehouse-data/master.key")
 				r.paste(blocks)
@@ -79,11 +87,12 @@ func TestDocumentBlocksThatAreNotRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	paths, targets := regexp.MustCompile(`(?:^|\s)(\./[\w./-]+|deploy/[\w./-]+)`), regexp.MustCompile(`(?m)^(?:\S+=\S+ )*make (\S+)`)
+	paths, targets := regexp.MustCompile(`(?:^|\s)(\./[\w./-]*\w|deploy/[\w./-]+)`), regexp.MustCompile(`(?m)^(?:\S+=\S+ )*make (\S+)`)
 	found := 0
-	for _, document := range []string{"README.md", "docs/benchmarks.md", "docs/guarantees.md"} {
+	run := []string{"README.md", "docs/getting-started.md", "docs/operations.md"}
+	for _, document := range append(run, "CONTRIBUTING.md", "docs/benchmarks.md", "docs/guarantees.md") {
 		for _, b := range readBlocks(t, document) {
-			if !b.notRun && document == "README.md" {
+			if !b.notRun && slices.Contains(run, document) {
 				continue
 			}
 			if !b.notRun {
@@ -111,32 +120,32 @@ func TestDocumentBlocksThatAreNotRun(t *testing.T) {
 
 // block is a block of shell commands in a document.
 type block struct {
-	document, section string
-	line              int
-	text              string
-	notRun            bool // marked by a comment <!-- not run: REASON --> on the line before it
+	document string
+	line     int
+	text     string
+	notRun   bool // marked by a comment <!-- not run: REASON --> on the line before it
 }
 
-func readBlocks(t *testing.T, document string) (blocks []block) {
+func readBlocks(t *testing.T, documents ...string) (blocks []block) {
 	t.Helper()
-	content, err := os.ReadFile(filepath.Join(checkout, document))
-	if err != nil {
-		t.Fatal(err)
-	}
-	section, before := "", ""
-	var current *block
-	for i, line := range strings.Split(string(content), "\n") {
-		switch {
-		case current != nil && line == "```":
-			blocks, current = append(blocks, *current), nil
-		case current != nil:
-			current.text += line + "\n"
-		case line == "```sh":
-			current = &block{document: document, section: section, line: i + 1, notRun: strings.HasPrefix(before, "<!-- not run: ")}
-		case strings.HasPrefix(line, "## "):
-			section = line[3:]
+	for _, document := range documents {
+		content, err := os.ReadFile(filepath.Join(checkout, document))
+		if err != nil {
+			t.Fatal(err)
 		}
-		before = line
+		before := ""
+		var current *block
+		for i, line := range strings.Split(string(content), "\n") {
+			switch {
+			case current != nil && line == "```":
+				blocks, current = append(blocks, *current), nil
+			case current != nil:
+				current.text += line + "\n"
+			case line == "```sh":
+				current = &block{document: document, line: i + 1, notRun: strings.HasPrefix(before, "<!-- not run: ")}
+			}
+			before = line
+		}
 	}
 	return blocks
 }
@@ -236,7 +245,7 @@ func (r *reader) runUp(text string) (stop func()) {
 	}
 }
 
-// startServers starts what a reader of the section on three services has.
+// startServers starts the database and the Redis that docs/operations.md assumes.
 func (r *reader) startServers() {
 	r.t.Helper()
 	mariadb, redis := testkit.StartMariaDB(r.t), testkit.StartRedis(r.t)
@@ -301,16 +310,40 @@ func (r *reader) write(path, content string, mode os.FileMode) {
 	}
 }
 
-// signUpByREST makes the account of the README's first block.
-func signUpByREST(t *testing.T, base string) {
+// checkREADMEAnswer compares the answer to a sign-up with that of the README: both have the same members.
+func checkREADMEAnswer(t *testing.T, base string) {
 	t.Helper()
-	body := `{"email":"ada@example.com","fullName":"Ada Lovelace","password":"correct horse battery staple"}`
+	readme, err := os.ReadFile(filepath.Join(checkout, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(readme), "```json\n")
+	block, _, _ = strings.Cut(block, "```")
+	var shown, real map[string]map[string]any
+	if err := json.Unmarshal([]byte(block), &shown); err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(signUpByREST(t, base, "grace@example.com"), &real); err != nil {
+		t.Fatal(err)
+	}
+	got, want := slices.Sorted(maps.Keys(shown["user"])), slices.Sorted(maps.Keys(real["user"]))
+	if len(want) == 0 || !slices.Equal(got, want) {
+		t.Errorf("the README shows an answer with %q, it has %q", got, want)
+	}
+}
+
+// signUpByREST signs up as the README does, and returns the answer.
+func signUpByREST(t *testing.T, base, email string) []byte {
+	t.Helper()
+	body := `{"email":"` + email + `","fullName":"Ada Lovelace","password":"correct horse battery staple"}`
 	response, err := http.Post(base+"/v1/users", "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		t.Fatal(response.Status)
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Fatal(response.Status, err)
 	}
+	return answer
 }

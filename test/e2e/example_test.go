@@ -22,7 +22,7 @@ func Example() {
 	address, stop := exampleHouse()
 	defer stop()
 
-	// The README begins here.
+	// The document begins here.
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		log.Fatal(err)
@@ -46,22 +46,22 @@ func Example() {
 	// Output: Hello, Ada Lovelace
 }
 
-func TestReadmeShowsTheExample(t *testing.T) {
+func TestGettingStartedShowsTheExample(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("example_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, body, _ := strings.Cut(string(source), "\t// The README begins here.\n")
+	_, body, _ := strings.Cut(string(source), "\t// The document begins here.\n")
 	body, _, _ = strings.Cut(body, "\t// Output:")
 	body = strings.ReplaceAll("\n"+body, "\n\t", "\n")
 	body = strings.Replace(body, "grpc.NewClient(address", `grpc.NewClient("localhost:9090"`, 1)
-	readme, err := os.ReadFile("../../README.md")
+	document, err := os.ReadFile("../../docs/getting-started.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(readme), "```go"+body+"```") {
-		t.Errorf("the README does not show:\n%s", body)
+	if !strings.Contains(string(document), "```go"+body+"```") {
+		t.Errorf("docs/getting-started.md does not show:\n%s", body)
 	}
 }
 

@@ -10,33 +10,33 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the table of settings into the README")
+var update = flag.Bool("update", false, "write the table of settings into docs/settings.md")
 
 const (
-	readme = "../../README.md"
-	begin  = "<!-- settings: made by go test ./cmd/gatehouse -run TestReadme -update -->\n"
-	end    = "<!-- /settings -->"
+	document = "../../docs/settings.md"
+	begin    = "<!-- settings: made by go test ./cmd/gatehouse -run TestSettings -update -->\n"
+	end      = "<!-- /settings -->"
 )
 
-func TestReadmeHasEverySetting(t *testing.T) {
-	content, err := os.ReadFile(readme)
+func TestSettingsDocument(t *testing.T) {
+	content, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, found := strings.Cut(string(content), begin)
 	table, after, foundEnd := strings.Cut(rest, end)
 	if !found || !foundEnd {
-		t.Fatalf("the README has no place for the settings: %q … %q", begin, end)
+		t.Fatalf("docs/settings.md has no place for the settings: %q … %q", begin, end)
 	}
 	want := settingsTable(t)
 	if *update {
-		if err := os.WriteFile(readme, []byte(before+begin+want+end+after), 0o644); err != nil {
+		if err := os.WriteFile(document, []byte(before+begin+want+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
 	if table != want {
-		t.Error("the table of settings is not that of the code: run go test ./cmd/gatehouse -run TestReadme -update")
+		t.Error("the table of settings is not that of the code: run go test ./cmd/gatehouse -run TestSettings -update")
 	}
 }
 
