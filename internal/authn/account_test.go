@@ -54,7 +54,7 @@ func TestWhetherASessionStands(t *testing.T) {
 			authn.Account{Session: &gatehousev1.Session{Id: session}}, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED,
 		},
 	} {
-		if got := apierr.ReasonOf(apierr.Status(test.account.Standing(now))); got != test.want {
+		if got := apierr.ReasonOf(apierr.Status(test.account.CheckActive(now))); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}
@@ -67,10 +67,10 @@ func TestTheEndThatIsNamedIsFinal(t *testing.T) {
 	ended, disabled := accountUntil(now.Add(time.Hour), 1, 2), accountUntil(now.Add(time.Hour), 2, 2)
 	ended.User.State = gatehousev1.UserState_USER_STATE_DISABLED
 	disabled.User.State = gatehousev1.UserState_USER_STATE_DISABLED
-	if id, owner := apierr.EndedSession(apierr.Status(ended.Standing(now))); id != session || owner != userID {
+	if id, owner := apierr.EndedSession(apierr.Status(ended.CheckActive(now))); id != session || owner != userID {
 		t.Errorf("a session of an older generation is named %q of %q", id, owner)
 	}
-	if id, owner := apierr.EndedSession(apierr.Status(disabled.Standing(now))); id != "" || owner != "" {
+	if id, owner := apierr.EndedSession(apierr.Status(disabled.CheckActive(now))); id != "" || owner != "" {
 		t.Errorf("a session of this generation is named %q of %q", id, owner)
 	}
 }
@@ -78,7 +78,7 @@ func TestTheEndThatIsNamedIsFinal(t *testing.T) {
 func TestWhoseAnAccountIs(t *testing.T) {
 	now := time.Now()
 	caller := authn.Caller{UserID: userID, SessionID: session}
-	if !accountUntil(now, 0, 0).Belongs(caller) {
+	if !accountUntil(now, 0, 0).Matches(caller) {
 		t.Error("the caller's own account is not")
 	}
 	otherUser, otherSession, otherOwner := accountUntil(now, 0, 0), accountUntil(now, 0, 0), accountUntil(now, 0, 0)
@@ -86,11 +86,11 @@ func TestWhoseAnAccountIs(t *testing.T) {
 	for i, account := range []authn.Account{
 		otherUser, otherSession, otherOwner, {}, {User: otherSession.User}, {Session: otherUser.Session},
 	} {
-		if account.Belongs(caller) {
+		if account.Matches(caller) {
 			t.Errorf("account %d is the caller's", i)
 		}
 	}
-	if (authn.Account{}).Belongs(authn.Caller{}) {
+	if (authn.Account{}).Matches(authn.Caller{}) {
 		t.Error("nobody has an account")
 	}
 }

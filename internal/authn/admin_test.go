@@ -92,7 +92,7 @@ func TestOnlyWhoseSessionStandsIsToldOfTheRole(t *testing.T) {
 	}
 	authenticator := authn.NewAuthenticator(policies, h.Verifier,
 		func(context.Context, authn.Caller) (authn.Account, error) {
-			return authn.Account{}, accountUntil(h.clock.Now(), 1, 2).Standing(h.clock.Now())
+			return authn.Account{}, accountUntil(h.clock.Now(), 1, 2).CheckActive(h.clock.Now())
 		})
 	_, err = authenticator.Admit(incoming(t, "Bearer "+h.edDSA.token(t, h.claims())), listUsers)
 	wantReason(t, err, gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED)

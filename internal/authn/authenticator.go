@@ -18,10 +18,11 @@ import (
 // AuthorizationKey is the metadata key under which a caller's token travels from hop to hop.
 const AuthorizationKey = "authorization"
 
-// MinServiceToken is the length of the shortest service token, in bytes: what nobody guesses.
+// MinServiceToken is the length of the shortest service token, in bytes: too long to be guessed.
 const MinServiceToken = 32
 
-// ValidateServiceToken refuses a token that can be guessed, or that no header can carry. It does not repeat it.
+// ValidateServiceToken reports an error if a token can be guessed, or cannot be sent in a header. The error does not
+// contain the token.
 func ValidateServiceToken(token string) error {
 	if len(token) < MinServiceToken || len(token) > 1024 {
 		return fmt.Errorf("the service token has %d characters, not %d to 1024", len(token), MinServiceToken)
@@ -32,7 +33,7 @@ func ValidateServiceToken(token string) error {
 	return nil
 }
 
-// ValidateSecondServiceToken is ValidateServiceToken for a token that may be empty.
+// ValidateSecondServiceToken reports the same as ValidateServiceToken, for a token that may be empty.
 func ValidateSecondServiceToken(token string) error {
 	if token == "" {
 		return nil
@@ -43,7 +44,7 @@ func ValidateSecondServiceToken(token string) error {
 	return nil
 }
 
-// Authenticator enforces the policies: it admits a call or says why not.
+// Authenticator enforces the policies: it admits a call or returns an error with the reason.
 type Authenticator struct {
 	policies Policies
 	verifier *Verifier
@@ -51,15 +52,14 @@ type Authenticator struct {
 	services [][sha256.Size]byte // digests of the service tokens; empty where no service is admitted
 }
 
-// NewAuthenticator makes an authenticator of the methods that the policies name. It refuses every other. With load it
-// also refuses a caller whose session does not stand; without, as in the gateway, that is left to the service which
-// answers the call.
+// NewAuthenticator returns an authenticator for the methods that the policies name. It rejects all others. With load it
+// also rejects a caller whose session is not active; without, as in the gateway, the service that answers the call does.
 func NewAuthenticator(policies Policies, verifier *Verifier, load LoadAccount) *Authenticator {
 	return &Authenticator{policies: policies, verifier: verifier, load: load}
 }
 
-// Admit checks a call by the policy of its method, with the token in the incoming metadata. The context it gives
-// carries the caller where the policy asks for one, and the account where accounts are loaded.
+// Admit checks a call by the policy of its method, with the token in the incoming metadata. The context that it returns
+// carries the caller if the policy requires one, and the account if accounts are loaded.
 func (a *Authenticator) Admit(ctx context.Context, method string) (context.Context, error) {
 	required := a.policies[method]
 	switch required.Policy {
@@ -113,8 +113,8 @@ func (a *Authenticator) withAccount(ctx context.Context, caller Caller) (context
 }
 
 // Interceptor applies AdmitPeer and Admit to every unary call of a server. The open methods, by their full names, may
-// be called by anybody who does not claim to be a service: a service with a wrong credential is refused there, too, and
-// so learns of it before it serves anybody.
+// be called by any client that does not claim to be a service: a service with a wrong credential is rejected there, too,
+// and so learns of it before it serves a call.
 func (a *Authenticator) Interceptor(open ...string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		isOpen := slices.Contains(open, info.FullMethod)
@@ -149,7 +149,7 @@ func (a *Authenticator) StreamInterceptor(withoutPolicy ...string) grpc.StreamSe
 }
 
 // bearer reads the token of RFC 6750, section 2.1. The scheme's case does not matter (RFC 9110, section 11.1). Two
-// headers are refused: two readers could each believe another one.
+// headers are rejected: two readers could each use another one.
 func bearer(ctx context.Context) (string, error) {
 	values := metadata.ValueFromIncomingContext(ctx, AuthorizationKey)
 	if len(values) == 0 {

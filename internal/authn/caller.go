@@ -1,4 +1,4 @@
-// Package authn decides who calls: it reads the policy of each method from the contract, verifies access tokens with
+// Package authn authenticates callers: it reads the policy of each method from the contract, verifies access tokens with
 // public keys only, and puts the caller into the context. No code here can make a token.
 package authn
 
@@ -17,27 +17,27 @@ const Me = "me"
 // Current is the id by which callers name their own session.
 const Current = "current"
 
-// Caller is whoever a verified access token was issued to, and what else the token says.
+// Caller is the user that a verified access token was issued to, with the other claims of the token.
 type Caller struct {
 	UserID     string
 	SessionID  string
 	Roles      []string
 	TokenID    string // `jti`
 	Issuer     string
-	Audience   string    // the one that the verifier wants
-	AuthTime   time.Time // when the user logged in, in whole seconds; zero if the token does not say
+	Audience   string    // the one that the verifier requires
+	AuthTime   time.Time // when the user logged in, in whole seconds; zero if the token does not have it
 	IssueTime  time.Time
 	ExpireTime time.Time // of the token, not of the session
 }
 
 type contextKey struct{}
 
-// WithCaller gives a context that carries the caller.
+// WithCaller returns a context that carries the caller.
 func WithCaller(ctx context.Context, caller Caller) context.Context {
 	return context.WithValue(ctx, contextKey{}, caller)
 }
 
-// CallerFrom gives the caller, and false where the method's policy did not ask for one.
+// CallerFrom returns the caller, and false if the method's policy does not require one.
 func CallerFrom(ctx context.Context) (Caller, bool) {
 	caller, ok := ctx.Value(contextKey{}).(Caller)
 	return caller, ok
@@ -49,8 +49,8 @@ const RoleAdmin = "admin"
 // RoleUser is the role that every user has.
 const RoleUser = "user"
 
-// IsAdmin tells whether the caller has the role admin: by the token, and where accounts are loaded by the account too,
-// so that a role which was taken away does not live on in tokens.
+// IsAdmin reports whether the caller has the role admin: by the token, and where accounts are loaded by the account too,
+// so that a role which was revoked does not live on in tokens.
 func IsAdmin(ctx context.Context) bool {
 	caller, ok := CallerFrom(ctx)
 	if !ok || !slices.Contains(caller.Roles, RoleAdmin) {
@@ -60,7 +60,8 @@ func IsAdmin(ctx context.Context) bool {
 	return !loaded || slices.Contains(account.User.GetRoles(), RoleAdmin)
 }
 
-// OwnUserID turns the id of a request into that of the caller. Anybody else answers as one who does not exist.
+// OwnUserID resolves the user id of a request, which must be that of the caller. It returns USER_NOT_FOUND for any other
+// id, whether there is such a user or not.
 func OwnUserID(ctx context.Context, id string) (string, error) {
 	caller, ok := CallerFrom(ctx)
 	if !ok {
@@ -72,8 +73,8 @@ func OwnUserID(ctx context.Context, id string) (string, error) {
 	return "", apierr.UserNotFound()
 }
 
-// ManagedUserID turns the id of a request into the id of a user whom the caller may read and change: admins anybody,
-// others only themselves. Whether there is such a user is for the store to find out.
+// ManagedUserID resolves the user id of a request to a user whom the caller may read and change: admins any user, others
+// only themselves. It does not check that the user exists.
 func ManagedUserID(ctx context.Context, id string) (string, error) {
 	own, err := OwnUserID(ctx, id)
 	if err != nil && IsAdmin(ctx) {
@@ -82,8 +83,7 @@ func ManagedUserID(ctx context.Context, id string) (string, error) {
 	return own, err
 }
 
-// ReadableSessionID turns the id of a request into that of a session; whether it is one of the caller's is for the
-// store to find out.
+// ReadableSessionID resolves the session id of a request. It does not check that the session is one of the caller's.
 func ReadableSessionID(ctx context.Context, id string) (string, error) {
 	caller, ok := CallerFrom(ctx)
 	if !ok {

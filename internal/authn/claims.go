@@ -27,7 +27,7 @@ const (
 // all tokens are issued to the product itself, which this stands for.
 const ClientID = "gatehouse"
 
-// tokenHeader is the header of an access token. A header with any other member is refused. RFC 7515, section 4.1.11,
+// tokenHeader is the header of an access token. A header with any other member is rejected. RFC 7515, section 4.1.11,
 // requires it for `crit`, which names extensions that must be understood. Others, such as `b64`, `zip`, `jku`, `jwk`,
 // `x5u` and `x5c`, change what is signed or which key is trusted.
 type tokenHeader struct {
@@ -51,7 +51,7 @@ func parseHeader(token string) (tokenHeader, error) {
 	return header, nil
 }
 
-// Claims are what an access token says.
+// Claims are the claims of an access token.
 type Claims struct {
 	jwt.RegisteredClaims
 
@@ -60,7 +60,7 @@ type Claims struct {
 	Roles     []string         `json:"roles"`
 	AuthTime  *jwt.NumericDate `json:"auth_time,omitempty"` // when the user logged in (RFC 9068, section 2.2.1)
 
-	// AppMetadata is what of the user's app metadata the store is told to show.
+	// AppMetadata is the part of the user's app metadata that the store is configured to include.
 	AppMetadata map[string]stdjson.RawMessage `json:"app_metadata,omitempty"`
 }
 
@@ -80,8 +80,8 @@ type wireClaims struct {
 	AppMetadata map[string]jsontext.Value `json:"app_metadata"`
 }
 
-// UnmarshalJSON reads claims. Unlike encoding/json it compares names exactly and refuses a name that appears twice: two
-// readers of one token must not see different claims (RFC 8725, section 2.4; RFC 7519, section 4, allows the refusal).
+// UnmarshalJSON reads claims. Unlike encoding/json it compares names exactly and rejects a name that appears twice: two
+// readers of one token must not see different claims (RFC 8725, section 2.4; RFC 7519, section 4, allows that).
 func (c *Claims) UnmarshalJSON(data []byte) error {
 	var wire wireClaims
 	if err := json.Unmarshal(data, &wire); err != nil {
@@ -103,21 +103,21 @@ func (c *Claims) UnmarshalJSON(data []byte) error {
 	return nil
 }
 
-// check reports what is wrong with claims whose issuer, audience, `exp` and `nbf` have been checked. `iat` is required
-// (RFC 9068, section 2.2) and must not lie in the future. The lifetime must be one that a store can be configured with.
+// check reports an error if claims whose issuer, audience, `exp` and `nbf` have been checked are invalid. `iat` is
+// required (RFC 9068, section 2.2) and must not be in the future. The lifetime must be one that a store can be configured with.
 // `auth_time` must not be later than `iat`.
 func (c *Claims) check(now time.Time) error {
 	switch {
 	case c.Subject == "" || c.SessionID == "":
-		return errors.New("it has no sub or no sid")
+		return errors.New("sub or sid is missing")
 	case c.IssuedAt == nil || c.ExpiresAt == nil:
-		return errors.New("it has no iat or no exp")
+		return errors.New("iat or exp is missing")
 	case c.IssuedAt.After(now.Add(clockLeeway)):
-		return errors.New("its iat is in the future")
+		return errors.New("iat is in the future")
 	case c.ExpiresAt.Sub(c.IssuedAt.Time) > MaxTokenLifetime+time.Second: // Both are cut to seconds.
-		return errors.New("the time from its iat to its exp is longer than any token's")
+		return errors.New("the time from iat to exp is longer than any token's")
 	case c.AuthTime != nil && c.AuthTime.After(c.IssuedAt.Add(clockLeeway)):
-		return errors.New("its auth_time is after its iat")
+		return errors.New("auth_time is after iat")
 	default:
 		return nil
 	}
@@ -146,7 +146,7 @@ func (t *wireTime) UnmarshalJSONFrom(decoder *jsontext.Decoder) error {
 		return err
 	}
 	if seconds < 0 || seconds >= end {
-		return errors.New("the number is no date")
+		return errors.New("the number is not a date")
 	}
 	whole, fraction := math.Modf(seconds)
 	t.Time = time.Unix(int64(whole), int64(fraction*float64(time.Second)))

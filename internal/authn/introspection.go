@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// Introspect answers ReadSession about the session and the token of the call, by what the caller was admitted with. The
-// session is a copy: the account is shared with other calls.
+// Introspect returns the response of ReadSession about the session and the token of the call, as the caller was
+// admitted with them. The session is a copy: the account is shared with other calls.
 func Introspect(ctx context.Context) (*gatehousev1.ReadSessionResponse, error) {
 	caller, known := CallerFrom(ctx)
 	account, loaded := AccountFrom(ctx)
@@ -25,8 +25,8 @@ func Introspect(ctx context.Context) (*gatehousev1.ReadSessionResponse, error) {
 	session = ShowSession(ctx, session)
 	return &gatehousev1.ReadSessionResponse{
 		Session: session, User: account.User, Active: true,
-		Sub: caller.UserID, TokenType: "Bearer", Roles: held(caller.Roles, account),
-		Iss: stated(caller.Issuer), Aud: stated(caller.Audience), Jti: stated(caller.TokenID),
+		Sub: caller.UserID, TokenType: "Bearer", Roles: effectiveRoles(caller.Roles, account),
+		Iss: optional(caller.Issuer), Aud: optional(caller.Audience), Jti: optional(caller.TokenID),
 		Iat: seconds(caller.IssueTime), Exp: seconds(caller.ExpireTime),
 	}, nil
 }
@@ -46,23 +46,24 @@ func ShowSession(ctx context.Context, session *gatehousev1.Session) *gatehousev1
 	return session
 }
 
-// held are the roles of the token but for one that the account has lost since: who asks about a token relies on them.
-func held(roles []string, account Account) []string {
+// effectiveRoles returns the roles of the token except the role admin if the account has lost it since: resource servers
+// rely on them.
+func effectiveRoles(roles []string, account Account) []string {
 	if slices.Contains(account.User.GetRoles(), RoleAdmin) {
 		return roles
 	}
 	return slices.DeleteFunc(slices.Clone(roles), func(role string) bool { return role == RoleAdmin })
 }
 
-// stated is nil for what the token does not say.
-func stated(text string) *string {
+// optional returns nil for a claim that the token does not have.
+func optional(text string) *string {
 	if text == "" {
 		return nil
 	}
 	return &text
 }
 
-// seconds is nil for a time that the token does not say, or that the contract has no number for.
+// seconds returns nil for a time that the token does not have, or that does not fit into the field of the contract.
 func seconds(at time.Time) *uint32 {
 	unix := at.Unix()
 	if at.IsZero() || unix < 0 || unix > math.MaxUint32 {

@@ -19,7 +19,7 @@ const (
 	// docs/guarantees.md says is survived, and more than clocks that are synchronized ever are.
 	clockWarning = 2 * time.Minute
 
-	// agreementAge is for how long an answer of a store that agrees outweighs others that do not, and for how long a
+	// agreementAge is how long the answer of a store that agrees outweighs others that do not, and how long a
 	// disagreement is reported after it was last seen: some fetches of the keys, which may go to any store.
 	agreementAge = 3 * (refreshInterval + fetchTimeout)
 
@@ -175,10 +175,10 @@ func (c *IssuerCheck) Disagreements() []string {
 	return texts
 }
 
-// errStoresDisagree is reported where every token that is issued is refused.
-var errStoresDisagree = errors.New("what this service verifies tokens with is not what the stores issue them with")
+// errStoresDisagree is reported if every token that is issued is rejected.
+var errStoresDisagree = errors.New("the issuer settings of this service are not those of the stores")
 
-// Err returns an error if this service refuses what the stores issue: one has said so, and none has agreed lately.
+// Err returns an error if this service rejects what the stores issue: one disagreed, and none has agreed lately.
 func (c *IssuerCheck) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

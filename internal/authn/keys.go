@@ -15,20 +15,19 @@ import (
 )
 
 const (
-	// refreshInterval is the time from the begin of one fetch to that of the next. It also bounds how often tokens with
+	// refreshInterval is the time from the start of one fetch to that of the next. It also bounds how often tokens with
 	// invented key ids can make a service fetch the keys. With fetchTimeout it bounds how long a key that was revoked
 	// still verifies where the store can be reached: 7 s.
 	refreshInterval = 5 * time.Second
-	// maxOutage is how long keys verify after they were fetched where the store does not answer. Then nothing is known
-	// any more: a key may have been revoked meanwhile. It is what verifiers outside are granted by the max-age that the
-	// keys are published with.
+	// maxOutage is how long keys verify after they were fetched while the store does not answer. A key may have been
+	// revoked meanwhile. It is the max-age that the keys are published with for verifiers outside.
 	maxOutage = 5 * time.Minute
-	// fetchTimeout bounds one fetch, and how long a token whose key is not known waits for it.
+	// fetchTimeout bounds one fetch, and how long a token with an unknown key waits for it.
 	fetchTimeout = 2 * time.Second
 )
 
 // errUnknownKey is a key id that is not in the current key set.
-var errUnknownKey = errors.New("no key has this id")
+var errUnknownKey = errors.New("unknown key id")
 
 // FetchKeys fetches the current public keys.
 type FetchKeys func(context.Context) (*gatehousev1.ListKeysResponse, error)
@@ -159,7 +158,7 @@ func (s *KeySet) load(ctx context.Context) error {
 	keys, err := s.fetchAll(ctx, began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Counted from the end: a store that hangs must not make the next call wait as long as this one did.
+	// Counted from the end: a store that hangs must not make the next call wait as long as this one.
 	s.began, s.tried, s.failure = began, s.now(), err
 	if err != nil {
 		return err
@@ -182,7 +181,7 @@ func (s *KeySet) fetchAll(ctx context.Context, began time.Time) (map[string]publ
 		keys[key.GetKid()] = publicKey{id: key.GetKid(), algorithm: key.GetAlg(), public: public, fetched: began}
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("no key of the set can be read")
+		return nil, errors.New("the key set has no readable key")
 	}
 	return keys, nil
 }

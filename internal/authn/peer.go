@@ -44,16 +44,16 @@ const (
 )
 
 // ServiceCredential is what a service sends with each call to another one. The token is the same for all services of
-// an installation: it proves that the sender is one of them, and the role is taken from the sender's word.
+// an installation: it proves that the sender is one of them. The role is what the sender declares.
 type ServiceCredential struct {
 	Role  Peer
-	Token string // as ValidateServiceToken wants it; empty for a client that is no service
+	Token string // valid by ValidateServiceToken; empty for a client that is not a service
 }
 
-// String hides the token from whoever prints the credential.
+// String returns a text without the token.
 func (c ServiceCredential) String() string { return string(c.Role) + " (secret)" }
 
-// LogValue hides the token from the log.
+// LogValue returns a value without the token.
 func (c ServiceCredential) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // Metadata returns the credential as pairs of gRPC metadata. There are none without a token.
@@ -64,9 +64,9 @@ func (c ServiceCredential) Metadata() []string {
 	return []string{serviceCredentialKey, c.Token, serviceRoleKey, string(c.Role)}
 }
 
-// ErrServiceCredentialRefused is what a call returns whose service credential the other service refused. To the client
-// that service cannot be reached: UNAUTHENTICATED would make it throw away a session that stands. It has no reason of
-// ours, so that a caller that can use another service does.
+// ErrServiceCredentialRefused is the error of a call whose service credential the other service refused. To the client
+// that service is unavailable: UNAUTHENTICATED would make it discard an active session. The error has no reason of ours,
+// so that a caller that can use another service does.
 var ErrServiceCredentialRefused = status.Error(codes.Unavailable,
 	"the service credential was refused: give all services the same service token")
 
@@ -95,8 +95,7 @@ func (a *Authenticator) AdmitServices(tokens ...string) {
 }
 
 // IdentifyPeer returns a context that carries the role of the service that sent the call, if the incoming metadata
-// holds a valid credential, and reports whether it does. Where it does not, nothing else in the metadata may be
-// believed.
+// holds a valid credential, and reports whether it does. Otherwise nothing else in the metadata may be trusted.
 func (a *Authenticator) IdentifyPeer(ctx context.Context) (context.Context, bool) {
 	tokens := metadata.ValueFromIncomingContext(ctx, serviceCredentialKey)
 	roles := metadata.ValueFromIncomingContext(ctx, serviceRoleKey)
@@ -131,7 +130,7 @@ func (a *Authenticator) AdmitPeer(ctx context.Context, method string) error {
 	return nil
 }
 
-// claimsPeer reports whether the sender presents itself as a service, rightly or not.
+// claimsPeer reports whether the sender presents a service credential, valid or not.
 func claimsPeer(ctx context.Context) bool {
 	return len(metadata.ValueFromIncomingContext(ctx, serviceCredentialKey)) > 0
 }

@@ -20,43 +20,43 @@ type Requirement struct {
 // Policies holds the requirements of each method, by its full name ("/gatehouse.v1.UserService/ReadUser").
 type Policies map[string]Requirement
 
-// LoadPolicies reads the policies of the named services from the contract. It fails, naming every culprit, if a
-// service is not linked in or a method has no policy: default deny begins at start-up.
+// LoadPolicies reads the policies of the named services from the contract. It reports an error for each service that is
+// not linked in and each method without a policy: default deny begins at start-up.
 func LoadPolicies(services ...string) (Policies, error) {
 	policies := Policies{}
-	var faults []error
+	var problems []error
 	for _, service := range services {
 		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
 		if err != nil {
-			faults = append(faults, fmt.Errorf("find service %s: %w", service, err))
+			problems = append(problems, fmt.Errorf("find service %s: %w", service, err))
 			continue
 		}
 		descriptor, ok := found.(protoreflect.ServiceDescriptor)
 		if !ok {
-			faults = append(faults, fmt.Errorf("%s is not a service", service))
+			problems = append(problems, fmt.Errorf("%s is not a service", service))
 			continue
 		}
-		faults = append(faults, policies.add(descriptor))
+		problems = append(problems, policies.add(descriptor))
 	}
-	return policies, errors.Join(faults...)
+	return policies, errors.Join(problems...)
 }
 
 func (p Policies) add(service protoreflect.ServiceDescriptor) error {
-	var faults []error
+	var problems []error
 	methods := service.Methods()
 	for i := range methods.Len() {
 		method := methods.Get(i)
 		policy, _ := proto.GetExtension(method.Options(), gatehousev1.E_Policy).(gatehousev1.Policy)
 		if policy == gatehousev1.Policy_POLICY_UNSPECIFIED {
-			faults = append(faults, fmt.Errorf("method %s has no policy in the contract", method.FullName()))
+			problems = append(problems, fmt.Errorf("method %s has no policy in the contract", method.FullName()))
 			continue
 		}
 		recent, _ := proto.GetExtension(method.Options(), gatehousev1.E_RecentLogin).(bool)
 		if recent && policy != gatehousev1.Policy_POLICY_AUTHENTICATED && policy != gatehousev1.Policy_POLICY_ADMIN {
-			faults = append(faults, fmt.Errorf("method %s requires a recent log-in, but no caller", method.FullName()))
+			problems = append(problems, fmt.Errorf("method %s requires a recent log-in, but no caller", method.FullName()))
 			continue
 		}
 		p[fmt.Sprintf("/%s/%s", service.FullName(), method.Name())] = Requirement{Policy: policy, RecentLogin: recent}
 	}
-	return errors.Join(faults...)
+	return errors.Join(problems...)
 }

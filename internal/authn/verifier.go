@@ -29,8 +29,8 @@ const (
 )
 
 // Verifier checks access tokens: the form of header and claims, signature, key, algorithm, type, issuer, audience and
-// times. It remembers a bounded
-// number of tokens that it has verified, because a signature costs about a hundred times a look-up.
+// times. It remembers a
+// bounded number of tokens that it has verified, because a signature costs about a hundred times a look-up.
 type Verifier struct {
 	keys     *KeySet
 	parser   *jwt.Parser
@@ -42,10 +42,10 @@ type Verifier struct {
 type verifiedToken struct {
 	caller  Caller
 	expires time.Time
-	keyID   string // of the key that vouches for it
+	keyID   string // of the key that signed it
 }
 
-// NewVerifier makes a verifier of tokens that issuer issued for audience.
+// NewVerifier returns a verifier of tokens that issuer issued for audience.
 func NewVerifier(keys *KeySet, issuer, audience string, now func() time.Time) *Verifier {
 	return &Verifier{
 		keys:     keys,
@@ -63,14 +63,14 @@ func NewVerifier(keys *KeySet, issuer, audience string, now func() time.Time) *V
 	}
 }
 
-// Verify tells whom the token was issued to. Its errors are *apierr.Error: ACCESS_TOKEN_EXPIRED,
-// ACCESS_TOKEN_INVALID, or UNAVAILABLE when the keys cannot be had and nothing is known of the token.
+// Verify returns the caller that the token was issued to. Its errors are *apierr.Error: ACCESS_TOKEN_EXPIRED,
+// ACCESS_TOKEN_INVALID, or UNAVAILABLE if the keys cannot be fetched, so that nothing is known of the token.
 func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	if len(token) > maxTokenLength {
-		return Caller{}, apierr.AccessTokenInvalid(fmt.Errorf("it has %d bytes", len(token)))
+		return Caller{}, apierr.AccessTokenInvalid(fmt.Errorf("the token has %d bytes", len(token)))
 	}
 	if strings.ContainsAny(token, "\r\n") { // encoding/base64 skips these: one token would have many spellings.
-		return Caller{}, apierr.AccessTokenInvalid(errors.New("it has line breaks"))
+		return Caller{}, apierr.AccessTokenInvalid(errors.New("the token contains line breaks"))
 	}
 	// Remembered by digest, so that a memory dump of this cache holds no token that could be used.
 	digest := sha256.Sum256([]byte(token))
@@ -86,8 +86,8 @@ func (v *Verifier) Verify(ctx context.Context, token string) (Caller, error) {
 	return caller, nil
 }
 
-// recall spares a token that was verified before the signature, and nothing else: the key must still be in the set. A
-// key's id is its thumbprint (RFC 7638), so it is the same key.
+// recall checks a token whose signature was verified before: its key must still be in the set. As a key's id is its
+// thumbprint (RFC 7638), it is the same key.
 func (v *Verifier) recall(ctx context.Context, known verifiedToken) (Caller, error) {
 	if !v.now().Before(known.expires) {
 		return Caller{}, apierr.AccessTokenExpired()
@@ -121,7 +121,7 @@ func (v *Verifier) parse(ctx context.Context, token string) (claims *Claims, key
 	var unreachable error
 	_, err = v.parser.ParseWithClaims(token, claims, func(token *jwt.Token) (any, error) {
 		key, err := v.keyFor(ctx, token)
-		if err != nil && !errors.Is(err, errUnfit) {
+		if err != nil && !errors.Is(err, errHeader) {
 			unreachable = err
 		}
 		keyID = key.id
@@ -133,8 +133,8 @@ func (v *Verifier) parse(ctx context.Context, token string) (claims *Claims, key
 	case err != nil && !onlyExpired(err):
 		return nil, "", apierr.AccessTokenInvalid(err)
 	}
-	if fault := claims.check(v.now()); fault != nil {
-		return nil, "", apierr.AccessTokenInvalid(fault)
+	if problem := claims.check(v.now()); problem != nil {
+		return nil, "", apierr.AccessTokenInvalid(problem)
 	}
 	if err != nil {
 		return nil, "", apierr.AccessTokenExpired()
@@ -142,7 +142,8 @@ func (v *Verifier) parse(ctx context.Context, token string) (claims *Claims, key
 	return claims, keyID, nil
 }
 
-// onlyExpired tells whether expiry is all that is wrong. A token for another audience that has also expired is invalid.
+// onlyExpired reports whether the token has expired and nothing else is wrong. An expired token for another audience is
+// invalid.
 func onlyExpired(err error) bool {
 	if !errors.Is(err, jwt.ErrTokenExpired) {
 		return false
@@ -157,44 +158,44 @@ func onlyExpired(err error) bool {
 	return true
 }
 
-// errUnfit is a token whose header fits no key.
-var errUnfit = errors.New("unfit header")
+// errHeader is returned for a token whose header fits no key.
+var errHeader = errors.New("invalid token header")
 
-// keyFor picks the key that the token names and insists on the key's own algorithm. The token's word on the algorithm
-// is never taken: that is how `none` and "HMAC with the public key" get in (RFC 8725, section 3.1).
+// keyFor returns the key that the token names, and requires the key's own algorithm. It does not trust the algorithm of
+// the token: that is how `none` and "HMAC with the public key" pass (RFC 8725, section 3.1).
 func (v *Verifier) keyFor(ctx context.Context, token *jwt.Token) (publicKey, error) {
 	header, err := parseHeader(token.Raw)
 	if err != nil {
-		return publicKey{}, fmt.Errorf("%w: %w", errUnfit, err)
+		return publicKey{}, fmt.Errorf("%w: %w", errHeader, err)
 	}
 	if header.Type != TokenType {
-		return publicKey{}, fmt.Errorf("%w: typ is not %s", errUnfit, TokenType)
+		return publicKey{}, fmt.Errorf("%w: typ is not %s", errHeader, TokenType)
 	}
 	key, err := v.keys.find(ctx, header.KeyID)
 	if errors.Is(err, errUnknownKey) {
-		return publicKey{}, fmt.Errorf("%w: %w", errUnfit, err)
+		return publicKey{}, fmt.Errorf("%w: %w", errHeader, err)
 	}
 	if err != nil {
 		return publicKey{}, err
 	}
 	if header.Algorithm != key.algorithm || token.Method.Alg() != key.algorithm {
-		return publicKey{}, fmt.Errorf("%w: alg is not that of the key", errUnfit)
+		return publicKey{}, fmt.Errorf("%w: alg is not that of the key", errHeader)
 	}
 	return key, nil
 }
 
 // ValidateNames checks the issuer and the audience that a service is configured with.
 func ValidateNames(issuer, audience string) error {
-	faults := []error{validateIssuer(issuer)}
+	problems := []error{validateIssuer(issuer)}
 	if audience == "" {
-		faults = append(faults, errors.New("the audience is empty"))
+		problems = append(problems, errors.New("the audience is empty"))
 	}
-	return errors.Join(faults...)
+	return errors.Join(problems...)
 }
 
-// validateIssuer wants what OpenID Connect Discovery 1.0, section 3, wants: verifiers append a path to the issuer, to
-// find the configuration, and compare the issuer byte for byte with what they find there. They insist on https outside
-// of tests; here http is taken too, for a first try on one machine.
+// validateIssuer checks what OpenID Connect Discovery 1.0, section 3, requires: verifiers append a path to the issuer, to
+// find the configuration, and compare the issuer byte for byte with what they find there. They require https outside of
+// tests; http is accepted here, for a first try on one machine.
 func validateIssuer(issuer string) error {
 	if issuer == "" {
 		return errors.New("the issuer is empty")

@@ -44,14 +44,14 @@ func (a *accounts) look(ctx context.Context, caller authn.Caller) (known found, 
 	switch {
 	case known.ended:
 		return known, false, apierr.SessionEnded(caller.SessionID, caller.UserID)
-	case !known.Belongs(caller):
+	case !known.Matches(caller):
 		return known, false, nil
 	case known.Session.GetGeneration() != known.User.GetSessionGeneration():
 		return known, false, nil // One of a newer generation shows that it is the user who is outdated.
 	case claimsMore(caller, known.User):
 		return known, false, nil // The token is from after the role was given, or the user from after it was taken away.
 	default:
-		return known, known.Standing(a.now()) == nil, nil
+		return known, known.CheckActive(a.now()) == nil, nil
 	}
 }
 
@@ -66,7 +66,7 @@ func (a *accounts) read(ctx context.Context, caller authn.Caller) (authn.Account
 		return authn.Account{}, err
 	}
 	account := authn.Account{User: shared(response.GetUser()), Session: kept(response.GetSession())}
-	if !account.Belongs(caller) {
+	if !account.Matches(caller) {
 		return authn.Account{}, apierr.Internal(errors.New("the store has answered with the account of another caller"))
 	}
 	if account.User.GetVersion() < known.User.GetVersion() {

@@ -122,7 +122,7 @@ func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *heldSession
 	if session.ended {
 		return nil, nil, apierr.SessionEnded(session.GetId(), user.GetId())
 	}
-	return user, session, authn.Account{User: user, Session: session.Session}.Standing(time.Now())
+	return user, session, authn.Account{User: user, Session: session.Session}.CheckActive(time.Now())
 }
 
 // own finds the session of the caller that a request names. The truth must be locked.

@@ -34,7 +34,7 @@ func loadAccount(db *storage.Storage, now func() time.Time) authn.LoadAccount {
 			return authn.Account{}, err
 		}
 		account := authn.Account{User: user, Session: sessionResource(found.Session)}
-		if !account.Belongs(caller) {
+		if !account.Matches(caller) {
 			return authn.Account{}, apierr.AccessTokenInvalid(errors.New("its session is that of another user"))
 		}
 		return account, nil
