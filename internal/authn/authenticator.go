@@ -53,7 +53,8 @@ type Authenticator struct {
 }
 
 // NewAuthenticator returns an authenticator for the methods that the policies name. It rejects all others. With load it
-// also rejects a caller whose session is not active; without, as in the gateway, the service that answers the call does.
+// also rejects a caller whose session is not active; without, as in the gateway, the service that answers the call
+// does.
 func NewAuthenticator(policies Policies, verifier *Verifier, load LoadAccount) *Authenticator {
 	return &Authenticator{policies: policies, verifier: verifier, load: load}
 }
@@ -113,8 +114,8 @@ func (a *Authenticator) withAccount(ctx context.Context, caller Caller) (context
 }
 
 // Interceptor applies AdmitPeer and Admit to every unary call of a server. The open methods, by their full names, may
-// be called by any client that does not claim to be a service: a service with a wrong credential is rejected there, too,
-// and so learns of it before it serves a call.
+// be called by any client that does not claim to be a service: a service with a wrong credential is rejected there,
+// too, and so learns of it before it serves a call.
 func (a *Authenticator) Interceptor(open ...string) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		isOpen := slices.Contains(open, info.FullMethod)

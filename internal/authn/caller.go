@@ -1,5 +1,5 @@
-// Package authn authenticates callers: it reads the policy of each method from the contract, verifies access tokens with
-// public keys only, and puts the caller into the context. No code here can make a token.
+// Package authn authenticates callers: it reads the policy of each method from the contract, verifies access tokens
+// with public keys only, and puts the caller into the context. No code here can make a token.
 package authn
 
 import (
@@ -49,8 +49,8 @@ const RoleAdmin = "admin"
 // RoleUser is the role that every user has.
 const RoleUser = "user"
 
-// IsAdmin reports whether the caller has the role admin: by the token, and where accounts are loaded by the account too,
-// so that a role which was revoked does not live on in tokens.
+// IsAdmin reports whether the caller has the role admin: by the token, and where accounts are loaded by the account
+// too, so that a role which was revoked does not live on in tokens.
 func IsAdmin(ctx context.Context) bool {
 	caller, ok := CallerFrom(ctx)
 	if !ok || !slices.Contains(caller.Roles, RoleAdmin) {
@@ -60,8 +60,8 @@ func IsAdmin(ctx context.Context) bool {
 	return !loaded || slices.Contains(account.User.GetRoles(), RoleAdmin)
 }
 
-// OwnUserID resolves the user id of a request, which must be that of the caller. It returns USER_NOT_FOUND for any other
-// id, whether there is such a user or not.
+// OwnUserID resolves the user id of a request, which must be that of the caller. It returns USER_NOT_FOUND for any
+// other id, whether there is such a user or not.
 func OwnUserID(ctx context.Context, id string) (string, error) {
 	caller, ok := CallerFrom(ctx)
 	if !ok {
@@ -73,8 +73,8 @@ func OwnUserID(ctx context.Context, id string) (string, error) {
 	return "", apierr.UserNotFound()
 }
 
-// ManagedUserID resolves the user id of a request to a user whom the caller may read and change: admins any user, others
-// only themselves. It does not check that the user exists.
+// ManagedUserID resolves the user id of a request to a user whom the caller may read and change: admins any user,
+// others only themselves. It does not check that the user exists.
 func ManagedUserID(ctx context.Context, id string) (string, error) {
 	own, err := OwnUserID(ctx, id)
 	if err != nil && IsAdmin(ctx) {

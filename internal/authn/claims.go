@@ -104,8 +104,8 @@ func (c *Claims) UnmarshalJSON(data []byte) error {
 }
 
 // check reports an error if claims whose issuer, audience, `exp` and `nbf` have been checked are invalid. `iat` is
-// required (RFC 9068, section 2.2) and must not be in the future. The lifetime must be one that a store can be configured with.
-// `auth_time` must not be later than `iat`.
+// required (RFC 9068, section 2.2) and must not be in the future. The lifetime must be one that a store can be
+// configured with. `auth_time` must not be later than `iat`.
 func (c *Claims) check(now time.Time) error {
 	switch {
 	case c.Subject == "" || c.SessionID == "":

@@ -46,8 +46,8 @@ func ShowSession(ctx context.Context, session *gatehousev1.Session) *gatehousev1
 	return session
 }
 
-// effectiveRoles returns the roles of the token except the role admin if the account has lost it since: resource servers
-// rely on them.
+// effectiveRoles returns the roles of the token except the role admin if the account has lost it since: resource
+// servers rely on them.
 func effectiveRoles(roles []string, account Account) []string {
 	if slices.Contains(account.User.GetRoles(), RoleAdmin) {
 		return roles

@@ -65,8 +65,8 @@ func (c ServiceCredential) Metadata() []string {
 }
 
 // ErrServiceCredentialRefused is the error of a call whose service credential the other service refused. To the client
-// that service is unavailable: UNAUTHENTICATED would make it discard an active session. The error has no reason of ours,
-// so that a caller that can use another service does.
+// that service is unavailable: UNAUTHENTICATED would make it discard an active session. The error has no reason of
+// ours, so that a caller that can use another service does.
 var ErrServiceCredentialRefused = status.Error(codes.Unavailable,
 	"the service credential was refused: give all services the same service token")
 

@@ -13,8 +13,8 @@ const MaxLoginAge = 10 * time.Minute
 // CheckRecentLogin returns RECENT_LOGIN_REQUIRED unless the caller logged in no more than MaxLoginAge before now. The
 // age of the session counts, which no refresh renews: a stolen access or refresh token alone does not pass for long.
 //
-// Where accounts are loaded, the session's time counts. Elsewhere, as in the gateway, the token's auth_time does, which is
-// cut to whole seconds and so rejects up to a second earlier. A token without it is rejected.
+// Where accounts are loaded, the session's time counts. Elsewhere, as in the gateway, the token's auth_time does, which
+// is cut to whole seconds and so rejects up to a second earlier. A token without it is rejected.
 func CheckRecentLogin(ctx context.Context, now time.Time) error {
 	caller, _ := CallerFrom(ctx)
 	loginTime := caller.AuthTime

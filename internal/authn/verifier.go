@@ -193,9 +193,9 @@ func ValidateNames(issuer, audience string) error {
 	return errors.Join(problems...)
 }
 
-// validateIssuer checks what OpenID Connect Discovery 1.0, section 3, requires: verifiers append a path to the issuer, to
-// find the configuration, and compare the issuer byte for byte with what they find there. They require https outside of
-// tests; http is accepted here, for a first try on one machine.
+// validateIssuer checks what OpenID Connect Discovery 1.0, section 3, requires: verifiers append a path to the issuer,
+// to find the configuration, and compare the issuer byte for byte with what they find there. They require https outside
+// of tests; http is accepted here, for a first try on one machine.
 func validateIssuer(issuer string) error {
 	if issuer == "" {
 		return errors.New("the issuer is empty")

@@ -1,4 +1,4 @@
-// Package breaker keeps calls from a dependency that fails, and finds out with single calls whether it works again.
+// Package breaker stops calls to a dependency that fails, and tries with single calls whether it works again.
 package breaker
 
 import (
@@ -24,7 +24,7 @@ const (
 // windowBucket is the precision of Settings.Window.
 const windowBucket = time.Second
 
-// Settings say when a breaker opens, and for how long.
+// Settings define when a breaker opens, and for how long.
 type Settings struct {
 	// Failures in a row open the breaker.
 	Failures uint32

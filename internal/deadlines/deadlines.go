@@ -46,7 +46,7 @@ const (
 	// CacheProbe bounds a probe of the cache service, and of the store where the gateway must know which of them fails.
 	CacheProbe = 500 * time.Millisecond
 
-	// CacheFailures in a row open the breaker of the cache service.
+	// CacheFailures is how many failures in a row open the breaker of the cache service.
 	CacheFailures = 3
 
 	// CacheOpen is how long that breaker is open before one call tries the cache service.
@@ -65,7 +65,8 @@ const (
 	// that gives up earlier shows nothing about the store.
 	StoreUnresponsive = time.Second
 
-	// StoreFailures in a row open the breaker of the store: not while any of its replicas answers a call.
+	// StoreFailures is how many failures in a row open the breaker of the store: not while any of its replicas answers a
+	// call.
 	StoreFailures = 20
 
 	// StoreOpen is how long that breaker is open before one call tries the store.
@@ -95,7 +96,7 @@ const (
 	// RedisDial bounds a new connection. It may outlast the operation that asked for it: the next one finds it.
 	RedisDial = time.Second
 
-	// RedisFailures in a row open the breaker of Redis. Each may have cost a read RedisRead.
+	// RedisFailures is how many failures in a row open the breaker of Redis. Each may have cost a read RedisRead.
 	RedisFailures = 5
 
 	// RedisOpen is how long that breaker is open before one operation tries Redis. It bounds what an outage costs, one

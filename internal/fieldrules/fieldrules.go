@@ -1,9 +1,9 @@
 // Package fieldrules checks messages by the rules of the contract at a cost that does not grow with the input.
 //
-// protovalidate evaluates all rules of a field, also when the field is too large: a regular expression then runs over a
-// megabyte that the length rule has refused already. Here, what is too large is cut to just above its bound before any
-// rule is evaluated. The size rule fails as it would have; every other field is still judged, so that the caller learns
-// of all faults at once.
+// protovalidate evaluates all rules of a field, even if the field is too large: a regular expression then runs over a
+// megabyte that the length rule has rejected already. Here, a field that is too large is cut to just above its bound
+// before any rule is evaluated. The size rule fails as it would have; all other fields are still checked, so that the
+// caller receives all violations at once.
 package fieldrules
 
 import (
@@ -17,22 +17,22 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// sizeRules are the rules that a field which is too large breaks. What other rules find in it after it was cut may be
-// wrong.
+// sizeRules are the rules that a field which is too large breaks. The results of other rules for a field that was cut
+// may be wrong.
 var sizeRules = []string{"string.max_len", "string.max_bytes", "bytes.max_len", "repeated.max_items", "map.max_pairs"}
 
-// validator is a protovalidate.Validator that bounds what the one in it sees.
+// validator is a protovalidate.Validator that bounds the messages of another one.
 type validator struct {
 	rules protovalidate.Validator
 	sizes sync.Map // protoreflect.FullName to messageSizes
 }
 
-// New returns a validator by the rules of the contract. It is safe for concurrent use. A message that it is given is
-// not changed.
+// New returns a validator by the rules of the contract. It is safe for concurrent use, and does not change
+// messages.
 func New() (protovalidate.Validator, error) {
 	rules, err := protovalidate.New()
 	if err != nil {
-		return nil, fmt.Errorf("make the validator: %w", err)
+		return nil, fmt.Errorf("create the validator: %w", err)
 	}
 	return &validator{rules: rules}, nil
 }

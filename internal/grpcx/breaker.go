@@ -18,7 +18,7 @@ import (
 
 var errUnresponsive = errors.New("the service does not respond")
 
-// breakerInterceptor keeps calls from waiting, all of them, for a service that does not respond.
+// breakerInterceptor prevents that all calls wait for a service that does not respond.
 type breakerInterceptor struct {
 	breaker *breaker.Breaker
 	answers atomic.Uint64 // calls that were answered

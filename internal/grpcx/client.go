@@ -20,8 +20,8 @@ import (
 // serviceConfig spreads calls over all addresses that the target's name resolves to.
 const serviceConfig = `{"loadBalancingConfig": [{"round_robin": {}}]}`
 
-// DialAddresses makes a connection to a service of Gatehouse that is at one or more addresses, HOST:PORT each, as Dial
-// does. Of a single address all that HOST resolves to is used.
+// DialAddresses returns a connection, as Dial does, to a service of Gatehouse at one or more addresses, HOST:PORT each.
+// If there is one address, all that HOST resolves to are used.
 func DialAddresses(
 	addresses []string, credential authn.ServiceCredential, options ...grpc.DialOption,
 ) (*grpc.ClientConn, error) {
@@ -37,9 +37,9 @@ func DialAddresses(
 	return Dial("addresses:///"+strings.Join(addresses, ","), credential, append(options, grpc.WithResolvers(list))...)
 }
 
-// Dial makes a connection to another service of Gatehouse. Target is a gRPC target such as "dns:///store:9092". It does
-// not wait for the service: connections are made when they are needed and made again when they are lost. Each call
-// carries the credential; with a zero one the service answers nothing but whether it is healthy.
+// Dial returns a connection to another service of Gatehouse. Target is a gRPC target such as "dns:///store:9092". Dial
+// does not wait for the service: connections are opened when they are needed, and again when they are lost. Each call
+// carries the credential; with a zero one the service answers health checks only.
 func Dial(
 	target string, credential authn.ServiceCredential, options ...grpc.DialOption,
 ) (*grpc.ClientConn, error) {
@@ -64,7 +64,7 @@ func Dial(
 	return conn, nil
 }
 
-// InProcess tells Dial to connect to a listener in this process, with the target "passthrough:///in-process". Calls
+// InProcess makes Dial connect to a listener in this process, with the target "passthrough:///in-process". Calls
 // pass the same interceptors as over a network.
 func InProcess(listener interface {
 	DialContext(ctx context.Context) (net.Conn, error)

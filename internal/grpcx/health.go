@@ -18,8 +18,7 @@ const (
 	// probeTimeout bounds a probe of what a service needs.
 	probeTimeout = time.Second
 
-	// maxProbeAge is for how long the result of a probe is served to everybody who asks: about as often as a balancer
-	// asks.
+	// maxProbeAge is how long the result of a probe is served to all clients: about the interval of a load balancer.
 	maxProbeAge = time.Second
 )
 
@@ -29,7 +28,7 @@ type probedHealth struct {
 	*health.Server
 
 	probe   *sharedProbe
-	named   map[string]*sharedProbe // of what the service can do without
+	named   map[string]*sharedProbe // of optional dependencies
 	watches *HealthWatches
 }
 
@@ -40,7 +39,7 @@ func newProbedHealth(probe func(context.Context) error) *probedHealth {
 	}
 }
 
-// Check implements grpc.health.v1. A name that is not known is NOT_FOUND, as the protocol has it.
+// Check implements grpc.health.v1. A name that is not known is NOT_FOUND, as the protocol requires.
 func (h *probedHealth) Check(
 	ctx context.Context, req *healthpb.HealthCheckRequest,
 ) (*healthpb.HealthCheckResponse, error) {
@@ -61,7 +60,7 @@ func (h *probedHealth) Check(
 	return response, nil
 }
 
-// Watch implements grpc.health.v1. A name that is not known is SERVICE_UNKNOWN, as the protocol has it.
+// Watch implements grpc.health.v1. A name that is not known is SERVICE_UNKNOWN, as the protocol requires.
 func (h *probedHealth) Watch(req *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
 	address, _ := netip.ParseAddr(callctx.ClientFrom(stream.Context()).Address) // Those without one share one key.
 	return h.watches.Serve(stream, shares.KeyOf(address),
@@ -80,32 +79,32 @@ func (h *probedHealth) Shutdown() {
 	h.watches.Stop()
 }
 
-// Probe adds a name to health for something that the service can do without. It must be called before Serve.
+// Probe adds a name to health for an optional dependency. It must be called before Serve.
 func (s *Server) Probe(name string, probe func(context.Context) error) {
 	s.health.named[name] = newSharedProbe(probe)
 	s.health.SetServingStatus(name, healthpb.HealthCheckResponse_SERVING)
 }
 
-// sharedProbe is a probe whose result is served to everybody who asks within maxProbeAge. Health needs no token:
-// however often it is asked for, the database sees one probe a second.
+// sharedProbe is a probe whose result is served for maxProbeAge. Health needs no token: however often clients check it,
+// the database sees one probe a second.
 type sharedProbe struct {
 	probe func(context.Context) error
-	turn  chan struct{} // holds a token while somebody uses what follows
+	lock  chan struct{} // a mutex of what follows, with a context
 	err   error
 	at    time.Time
 }
 
 func newSharedProbe(probe func(context.Context) error) *sharedProbe {
-	return &sharedProbe{probe: probe, turn: make(chan struct{}, 1)}
+	return &sharedProbe{probe: probe, lock: make(chan struct{}, 1)}
 }
 
 func (p *sharedProbe) succeeds(ctx context.Context) bool { return p.result(ctx) == nil }
 
-// result returns what the probe found. A caller that goes away does not end a probe for which others wait.
+// result returns the error of the probe. A caller that gives up does not end a probe for which others wait.
 func (p *sharedProbe) result(ctx context.Context) error {
 	select {
-	case p.turn <- struct{}{}:
-		defer func() { <-p.turn }()
+	case p.lock <- struct{}{}:
+		defer func() { <-p.lock }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -19,7 +19,7 @@ const (
 	maxHealthWatches       = 1024
 	healthWatchesPerClient = 64
 
-	// healthWatchInterval is the time from one look at the health to the next, which costs no probe.
+	// healthWatchInterval is the time from one check of the health to the next, which costs no probe.
 	healthWatchInterval = time.Second
 )
 
@@ -31,7 +31,7 @@ type HealthWatches struct {
 	stopped chan struct{} // closed by Stop
 }
 
-// NewHealthWatches returns HealthWatches without a stream.
+// NewHealthWatches returns HealthWatches without streams.
 func NewHealthWatches() *HealthWatches {
 	return &HealthWatches{
 		streams: shares.NewFair(maxHealthWatches, healthWatchesPerClient), stopped: make(chan struct{}),
@@ -50,12 +50,12 @@ func (w *HealthWatches) Serve(
 ) error {
 	release, ok := w.streams.Acquire(client, 1)
 	if !ok {
-		return apierr.Verbatim(status.New(codes.Unimplemented, "too many streams watch the health"))
+		return apierr.Verbatim(status.New(codes.Unimplemented, "too many health watches"))
 	}
 	defer release()
 	ctx := stream.Context()
-	look := time.NewTicker(healthWatchInterval)
-	defer look.Stop()
+	interval := time.NewTicker(healthWatchInterval)
+	defer interval.Stop()
 	sent := healthpb.HealthCheckResponse_ServingStatus(-1)
 	send := func(current healthpb.HealthCheckResponse_ServingStatus) error {
 		if current == sent {
@@ -69,7 +69,7 @@ func (w *HealthWatches) Serve(
 			return apierr.Cancelled(err)
 		}
 		select {
-		case <-look.C:
+		case <-interval.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-w.stopped:

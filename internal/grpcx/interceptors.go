@@ -23,15 +23,15 @@ func accessLog(log *slog.Logger) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 		began := time.Now()
 		response, err := next(ctx, req)
-		// The gateway has a line on every call already; of one that went well, here is for who looks closer.
+		// The gateway logs every call already.
 		LogCall(ctx, log, slog.LevelDebug, info.FullMethod, time.Since(began), err)
 		return response, apierr.Status(err).Err()
 	}
 }
 
-// LogCall writes one line on a call that has ended: metadata only, never what was sent or answered. The level is that
-// of a call in which no fault of ours shows; those are written at warning or error level. A call that its caller has
-// cancelled is written at debug level: a client can start and cancel tens of thousands in a second. The context must be
+// LogCall logs a call that has ended: metadata only, never a request or response. A call that fails because of
+// Gatehouse is logged at warning or error level, any other at the level that is passed. A call that its caller has
+// cancelled is logged at debug level: a client can start and cancel tens of thousands in a second. The context must be
 // that of the call.
 func LogCall(
 	ctx context.Context, log *slog.Logger, level slog.Level, method string, took time.Duration, err error,
@@ -64,18 +64,18 @@ func callLevel(ctx context.Context, level slog.Level, code codes.Code, err error
 		return level
 	case code == codes.Canceled, errors.Is(ended, context.Canceled):
 		return slog.LevelDebug
-	case ended != nil: // The caller's own deadline is over.
+	case ended != nil: // The caller's own deadline has passed.
 		return level
 	case code == codes.Internal:
 		return slog.LevelError
 	case code == codes.Unavailable, code == codes.DeadlineExceeded:
 		return slog.LevelWarn
 	default:
-		return level // It is the caller's.
+		return level // The caller's error.
 	}
 }
 
-// panicError is what a panic becomes.
+// panicError is the error of a panic.
 type panicError struct {
 	value any
 	stack []byte
@@ -89,7 +89,7 @@ func recovery(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.U
 	return next(ctx, req)
 }
 
-// Recover turns a panic, where it is deferred, into an INTERNAL error whose cause holds the stack.
+// Recover converts a panic, where it is deferred, to an INTERNAL error whose cause contains the stack.
 func Recover(err *error) {
 	if panicked := recover(); panicked != nil {
 		*err = apierr.Internal(&panicError{panicked, debug.Stack()})
@@ -107,8 +107,8 @@ func validation(validator protovalidate.Validator) grpc.UnaryServerInterceptor {
 	}
 }
 
-// Validate checks a request by the rules of the contract. Its error names each field that breaks one, and says which
-// rule, but never repeats the value.
+// Validate checks a request by the rules of the contract. Its error names each field that breaks a rule, and the rule,
+// never the value.
 func Validate(validator protovalidate.Validator, message proto.Message) error {
 	err := validator.Validate(message)
 	if err == nil {
@@ -129,7 +129,7 @@ func Validate(validator protovalidate.Validator, message proto.Message) error {
 	return apierr.InvalidFields(fields)
 }
 
-// fieldReason writes a rule's id ("string.min_bytes") as google.rpc.BadRequest wants it ("STRING_MIN_BYTES").
+// fieldReason formats a rule's id ("string.min_bytes") as google.rpc.BadRequest requires ("STRING_MIN_BYTES").
 func fieldReason(ruleID string) string {
 	return strings.ToUpper(strings.ReplaceAll(ruleID, ".", "_"))
 }

@@ -18,8 +18,8 @@ func withOrigin(authenticator *authn.Authenticator) grpc.UnaryServerInterceptor 
 }
 
 // originOf returns a context that carries the role of the service that sent the call, the request id and the client.
-// A sender that did not prove that it is a service is itself the client, by the address of its connection, and its
-// request gets a new id.
+// A sender without a valid service credential is itself the client, at the address of its connection, and its request
+// gets a new id.
 func originOf(ctx context.Context, authenticator *authn.Authenticator) context.Context {
 	ctx, isService := authenticator.IdentifyPeer(ctx)
 	if isService {

@@ -36,9 +36,8 @@ func outgoingStream(credential authn.ServiceCredential) grpc.StreamClientInterce
 	}
 }
 
-// withOutgoing returns a context whose outgoing metadata is the credential, the request's id, the client and the
-// caller's token, and nothing else that came in: what a client sends beyond these must not reach a service as if the
-// gateway had said it.
+// withOutgoing returns a context whose outgoing metadata is the credential, the request id, the client and the caller's
+// token, and nothing else of the incoming metadata: what a client sends must not reach a service in the gateway's name.
 func withOutgoing(ctx context.Context, credential authn.ServiceCredential) context.Context {
 	pairs := append(credential.Metadata(), callctx.Outgoing(ctx)...)
 	if tokens := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey); len(tokens) == 1 {

@@ -1,5 +1,5 @@
-// Package grpcx makes the gRPC servers and connections of every service alike: the same interceptors in the same
-// order, the same limits, the same way to stop.
+// Package grpcx provides the gRPC servers and connections of all services: the same interceptors in the same order, the
+// same limits, the same shutdown.
 package grpcx
 
 import (
@@ -27,7 +27,7 @@ const (
 	// maxHeaderSize bounds the metadata of a call, in bytes. It leaves room for a token of 8 KiB.
 	maxHeaderSize = 16 << 10
 
-	// maxStreams bounds the calls that one connection may have under way.
+	// maxStreams bounds the calls in progress on one connection.
 	maxStreams = 1000
 
 	// maxConnections bounds the connections to a service behind the gateway. Gateways and caches have one to each of its
@@ -56,7 +56,7 @@ func Limits() []grpc.ServerOption {
 		grpc.ConnectionTimeout(connectionTimeout),
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: IdleTimeout,
-			// A client that connects anew asks the name service anew, and finds replicas that have come since.
+			// A client that reconnects resolves the name again, and finds new replicas.
 			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: deadlines.Drain,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
@@ -70,19 +70,19 @@ type Server struct {
 	log    *slog.Logger
 }
 
-// NewServer makes a server. Its health is what probe finds: an error means that the service cannot work now. The probe
-// is called once a second at most. Calls pass, in this order:
+// NewServer returns a server. Its health is the result of probe: an error means that the service cannot work now. The
+// probe is called once a second at most. Calls pass, in this order:
 //
 //  1. origin: the role of the service that sends the call, the request id and the client. The last two are taken from
-//     the metadata only if the sender has proved that it is a service; everything after can name the request
-//  2. access log: sees every outcome, refusals and panics included, and is where errors become statuses
-//  3. recovery: a panic in anything below is an INTERNAL error, not a dead process
-//  4. service credential, authentication and policy: nothing below runs for a sender that is no service, or for a
-//     caller who may not call. Only the health check is open to everybody
-//  5. validation: after 4, so that strangers learn nothing of the rules from a method they may not call
+//     the metadata only if the sender has a valid service credential; everything after can log the request id
+//  2. access log: sees every outcome, rejections and panics included, and converts errors to statuses
+//  3. recovery: converts a panic in anything below to an INTERNAL error
+//  4. service credential, authentication and policy: nothing below runs for a sender that is not a service, or for a
+//     caller without permission. Only the health check is open to all
+//  5. validation: after 4, so that strangers learn nothing of the rules from a method that they may not call
 //  6. the handler
 //
-// Streams, too. There is none for the public.
+// Streams pass the same. The public contract has none.
 func NewServer(
 	log *slog.Logger, authenticator *authn.Authenticator, probe func(context.Context) error,
 ) (*Server, error) {
@@ -114,15 +114,15 @@ func (s *Server) RegisterService(desc *grpc.ServiceDesc, implementation any) {
 	s.health.SetServingStatus(desc.ServiceName, healthpb.HealthCheckResponse_SERVING)
 }
 
-// Serve answers calls until ctx is done. Then health turns NOT_SERVING, calls under way get deadlines.Drain to end, and
-// what is left is cut. It closes the listener.
+// Serve serves calls until ctx is done. Then health becomes NOT_SERVING, calls in progress may end within
+// deadlines.Drain, and the rest is cancelled. It closes the listener.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	s.log.InfoContext(ctx, "serving gRPC", "address", listener.Addr().String())
 	limits := netlimit.Limits{Total: maxConnections, PerClient: maxPeerConnections}.FitFiles(1)
 	return ServeUntil(ctx, s.grpc, netlimit.New(listener, limits, s.log), s.health.Shutdown)
 }
 
-// ServeUntil runs a gRPC server until ctx is done, calls drain, and then stops as Server.Serve says.
+// ServeUntil runs a gRPC server until ctx is done, calls drain, and then stops as Server.Serve does.
 func ServeUntil(ctx context.Context, server *grpc.Server, listener net.Listener, drain func()) error {
 	failed := make(chan error, 1)
 	go func() { failed <- server.Serve(listener) }()

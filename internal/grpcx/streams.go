@@ -13,11 +13,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-// originStream is a stream whose context names the request and the client.
+// originStream is a stream whose context carries the request id and the client.
 type originStream struct {
 	grpc.ServerStream
 
-	ctx context.Context //nolint:containedctx // A stream has its context, and this is another one for it.
+	ctx context.Context //nolint:containedctx // It replaces the context of the stream.
 }
 
 // Context implements grpc.ServerStream.
@@ -29,8 +29,8 @@ func withStreamOrigin(authenticator *authn.Authenticator) grpc.StreamServerInter
 	}
 }
 
-// streamLog writes a line when a stream has ended, and makes its error a status. Most streams end when their caller
-// cancels them: LogCall writes those at debug level.
+// streamLog logs a stream that has ended, and converts its error to a status. Most streams end when their caller
+// cancels them: LogCall logs those at debug level.
 func streamLog(log *slog.Logger) grpc.StreamServerInterceptor {
 	return func(server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
 		began := time.Now()
@@ -47,7 +47,7 @@ func streamRecovery(
 	return next(server, stream)
 }
 
-// validatedStream refuses messages that break the rules of the contract.
+// validatedStream rejects messages that break the rules of the contract.
 type validatedStream struct {
 	grpc.ServerStream
 

@@ -1,4 +1,4 @@
-// Package jwk turns public keys into JSON Web Keys and back.
+// Package jwk converts public keys to JSON Web Keys and back.
 package jwk
 
 import (
@@ -22,7 +22,7 @@ import (
 const (
 	EdDSA = "EdDSA"
 	ES256 = "ES256"
-	RS256 = "RS256" // for verifiers that know nothing else
+	RS256 = "RS256" // for verifiers that support nothing else
 )
 
 // DefaultAlgorithm is that of an installation's first key unless it is configured. Nearly every JWT library verifies
@@ -32,7 +32,7 @@ const DefaultAlgorithm = ES256
 // Algorithms lists them all, the best first.
 func Algorithms() []string { return []string{EdDSA, ES256, RS256} }
 
-// CheckAlgorithm tells whether tokens can be signed with the algorithm.
+// CheckAlgorithm reports an error unless tokens can be signed with the algorithm.
 func CheckAlgorithm(algorithm string) error {
 	if slices.Contains(Algorithms(), algorithm) {
 		return nil
@@ -44,19 +44,19 @@ func CheckAlgorithm(algorithm string) error {
 const coordinateLength = 32
 
 const (
-	// minModulus and maxModulus bound an RSA key, in bits. RFC 7518, section 3.3, wants the 2,048 at least. What is
-	// longer than 4,096 adds no safety that counts, and each verification costs the square of the length.
+	// minModulus and maxModulus bound an RSA key, in bits. RFC 7518, section 3.3, requires 2,048. More than 4,096
+	// adds no relevant security, and the cost of a verification grows with the square of the length.
 	minModulus = 2048
 	maxModulus = 4096
-	// publicExponent is the one that every RSA key has which is made today. Others are a fault or a trap: 1 lets
-	// everybody sign, and large ones make verifying slow.
+	// publicExponent is that of all RSA keys that are made today. Others are errors or attacks: with 1 anyone can sign,
+	// and large ones make verifications slow.
 	publicExponent = 65537
 )
 
 var encoding = base64.RawURLEncoding.Strict()
 
-// FromPublic describes a public key: Ed25519 for EdDSA, ECDSA on P-256 for ES256, or RSA of 2,048 to 4,096 bits for
-// RS256.
+// FromPublic returns the JSON Web Key of a public key: Ed25519 for EdDSA, ECDSA on P-256 for ES256, or RSA of 2,048 to
+// 4,096 bits for RS256.
 func FromPublic(public crypto.PublicKey) (*gatehousev1.Key, error) {
 	switch public := public.(type) {
 	case ed25519.PublicKey:
@@ -90,7 +90,7 @@ func FromPublic(public crypto.PublicKey) (*gatehousev1.Key, error) {
 		key.Kid = thumbprint(fmt.Sprintf(`{"e":"%s","kty":"RSA","n":"%s"}`, key.GetE(), key.GetN()))
 		return key, nil
 	default:
-		return nil, fmt.Errorf("a key of type %T has no JSON Web Key here", public)
+		return nil, fmt.Errorf("keys of type %T are not supported", public)
 	}
 }
 
@@ -114,7 +114,7 @@ func checkRSA(public *rsa.PublicKey) error {
 // encodedExponent is AQAB.
 func encodedExponent() string { return encoding.EncodeToString(big.NewInt(publicExponent).Bytes()) }
 
-// Public reads a JSON Web Key. It refuses a key whose type, curve and algorithm do not belong together, a point that is
+// Public reads a JSON Web Key. It rejects a key whose type, curve and algorithm do not match, a point that is
 // not on the curve, and an RSA key that is too short, too long or has an odd exponent.
 func Public(key *gatehousev1.Key) (crypto.PublicKey, error) {
 	switch {
@@ -125,7 +125,7 @@ func Public(key *gatehousev1.Key) (crypto.PublicKey, error) {
 	case key.GetKty() == "RSA" && key.GetCrv() == "" && key.GetAlg() == RS256:
 		return publicRSA(key)
 	default:
-		return nil, fmt.Errorf("key %s: kty %q, crv %q and alg %q do not belong together",
+		return nil, fmt.Errorf("key %s: kty %q, crv %q and alg %q do not match",
 			key.GetKid(), key.GetKty(), key.GetCrv(), key.GetAlg())
 	}
 }

@@ -1,5 +1,5 @@
-// Package logging makes the log of a process. Logging never blocks and never ends the process, whatever becomes of the
-// reader of the log.
+// Package logging creates the logger of a process. Logging never blocks and never ends the process, even if the reader
+// of the log stalls or exits.
 package logging
 
 import (
@@ -21,7 +21,7 @@ const (
 )
 
 // New returns a logger that writes records of the level and above to w, without the tokens in them, and with the id of
-// the request where they are logged with its context.
+// the request if they are logged with its context.
 func New(w *Writer, level slog.Level, format string) *slog.Logger {
 	if format == Auto && isTerminal(w.out) {
 		format = Text

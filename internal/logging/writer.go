@@ -10,8 +10,7 @@ import (
 )
 
 const (
-	// maxRecords and maxBytes bound what waits to be written. A burst of a busy second fits; a reader that stalls costs
-	// 4 MiB and no more.
+	// maxRecords and maxBytes bound the queue. A burst of a busy second fits; a reader that stalls costs 4 MiB.
 	maxRecords = 16 << 10
 	maxBytes   = 4 << 20
 
@@ -20,13 +19,14 @@ const (
 )
 
 // Writer writes records to another writer from a goroutine of its own, so that no caller ever waits for the reader of a
-// log: a pipe that is full, a disk that hangs or a terminal that is stopped. What finds the queue full, or cannot be
-// written, is dropped and counted; once a record can be written again, the log says how many were dropped before.
+// log: a pipe that is full, a disk that hangs or a terminal that is stopped. A record that finds the queue full, or
+// cannot be written, is dropped and counted; once a record can be written again, the log reports how many were dropped
+// before.
 //
 // Each Write is one record, and reaches the other writer in one call. A Writer is safe for concurrent use.
 type Writer struct {
 	out     io.Writer
-	wake    chan struct{} // holds a value if there is something to do
+	wake    chan struct{} // holds a value if there is work
 	done    chan struct{} // closed when the goroutine has ended
 	dropped atomic.Uint64 // records, in all
 
@@ -61,10 +61,10 @@ func (w *Writer) Write(record []byte) (int, error) {
 	return len(record), nil
 }
 
-// Dropped returns how many records were dropped since the Writer was made.
+// Dropped returns how many records were dropped since the Writer was created.
 func (w *Writer) Dropped() uint64 { return w.dropped.Load() }
 
-// Close waits until all records are written, or for CloseTimeout. What is written later is dropped.
+// Close waits until all records are written, at most CloseTimeout. Later records are dropped.
 func (w *Writer) Close() {
 	w.mu.Lock()
 	w.closed = true
@@ -95,7 +95,7 @@ func (w *Writer) drop() {
 func (w *Writer) signal() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // It will look anyway.
+	default: // A value is there already.
 	}
 }
 

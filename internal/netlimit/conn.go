@@ -15,7 +15,7 @@ type conn struct {
 	listener *Listener
 	key      shares.Key
 	exempt   bool
-	active   atomic.Int64 // when bytes last went in or out, in nanoseconds since 1970
+	active   atomic.Int64 // when bytes were last read or written, in nanoseconds since 1970
 	removed  bool         // no longer counted; guarded by the mutex of the listener
 	close    sync.Once
 	err      error

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// minIdle is how long a connection must have been silent before a new one of the same client may replace it. No
-	// call is silent for so long: those to the services behind time out earlier.
+	// minIdle is how long a connection must have been idle before a new one of the same client may replace it. No
+	// connection with a call is idle for so long: calls time out earlier.
 	minIdle = 15 * time.Second
 
 	// warnInterval is the least time between two warnings of one listener, however many connections it closes.
@@ -32,13 +32,13 @@ type Limits struct {
 	Exempt func(netip.Addr) bool
 }
 
-// Listener is a net.Listener that closes connections beyond its limits. It never makes a client wait in the accept
-// queue, where one client could stand before all others:
+// Listener is a net.Listener that closes connections beyond its limits. No client waits in the accept queue,
+// where one client could block all others:
 //
-//   - Beyond PerClient, a new connection replaces the one of the same client that has been silent the longest, if that
+//   - Beyond PerClient, a new connection replaces the one of the same client that has been idle the longest, if that
 //     is at least 15 seconds. Otherwise the new connection is closed. So clients behind one address translator share
 //     their connections, and an attacker replaces only its own.
-//   - Beyond Total, a new connection replaces the one that has been silent the longest of the client with the most
+//   - Beyond Total, a new connection replaces the one that has been idle the longest of the client with the most
 //     connections, if that client then still has as many as the new one's. Otherwise the new connection is closed. So a
 //     client without a connection gets one unless all connections belong to different clients.
 type Listener struct {
@@ -82,7 +82,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	}
 }
 
-// admit decides about a new connection. It returns the connection that must be closed for it, if there is one. Where
+// admit admits or rejects a new connection. It returns the connection that must be closed for it, if there is one. If
 // that is the new one itself, opened is nil.
 func (l *Listener) admit(accepted net.Conn) (opened *conn, victim net.Conn) {
 	address := addressOf(accepted.RemoteAddr())
@@ -90,7 +90,7 @@ func (l *Listener) admit(accepted net.Conn) (opened *conn, victim net.Conn) {
 	c.active.Store(l.now().UnixNano())
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	replaced, ok := l.makeRoom(c)
+	replaced, ok := l.place(c)
 	if !ok {
 		l.report(c, "connection refused")
 		return nil, accepted
@@ -104,8 +104,8 @@ func (l *Listener) admit(accepted net.Conn) (opened *conn, victim net.Conn) {
 	return c, victim
 }
 
-// makeRoom reports whether a new connection may be opened, and for which other one, if any. The caller holds the mutex.
-func (l *Listener) makeRoom(c *conn) (replaced *conn, ok bool) {
+// place reports whether a new connection may be opened, and which one it replaces, if any. The caller holds the mutex.
+func (l *Listener) place(c *conn) (replaced *conn, ok bool) {
 	full := l.table.total+l.exempt >= l.limits.Total
 	switch own := l.table.count(c.key); {
 	case c.exempt && l.exempt >= l.limits.Total-l.limits.Total/8:

@@ -2,8 +2,8 @@ package netlimit
 
 import "github.com/gatehouse-auth/gatehouse/internal/shares"
 
-// table has the open connections by client. It finds the client with the most of them in constant time: at the limit
-// each new connection asks for it, and an attacker may have as many addresses as there are connections.
+// table holds the open connections by client. It finds the client with the most of them in constant time: at the limit
+// each new connection looks it up, and an attacker may have as many addresses as there are connections.
 type table struct {
 	clients map[shares.Key]*client // no client is without connections
 	total   int
@@ -11,7 +11,7 @@ type table struct {
 	sizes   []map[*client]struct{} // the clients by their number of connections
 }
 
-// client has the connections of one client.
+// client holds the connections of one client.
 type client struct {
 	key   shares.Key
 	conns map[*conn]struct{}
@@ -50,7 +50,7 @@ func (t *table) remove(c *conn) {
 	}
 }
 
-// unlist and list stand around each change of a client's connections.
+// unlist and list must surround each change of a client's connections.
 func (t *table) unlist(owner *client) {
 	if size := len(owner.conns); size > 0 {
 		delete(t.sizes[size], owner)
@@ -76,7 +76,7 @@ func (t *table) largest() *client {
 	return nil
 }
 
-// longestIdle returns the connection that has been silent the longest.
+// longestIdle returns the connection that has been idle the longest.
 func (c *client) longestIdle() *conn {
 	var found *conn
 	for each := range c.conns {

@@ -1,5 +1,5 @@
-// Package redact takes tokens out of texts that others may read: logs above all. A client can put a token anywhere in a
-// request, by mistake or because somebody wants to find it in a log later: in the path, in a header, in a name.
+// Package redact removes tokens from texts that others may read: logs above all. A client can put a token anywhere in a
+// request, by mistake or on purpose, to find it in a log later: in the path, in a header, in a name.
 package redact
 
 import (
@@ -10,22 +10,22 @@ import (
 	"strings"
 )
 
-// Mask stands where a token was.
+// Mask replaces a token.
 const Mask = "[token]"
 
 // tokens match what looks like a token of ours: a refresh token; a JWT, or its first part, which is a JSON object in
-// base64url (RFC 7519). The shortest header that names an algorithm is longer than what is asked for here.
+// base64url (RFC 7519). The shortest header that names an algorithm is longer than the minimum here.
 var tokens = regexp.MustCompile(`ghrt_[A-Za-z0-9_-]*|eyJ[A-Za-z0-9_-]{12,}(?:\.[A-Za-z0-9_-]*)*`)
 
 // String returns text with each token replaced by Mask.
 func String(text string) string {
-	if !strings.Contains(text, "ghrt_") && !strings.Contains(text, "eyJ") { // Nearly always, and ten times as fast.
+	if !strings.Contains(text, "ghrt_") && !strings.Contains(text, "eyJ") { // Nearly always, and ten times faster.
 		return text
 	}
 	return tokens.ReplaceAllString(text, Mask)
 }
 
-// Handler passes records on without the tokens in them. It is safe for concurrent use if the handler behind it is.
+// Handler is a slog.Handler that removes the tokens from records. It is safe for concurrent use if the next handler is.
 type Handler struct{ next slog.Handler }
 
 // NewHandler returns a handler that passes records on to next.
@@ -75,7 +75,7 @@ func cleanAttr(attr slog.Attr) slog.Attr {
 			return slog.String(attr.Key, clean)
 		}
 		return slog.Attr{Key: attr.Key, Value: value}
-	default: // Numbers, times and the like hold no token.
+	default: // Numbers, times and the like contain no token.
 		return attr
 	}
 }

@@ -36,8 +36,8 @@ func (k Key) String() string {
 	return k.network.String()
 }
 
-// Pool is a number of units, such as bytes or connections, of which each client may hold a share. It never waits: what
-// is not there is refused. It remembers only clients that hold something, so that its table is bounded by its total.
+// Pool is a number of units, such as bytes or connections, of which each client may hold a share. It never waits: it
+// rejects what is not available. It stores only clients that hold units, so that its table is bounded by its total.
 // It is safe for concurrent use.
 type Pool struct {
 	total, perClient int64
@@ -55,7 +55,7 @@ func New(total, perClient int64) *Pool {
 
 // NewFair returns a pool as New does, but while more than half of it is held, the share of each client shrinks with the
 // cube of what is left, down to one unit. Sixteen clients whose shares are a sixteenth could otherwise hold all of it;
-// now hundreds of them leave some to one that comes later.
+// now hundreds of them leave some to a later client.
 func NewFair(total, perClient int64) *Pool {
 	p := New(total, perClient)
 	p.fair = true
@@ -72,7 +72,7 @@ func (p *Pool) share() int64 {
 }
 
 // Acquire reserves n units for a client until release is called. Calls of release after the first have no effect. It
-// reports false, and takes nothing, if the client's share or the pool has fewer than n units left.
+// reports false, and reserves nothing, if the client's share or the pool has fewer than n units left.
 func (p *Pool) Acquire(client Key, n int64) (release func(), ok bool) {
 	if !p.TryAcquire(client, n) {
 		return nil, false
@@ -80,7 +80,7 @@ func (p *Pool) Acquire(client Key, n int64) (release func(), ok bool) {
 	return sync.OnceFunc(func() { p.Release(client, n) }), true
 }
 
-// TryAcquire is Acquire for callers that count for themselves. They must Release what they have acquired.
+// TryAcquire reserves n units as Acquire does, for callers that count them. They must Release what they have acquired.
 func (p *Pool) TryAcquire(client Key, n int64) bool {
 	if n < 0 {
 		panic("shares: acquire of a negative number")
