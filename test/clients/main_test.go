@@ -3,14 +3,11 @@
 package clients
 
 import (
-	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"testing"
 
-	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
@@ -52,47 +49,16 @@ type gatehouse struct {
 // startUp runs `gatehouse up` with these flags on a new data folder until the test ends.
 func startUp(t *testing.T, flags ...string) gatehouse {
 	t.Helper()
-	rest, native := freeAddress(t), freeAddress(t)
-	dir := t.TempDir()
-	process := &testkit.Process{
-		Path: binary, Log: filepath.Join(dir, "log"),
-		Args: append([]string{
-			"up", "--data", filepath.Join(dir, "data"), "--http", rest, "--grpc", native, "--issuer", "http://" + rest,
-			"--argon2-memory", "7168", "--argon2-iterations", "1", // as cheap as they may be
-		}, flags...),
-	}
-	g := gatehouse{url: "http://" + rest, grpc: native}
-	if err := process.Start(g.ready); err != nil {
+	up := cluster.NewService(t, binary, "up", nil, append([]string{
+		"--data", filepath.Join(t.TempDir(), "data"),
+		"--argon2-memory", "7168", "--argon2-iterations", "1", // as cheap as they may be
+	}, flags...)...)
+	up.Args = append(up.Args, "--issuer", up.REST)
+	if err := up.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		process.Kill()
-		if t.Failed() {
-			t.Logf("gatehouse up:\n%s", process.Tail())
-		}
-	})
-	return g
-}
-
-func (g gatehouse) ready() error {
-	response, err := http.Get(g.url + "/readyz")
-	if err != nil {
-		return err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return errors.New(response.Status)
-	}
-	return nil
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	port, err := testkit.FreePort()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("127.0.0.1:%d", port)
+	cluster.AwaitReady(t, up)
+	return gatehouse{url: up.REST, grpc: up.Address}
 }
 
 // env returns the variables by which clients find g.

@@ -21,7 +21,7 @@ import (
 )
 
 // makeAdmin makes an administrator with Ada's password by the command, and gives the address back.
-func makeAdmin(t *testing.T, h *house, email string) string {
+func makeAdmin(t *testing.T, env *testEnv, email string) string {
 	t.Helper()
 	input := filepath.Join(t.TempDir(), "password")
 	if err := os.WriteFile(input, []byte(adasPassword+"\n"), 0o600); err != nil {
@@ -29,7 +29,7 @@ func makeAdmin(t *testing.T, h *house, email string) string {
 	}
 	command := &testkit.Process{
 		Path: binary, Args: []string{"admin", "create", "--email", email, "--argon2-memory", "7168", "--argon2-iterations", "1"},
-		Env: []string{"GATEHOUSE_DATABASE_URL=" + h.database}, Stdin: input, Log: filepath.Join(t.TempDir(), "admin"),
+		Env: []string{"GATEHOUSE_DATABASE_URL=" + env.database}, Stdin: input, Log: filepath.Join(t.TempDir(), "admin"),
 	}
 	if err := command.Start(func() error { return nil }); err != nil {
 		t.Fatal(err)
@@ -48,14 +48,14 @@ func wantErrorReason(t *testing.T, err error, reason string) {
 }
 
 // administers is a call of AdminService; nobody but an admin may make it.
-func administers(name, method, caller string, request func(*residents) proto.Message) corpusCase {
+func administers(name, method, caller string, request func(*fixtures) proto.Message) corpusCase {
 	return corpusCase{name: "admin: " + name, method: "AdminService/" + method, caller: caller, request: request}
 }
 
-func listsUsers(name, caller string, change func(*residents, *gatehousev1.ListUsersRequest)) corpusCase {
+func listsUsers(name, caller string, change func(*fixtures, *gatehousev1.ListUsersRequest)) corpusCase {
 	return corpusCase{
 		name: "users: " + name, method: "UserService/ListUsers", caller: caller,
-		request: func(r *residents) proto.Message {
+		request: func(r *fixtures) proto.Message {
 			request := &gatehousev1.ListUsersRequest{PageSize: 100}
 			change(r, request)
 			return request
@@ -64,8 +64,8 @@ func listsUsers(name, caller string, change func(*residents, *gatehousev1.ListUs
 }
 
 // secondPage gives the token of the second page of all users.
-func secondPage(r *residents) string {
-	page, err := gatehousev1.NewUserServiceClient(r.house.conn).ListUsers(withTokens(callContext(r.t), callsAs(r.root)),
+func secondPage(r *fixtures) string {
+	page, err := gatehousev1.NewUserServiceClient(r.env.conn).ListUsers(withTokens(callContext(r.t), callsAs(r.root)),
 		&gatehousev1.ListUsersRequest{PageSize: 1})
 	if err != nil {
 		r.t.Fatal(err)
@@ -74,8 +74,8 @@ func secondPage(r *residents) string {
 }
 
 // addresses wants exactly these of a list, in this order.
-func addresses(want func(*residents) []string) func(*testing.T, *residents, proto.Message) {
-	return func(t *testing.T, r *residents, message proto.Message) {
+func addresses(want func(*fixtures) []string) func(*testing.T, *fixtures, proto.Message) {
+	return func(t *testing.T, r *fixtures, message proto.Message) {
 		var found []string
 		for _, user := range message.(*gatehousev1.ListUsersResponse).GetUsers() {
 			found = append(found, user.GetEmail())
@@ -86,10 +86,10 @@ func addresses(want func(*residents) []string) func(*testing.T, *residents, prot
 	}
 }
 
-func all(*residents, *gatehousev1.ListUsersRequest) {}
+func all(*fixtures, *gatehousev1.ListUsersRequest) {}
 
 var listUsersCases = []corpusCase{
-	ok(checked(listsUsers("all", "root", all), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(listsUsers("all", "root", all), func(t *testing.T, _ *fixtures, message proto.Message) {
 		page := message.(*gatehousev1.ListUsersResponse)
 		sorted := slices.IsSortedFunc(page.GetUsers(), func(a, b *gatehousev1.User) int {
 			return strings.Compare(strings.ToLower(a.GetEmail()), strings.ToLower(b.GetEmail()))
@@ -98,57 +98,57 @@ var listUsersCases = []corpusCase{
 			t.Errorf("the page is %v", page)
 		}
 	})),
-	ok(checked(listsUsers("by a prefix in capitals", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	ok(checked(listsUsers("by a prefix in capitals", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "ADA." + strings.ToUpper(r.tag) + "@"
-	}), addresses(func(r *residents) []string { return []string{r.ada.GetEmail()} }))),
-	ok(checked(listsUsers("by an accent", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	}), addresses(func(r *fixtures) []string { return []string{r.ada.GetEmail()} }))),
+	ok(checked(listsUsers("by an accent", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "jose\u0301." + r.tag
-	}), addresses(func(r *residents) []string { return []string{r.bob.GetEmail()} }))),
-	ok(checked(listsUsers("by a domain in punycode", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	}), addresses(func(r *fixtures) []string { return []string{r.bob.GetEmail()} }))),
+	ok(checked(listsUsers("by a domain in punycode", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "jos\u00e9." + r.tag + "@XN--bcher-kva"
-	}), addresses(func(r *residents) []string { return []string{r.bob.GetEmail()} }))),
-	ok(checked(listsUsers("by a wildcard, which is none", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+	}), addresses(func(r *fixtures) []string { return []string{r.bob.GetEmail()} }))),
+	ok(checked(listsUsers("by a wildcard, which is none", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "%"
-	}), addresses(func(*residents) []string { return nil }))),
-	ok(checked(listsUsers("the admins", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+	}), addresses(func(*fixtures) []string { return nil }))),
+	ok(checked(listsUsers("the admins", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.Role, request.EmailPrefix = "admin", "root."
-	}), addresses(func(r *residents) []string { return []string{"root." + r.tag + "@example.com"} }))),
-	ok(checked(listsUsers("the disabled of a prefix", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+	}), addresses(func(r *fixtures) []string { return []string{"root." + r.tag + "@example.com"} }))),
+	ok(checked(listsUsers("the disabled of a prefix", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.State, request.EmailPrefix = gatehousev1.UserState_USER_STATE_DISABLED, "ada."
-	}), addresses(func(*residents) []string { return nil }))),
-	ok(listsUsers("the second page", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	}), addresses(func(*fixtures) []string { return nil }))),
+	ok(listsUsers("the second page", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.PageSize, request.PageToken = 1, secondPage(r)
 	})),
-	noPageToken(listsUsers("a page token of other filters", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	noPageToken(listsUsers("a page token of other filters", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.PageToken, request.Role = secondPage(r), "admin"
 	})),
-	noPageToken(listsUsers("a page token of another list", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	noPageToken(listsUsers("a page token of another list", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.PageToken = r.page
 	})),
-	noPageToken(listsUsers("a tampered page token", "root", func(r *residents, request *gatehousev1.ListUsersRequest) {
+	noPageToken(listsUsers("a tampered page token", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.PageToken = flipAt(secondPage(r), 20)
 	})),
-	invalid(listsUsers("a role that does not exist", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+	invalid(listsUsers("a role that does not exist", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.Role = "superuser"
 	}), "role STRING_IN"),
-	invalid(listsUsers("too large a page", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+	invalid(listsUsers("too large a page", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.PageSize = 101
 	}), "page_size INT32_GTE_LTE"),
-	invalid(listsUsers("an oversized prefix", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+	invalid(listsUsers("an oversized prefix", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = strings.Repeat("a", 255)
 	}), "email_prefix STRING_MAX_BYTES"),
-	invalid(listsUsers("a prefix of white space", "root", func(_ *residents, request *gatehousev1.ListUsersRequest) {
+	invalid(listsUsers("a prefix of white space", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = " "
 	}), "email_prefix EMAIL_PREFIX_ADDRESS"),
 	roleRequired(listsUsers("by a user", "ada", all)),
 	unauthenticated(listsUsers("without a token", "nobody", all), "ACCESS_TOKEN_MISSING"),
-	ok(checked(reads("anybody, by an admin", "root", func(r *residents) string { return r.bob.GetId() }),
-		func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(reads("anybody, by an admin", "root", func(r *fixtures) string { return r.bob.GetId() }),
+		func(t *testing.T, r *fixtures, message proto.Message) {
 			if user := message.(*gatehousev1.ReadUserResponse).GetUser(); user.GetEmail() != r.bob.GetEmail() {
 				t.Errorf("user is %v", user)
 			}
 		})),
-	ok(checked(reads("an admin", "root", fixed("me")), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(reads("an admin", "root", fixed("me")), func(t *testing.T, _ *fixtures, message proto.Message) {
 		if user := message.(*gatehousev1.ReadUserResponse).GetUser(); !slices.Equal(user.GetRoles(), []string{"admin", "user"}) {
 			t.Errorf("user is %v", user)
 		}
@@ -157,74 +157,74 @@ var listUsersCases = []corpusCase{
 }
 
 // disabledUser makes an account and disables it.
-func disabledUser(r *residents) string {
+func disabledUser(r *fixtures) string {
 	id := doomed(r)
-	if _, err := gatehousev1.NewAdminServiceClient(r.house.conn).DisableUser(withTokens(callContext(r.t), callsAs(r.root)),
+	if _, err := gatehousev1.NewAdminServiceClient(r.env.conn).DisableUser(withTokens(callContext(r.t), callsAs(r.root)),
 		&gatehousev1.DisableUserRequest{Id: id}); err != nil {
 		r.t.Fatal(err)
 	}
 	return id
 }
 
-func disables(name, caller string, id func(*residents) string) corpusCase {
-	return administers("disable "+name, "DisableUser", caller, func(r *residents) proto.Message {
+func disables(name, caller string, id func(*fixtures) string) corpusCase {
+	return administers("disable "+name, "DisableUser", caller, func(r *fixtures) proto.Message {
 		return &gatehousev1.DisableUserRequest{Id: id(r)}
 	})
 }
 
-func enables(name, caller string, id func(*residents) string) corpusCase {
-	return administers("enable "+name, "EnableUser", caller, func(r *residents) proto.Message {
+func enables(name, caller string, id func(*fixtures) string) corpusCase {
+	return administers("enable "+name, "EnableUser", caller, func(r *fixtures) proto.Message {
 		return &gatehousev1.EnableUserRequest{Id: id(r)}
 	})
 }
 
 var disableCases = []corpusCase{
-	ok(checked(disables("anybody", "root", doomed), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(disables("anybody", "root", doomed), func(t *testing.T, _ *fixtures, message proto.Message) {
 		user := message.(*gatehousev1.DisableUserResponse).GetUser()
 		if user.GetState() != gatehousev1.UserState_USER_STATE_DISABLED || user.GetVersion() != 2 {
 			t.Errorf("user is %v", user)
 		}
 	})),
-	ok(checked(disables("somebody again", "root", disabledUser), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(disables("somebody again", "root", disabledUser), func(t *testing.T, _ *fixtures, message proto.Message) {
 		if user := message.(*gatehousev1.DisableUserResponse).GetUser(); user.GetVersion() != 2 {
 			t.Errorf("user is %v", user)
 		}
 	})),
 	notFound(disables("nobody", "root", nobodys)),
 	invalid(disables("an id that is no UUID", "root", fixed("42")), "id USER_ID"),
-	roleRequired(disables("somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() })),
+	roleRequired(disables("somebody by a user", "ada", func(r *fixtures) string { return r.bob.GetId() })),
 	unauthenticated(disables("without a token", "nobody", fixed("me")), "ACCESS_TOKEN_MISSING"),
 	func() corpusCase {
-		c := logsIn("a disabled account", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+		c := logsIn("a disabled account", func(r *fixtures, request *gatehousev1.CreateSessionRequest) {
 			disabledUser(r)
 			request.Email = r.victim.GetEmail()
 		})
 		c.code, c.http, c.reason = codes.PermissionDenied, 403, "USER_DISABLED"
 		return c
 	}(),
-	unauthenticated(logsIn("a disabled account with a wrong password", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+	unauthenticated(logsIn("a disabled account with a wrong password", func(r *fixtures, request *gatehousev1.CreateSessionRequest) {
 		disabledUser(r)
 		request.Email, request.Password = r.victim.GetEmail(), "another password that stands nowhere"
 	}), "INVALID_CREDENTIALS"),
-	ok(checked(enables("a disabled account", "root", disabledUser), func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(enables("a disabled account", "root", disabledUser), func(t *testing.T, r *fixtures, message proto.Message) {
 		if user := message.(*gatehousev1.EnableUserResponse).GetUser(); user.GetState() != gatehousev1.UserState_USER_STATE_ACTIVE {
 			t.Errorf("user is %v", user)
 		}
-		openSession(t, r.house, r.victim.GetEmail())
+		openSession(t, r.env, r.victim.GetEmail())
 	})),
 	ok(enables("an account that is active", "root", doomed)),
 	notFound(enables("nobody", "root", nobodys)),
-	roleRequired(enables("somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() })),
+	roleRequired(enables("somebody by a user", "ada", func(r *fixtures) string { return r.bob.GetId() })),
 }
 
-func setsRoles(name, caller string, id func(*residents) string, roles ...string) corpusCase {
-	return administers("set roles, "+name, "SetRoles", caller, func(r *residents) proto.Message {
+func setsRoles(name, caller string, id func(*fixtures) string, roles ...string) corpusCase {
+	return administers("set roles, "+name, "SetRoles", caller, func(r *fixtures) proto.Message {
 		return &gatehousev1.SetRolesRequest{Id: id(r), Roles: roles}
 	})
 }
 
 var roleCases = []corpusCase{
-	ok(checked(setsRoles("admin", "root", doomed, "user", "admin"), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(setsRoles("admin", "root", doomed, "user", "admin"), func(t *testing.T, _ *fixtures, message proto.Message) {
 		if user := message.(*gatehousev1.SetRolesResponse).GetUser(); !slices.Equal(user.GetRoles(), []string{"admin", "user"}) {
 			t.Errorf("user is %v", user)
 		}
@@ -239,33 +239,33 @@ var roleCases = []corpusCase{
 	unauthenticated(setsRoles("without a token", "nobody", fixed("me"), "user"), "ACCESS_TOKEN_MISSING"),
 }
 
-func resetsPassword(name, caller string, id func(*residents) string, password string) corpusCase {
-	return administers("reset password, "+name, "ResetUserPassword", caller, func(r *residents) proto.Message {
+func resetsPassword(name, caller string, id func(*fixtures) string, password string) corpusCase {
+	return administers("reset password, "+name, "ResetUserPassword", caller, func(r *fixtures) proto.Message {
 		return &gatehousev1.ResetUserPasswordRequest{Id: id(r), NewPassword: password}
 	})
 }
 
-func endsSessions(name, caller string, id func(*residents) string) corpusCase {
-	return administers("delete sessions, "+name, "DeleteUserSessions", caller, func(r *residents) proto.Message {
+func endsSessions(name, caller string, id func(*fixtures) string) corpusCase {
+	return administers("delete sessions, "+name, "DeleteUserSessions", caller, func(r *fixtures) proto.Message {
 		return &gatehousev1.DeleteUserSessionsRequest{UserId: id(r)}
 	})
 }
 
 func rotates(name, caller string) corpusCase {
-	return administers("rotate key, "+name, "RotateKey", caller, func(*residents) proto.Message {
+	return administers("rotate key, "+name, "RotateKey", caller, func(*fixtures) proto.Message {
 		return &gatehousev1.RotateKeyRequest{}
 	})
 }
 
 // loggedIn makes an account with a session.
-func loggedIn(r *residents) string {
+func loggedIn(r *fixtures) string {
 	id := doomed(r)
-	r.victims = openSession(r.t, r.house, r.victim.GetEmail())
+	r.victims = openSession(r.t, r.env, r.victim.GetEmail())
 	return id
 }
 
-func victimIsLoggedOut(t *testing.T, r *residents, _ proto.Message) {
-	_, err := gatehousev1.NewUserServiceClient(r.house.conn).ReadUser(withTokens(callContext(t), callsAs(r.victims)),
+func victimIsLoggedOut(t *testing.T, r *fixtures, _ proto.Message) {
+	_, err := gatehousev1.NewUserServiceClient(r.env.conn).ReadUser(withTokens(callContext(t), callsAs(r.victims)),
 		&gatehousev1.ReadUserRequest{Id: "me"})
 	wantErrorReason(t, err, "SESSION_ENDED")
 }
@@ -277,37 +277,37 @@ var adminCases = []corpusCase{
 	invalid(resetsPassword("to a common one", "root", doomed, "Iloveyou1"), "new_password PASSWORD_TOO_COMMON"),
 	invalid(resetsPassword("to the name", "root", doomed, "ada-lovelace"), "new_password PASSWORD_OF_ACCOUNT"),
 	notFound(resetsPassword("of nobody", "root", nobodys, newPassword)),
-	roleRequired(resetsPassword("of somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() }, newPassword)),
+	roleRequired(resetsPassword("of somebody by a user", "ada", func(r *fixtures) string { return r.bob.GetId() }, newPassword)),
 	ok(checked(endsSessions("of anybody", "root", loggedIn), victimIsLoggedOut)),
 	notFound(endsSessions("of nobody", "root", nobodys)),
 	invalid(endsSessions("of an id that is no UUID", "root", fixed("42")), "user_id USER_ID"),
-	roleRequired(endsSessions("of somebody by a user", "ada", func(r *residents) string { return r.bob.GetId() })),
+	roleRequired(endsSessions("of somebody by a user", "ada", func(r *fixtures) string { return r.bob.GetId() })),
 	roleRequired(rotates("by a user", "ada")),
 	unauthenticated(rotates("without a token", "nobody"), "ACCESS_TOKEN_MISSING"),
 }
 
 // rotateCases come last: other cases count the keys.
 var rotateCases = []corpusCase{
-	ok(checked(rotates("by an admin", "root"), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(rotates("by an admin", "root"), func(t *testing.T, _ *fixtures, message proto.Message) {
 		if key := message.(*gatehousev1.RotateKeyResponse); key.GetKeyId() == "" || !key.GetActivateTime().AsTime().After(time.Now()) {
 			t.Errorf("the key is %v", key)
 		}
 	})),
 }
 
-func listsEvents(name, caller string, change func(*residents, *gatehousev1.ListAuditEventsRequest)) corpusCase {
-	return administers("audit events, "+name, "ListAuditEvents", caller, func(r *residents) proto.Message {
+func listsEvents(name, caller string, change func(*fixtures, *gatehousev1.ListAuditEventsRequest)) corpusCase {
+	return administers("audit events, "+name, "ListAuditEvents", caller, func(r *fixtures) proto.Message {
 		request := &gatehousev1.ListAuditEventsRequest{PageSize: 100}
 		change(r, request)
 		return request
 	})
 }
 
-func everyEvent(*residents, *gatehousev1.ListAuditEventsRequest) {}
+func everyEvent(*fixtures, *gatehousev1.ListAuditEventsRequest) {}
 
 // events wants at least one event, and of each that it is as asked for.
-func events(fits func(*residents, *gatehousev1.AuditEvent) bool) func(*testing.T, *residents, proto.Message) {
-	return func(t *testing.T, r *residents, message proto.Message) {
+func events(fits func(*fixtures, *gatehousev1.AuditEvent) bool) func(*testing.T, *fixtures, proto.Message) {
+	return func(t *testing.T, r *fixtures, message proto.Message) {
 		page := message.(*gatehousev1.ListAuditEventsResponse)
 		if len(page.GetAuditEvents()) == 0 {
 			t.Error("there is no event")
@@ -323,8 +323,8 @@ func events(fits func(*residents, *gatehousev1.AuditEvent) bool) func(*testing.T
 	}
 }
 
-func eventPage(r *residents) string {
-	page, err := gatehousev1.NewAdminServiceClient(r.house.conn).ListAuditEvents(
+func eventPage(r *fixtures) string {
+	page, err := gatehousev1.NewAdminServiceClient(r.env.conn).ListAuditEvents(
 		withTokens(callContext(r.t), callsAs(r.root)), &gatehousev1.ListAuditEventsRequest{PageSize: 1})
 	if err != nil {
 		r.t.Fatal(err)
@@ -332,56 +332,56 @@ func eventPage(r *residents) string {
 	return page.GetNextPageToken()
 }
 
-func noEvents(t *testing.T, _ *residents, message proto.Message) {
+func noEvents(t *testing.T, _ *fixtures, message proto.Message) {
 	if page := message.(*gatehousev1.ListAuditEventsResponse); len(page.GetAuditEvents()) > 0 {
 		t.Errorf("there are %v", page)
 	}
 }
 
 var auditCases = []corpusCase{
-	ok(checked(listsEvents("of a user", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+	ok(checked(listsEvents("of a user", "root", func(r *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.UserId = strings.ToUpper(r.ada.GetId())
-	}), events(func(r *residents, event *gatehousev1.AuditEvent) bool { return event.GetUserId() == r.ada.GetId() }))),
-	ok(checked(listsEvents("by an operator", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	}), events(func(r *fixtures, event *gatehousev1.AuditEvent) bool { return event.GetUserId() == r.ada.GetId() }))),
+	ok(checked(listsEvents("by an operator", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.Actor = "operator"
-	}), events(func(_ *residents, event *gatehousev1.AuditEvent) bool { return event.GetActor() == "operator" }))),
-	ok(checked(listsEvents("log-ins that failed and did not", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	}), events(func(_ *fixtures, event *gatehousev1.AuditEvent) bool { return event.GetActor() == "operator" }))),
+	ok(checked(listsEvents("log-ins that failed and did not", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.Kind = gatehousev1.AuditEventKind_AUDIT_EVENT_KIND_LOGIN
-	}), events(func(_ *residents, event *gatehousev1.AuditEvent) bool {
+	}), events(func(_ *fixtures, event *gatehousev1.AuditEvent) bool {
 		failed := event.GetOutcome() == gatehousev1.AuditOutcome_AUDIT_OUTCOME_FAILURE
 		return event.GetKind() == gatehousev1.AuditEventKind_AUDIT_EVENT_KIND_LOGIN && failed == (event.GetReason() != "") &&
 			event.GetRequestId() != "" && event.GetClientAddress() == "127.0.0.1"
 	}))),
-	ok(checked(listsEvents("of the last hour", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	ok(checked(listsEvents("of the last hour", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.StartTime = timestamppb.New(time.Now().Add(-time.Hour))
 		request.EndTime = timestamppb.New(time.Now().Add(time.Hour))
-	}), events(func(*residents, *gatehousev1.AuditEvent) bool { return true }))),
-	ok(checked(listsEvents("of tomorrow", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	}), events(func(*fixtures, *gatehousev1.AuditEvent) bool { return true }))),
+	ok(checked(listsEvents("of tomorrow", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.StartTime = timestamppb.New(time.Now().Add(24 * time.Hour))
 	}), noEvents)),
 	// A time that is given is a bound, though it is zero, in Go or in protobuf.
-	ok(checked(listsEvents("of before the year 1", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	ok(checked(listsEvents("of before the year 1", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.EndTime = timestamppb.New(time.Time{})
 	}), noEvents)),
-	ok(checked(listsEvents("of before 1970", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	ok(checked(listsEvents("of before 1970", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.EndTime = &timestamppb.Timestamp{}
 	}), noEvents)),
-	ok(checked(listsEvents("of the year 1 and later", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	ok(checked(listsEvents("of the year 1 and later", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.StartTime = timestamppb.New(time.Time{})
-	}), events(func(*residents, *gatehousev1.AuditEvent) bool { return true }))),
-	ok(listsEvents("the second page", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+	}), events(func(*fixtures, *gatehousev1.AuditEvent) bool { return true }))),
+	ok(listsEvents("the second page", "root", func(r *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.PageSize, request.PageToken = 1, eventPage(r)
 	})),
-	noPageToken(listsEvents("a page token of other filters", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+	noPageToken(listsEvents("a page token of other filters", "root", func(r *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.PageToken, request.Actor = eventPage(r), "system"
 	})),
-	noPageToken(listsEvents("a page token of the users", "root", func(r *residents, request *gatehousev1.ListAuditEventsRequest) {
+	noPageToken(listsEvents("a page token of the users", "root", func(r *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.PageToken = secondPage(r)
 	})),
-	invalid(listsEvents("an actor that cannot be", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	invalid(listsEvents("an actor that cannot be", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.Actor = "root"
 	}), "actor ACTOR"),
-	invalid(listsEvents("a user id that is no UUID", "root", func(_ *residents, request *gatehousev1.ListAuditEventsRequest) {
+	invalid(listsEvents("a user id that is no UUID", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.UserId = "me"
 	}), "user_id UUID"),
 	roleRequired(listsEvents("by a user", "ada", everyEvent)),
@@ -391,20 +391,20 @@ var auditCases = []corpusCase{
 // TestTheLastAdminStays has a house of its own: others make admins.
 func TestTheLastAdminStays(t *testing.T) {
 	t.Parallel()
-	for name, start := range houses {
+	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t)
-			root := openSession(t, h, makeAdmin(t, h, "root@example.com"))
+			env := start(t)
+			root := openSession(t, env, makeAdmin(t, env, "root@example.com"))
 			ctx := func() context.Context { return withTokens(callContext(t), callsAs(root)) }
-			users, admin := gatehousev1.NewUserServiceClient(h.conn), gatehousev1.NewAdminServiceClient(h.conn)
+			users, admin := gatehousev1.NewUserServiceClient(env.conn), gatehousev1.NewAdminServiceClient(env.conn)
 			for transport, call := range transports {
 				for method, request := range map[string]proto.Message{
 					"AdminService/DisableUser": &gatehousev1.DisableUserRequest{Id: "me"},
 					"AdminService/SetRoles":    &gatehousev1.SetRolesRequest{Id: "me", Roles: []string{"user"}},
 					"UserService/DeleteUser":   &gatehousev1.DeleteUserRequest{Id: "me"},
 				} {
-					got, err := call(callContext(t), h, method, request, callsAs(root))
+					got, err := call(callContext(t), env, method, request, callsAs(root))
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -413,7 +413,7 @@ func TestTheLastAdminStays(t *testing.T) {
 					}
 				}
 			}
-			second := openSession(t, h, makeAdmin(t, h, "second@example.com"))
+			second := openSession(t, env, makeAdmin(t, env, "second@example.com"))
 			if _, err := users.DeleteUser(ctx(), &gatehousev1.DeleteUserRequest{Id: "me"}); err != nil {
 				t.Fatal(err)
 			}
@@ -429,13 +429,13 @@ func TestTheLastAdminStays(t *testing.T) {
 // not have cannot be read, and over gRPC there are no names.
 func TestAFilterByWhatDoesNotExistIsRefused(t *testing.T) {
 	t.Parallel()
-	h := startUp(t, t.TempDir())
-	root := callsAs(openSession(t, h, makeAdmin(t, h, "root@example.com")))
+	env := startUp(t, t.TempDir())
+	root := callsAs(openSession(t, env, makeAdmin(t, env, "root@example.com")))
 	for method, request := range map[string]proto.Message{
 		"UserService/ListUsers":        &gatehousev1.ListUsersRequest{State: 7},
 		"AdminService/ListAuditEvents": &gatehousev1.ListAuditEventsRequest{Kind: 99},
 	} {
-		got, err := overGRPC(callContext(t), h, method, request, root)
+		got, err := overGRPC(callContext(t), env, method, request, root)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -447,7 +447,7 @@ func TestAFilterByWhatDoesNotExistIsRefused(t *testing.T) {
 		"/v1/users?state=7": "state", "/v1/users?state=GONE": "state", "/v1/users?pageSize=many": "pageSize",
 		"/v1/auditEvents?kind=99": "kind", "/v1/auditEvents?kind=LOGIN": "kind", "/v1/auditEvents?startTime=now": "startTime",
 	} {
-		got, err := restRequest(callContext(t), h, "GET", query, map[string][]string{"Authorization": root}, nil, nil)
+		got, err := restRequest(callContext(t), env, "GET", query, map[string][]string{"Authorization": root}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

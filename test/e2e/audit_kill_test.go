@@ -21,6 +21,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 const (
@@ -41,8 +42,8 @@ type deed struct {
 
 // deeds are those of one house, under kills.
 type deeds struct {
-	house *house
-	root  string // token of an admin
+	env  *testEnv
+	root string // token of an admin
 
 	mu       sync.Mutex
 	all      []deed
@@ -59,14 +60,14 @@ type auditEvent struct{ ID, Kind, Reason, UserID, SessionID, RequestID, Actor st
 // event.
 func TestAnEventIsThereIfAndOnlyIfItsActWasCommitted(t *testing.T) {
 	t.Parallel()
-	for name, start := range map[string]func(*testing.T) *house{
-		"one process":     func(t *testing.T) *house { return startUp(t, t.TempDir(), cheapHashes...) },
-		"three processes": func(t *testing.T) *house { return startThree(t, cheapHashes...) },
+	for name, start := range map[string]func(*testing.T) *testEnv{
+		"one process":     func(t *testing.T) *testEnv { return startUp(t, t.TempDir(), cheapHashes...) },
+		"three processes": func(t *testing.T) *testEnv { return startThree(t, cheapHashes...) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := start(t)
-			root := logIn(t, h, makeAdmin(t, h, "root@example.com"))
-			d := &deeds{house: h, root: root, strike: make(chan struct{}, 1)}
+			env := start(t)
+			root := logIn(t, env, makeAdmin(t, env, "root@example.com"))
+			d := &deeds{env: env, root: root, strike: make(chan struct{}, 1)}
 			seed := rand.Uint64()
 			t.Log("the seed is ", seed)
 			d.live(t, rand.New(rand.NewPCG(seed, 0)))
@@ -89,8 +90,8 @@ func (d *deeds) live(t *testing.T, random *rand.Rand) {
 	}
 	for range kills {
 		<-d.strike
-		d.house.processes[0].Kill()
-		if err := d.house.processes[0].Start(func() error { return nil }); err != nil {
+		d.env.processes[0].Kill()
+		if err := d.env.processes[0].Start(); err != nil {
 			t.Error(err)
 			break
 		}
@@ -134,9 +135,9 @@ func (d *deeds) do(t *testing.T, token, kind, reason string, call func(context.C
 func (d *deeds) wait(t *testing.T) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		_, err := gatehousev1.NewKeyServiceClient(d.house.conn).ListKeys(callContext(t), &gatehousev1.ListKeysRequest{})
+		_, err := gatehousev1.NewKeyServiceClient(d.env.conn).ListKeys(callContext(t), &gatehousev1.ListKeysRequest{})
 		if err == nil {
-			_, err = gatehousev1.NewSessionServiceClient(d.house.conn).ReadSession(bearer(callContext(t), d.root),
+			_, err = gatehousev1.NewSessionServiceClient(d.env.conn).ReadSession(bearer(callContext(t), d.root),
 				&gatehousev1.ReadSessionRequest{Id: "current"})
 		}
 		return err
@@ -147,7 +148,7 @@ func (d *deeds) wait(t *testing.T) {
 func (d *deeds) lead(t *testing.T, email string, mortal bool) {
 	t.Helper()
 	l := &life{deeds: d, t: t, email: email, password: adasPassword}
-	users, admins := gatehousev1.NewUserServiceClient(d.house.conn), gatehousev1.NewAdminServiceClient(d.house.conn)
+	users, admins := gatehousev1.NewUserServiceClient(d.env.conn), gatehousev1.NewAdminServiceClient(d.env.conn)
 	_ = l.signUp(users) && l.logIn("INVALID_CREDENTIALS") && l.logIn("") && l.reuse() && l.logIn("") && l.rename(users) &&
 		l.changePassword("PASSWORD_WRONG") && l.changePassword("") && l.logOut() && l.logIn("") &&
 		l.manage("ROLES_SET", func(ctx context.Context) error {
@@ -201,7 +202,7 @@ func (l *life) logIn(reason string) bool {
 		password += "!"
 	}
 	return l.do(l.t, "", "LOGIN", reason, func(ctx context.Context) error {
-		response, err := gatehousev1.NewSessionServiceClient(l.house.conn).CreateSession(ctx,
+		response, err := gatehousev1.NewSessionServiceClient(l.env.conn).CreateSession(ctx,
 			&gatehousev1.CreateSessionRequest{Email: l.email, Password: password})
 		if err == nil {
 			l.session = response
@@ -215,7 +216,7 @@ func (l *life) logIn(reason string) bool {
 
 // reuse presents a refresh token that is void.
 func (l *life) reuse() bool {
-	sessions := gatehousev1.NewSessionServiceClient(l.house.conn)
+	sessions := gatehousev1.NewSessionServiceClient(l.env.conn)
 	void, err := voidToken(callContext(l.t), sessions, l.session.GetRefreshToken())
 	if err != nil {
 		l.wait(l.t)
@@ -240,7 +241,7 @@ func (l *life) changePassword(reason string) bool {
 		present = "no password of mine"
 	}
 	return l.do(l.t, l.session.GetAccessToken(), "PASSWORD_CHANGED", reason, func(ctx context.Context) error {
-		response, err := gatehousev1.NewSessionServiceClient(l.house.conn).ChangePassword(ctx,
+		response, err := gatehousev1.NewSessionServiceClient(l.env.conn).ChangePassword(ctx,
 			&gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: present, NewPassword: next})
 		if err == nil {
 			l.password = next
@@ -255,7 +256,7 @@ func (l *life) changePassword(reason string) bool {
 
 func (l *life) logOut() bool {
 	return l.do(l.t, l.session.GetAccessToken(), "LOGOUT", "", func(ctx context.Context) error {
-		_, err := gatehousev1.NewSessionServiceClient(l.house.conn).DeleteSession(ctx,
+		_, err := gatehousev1.NewSessionServiceClient(l.env.conn).DeleteSession(ctx,
 			&gatehousev1.DeleteSessionRequest{Id: "current"})
 		return err
 	})
@@ -264,7 +265,7 @@ func (l *life) logOut() bool {
 // check compares what the actors know, the events, and what is there.
 func (d *deeds) check(t *testing.T) {
 	t.Helper()
-	export := &importTest{database: []string{"GATEHOUSE_DATABASE_URL=" + d.house.database}}
+	export := &importTest{database: []string{cluster.DatabaseSetting(d.env.database)}}
 	code, stdout, stderr := export.run(t, "audit", "export")
 	if code != 0 {
 		t.Fatal(stderr)
@@ -382,7 +383,7 @@ func (d *deeds) checkSessions(t *testing.T, events []auditEvent) {
 				return false
 			}
 		})
-		_, err := readMe(t, d.house, session.GetAccessToken())
+		_, err := readMe(t, d.env, session.GetAccessToken())
 		if st := status.Code(err); ended != (st == codes.Unauthenticated) || !ended && err != nil {
 			t.Errorf("session %s has ended by the events: %v; a call gets %v", id, ended, err)
 		}
@@ -400,15 +401,15 @@ func (d *deeds) checkSessions(t *testing.T, events []auditEvent) {
 func TestEveryRotationHasItsEvent(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	h := startUp(t, data, cheapHashes...)
-	root := logIn(t, h, makeAdmin(t, h, "root@example.com"))
+	env := startUp(t, data, cheapHashes...)
+	root := logIn(t, env, makeAdmin(t, env, "root@example.com"))
 	for range 3 {
-		_, err := gatehousev1.NewAdminServiceClient(h.conn).RotateKey(bearer(callContext(t), root), &gatehousev1.RotateKeyRequest{})
+		_, err := gatehousev1.NewAdminServiceClient(env.conn).RotateKey(bearer(callContext(t), root), &gatehousev1.RotateKeyRequest{})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.processes[0].Kill()
+	env.processes[0].Kill()
 	export := &importTest{database: []string{"GATEHOUSE_DATABASE_URL=sqlite:" + filepath.Join(data, "gatehouse.db")}}
 	_, stdout, stderr := export.run(t, "audit", "export")
 	if rotated := strings.Count(stdout, `"KEY_ROTATED"`); rotated != 2 { // That of the start, and this one.

@@ -24,9 +24,9 @@ const browserTimeout = 2 * time.Minute
 // suggests it, and the token is copied into Authorize.
 func TestSwaggerUI(t *testing.T) {
 	t.Parallel()
-	h := startUp(t, t.TempDir())
+	env := startUp(t, t.TempDir())
 	page := browser.New(t)
-	if err := chromedp.Do(page, chromedp.Navigate(h.rest+"/")); err != nil { // The first call must have no time limit.
+	if err := chromedp.Do(page, chromedp.Navigate(env.rest+"/")); err != nil { // The first call must have no time limit.
 		t.Fatal(err)
 	}
 	page, cancel := context.WithTimeout(page, browserTimeout)

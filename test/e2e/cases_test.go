@@ -22,8 +22,8 @@ var corpus = slices.Concat(signUpCases, logInCases, readCases, tokenCases, keyCa
 	disableCases, roleCases, adminCases, recentLoginCases, auditCases, rotateCases)
 
 // signsUp is a sign-up; a change makes it the case's own.
-func signsUp(name string, change func(*residents, *gatehousev1.CreateUserRequest)) corpusCase {
-	return corpusCase{name: "sign up: " + name, method: "UserService/CreateUser", request: func(r *residents) proto.Message {
+func signsUp(name string, change func(*fixtures, *gatehousev1.CreateUserRequest)) corpusCase {
+	return corpusCase{name: "sign up: " + name, method: "UserService/CreateUser", request: func(r *fixtures) proto.Message {
 		request := &gatehousev1.CreateUserRequest{
 			Email: r.address("new"), FullName: "Grace Hopper", Password: "a good password of Grace",
 		}
@@ -32,16 +32,16 @@ func signsUp(name string, change func(*residents, *gatehousev1.CreateUserRequest
 	}}
 }
 
-func withEmail(name string, email func(*residents) string) corpusCase {
-	return signsUp(name, func(r *residents, request *gatehousev1.CreateUserRequest) { request.Email = email(r) })
+func withEmail(name string, email func(*fixtures) string) corpusCase {
+	return signsUp(name, func(r *fixtures, request *gatehousev1.CreateUserRequest) { request.Email = email(r) })
 }
 
 func withName(name, fullName string) corpusCase {
-	return signsUp(name, func(_ *residents, request *gatehousev1.CreateUserRequest) { request.FullName = fullName })
+	return signsUp(name, func(_ *fixtures, request *gatehousev1.CreateUserRequest) { request.FullName = fullName })
 }
 
 func withPassword(name, password string) corpusCase {
-	return signsUp(name, func(_ *residents, request *gatehousev1.CreateUserRequest) { request.Password = password })
+	return signsUp(name, func(_ *fixtures, request *gatehousev1.CreateUserRequest) { request.Password = password })
 }
 
 func taken(c corpusCase) corpusCase {
@@ -49,10 +49,10 @@ func taken(c corpusCase) corpusCase {
 	return c
 }
 
-func fixed(value string) func(*residents) string { return func(*residents) string { return value } }
+func fixed(value string) func(*fixtures) string { return func(*fixtures) string { return value } }
 
 // localOf returns what no other address has before its @: so many bytes.
-func localOf(r *residents, length int) string {
+func localOf(r *fixtures, length int) string {
 	return strings.Repeat("l", length-len(r.tag)-8) + r.tag + uuid.NewString()[:8]
 }
 
@@ -61,31 +61,31 @@ func notAnAddress(name, email string) corpusCase {
 }
 
 var signUpCases = []corpusCase{
-	ok(checked(signsUp("everything in order", func(*residents, *gatehousev1.CreateUserRequest) {}), newcomer)),
-	ok(withEmail("address with a tag", func(r *residents) string { return r.address("a+b") })),
-	ok(withEmail("address with white space around it", func(r *residents) string { return " \t" + r.address("spaced") + "\u00a0\n" })),
-	ok(withEmail("address beyond ASCII", func(r *residents) string { return r.address("δοκιμή") })),
-	ok(withEmail("address that differs from another's in an accent", func(r *residents) string {
+	ok(checked(signsUp("everything in order", func(*fixtures, *gatehousev1.CreateUserRequest) {}), newcomer)),
+	ok(withEmail("address with a tag", func(r *fixtures) string { return r.address("a+b") })),
+	ok(withEmail("address with white space around it", func(r *fixtures) string { return " \t" + r.address("spaced") + "\u00a0\n" })),
+	ok(withEmail("address beyond ASCII", func(r *fixtures) string { return r.address("δοκιμή") })),
+	ok(withEmail("address that differs from another's in an accent", func(r *fixtures) string {
 		return "jose." + uuid.NewString()[:8] + r.tag + "@example.com"
 	})),
-	ok(withEmail("address of 254 bytes", func(r *residents) string {
+	ok(withEmail("address of 254 bytes", func(r *fixtures) string {
 		domain := "@" + strings.Repeat(strings.Repeat("l", 62)+".", 3) + "com"
 		return localOf(r, 254-len(domain)) + domain
 	})),
-	taken(withEmail("address that is taken", func(r *residents) string { return r.ada.GetEmail() })),
-	taken(withEmail("address that is taken in another case", func(r *residents) string { return strings.ToUpper(r.ada.GetEmail()) })),
-	taken(withEmail("address that is taken, with spaces", func(r *residents) string { return "  " + r.ada.GetEmail() + " " })),
-	taken(withEmail("address that is taken in another normal form", func(r *residents) string {
+	taken(withEmail("address that is taken", func(r *fixtures) string { return r.ada.GetEmail() })),
+	taken(withEmail("address that is taken in another case", func(r *fixtures) string { return strings.ToUpper(r.ada.GetEmail()) })),
+	taken(withEmail("address that is taken, with spaces", func(r *fixtures) string { return "  " + r.ada.GetEmail() + " " })),
+	taken(withEmail("address that is taken in another normal form", func(r *fixtures) string {
 		return strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e\u0301")
 	})),
-	taken(withEmail("address that is taken with its domain in punycode", func(r *residents) string {
+	taken(withEmail("address that is taken with its domain in punycode", func(r *fixtures) string {
 		return strings.ReplaceAll(r.bob.GetEmail(), "@b\u00fccher", "@XN--bcher-kva")
 	})),
-	ok(withEmail("address with a capital sharp s", func(r *residents) string {
+	ok(withEmail("address with a capital sharp s", func(r *fixtures) string {
 		return localOf(r, 32) + "\u1e9e@STRA\u1e9eE.example"
 	})),
-	ok(withEmail("address of 64 bytes before the @", func(r *residents) string { return localOf(r, 64) + "@example.com" })),
-	invalid(withEmail("address of 65 bytes before the @", func(r *residents) string {
+	ok(withEmail("address of 64 bytes before the @", func(r *fixtures) string { return localOf(r, 64) + "@example.com" })),
+	invalid(withEmail("address of 65 bytes before the @", func(r *fixtures) string {
 		return localOf(r, 65) + "@example.com"
 	}), "email EMAIL_LOCAL_PART"),
 	invalid(withEmail("address with a label of 64 bytes", fixed("ada@"+strings.Repeat("l", 64)+".com")), "email EMAIL_DOMAIN"),
@@ -97,7 +97,7 @@ var signUpCases = []corpusCase{
 	notAnAddress("address at an IP literal", "ada@[192.0.2.1]"),
 	notAnAddress("address with an empty label", "ada@example..com"),
 	invalid(withEmail("no address", fixed("")), "email REQUIRED"),
-	invalid(withEmail("address of 255 bytes", func(r *residents) string {
+	invalid(withEmail("address of 255 bytes", func(r *fixtures) string {
 		address := r.address("long")
 		return strings.Repeat("l", 255-len(address)) + address
 	}), "email STRING_MAX_BYTES"),
@@ -145,13 +145,13 @@ var signUpCases = []corpusCase{
 	invalid(withPassword("password of 7 characters", "1234567"), "password STRING_MIN_LEN"),
 	invalid(withPassword("password of 8 characters that become 4", strings.Repeat("e\u0301", 4)), "password STRING_MIN_LEN"),
 	invalid(withPassword("password of 1,025 bytes", strings.Repeat("p", 1025)), "password STRING_MAX_BYTES"),
-	invalid(signsUp("nothing at all", func(_ *residents, request *gatehousev1.CreateUserRequest) { request.Reset() }),
+	invalid(signsUp("nothing at all", func(_ *fixtures, request *gatehousev1.CreateUserRequest) { request.Reset() }),
 		"email REQUIRED", "full_name REQUIRED", "password REQUIRED"),
 }
 
 // logsIn is a log-in; a change makes it the case's own.
-func logsIn(name string, change func(*residents, *gatehousev1.CreateSessionRequest)) corpusCase {
-	return corpusCase{name: "log in: " + name, method: "SessionService/CreateSession", request: func(r *residents) proto.Message {
+func logsIn(name string, change func(*fixtures, *gatehousev1.CreateSessionRequest)) corpusCase {
+	return corpusCase{name: "log in: " + name, method: "SessionService/CreateSession", request: func(r *fixtures) proto.Message {
 		request := &gatehousev1.CreateSessionRequest{Email: r.ada.GetEmail(), Password: adasPassword}
 		change(r, request)
 		return request
@@ -159,46 +159,46 @@ func logsIn(name string, change func(*residents, *gatehousev1.CreateSessionReque
 }
 
 var logInCases = []corpusCase{
-	ok(checked(logsIn("everything in order", func(*residents, *gatehousev1.CreateSessionRequest) {}), tokenAnswer)),
-	ok(logsIn("address in another case", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+	ok(checked(logsIn("everything in order", func(*fixtures, *gatehousev1.CreateSessionRequest) {}), tokenAnswer)),
+	ok(logsIn("address in another case", func(r *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Email = " " + strings.ToUpper(r.ada.GetEmail())
 	})),
-	ok(logsIn("address in another normal form", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+	ok(logsIn("address in another normal form", func(r *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Email = strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e\u0301")
 	})),
-	unauthenticated(logsIn("wrong password", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+	unauthenticated(logsIn("wrong password", func(_ *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Password = "another password that stands nowhere"
 	}), "INVALID_CREDENTIALS"),
-	unauthenticated(logsIn("password with a space more", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+	unauthenticated(logsIn("password with a space more", func(_ *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Password += " "
 	}), "INVALID_CREDENTIALS"),
-	unauthenticated(logsIn("short password", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+	unauthenticated(logsIn("short password", func(_ *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Password = "x"
 	}), "INVALID_CREDENTIALS"),
-	unauthenticated(logsIn("unknown address", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+	unauthenticated(logsIn("unknown address", func(r *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Email = r.address("unknown")
 	}), "INVALID_CREDENTIALS"),
-	ok(logsIn("address with its domain in punycode", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+	ok(logsIn("address with its domain in punycode", func(r *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Email = strings.ReplaceAll(r.bob.GetEmail(), "@b\u00fccher", "@XN--bcher-kva")
 	})),
-	unauthenticated(logsIn("address with another's accent", func(r *residents, request *gatehousev1.CreateSessionRequest) {
+	unauthenticated(logsIn("address with another's accent", func(r *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Email = strings.ReplaceAll(r.bob.GetEmail(), "\u00e9", "e")
 	}), "INVALID_CREDENTIALS"),
-	unauthenticated(logsIn("SQL in the address", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+	unauthenticated(logsIn("SQL in the address", func(_ *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Email = "' OR '1'='1' -- "
 	}), "INVALID_CREDENTIALS"),
-	invalid(logsIn("nothing at all", func(_ *residents, request *gatehousev1.CreateSessionRequest) { request.Reset() }),
+	invalid(logsIn("nothing at all", func(_ *fixtures, request *gatehousev1.CreateSessionRequest) { request.Reset() }),
 		"email REQUIRED", "password REQUIRED"),
-	invalid(logsIn("address of 255 bytes", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+	invalid(logsIn("address of 255 bytes", func(_ *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Email = strings.Repeat("l", 255)
 	}), "email STRING_MAX_BYTES"),
-	invalid(logsIn("password of 1,025 bytes", func(_ *residents, request *gatehousev1.CreateSessionRequest) {
+	invalid(logsIn("password of 1,025 bytes", func(_ *fixtures, request *gatehousev1.CreateSessionRequest) {
 		request.Password = strings.Repeat("p", 1025)
 	}), "password STRING_MAX_BYTES"),
 }
 
-func reads(name, caller string, id func(*residents) string) corpusCase {
-	return corpusCase{name: "read: " + name, caller: caller, method: "UserService/ReadUser", request: func(r *residents) proto.Message {
+func reads(name, caller string, id func(*fixtures) string) corpusCase {
+	return corpusCase{name: "read: " + name, caller: caller, method: "UserService/ReadUser", request: func(r *fixtures) proto.Message {
 		return &gatehousev1.ReadUserRequest{Id: id(r)}
 	}}
 }
@@ -211,13 +211,13 @@ func notFound(c corpusCase) corpusCase {
 var readCases = []corpusCase{
 	ok(checked(reads("me", "ada", fixed("me")), ada)),
 	ok(checked(reads("me again", "ada", fixed("me")), ada)),
-	ok(checked(reads("my own id", "ada", func(r *residents) string { return r.ada.GetId() }), ada)),
-	ok(checked(reads("my own id in capitals", "ada", func(r *residents) string { return strings.ToUpper(r.ada.GetId()) }), ada)),
-	notFound(reads("somebody else", "ada", func(r *residents) string { return r.bob.GetId() })),
-	notFound(reads("nobody", "ada", func(*residents) string { return uuid.NewString() })),
+	ok(checked(reads("my own id", "ada", func(r *fixtures) string { return r.ada.GetId() }), ada)),
+	ok(checked(reads("my own id in capitals", "ada", func(r *fixtures) string { return strings.ToUpper(r.ada.GetId()) }), ada)),
+	notFound(reads("somebody else", "ada", func(r *fixtures) string { return r.bob.GetId() })),
+	notFound(reads("nobody", "ada", func(*fixtures) string { return uuid.NewString() })),
 	invalid(reads("an id that is no UUID", "ada", fixed("42")), "id USER_ID"),
-	invalid(reads("an id with something behind it", "ada", func(r *residents) string { return r.ada.GetId() + "0" }), "id USER_ID"),
-	invalid(reads("an id in braces", "ada", func(r *residents) string { return "{" + r.ada.GetId() + "}" }), "id USER_ID"),
+	invalid(reads("an id with something behind it", "ada", func(r *fixtures) string { return r.ada.GetId() + "0" }), "id USER_ID"),
+	invalid(reads("an id in braces", "ada", func(r *fixtures) string { return "{" + r.ada.GetId() + "}" }), "id USER_ID"),
 	invalid(reads("ME in capitals", "ada", fixed("ME")), "id USER_ID"),
 	unauthenticated(reads("an id that is no UUID, without a token", "nobody", fixed("42")), "ACCESS_TOKEN_MISSING"),
 }
@@ -246,15 +246,15 @@ var tokenCases = []corpusCase{
 	ok(checked(reads("with the scheme in small letters", "the scheme in small letters", fixed("me")), ada)),
 	ok(corpusCase{
 		name: "keys: with a token that is no good", caller: "garbage", method: "KeyService/ListKeys",
-		request: func(*residents) proto.Message { return &gatehousev1.ListKeysRequest{} },
+		request: func(*fixtures) proto.Message { return &gatehousev1.ListKeysRequest{} },
 	}),
 }
 
 var keyCases = []corpusCase{
 	ok(checked(corpusCase{
 		name: "keys: without a token", method: "KeyService/ListKeys",
-		request: func(*residents) proto.Message { return &gatehousev1.ListKeysRequest{} },
-	}, func(t *testing.T, _ *residents, message proto.Message) {
+		request: func(*fixtures) proto.Message { return &gatehousev1.ListKeysRequest{} },
+	}, func(t *testing.T, _ *fixtures, message proto.Message) {
 		keys := message.(*gatehousev1.ListKeysResponse).GetKeys()
 		if len(keys) != 1 || keys[0].GetKty() != "EC" || keys[0].GetAlg() != "ES256" || keys[0].GetUse() != "sig" {
 			t.Errorf("keys are %v", keys)
@@ -262,8 +262,8 @@ var keyCases = []corpusCase{
 	})),
 	ok(checked(corpusCase{
 		name: "configuration: without a token", method: "KeyService/ReadConfiguration",
-		request: func(*residents) proto.Message { return &gatehousev1.ReadConfigurationRequest{} },
-	}, func(t *testing.T, _ *residents, message proto.Message) {
+		request: func(*fixtures) proto.Message { return &gatehousev1.ReadConfigurationRequest{} },
+	}, func(t *testing.T, _ *fixtures, message proto.Message) {
 		found := message.(*gatehousev1.ReadConfigurationResponse)
 		if found.GetIssuer() != "http://localhost:8080" ||
 			found.GetJwksUri() != "http://localhost:8080/.well-known/jwks.json" ||
@@ -273,16 +273,16 @@ var keyCases = []corpusCase{
 	})),
 	ok(corpusCase{
 		name: "configuration: with a token that is no good", caller: "garbage", method: "KeyService/ReadConfiguration",
-		request: func(*residents) proto.Message { return &gatehousev1.ReadConfigurationRequest{} },
+		request: func(*fixtures) proto.Message { return &gatehousev1.ReadConfigurationRequest{} },
 	}),
 }
 
-func checked(c corpusCase, check func(*testing.T, *residents, proto.Message)) corpusCase {
+func checked(c corpusCase, check func(*testing.T, *fixtures, proto.Message)) corpusCase {
 	c.check = check
 	return c
 }
 
-func newcomer(t *testing.T, _ *residents, message proto.Message) {
+func newcomer(t *testing.T, _ *fixtures, message proto.Message) {
 	user := message.(*gatehousev1.CreateUserResponse).GetUser()
 	id, err := uuid.Parse(user.GetId())
 	if err != nil || id.Version() != 7 || id.String() != user.GetId() {
@@ -294,8 +294,8 @@ func newcomer(t *testing.T, _ *residents, message proto.Message) {
 	}
 }
 
-func named(want string) func(*testing.T, *residents, proto.Message) {
-	return func(t *testing.T, _ *residents, message proto.Message) {
+func named(want string) func(*testing.T, *fixtures, proto.Message) {
+	return func(t *testing.T, _ *fixtures, message proto.Message) {
 		user := message.(interface{ GetUser() *gatehousev1.User }).GetUser()
 		if got := user.GetFullName(); got != want {
 			t.Errorf("the name is %q, not %q", got, want)
@@ -303,13 +303,13 @@ func named(want string) func(*testing.T, *residents, proto.Message) {
 	}
 }
 
-func ada(t *testing.T, r *residents, message proto.Message) {
+func ada(t *testing.T, r *fixtures, message proto.Message) {
 	if got := message.(*gatehousev1.ReadUserResponse).GetUser(); !proto.Equal(got, r.ada) {
 		t.Errorf("user is %v, want %v", got, r.ada)
 	}
 }
 
-func tokenAnswer(t *testing.T, r *residents, message proto.Message) {
+func tokenAnswer(t *testing.T, r *fixtures, message proto.Message) {
 	answer := message.(*gatehousev1.CreateSessionResponse)
 	session := answer.GetSession()
 	if answer.GetTokenType() != "Bearer" || answer.GetExpiresIn() != 900 || answer.GetAccessToken() == "" ||

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // TestCleanLog: where everything goes as it should, from the start to Ctrl-C, the log has no warning and no error. The
@@ -18,8 +19,8 @@ func TestCleanLog(t *testing.T) {
 	t.Parallel()
 	t.Run("up", func(t *testing.T) {
 		t.Parallel()
-		h := startUp(t, t.TempDir(), cheapHashes...)
-		checkCleanLog(t, h)
+		env := startUp(t, t.TempDir(), cheapHashes...)
+		checkCleanLog(t, env)
 	})
 	for name, order := range map[string][]string{
 		"store_first": {"store", "cache", "gateway"},
@@ -27,26 +28,23 @@ func TestCleanLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			servers := startServers(t)
-			evict(t, servers.redis)
-			store, cache, http, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-			h := &house{}
-			start := map[string]func(){
-				"store": func() {
-					h.start(t, "store", servers.store, append([]string{"--listen", store}, cheapHashes...)...)
-				},
-				"cache": func() { h.start(t, "cache", servers.cache, "--listen", cache, "--store-address", store) },
-				"gateway": func() {
-					h.start(t, "gateway", servers.gateway, "--http", http, "--grpc", native, "--cache-address", cache,
-						"--store-address", store, "--drain-delay", "2s")
-				},
+			infra := cluster.NewInfra(t, binary)
+			evict(t, infra.Redis)
+			store := cluster.NewService(t, binary, "store", infra.StoreEnv(infra.DatabaseURL()), append(cheapHashes, logAll...)...)
+			cache := cluster.NewService(t, binary, "cache", infra.CacheEnv(infra.Redis.URL()),
+				append(logAll, "--store-address", store.Address)...)
+			gateway := cluster.NewService(t, binary, "gateway", infra.GatewayEnv(), append(logAll,
+				"--cache-address", cache.Address, "--store-address", store.Address, "--drain-delay", "2s")...)
+			services := map[string]*cluster.Service{"store": store, "cache": cache, "gateway": gateway}
+			for _, name := range order {
+				if err := services[name].Start(); err != nil {
+					t.Fatal(err)
+				}
+				testkit.Eventually(t, services[name].Wrote("serving gRPC"))
 			}
-			for _, service := range order {
-				start[service]()
-				testkit.Eventually(t, h.processes[len(h.processes)-1].Wrote("serving gRPC"))
-			}
-			h.connect(t, http, native)
-			checkCleanLog(t, h)
+			cluster.AwaitReady(t, gateway, store, cache)
+			env := &testEnv{conn: gateway.Dial(t), processes: []*cluster.Service{store, cache, gateway}}
+			checkCleanLog(t, env)
 		})
 	}
 }
@@ -68,16 +66,16 @@ func evict(t *testing.T, server *testkit.Redis) {
 }
 
 // checkCleanLog makes some calls, stops all processes at once by SIGINT, and looks at what they have logged.
-func checkCleanLog(t *testing.T, h *house) {
+func checkCleanLog(t *testing.T, env *testEnv) {
 	t.Helper()
-	readAgainAndAgain(t, h, 10)
-	_ = h.conn.Close()
-	for _, process := range h.processes {
+	readAgainAndAgain(t, env, 10)
+	_ = env.conn.Close()
+	for _, process := range env.processes {
 		if err := process.Signal(syscall.SIGINT); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for _, process := range h.processes {
+	for _, process := range env.processes {
 		if code, err := process.Wait(time.Minute); err != nil || code != 0 {
 			t.Errorf("%s ended with %d, %v", process.Args[0], code, err)
 		}

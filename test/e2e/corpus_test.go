@@ -24,27 +24,27 @@ import (
 // corpusCase is a call and what it must give over every transport, in every house.
 type corpusCase struct {
 	name    string
-	method  string                                // "UserService/ReadUser"
-	caller  string                                // key of residents.tokens
-	by      func(*testing.T, *residents) []string // the tokens to call with, made for each call; instead of caller
-	request func(*residents) proto.Message
+	method  string                               // "UserService/ReadUser"
+	caller  string                               // key of residents.tokens
+	by      func(*testing.T, *fixtures) []string // the tokens to call with, made for each call; instead of caller
+	request func(*fixtures) proto.Message
 
 	code   codes.Code
 	http   int
 	reason string
 	fields []string // "field REASON" of each violation, sorted
-	check  func(*testing.T, *residents, proto.Message)
+	check  func(*testing.T, *fixtures, proto.Message)
 }
 
 // residents are who lives in a house before the corpus is run, and the tokens that cases call with.
-type residents struct {
+type fixtures struct {
 	ada    *gatehousev1.User
 	bob    *gatehousev1.User
 	tokens map[string][]string // values of the authorization header
 	tag    string              // makes addresses of this run unique
 
-	t     *testing.T // of the case that runs
-	house *house
+	t   *testing.T // of the case that runs
+	env *testEnv
 
 	root  *gatehousev1.CreateSessionResponse // of an administrator; tokens["root"]
 	stale []string                           // tokens of a session of root that was opened 11 minutes ago; see staleRoot
@@ -60,32 +60,32 @@ type residents struct {
 const adasPassword = "a password that stands nowhere else"
 
 // address makes an e-mail address that no other case has.
-func (r *residents) address(local string) string {
+func (r *fixtures) address(local string) string {
 	return fmt.Sprintf("%s.%s@example.com", local, strings.ReplaceAll(uuid.NewString(), "-", ""))
 }
 
-func moveIn(t *testing.T, h *house) *residents {
+func seed(t *testing.T, env *testEnv) *fixtures {
 	t.Helper()
-	r := &residents{tag: uuid.NewString()[:8]}
-	r.ada = signUp(t, h, "ada."+r.tag+"@example.com")
-	r.bob = signUp(t, h, "jos\u00e9."+r.tag+"@b\u00fccher.example")
-	r.t, r.house = t, h
-	r.own = openSession(t, h, r.ada.GetEmail())
-	r.tokens = forgeries(t, h, r.own.GetAccessToken())
+	r := &fixtures{tag: uuid.NewString()[:8]}
+	r.ada = signUp(t, env, "ada."+r.tag+"@example.com")
+	r.bob = signUp(t, env, "jos\u00e9."+r.tag+"@b\u00fccher.example")
+	r.t, r.env = t, env
+	r.own = openSession(t, env, r.ada.GetEmail())
+	r.tokens = forgeries(t, env, r.own.GetAccessToken())
 	r.tokens["nobody"] = nil
 	r.tokens["ada"] = callsAs(r.own)
-	r.root = openSession(t, h, makeAdmin(t, h, "root."+r.tag+"@example.com"))
+	r.root = openSession(t, env, makeAdmin(t, env, "root."+r.tag+"@example.com"))
 	r.tokens["root"] = callsAs(r.root)
 	r.openSessions(t)
 	return r
 }
 
 // openSessions opens sessions of every kind.
-func (r *residents) openSessions(t *testing.T) {
+func (r *fixtures) openSessions(t *testing.T) {
 	t.Helper()
-	r.spare, r.ended, r.stolen = openSession(t, r.house, r.ada.GetEmail()), openSession(t, r.house, r.ada.GetEmail()),
-		openSession(t, r.house, r.ada.GetEmail())
-	sessions := gatehousev1.NewSessionServiceClient(r.house.conn)
+	r.spare, r.ended, r.stolen = openSession(t, r.env, r.ada.GetEmail()), openSession(t, r.env, r.ada.GetEmail()),
+		openSession(t, r.env, r.ada.GetEmail())
+	sessions := gatehousev1.NewSessionServiceClient(r.env.conn)
 	if _, err := sessions.DeleteSession(withTokens(callContext(t), callsAs(r.ended)),
 		&gatehousev1.DeleteSessionRequest{Id: "current"}); err != nil {
 		t.Fatal(err)
@@ -100,8 +100,8 @@ func (r *residents) openSessions(t *testing.T) {
 	}
 	r.tokens["ended"], r.tokens["stolen"] = callsAs(r.ended), callsAs(r.stolen)
 
-	r.bobs = openSession(t, r.house, r.bob.GetEmail())
-	openSession(t, r.house, r.bob.GetEmail())
+	r.bobs = openSession(t, r.env, r.bob.GetEmail())
+	openSession(t, r.env, r.bob.GetEmail())
 	for session, token := range map[*gatehousev1.CreateSessionResponse]*string{r.own: &r.page, r.bobs: &r.bobsPage} {
 		page, err := sessions.ListSessions(withTokens(callContext(t), callsAs(session)),
 			&gatehousev1.ListSessionsRequest{PageSize: 1})
@@ -119,9 +119,9 @@ func withTokens(ctx context.Context, tokens []string) context.Context {
 	return ctx
 }
 
-func signUp(t *testing.T, h *house, email string) *gatehousev1.User {
+func signUp(t *testing.T, env *testEnv, email string) *gatehousev1.User {
 	t.Helper()
-	response, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(callContext(t),
+	response, err := gatehousev1.NewUserServiceClient(env.conn).CreateUser(callContext(t),
 		&gatehousev1.CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: adasPassword})
 	if err != nil {
 		t.Fatalf("sign up %s: %v", email, err)
@@ -129,14 +129,14 @@ func signUp(t *testing.T, h *house, email string) *gatehousev1.User {
 	return response.GetUser()
 }
 
-func logIn(t *testing.T, h *house, email string) string {
+func logIn(t *testing.T, env *testEnv, email string) string {
 	t.Helper()
-	return openSession(t, h, email).GetAccessToken()
+	return openSession(t, env, email).GetAccessToken()
 }
 
-func openSession(t *testing.T, h *house, email string) *gatehousev1.CreateSessionResponse {
+func openSession(t *testing.T, env *testEnv, email string) *gatehousev1.CreateSessionResponse {
 	t.Helper()
-	response, err := gatehousev1.NewSessionServiceClient(h.conn).CreateSession(callContext(t),
+	response, err := gatehousev1.NewSessionServiceClient(env.conn).CreateSession(callContext(t),
 		&gatehousev1.CreateSessionRequest{Email: email, Password: adasPassword})
 	if err != nil {
 		t.Fatalf("log in %s: %v", email, err)
@@ -144,9 +144,9 @@ func openSession(t *testing.T, h *house, email string) *gatehousev1.CreateSessio
 	return response
 }
 
-func refresh(t *testing.T, h *house, token string) *gatehousev1.RefreshSessionResponse {
+func refresh(t *testing.T, env *testEnv, token string) *gatehousev1.RefreshSessionResponse {
 	t.Helper()
-	response, err := gatehousev1.NewSessionServiceClient(h.conn).RefreshSession(callContext(t),
+	response, err := gatehousev1.NewSessionServiceClient(env.conn).RefreshSession(callContext(t),
 		&gatehousev1.RefreshSessionRequest{RefreshToken: token})
 	if err != nil {
 		t.Fatalf("refresh: %v", err)
@@ -178,21 +178,21 @@ const refreshRepeats = 16
 
 func TestCorpus(t *testing.T) {
 	t.Parallel()
-	for name, start := range houses {
+	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t)
-			r := moveIn(t, h)
+			env := start(t)
+			r := seed(t, env)
 			for _, test := range corpus {
-				t.Run(test.name, func(t *testing.T) { test.run(t, h, r) })
+				t.Run(test.name, func(t *testing.T) { test.run(t, env, r) })
 			}
-			t.Run("nothing secret is kept or told", func(t *testing.T) { h.holdsNoSecret(t, r) })
+			t.Run("nothing secret is kept or told", func(t *testing.T) { env.holdsNoSecret(t, r) })
 		})
 	}
 }
 
 // run makes the call over both transports, and compares the errors with what is wanted and with each other.
-func (c corpusCase) run(t *testing.T, h *house, r *residents) {
+func (c corpusCase) run(t *testing.T, env *testEnv, r *fixtures) {
 	r.t = t
 	answers := map[string]*answer{}
 	for name, call := range transports {
@@ -203,7 +203,7 @@ func (c corpusCase) run(t *testing.T, h *house, r *residents) {
 		if c.by != nil {
 			tokens = c.by(t, r)
 		}
-		got, err := call(callContext(t), h, c.method, c.request(r), tokens)
+		got, err := call(callContext(t), env, c.method, c.request(r), tokens)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}

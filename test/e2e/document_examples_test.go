@@ -35,8 +35,8 @@ var exampleAnswers = map[string][2]string{
 // body that is not required.
 func TestDocumentExamples(t *testing.T) {
 	t.Parallel()
-	h := startUp(t, t.TempDir(), cheapHashes...)
-	admin := logIn(t, h, makeAdmin(t, h, "admin@example.com"))
+	env := startUp(t, t.TempDir(), cheapHashes...)
+	admin := logIn(t, env, makeAdmin(t, env, "admin@example.com"))
 	operations := documented(t)
 	// Sign-up first: log-in is with its example.
 	ids := slices.SortedFunc(maps.Keys(operations), func(a, b string) int { return strings.Compare(b, a) })
@@ -45,13 +45,13 @@ func TestDocumentExamples(t *testing.T) {
 			op := operations[id]
 			token := admin
 			if !strings.HasPrefix(id, "AdminService") && id != "UserService_ListUsers" {
-				token = newExampleUser(t, h, id)
+				token = newExampleUser(t, env, id)
 			}
 			for attempt, want := range exampleAnswers[id] {
 				if attempt > 0 && !op.RequestBody.Required {
 					op.RequestBody.Content = nil
 				}
-				if got := op.sendExample(t, h, token); got != want {
+				if got := op.sendExample(t, env, token); got != want {
 					t.Errorf("attempt %d is refused with the reason %q, want %q", attempt+1, got, want)
 				}
 			}
@@ -60,16 +60,16 @@ func TestDocumentExamples(t *testing.T) {
 }
 
 // newExampleUser returns an access token of a new user who has the password of the examples.
-func newExampleUser(t *testing.T, h *house, name string) string {
+func newExampleUser(t *testing.T, env *testEnv, name string) string {
 	t.Helper()
 	const password = "correct horse battery staple"
 	email := name + "@example.com"
-	_, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(callContext(t),
+	_, err := gatehousev1.NewUserServiceClient(env.conn).CreateUser(callContext(t),
 		&gatehousev1.CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: password})
 	if err != nil {
 		t.Fatal(err)
 	}
-	session, err := gatehousev1.NewSessionServiceClient(h.conn).CreateSession(callContext(t),
+	session, err := gatehousev1.NewSessionServiceClient(env.conn).CreateSession(callContext(t),
 		&gatehousev1.CreateSessionRequest{Email: email, Password: password})
 	if err != nil {
 		t.Fatal(err)
@@ -79,7 +79,7 @@ func newExampleUser(t *testing.T, h *house, name string) string {
 
 // sendExample sends the examples of the body and of the parameters, and returns the reason of the answer, which is
 // empty for a success.
-func (op operation) sendExample(t *testing.T, h *house, token string) (reason string) {
+func (op operation) sendExample(t *testing.T, env *testEnv, token string) (reason string) {
 	t.Helper()
 	path, query, header := op.path, url.Values{}, http.Header{"Authorization": {"Bearer " + token}}
 	for _, parameter := range op.Parameters {
@@ -103,7 +103,7 @@ func (op operation) sendExample(t *testing.T, h *house, token string) (reason st
 	if body != nil {
 		header.Set("Content-Type", "application/json")
 	}
-	request, err := http.NewRequestWithContext(callContext(t), op.verb, h.rest+path+"?"+query.Encode(), bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(callContext(t), op.verb, env.rest+path+"?"+query.Encode(), bytes.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}

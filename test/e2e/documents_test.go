@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 const checkout = "../.."
@@ -160,7 +161,7 @@ type reader struct {
 // newReader returns a reader in a folder that is a checkout to git, with the files that blocks name.
 func newReader(t *testing.T, shell string) *reader {
 	t.Helper()
-	r := &reader{t: t, shell: shell, dir: t.TempDir(), stubs: t.TempDir(), http: freeAddress(t)}
+	r := &reader{t: t, shell: shell, dir: t.TempDir(), stubs: t.TempDir(), http: cluster.FreeAddress(t)}
 	for _, name := range []string{".gitignore", ".dockerignore", "Makefile", "deploy/make-env.sh"} {
 		content, err := os.ReadFile(filepath.Join(checkout, name))
 		if err != nil {
@@ -182,7 +183,7 @@ func newReader(t *testing.T, shell string) *reader {
 		}
 	}
 	r.env = append(r.env, "PATH="+r.stubs+":"+os.Getenv("PATH"), "HOME="+r.dir, "HISTFILE=", "STUBS="+r.stubs, "BINARY="+path,
-		"HTTP="+r.http, "GRPC="+freeAddress(t), "CACHE="+freeAddress(t), "STORE="+freeAddress(t))
+		"HTTP="+r.http, "GRPC="+cluster.FreeAddress(t), "CACHE="+cluster.FreeAddress(t), "STORE="+cluster.FreeAddress(t))
 	r.git("init", "-q")
 	r.git("add", "-A")
 	r.git("-c", "user.name=reader", "-c", "user.email=reader@example.com", "commit", "-qm", "clone")
@@ -233,7 +234,7 @@ func (r *reader) runUp(text string) (stop func()) {
 	process := &testkit.Process{
 		Path: "/bin/sh", Args: []string{"-c", "cd " + r.dir + " && exec " + text}, Env: r.env, Log: filepath.Join(r.t.TempDir(), "up"),
 	}
-	if err := process.Start(func() error { return checkReady("http://" + r.http) }); err != nil {
+	if err := process.Start((&cluster.Service{REST: "http://" + r.http}).Ready); err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(process.Kill)

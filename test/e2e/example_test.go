@@ -19,7 +19,7 @@ import (
 )
 
 func Example() {
-	address, stop := exampleHouse()
+	address, stop := exampleServer()
 	defer stop()
 
 	// The document begins here.
@@ -65,8 +65,8 @@ func TestGettingStartedShowsTheExample(t *testing.T) {
 	}
 }
 
-// exampleHouse runs a Gatehouse in which Ada has an account.
-func exampleHouse() (address string, stop func()) {
+// exampleServer runs a Gatehouse in which Ada has an account.
+func exampleServer() (address string, stop func()) {
 	data, err := os.MkdirTemp("", "gatehouse")
 	if err != nil {
 		log.Fatal(err)

@@ -10,18 +10,18 @@ import (
 
 func TestASessionThatHasExpiredIsNotRefreshed(t *testing.T) {
 	t.Parallel()
-	for name, start := range houses {
+	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t, append(cheapHashes, "--session-idle-lifetime", "1s", "--session-lifetime", "1s")...)
-			user := signUp(t, h, (&residents{}).address("ada"))
-			session := openSession(t, h, user.GetEmail())
+			env := start(t, append(cheapHashes, "--session-idle-lifetime", "1s", "--session-lifetime", "1s")...)
+			user := signUp(t, env, (&fixtures{}).address("ada"))
+			session := openSession(t, env, user.GetEmail())
 			if session.GetExpiresIn() > 1 {
 				t.Errorf("the access token is good for %d s, longer than its session", session.GetExpiresIn())
 			}
 			for transport, call := range transports {
 				testkit.Eventually(t, func() error {
-					got, err := call(callContext(t), h, "SessionService/RefreshSession",
+					got, err := call(callContext(t), env, "SessionService/RefreshSession",
 						&gatehousev1.RefreshSessionRequest{RefreshToken: session.GetRefreshToken()}, nil)
 					if err != nil {
 						return err

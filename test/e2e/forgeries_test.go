@@ -16,13 +16,13 @@ import (
 )
 
 // forgeries are authorization headers that an attacker with a good token of one account, and the public keys, can make.
-func forgeries(t *testing.T, h *house, token string) map[string][]string {
+func forgeries(t *testing.T, env *testEnv, token string) map[string][]string {
 	t.Helper()
 	parsed, _, err := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, err := gatehousev1.NewKeyServiceClient(h.conn).ListKeys(callContext(t), &gatehousev1.ListKeysRequest{})
+	keys, err := gatehousev1.NewKeyServiceClient(env.conn).ListKeys(callContext(t), &gatehousev1.ListKeysRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}

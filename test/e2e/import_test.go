@@ -212,18 +212,18 @@ func TestUsersMoveInAndOut(t *testing.T) {
 	lines := importedFile(t, hashes)
 	seed := rand.Uint64()
 	t.Log("the seed is ", seed)
-	for name, start := range map[string]func(*testing.T) (*house, []string){
-		"sqlite": func(t *testing.T) (*house, []string) {
+	for name, start := range map[string]func(*testing.T) (*testEnv, []string){
+		"sqlite": func(t *testing.T) (*testEnv, []string) {
 			data := t.TempDir()
 			return startUp(t, data, cheapHashes...), []string{"GATEHOUSE_DATABASE_URL=sqlite:" + filepath.Join(data, "gatehouse.db")}
 		},
-		"mariadb": func(t *testing.T) (*house, []string) {
-			h := startThree(t, cheapHashes...)
-			return h, []string{"GATEHOUSE_DATABASE_URL=" + h.mariadb.URL("gatehouse")}
+		"mariadb": func(t *testing.T) (*testEnv, []string) {
+			env := startThree(t, cheapHashes...)
+			return env, []string{cluster.DatabaseSetting(env.database)}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, database := start(t)
+			env, database := start(t)
 			i := &importTest{database, filepath.Join(t.TempDir(), "users.jsonl")}
 			writeLines(t, i.file, lines)
 			began := time.Now()
@@ -235,7 +235,7 @@ func TestUsersMoveInAndOut(t *testing.T) {
 			}
 			wantReport(t, i.file+".report", lines)
 			i.wantImportedOnce(t)
-			i.wantLogIns(t, h, hashes)
+			i.wantLogIns(t, env, hashes)
 			i.wantTheSameElsewhere(t)
 		})
 	}
@@ -341,7 +341,7 @@ func (i *importTest) export(t *testing.T) []exportedUser {
 
 // wantLogIns logs users with every kind of hash in, and wants that the first time makes it a hash of ours, and that the
 // second time leaves that.
-func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
+func (i *importTest) wantLogIns(t *testing.T, env *testEnv, hashes []importedHash) {
 	t.Helper()
 	chosen, again := map[string]importedHash{}, map[string]importedHash{} // by the address
 	kinds := map[string]int{}
@@ -359,9 +359,9 @@ func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
 	if len(kinds) != 11 {
 		t.Errorf("the kinds are %v", kinds)
 	}
-	wantNobodyIn(t, h, again)
+	wantNobodyIn(t, env, again)
 	began := time.Now()
-	logAllIn(t, h, chosen)
+	logAllIn(t, env, chosen)
 	t.Logf("%d logged in within %v", len(chosen), time.Since(began).Round(time.Millisecond))
 	ours := map[string]string{}
 	for _, user := range i.export(t) {
@@ -371,7 +371,7 @@ func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
 		}
 		ours[user.Email] = user.PasswordHash
 	}
-	logAllIn(t, h, again)
+	logAllIn(t, env, again)
 	for _, user := range i.export(t) {
 		if ours[user.Email] != user.PasswordHash {
 			t.Errorf("%s has another hash after the second log-in", user.Email)
@@ -379,9 +379,9 @@ func (i *importTest) wantLogIns(t *testing.T, h *house, hashes []importedHash) {
 	}
 }
 
-func logAllIn(t *testing.T, h *house, users map[string]importedHash) {
+func logAllIn(t *testing.T, env *testEnv, users map[string]importedHash) {
 	t.Helper()
-	client := gatehousev1.NewSessionServiceClient(h.conn)
+	client := gatehousev1.NewSessionServiceClient(env.conn)
 	ofAll(users, func(email string, hash importedHash) {
 		request := &gatehousev1.CreateSessionRequest{Email: email, Password: hash.password}
 		if _, err := client.CreateSession(t.Context(), request); err != nil {
@@ -391,9 +391,9 @@ func logAllIn(t *testing.T, h *house, users map[string]importedHash) {
 }
 
 // wantNobodyIn tries another password.
-func wantNobodyIn(t *testing.T, h *house, users map[string]importedHash) {
+func wantNobodyIn(t *testing.T, env *testEnv, users map[string]importedHash) {
 	t.Helper()
-	client := gatehousev1.NewSessionServiceClient(h.conn)
+	client := gatehousev1.NewSessionServiceClient(env.conn)
 	ofAll(users, func(email string, hash importedHash) {
 		request := &gatehousev1.CreateSessionRequest{Email: email, Password: hash.password + "!"}
 		_, err := client.CreateSession(t.Context(), request)
@@ -440,8 +440,8 @@ func (i *importTest) wantTheSameElsewhere(t *testing.T) {
 
 // TestAnOperatorMakesTheFirstAdmin beside services that run.
 func TestAnOperatorMakesTheFirstAdmin(t *testing.T) {
-	h := startThree(t, cheapHashes...)
-	i := &importTest{database: []string{"GATEHOUSE_DATABASE_URL=" + h.mariadb.URL("gatehouse")}}
+	env := startThree(t, cheapHashes...)
+	i := &importTest{database: []string{cluster.DatabaseSetting(env.database)}}
 	create := append([]string{"admin", "create", "--email", "root@example.com"}, cheapHashes...)
 	if code, stdout, stderr := i.run(t, create...); code != 0 || !strings.Contains(stdout, "Made administrator root@example.com") {
 		t.Fatalf("it ends with %d: %s%s", code, stdout, stderr)
@@ -449,13 +449,13 @@ func TestAnOperatorMakesTheFirstAdmin(t *testing.T) {
 	if code, _, stderr := i.run(t, create...); code != 1 || !strings.Contains(stderr, "has an account already") {
 		t.Errorf("again it ends with %d: %s", code, stderr)
 	}
-	session, err := gatehousev1.NewSessionServiceClient(h.conn).CreateSession(callContext(t),
+	session, err := gatehousev1.NewSessionServiceClient(env.conn).CreateSession(callContext(t),
 		&gatehousev1.CreateSessionRequest{Email: "root@example.com", Password: "an admin's long password"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	root := bearer(callContext(t), session.GetAccessToken())
-	if _, err := gatehousev1.NewUserServiceClient(h.conn).ListUsers(root, &gatehousev1.ListUsersRequest{}); err != nil {
+	if _, err := gatehousev1.NewUserServiceClient(env.conn).ListUsers(root, &gatehousev1.ListUsersRequest{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -66,31 +66,31 @@ func startClocked(t *testing.T, algorithm string) *clocked {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	rest, native := listenLocally(t), listenLocally(t)
-	h := &clocked{clock: &clock{now: time.Now().Truncate(time.Second)}, issuer: "http://" + rest.Addr().String()}
-	h.config = storeservice.Config{
+	env := &clocked{clock: &clock{now: time.Now().Truncate(time.Second)}, issuer: "http://" + rest.Addr().String()}
+	env.config = storeservice.Config{
 		Database:  storeservice.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")},
 		MasterKey: storeservice.NewMasterKey(), ServiceToken: strings.Repeat("s", authn.MinServiceToken),
-		Issuer: h.issuer, Audience: interopAudience,
+		Issuer: env.issuer, Audience: interopAudience,
 		SigningAlgorithm: algorithm, KeyRotationInterval: time.Hour, AccessTokenLifetime: 15 * time.Minute,
 		OwnChangesPerMinute: 60,
 		Sessions:            storeservice.SessionConfig{IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour},
-		Password:            storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: h.Now,
+		Password:            storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: env.Now,
 	}
-	if err := storeservice.Migrate(t.Context(), h.config.Database, log); err != nil {
+	if err := storeservice.Migrate(t.Context(), env.config.Database, log); err != nil {
 		t.Fatal(err)
 	}
-	store, err := storeservice.New(t.Context(), h.config, log)
+	store, err := storeservice.New(t.Context(), env.config, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	link := bufconn.Listen(256 << 10)
 	toStore, err := grpcx.Dial("passthrough:///in-process",
-		authn.ServiceCredential{Role: authn.PeerGateway, Token: h.config.ServiceToken}, grpcx.InProcess(link))
+		authn.ServiceCredential{Role: authn.PeerGateway, Token: env.config.ServiceToken}, grpcx.InProcess(link))
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Without a cache between them: the store implements the same services.
-	gateway, err := gatewayservice.New(t.Context(), gatewayservice.Config{Issuer: h.issuer, Audience: interopAudience},
+	gateway, err := gatewayservice.New(t.Context(), gatewayservice.Config{Issuer: env.issuer, Audience: interopAudience},
 		gatewayservice.Upstreams{Cache: toStore, Store: toStore}, log)
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +106,7 @@ func startClocked(t *testing.T, algorithm string) *clocked {
 		}
 		_ = toStore.Close()
 	})
-	return h
+	return env
 }
 
 func listenLocally(t *testing.T) net.Listener {
@@ -119,18 +119,18 @@ func listenLocally(t *testing.T) net.Listener {
 }
 
 // post calls the REST API.
-func (h *clocked) post(t *testing.T, path, body string) map[string]any {
+func (env *clocked) post(t *testing.T, path, body string) map[string]any {
 	t.Helper()
-	response, err := http.Post(h.issuer+path, "application/json", strings.NewReader(body))
+	response, err := http.Post(env.issuer+path, "application/json", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return readJSON(t, response)
 }
 
-func (h *clocked) get(t *testing.T, path string) map[string]any {
+func (env *clocked) get(t *testing.T, path string) map[string]any {
 	t.Helper()
-	response, err := http.Get(h.issuer + path)
+	response, err := http.Get(env.issuer + path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,9 +153,9 @@ func readJSON(t *testing.T, response *http.Response) map[string]any {
 
 const interopPassword = `"password":"correct horse battery staple"`
 
-func (h *clocked) logIn(t *testing.T) (token, keyID string) {
+func (env *clocked) logIn(t *testing.T) (token, keyID string) {
 	t.Helper()
-	token, _ = h.post(t, "/v1/sessions", `{"email":"ada@example.com",`+interopPassword+`}`)["accessToken"].(string)
+	token, _ = env.post(t, "/v1/sessions", `{"email":"ada@example.com",`+interopPassword+`}`)["accessToken"].(string)
 	parsed, _, err := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{})
 	if err != nil {
 		t.Fatal(err)
@@ -163,10 +163,10 @@ func (h *clocked) logIn(t *testing.T) (token, keyID string) {
 	return token, parsed.Header["kid"].(string)
 }
 
-func (h *clocked) published(t *testing.T) []string {
+func (env *clocked) published(t *testing.T) []string {
 	t.Helper()
 	var ids []string
-	for _, key := range h.get(t, "/.well-known/jwks.json")["keys"].([]any) {
+	for _, key := range env.get(t, "/.well-known/jwks.json")["keys"].([]any) {
 		ids = append(ids, key.(map[string]any)["kid"].(string))
 	}
 	return ids
@@ -179,9 +179,9 @@ type verifier struct {
 }
 
 // discoverWithGoOIDC loads the keys anew whenever a token has an unknown one, and at no other time.
-func discoverWithGoOIDC(t *testing.T, h *clocked, algorithm string) verifier {
+func discoverWithGoOIDC(t *testing.T, env *clocked, algorithm string) verifier {
 	t.Helper()
-	provider, err := oidc.NewProvider(t.Context(), h.issuer)
+	provider, err := oidc.NewProvider(t.Context(), env.issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +191,7 @@ func discoverWithGoOIDC(t *testing.T, h *clocked, algorithm string) verifier {
 	if err := provider.Claims(&found); err != nil || !slices.Equal(found.Algorithms, []string{algorithm}) {
 		t.Errorf("it finds the algorithms %v, %v", found.Algorithms, err)
 	}
-	v := provider.Verifier(&oidc.Config{ClientID: interopAudience, Now: h.Now})
+	v := provider.Verifier(&oidc.Config{ClientID: interopAudience, Now: env.Now})
 	return verifier{
 		verify: func(token string) (string, error) {
 			verified, err := v.Verify(t.Context(), token)
@@ -201,7 +201,7 @@ func discoverWithGoOIDC(t *testing.T, h *clocked, algorithm string) verifier {
 			return verified.Subject, nil
 		},
 		refresh: func() {
-			token, _ := h.logIn(t)
+			token, _ := env.logIn(t)
 			if _, err := v.Verify(t.Context(), token); err != nil {
 				t.Errorf("go-oidc, a token of a key that it does not know yet: %v", err)
 			}
@@ -210,7 +210,7 @@ func discoverWithGoOIDC(t *testing.T, h *clocked, algorithm string) verifier {
 }
 
 // discoverWithJWX loads the keys anew when their max-age has passed, and at no other time.
-func discoverWithJWX(t *testing.T, h *clocked) verifier {
+func discoverWithJWX(t *testing.T, env *clocked) verifier {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cache, err := jwxjwk.NewCache(ctx, httprc.NewClient())
@@ -223,7 +223,7 @@ func discoverWithJWX(t *testing.T, h *clocked) verifier {
 		}
 		cancel()
 	})
-	uri, _ := h.get(t, "/.well-known/openid-configuration")["jwks_uri"].(string)
+	uri, _ := env.get(t, "/.well-known/openid-configuration")["jwks_uri"].(string)
 	if err := cache.Register(t.Context(), uri); err != nil {
 		t.Fatal(err)
 	}
@@ -233,8 +233,8 @@ func discoverWithJWX(t *testing.T, h *clocked) verifier {
 	}
 	return verifier{
 		verify: func(token string) (string, error) {
-			verified, err := jwxjwt.Parse([]byte(token), jwxjwt.WithKeySet(keys), jwxjwt.WithIssuer(h.issuer),
-				jwxjwt.WithAudience(interopAudience), jwxjwt.WithClock(jwxjwt.ClockFunc(h.Now)))
+			verified, err := jwxjwt.Parse([]byte(token), jwxjwt.WithKeySet(keys), jwxjwt.WithIssuer(env.issuer),
+				jwxjwt.WithAudience(interopAudience), jwxjwt.WithClock(jwxjwt.ClockFunc(env.Now)))
 			if err != nil {
 				return "", err
 			}
@@ -256,11 +256,11 @@ func TestOthersVerifyOurTokens(t *testing.T) {
 	for _, algorithm := range jwk.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
-			h := startClocked(t, algorithm)
-			user := h.post(t, "/v1/users", `{"email":"ada@example.com","fullName":"Ada",`+interopPassword+`}`)
+			env := startClocked(t, algorithm)
+			user := env.post(t, "/v1/users", `{"email":"ada@example.com","fullName":"Ada",`+interopPassword+`}`)
 			subject := user["user"].(map[string]any)["id"].(string)
 			verifiers := map[string]verifier{
-				"go-oidc": discoverWithGoOIDC(t, h, algorithm), "jwx": discoverWithJWX(t, h),
+				"go-oidc": discoverWithGoOIDC(t, env, algorithm), "jwx": discoverWithJWX(t, env),
 			}
 			want := func(when, token string, good bool) {
 				t.Helper()
@@ -271,30 +271,30 @@ func TestOthersVerifyOurTokens(t *testing.T) {
 					}
 				}
 			}
-			rotateAndRevoke(t, h, verifiers, want)
+			rotateAndRevoke(t, env, verifiers, want)
 		})
 	}
 }
 
-func rotateAndRevoke(t *testing.T, h *clocked, verifiers map[string]verifier, want func(string, string, bool)) {
-	token, first := h.logIn(t)
+func rotateAndRevoke(t *testing.T, env *clocked, verifiers map[string]verifier, want func(string, string, bool)) {
+	token, first := env.logIn(t)
 	want("a token", token, true)
 
-	h.pass(50 * time.Minute)
+	env.pass(50 * time.Minute)
 	want("after an hour", token, false)
 	testkit.Eventually(t, func() error {
-		if ids := h.published(t); len(ids) != 2 {
+		if ids := env.published(t); len(ids) != 2 {
 			return fmt.Errorf("published are %v", ids)
 		}
 		return nil
 	})
 	verifiers["jwx"].refresh() // Once, long before the key signs. After that it must know all it needs.
-	token, signer := h.logIn(t)
+	token, signer := env.logIn(t)
 	if signer != first {
 		t.Errorf("%s signs before its time", signer)
 	}
-	h.pass(10 * time.Minute)
-	next, second := h.logIn(t)
+	env.pass(10 * time.Minute)
+	next, second := env.logIn(t)
 	if second == first {
 		t.Error("the key was not rotated")
 	}
@@ -302,16 +302,16 @@ func rotateAndRevoke(t *testing.T, h *clocked, verifiers map[string]verifier, wa
 	want("a token of the new key", next, true)
 
 	_, err := storeservice.RevokeSigningKey(t.Context(), storeservice.KeysConfig{
-		Database: h.config.Database, MasterKey: h.config.MasterKey, SigningAlgorithm: h.config.SigningAlgorithm, Now: h.Now,
+		Database: env.config.Database, MasterKey: env.config.MasterKey, SigningAlgorithm: env.config.SigningAlgorithm, Now: env.Now,
 	}, second, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.Contains(h.published(t), second) {
+	if slices.Contains(env.published(t), second) {
 		t.Error("the revoked key is still published")
 	}
 	testkit.Eventually(t, func() error {
-		if _, signer := h.logIn(t); signer == second {
+		if _, signer := env.logIn(t); signer == second {
 			return fmt.Errorf("%s still signs", signer)
 		}
 		return nil
@@ -321,17 +321,17 @@ func rotateAndRevoke(t *testing.T, h *clocked, verifiers map[string]verifier, wa
 	}
 	want("a token of the revoked key", next, false)
 	want("a token of the key before", token, true)
-	after, _ := h.logIn(t)
+	after, _ := env.logIn(t)
 	want("a token of the key after", after, true)
 }
 
 // TestTheConfigurationThatVerifiersDiscover is exactly this, in these names.
 func TestTheConfigurationThatVerifiersDiscover(t *testing.T) {
 	t.Parallel()
-	h := startClocked(t, jwk.ES256)
-	got := h.get(t, "/.well-known/openid-configuration")
+	env := startClocked(t, jwk.ES256)
+	got := env.get(t, "/.well-known/openid-configuration")
 	want := map[string]any{
-		"issuer": h.issuer, "jwks_uri": h.issuer + "/.well-known/jwks.json",
+		"issuer": env.issuer, "jwks_uri": env.issuer + "/.well-known/jwks.json",
 		"id_token_signing_alg_values_supported": []any{"ES256"}, "subject_types_supported": []any{"public"},
 		"claims_supported": []any{"aud", "auth_time", "client_id", "exp", "iat", "iss", "jti", "roles", "sid", "sub"},
 	}

@@ -156,28 +156,28 @@ var malformed = []malformedCase{
 
 func TestMalformedRequests(t *testing.T) {
 	t.Parallel()
-	for name, start := range houses {
+	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t)
+			env := start(t)
 			for _, test := range malformed {
-				t.Run(test.name, func(t *testing.T) { test.run(t, h) })
+				t.Run(test.name, func(t *testing.T) { test.run(t, env) })
 			}
 		})
 	}
 }
 
-func (c malformedCase) run(t *testing.T, h *house) {
+func (c malformedCase) run(t *testing.T, env *testEnv) {
 	want := corpusCase{code: c.code, reason: c.reason, fields: c.fields}
 	if c.native != nil {
 		method, request := c.native()
-		want.compare(t, "gRPC", grpcBytes(callContext(t), h, method, request))
+		want.compare(t, "gRPC", grpcBytes(callContext(t), env, method, request))
 	}
 	if c.rest == nil {
 		return
 	}
 	verb, path, header, body := c.rest()
-	got, err := restRequest(callContext(t), h, verb, path, header, body, &emptypb.Empty{})
+	got, err := restRequest(callContext(t), env, verb, path, header, body, &emptypb.Empty{})
 	if err != nil {
 		t.Fatal(err)
 	}

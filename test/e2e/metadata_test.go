@@ -9,12 +9,12 @@ import (
 // TestMetadata sends metadata as text, which the corpus, whose numbers are doubles already, cannot.
 func TestMetadata(t *testing.T) {
 	t.Parallel()
-	h := startUp(t, t.TempDir(), cheapHashes...)
-	signUp(t, h, "ada@example.com")
+	env := startUp(t, t.TempDir(), cheapHashes...)
+	signUp(t, env, "ada@example.com")
 	header := http.Header{
-		"Authorization": {"Bearer " + logIn(t, h, "ada@example.com")}, "Content-Type": {"application/json"},
+		"Authorization": {"Bearer " + logIn(t, env, "ada@example.com")}, "Content-Type": {"application/json"},
 	}
-	profile := h.rest + "/v1/users/me"
+	profile := env.rest + "/v1/users/me"
 	read := func(t *testing.T) string {
 		t.Helper()
 		status, _, text := fetch(t, http.MethodGet, profile, "", header)

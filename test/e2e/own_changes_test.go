@@ -19,11 +19,11 @@ import (
 // TestOwnChangesAreLimited has a user change the profile again and again, with a setting that admits two a minute.
 func TestOwnChangesAreLimited(t *testing.T) {
 	t.Parallel()
-	h := startUp(t, t.TempDir(), "--own-changes-per-minute", "2")
-	signUp(t, h, "ada@example.com")
-	signUp(t, h, "grace@example.com")
-	ada, grace := logIn(t, h, "ada@example.com"), logIn(t, h, "grace@example.com")
-	users := gatehousev1.NewUserServiceClient(h.conn)
+	env := startUp(t, t.TempDir(), "--own-changes-per-minute", "2")
+	signUp(t, env, "ada@example.com")
+	signUp(t, env, "grace@example.com")
+	ada, grace := logIn(t, env, "ada@example.com"), logIn(t, env, "grace@example.com")
+	users := gatehousev1.NewUserServiceClient(env.conn)
 	rename := func(n int) error {
 		_, err := users.UpdateUser(bearer(callContext(t), ada), &gatehousev1.UpdateUserRequest{
 			User: &gatehousev1.User{Id: "me", FullName: fmt.Sprint("Ada ", n)},
@@ -51,7 +51,7 @@ func TestOwnChangesAreLimited(t *testing.T) {
 		t.Errorf("details are %v, want one RetryInfo", st.Details())
 	}
 
-	limited := patch(t, http.DefaultClient, h, ada, "Ada over REST")
+	limited := patch(t, http.DefaultClient, env, ada, "Ada over REST")
 	if limited.status != http.StatusTooManyRequests || limited.retryAfter == "" ||
 		!strings.Contains(limited.body, "TOO_MANY_CHANGES") {
 		t.Errorf("REST answers %+v", limited)
@@ -60,11 +60,11 @@ func TestOwnChangesAreLimited(t *testing.T) {
 		DialContext: (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}).DialContext,
 	}}
 	defer bystander.CloseIdleConnections()
-	if answer := patch(t, bystander, h, grace, "Grace Brewster"); answer.status != http.StatusOK {
+	if answer := patch(t, bystander, env, grace, "Grace Brewster"); answer.status != http.StatusOK {
 		t.Errorf("another user is answered %+v", answer)
 	}
 	// Whatever protects the account is still admitted.
-	if _, err := gatehousev1.NewSessionServiceClient(h.conn).DeleteAllSessions(bearer(callContext(t), ada),
+	if _, err := gatehousev1.NewSessionServiceClient(env.conn).DeleteAllSessions(bearer(callContext(t), ada),
 		&gatehousev1.DeleteAllSessionsRequest{}); err != nil {
 		t.Errorf("a log-out everywhere: %v", err)
 	}
@@ -76,9 +76,9 @@ type patched struct {
 	retryAfter, body string
 }
 
-func patch(t *testing.T, client *http.Client, h *house, token, name string) patched {
+func patch(t *testing.T, client *http.Client, env *testEnv, token, name string) patched {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, h.rest+"/v1/users/me",
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPatch, env.rest+"/v1/users/me",
 		strings.NewReader(fmt.Sprintf(`{"fullName":%q}`, name)))
 	if err != nil {
 		t.Fatal(err)

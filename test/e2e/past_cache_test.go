@@ -11,19 +11,20 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // TestTheCacheServiceMayDie: a gateway whose cache service is killed goes on with the store, no read fails, and what is
 // changed that way the other cache service learns by the feed. When it is back, it is asked again.
 func TestTheCacheServiceMayDie(t *testing.T) {
 	t.Parallel()
-	houses := startReplicas(t, 2, cheapHashes...)
-	alone, other := houses[0], houses[1]
+	replicas := startReplicas(t, cluster.NewInfra(t, binary), 2, cheapHashes...)
+	alone, other := replicas[0], replicas[1]
 	user := signUp(t, alone, "ada@example.com")
 	token, second := logIn(t, alone, "ada@example.com"), logIn(t, alone, "ada@example.com")
-	for _, h := range houses {
+	for _, env := range replicas {
 		for _, used := range []string{token, second} {
-			if _, err := readMe(t, h, used); err != nil { // Redis knows both sessions.
+			if _, err := readMe(t, env, used); err != nil { // Redis knows both sessions.
 				t.Fatal(err)
 			}
 		}
@@ -56,7 +57,7 @@ func TestTheCacheServiceMayDie(t *testing.T) {
 		}
 		return nil
 	})
-	if err := alone.processes[1].Start(func() error { return nil }); err != nil {
+	if err := alone.processes[1].Start(); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
@@ -72,14 +73,14 @@ func TestTheCacheServiceMayDie(t *testing.T) {
 // also where no read has found out. No read fails.
 func TestCacheServiceHangs(t *testing.T) {
 	t.Parallel()
-	h := startReplicas(t, 1, cheapHashes...)[0]
-	version := signUp(t, h, "ada@example.com").GetVersion()
-	token := logIn(t, h, "ada@example.com")
+	env := startThree(t, cheapHashes...)
+	version := signUp(t, env, "ada@example.com").GetVersion()
+	token := logIn(t, env, "ada@example.com")
 	// One that is not answered may be made late, but not of another version.
 	change := func(transport string, timeout time.Duration) error {
 		ctx, cancel := context.WithTimeout(t.Context(), timeout)
 		defer cancel()
-		got, err := transports[transport](ctx, h, "UserService/UpdateUser", &gatehousev1.UpdateUserRequest{
+		got, err := transports[transport](ctx, env, "UserService/UpdateUser", &gatehousev1.UpdateUserRequest{
 			User: &gatehousev1.User{Id: "me", FullName: fmt.Sprintf("Ada %d", version)}, Version: version,
 		}, []string{"Bearer " + token})
 		if err == nil {
@@ -90,13 +91,13 @@ func TestCacheServiceHangs(t *testing.T) {
 		}
 		return err
 	}
-	if err := h.processes[1].Freeze(); err != nil {
+	if err := env.processes[1].Freeze(); err != nil {
 		t.Fatal(err)
 	}
 	thawed := false
 	defer func() {
 		if !thawed {
-			_ = h.processes[1].Thaw()
+			_ = env.processes[1].Thaw()
 		}
 	}()
 	failed := 0
@@ -110,17 +111,17 @@ func TestCacheServiceHangs(t *testing.T) {
 			if err := change(transport, time.Minute); err != nil {
 				t.Errorf("a change over %s, after %d that failed: %v", transport, failed, err)
 			}
-			if got, err := readMe(t, h, token); err != nil || got.GetVersion() != version {
+			if got, err := readMe(t, env, token); err != nil || got.GetVersion() != version {
 				t.Errorf("the read after it: %v, %v", got, err)
 			}
 		}
 	}
-	if err := h.processes[1].Thaw(); err != nil {
+	if err := env.processes[1].Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	thawed = true
 	testkit.Eventually(t, func() error {
-		got, err := readMe(t, h, token)
+		got, err := readMe(t, env, token)
 		if err == nil && got.GetVersion() != version {
 			err = fmt.Errorf("the version is %d, not %d", got.GetVersion(), version)
 		}

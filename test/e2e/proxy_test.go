@@ -22,7 +22,7 @@ import (
 // behalf of a product whether the caller is logged in.
 func TestNginx(t *testing.T) {
 	t.Parallel()
-	h := startUp(t, t.TempDir(), cheapHashes...)
+	env := startUp(t, t.TempDir(), cheapHashes...)
 	product := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("ETag", `"1"`)
 		if r.Header.Get("If-None-Match") == `"1"` {
@@ -37,9 +37,9 @@ func TestNginx(t *testing.T) {
 		location /id/ { proxy_pass %[1]s/; }
 		location /product/ { auth_request /auth; proxy_pass %[2]s; }
 		location = /auth { internal; proxy_pass %[1]s/v1/sessions/current; }
-	`, h.rest, product.URL))
-	signUp(t, h, "ada@example.com")
-	token := "Bearer " + logIn(t, h, "ada@example.com")
+	`, env.rest, product.URL))
+	signUp(t, env, "ada@example.com")
+	token := "Bearer " + logIn(t, env, "ada@example.com")
 
 	t.Run("auth_request", func(t *testing.T) { testAuthRequest(t, nginx.URL(), token) })
 	t.Run("gzip_makes_entity_tags_weak", func(t *testing.T) { testWeakTags(t, nginx.URL()+"/id", token) })

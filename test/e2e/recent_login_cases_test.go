@@ -13,14 +13,14 @@ import (
 )
 
 // openDatabase opens the database of a test environment, to change what no call can.
-func openDatabase(t *testing.T, h *house) *sql.DB {
+func openDatabase(t *testing.T, env *testEnv) *sql.DB {
 	t.Helper()
 	var db *sql.DB
 	var err error
-	if path, ok := strings.CutPrefix(h.database, "sqlite:"); ok {
+	if path, ok := strings.CutPrefix(env.database, "sqlite:"); ok {
 		db, err = sql.Open("sqlite", "file:"+path+"?_pragma=busy_timeout(10000)")
 	} else {
-		db, err = h.mariadb.Open("gatehouse")
+		db, err = env.mariadb.Open(env.infra.Database)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -34,20 +34,20 @@ func openDatabase(t *testing.T, h *house) *sql.DB {
 }
 
 // staleRoot returns the tokens of an administrator who logged in 11 minutes ago and has refreshed since.
-func staleRoot(t *testing.T, r *residents) []string {
+func staleRoot(t *testing.T, r *fixtures) []string {
 	t.Helper()
 	if r.stale != nil {
 		return r.stale
 	}
-	session := openSession(t, r.house, "root."+r.tag+"@example.com")
+	session := openSession(t, r.env, "root."+r.tag+"@example.com")
 	statement := "UPDATE sessions SET create_time = create_time - INTERVAL 11 MINUTE WHERE id = ?"
-	if strings.HasPrefix(r.house.database, "sqlite:") {
+	if strings.HasPrefix(r.env.database, "sqlite:") {
 		statement = "UPDATE sessions SET create_time = create_time - 660000000 WHERE id = ?" // microseconds
 	}
-	if _, err := openDatabase(t, r.house).ExecContext(t.Context(), statement, session.GetSessionId()); err != nil {
+	if _, err := openDatabase(t, r.env).ExecContext(t.Context(), statement, session.GetSessionId()); err != nil {
 		t.Fatal(err)
 	}
-	r.stale = []string{"Bearer " + refresh(t, r.house, session.GetRefreshToken()).GetAccessToken()}
+	r.stale = []string{"Bearer " + refresh(t, r.env, session.GetRefreshToken()).GetAccessToken()}
 	return r.stale
 }
 
@@ -68,12 +68,12 @@ func ownAccount(c corpusCase) corpusCase {
 	return c
 }
 
-func rootsID(r *residents) string { return strings.ToUpper(r.root.GetSession().GetUserId()) }
+func rootsID(r *fixtures) string { return strings.ToUpper(r.root.GetSession().GetUserId()) }
 
-func renames(name string, id func(*residents) string, user *gatehousev1.User) corpusCase {
+func renames(name string, id func(*fixtures) string, user *gatehousev1.User) corpusCase {
 	return corpusCase{
 		name: "update: " + name, method: "UserService/UpdateUser", caller: "root",
-		request: func(r *residents) proto.Message {
+		request: func(r *fixtures) proto.Message {
 			changed := proto.CloneOf(user)
 			changed.Id = id(r)
 			return &gatehousev1.UpdateUserRequest{User: changed}
@@ -99,7 +99,7 @@ var recentLoginCases = []corpusCase{
 	ok(stale(renames("oneself", fixed("me"), &gatehousev1.User{FullName: "Root"}))),
 	ok(stale(renames("oneself by the id", rootsID, &gatehousev1.User{FullName: "Root"}))),
 	ok(renames("somebody by a session just opened", doomed, &gatehousev1.User{FullName: "Countess"})),
-	ok(stale(reads("anybody", "root", func(r *residents) string { return r.bob.GetId() }))),
+	ok(stale(reads("anybody", "root", func(r *fixtures) string { return r.bob.GetId() }))),
 	ok(stale(listsUsers("all", "root", all))),
 	ok(stale(listsEvents("all", "root", everyEvent))),
 	ownAccount(resetsPassword("of oneself", "root", fixed("me"), newPassword)),

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
+
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // TestReflectionSetting: tools see the public services where the setting says so, and only these.
@@ -29,19 +31,20 @@ func TestReflectionSetting(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			h, native := &house{}, freeAddress(t)
-			_, port, _ := strings.Cut(native, ":")
-			args := []string{"--http", freeAddress(t), "--grpc", native}
-			for _, arg := range test.args {
-				args = append(args, strings.ReplaceAll(arg, "PORT", port))
-			}
-			env := []string{"GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()}
+			settings := []string{"GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()}
+			args := test.args
 			if test.command == "up" {
-				args, env = append(args, "--data", t.TempDir()), nil
+				settings, args = nil, append(slices.Clone(args), "--data", t.TempDir())
 			}
-			h.start(t, test.command, env, args...)
-			h.dial(t, native)
-			services, err := reflectedServices(t, h)
+			service := cluster.NewService(t, binary, test.command, settings, args...)
+			_, port, _ := strings.Cut(service.Address, ":")
+			for i, arg := range service.Args {
+				service.Args[i] = strings.ReplaceAll(arg, "PORT", port)
+			}
+			if err := service.Start(); err != nil {
+				t.Fatal(err)
+			}
+			services, err := reflectedServices(t, service.Dial(t))
 			if code := status.Code(err); code != test.want {
 				t.Fatalf("reflection answers %v, want %v", err, test.want)
 			}
@@ -56,9 +59,9 @@ func TestReflectionSetting(t *testing.T) {
 }
 
 // reflectedServices requests the services, as soon as the gateway takes connections.
-func reflectedServices(t *testing.T, h *house) ([]string, error) {
+func reflectedServices(t *testing.T, conn *grpc.ClientConn) ([]string, error) {
 	t.Helper()
-	stream, err := reflectionpb.NewServerReflectionClient(h.conn).ServerReflectionInfo(callContext(t), grpc.WaitForReady(true))
+	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(callContext(t), grpc.WaitForReady(true))
 	if err != nil {
 		return nil, err
 	}

@@ -8,24 +8,25 @@ import (
 	"testing"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // TestRequestID looks for the id of a request in the log of every service that it passed.
 func TestRequestID(t *testing.T) {
 	t.Parallel()
-	h := startThree(t, cheapHashes...)
+	env := startReplicas(t, cluster.NewPrivateInfra(t, binary), 1, cheapHashes...)[0]
 	header := http.Header{"Content-Type": {"application/json"}}
 	send := func(id, path, body string) int {
 		t.Helper()
 		header.Set("X-Request-Id", id)
-		status, answered, _ := fetch(t, http.MethodPost, h.rest+path, body, header)
+		status, answered, _ := fetch(t, http.MethodPost, env.rest+path, body, header)
 		if got := answered.Get("X-Request-Id"); got != id {
 			t.Errorf("the answer has the id %q, not %q", got, id)
 		}
 		return status
 	}
 	// A gateway that began before the cache service goes past it, until a call that can be repeated finds it.
-	cache := h.processes[slices.IndexFunc(h.processes, func(p *testkit.Process) bool { return p.Args[0] == "cache" })]
+	cache := env.processes[1]
 	testkit.Eventually(t, func() error {
 		send("warm-up", "/v1/users", `{"email":"grace@example.com","fullName":"Grace Hopper","password":"`+adasPassword+`",
 			"requestId":"01890a5d-ac96-774b-bcce-b302099a8057"}`)
@@ -38,14 +39,14 @@ func TestRequestID(t *testing.T) {
 	if status := send("a-refusal", "/v1/users", signUp); status != http.StatusConflict {
 		t.Errorf("the same sign-up again is answered %d", status)
 	}
-	h.mariadb.Kill()
+	env.mariadb.Kill()
 	if status := send("a-fault", "/v1/sessions", `{"email":"ada@example.com","password":"x"}`); status != http.StatusServiceUnavailable {
 		t.Errorf("without a database the log-in is answered %d", status)
 	}
 	for id, levels := range map[string][]string{
 		"a-call": {"INFO", "DEBUG"}, "a-refusal": {"INFO", "DEBUG"}, "a-fault": {"WARN"},
 	} {
-		for _, process := range h.processes {
+		for _, process := range env.processes {
 			t.Run(id+"/"+process.Args[0], func(t *testing.T) {
 				testkit.Eventually(t, func() error { return process.Wrote(`"request_id":"` + id + `"`)() })
 				for _, line := range linesOf(t, process.Output(), id) {

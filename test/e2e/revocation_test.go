@@ -14,6 +14,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // ending is a way in which a session ends. It is called through one of the replicas, and returns when the end is
@@ -120,15 +121,15 @@ func TestNoCallSucceedsOnceTheEndOfItsSessionIsAcknowledged(t *testing.T) {
 	t.Parallel()
 	t.Run("one process", func(t *testing.T) {
 		t.Parallel()
-		endSessions(t, []*house{startUp(t, t.TempDir(), cheapHashes...)}, faults[:1])
+		endSessions(t, []*testEnv{startUp(t, t.TempDir(), cheapHashes...)}, faults[:1])
 	})
 	t.Run("three of each service", func(t *testing.T) {
 		t.Parallel()
-		endSessions(t, startReplicas(t, 3, cheapHashes...), faults)
+		endSessions(t, startReplicas(t, cluster.NewInfra(t, binary), 3, cheapHashes...), faults)
 	})
 }
 
-func endSessions(t *testing.T, replicas []*house, faults []fault) {
+func endSessions(t *testing.T, replicas []*testEnv, faults []fault) {
 	t.Helper()
 	const rounds, tries = 2, 25
 	var early, late atomic.Int64
@@ -159,7 +160,7 @@ func endSessions(t *testing.T, replicas []*house, faults []fault) {
 
 // revocation is a session that is used at every replica until it has ended, and for a while after.
 type revocation struct {
-	replicas     []*house
+	replicas     []*testEnv
 	own, other   *gatehousev1.CreateSessionResponse
 	acknowledged atomic.Bool
 	stop         context.CancelFunc
@@ -167,9 +168,9 @@ type revocation struct {
 	early, late  atomic.Int64 // calls that succeeded before the acknowledgement, and that started after it
 }
 
-func newRevocation(t *testing.T, replicas []*house) *revocation {
+func newRevocation(t *testing.T, replicas []*testEnv) *revocation {
 	t.Helper()
-	user := signUp(t, replicas[0], (&residents{}).address("ada"))
+	user := signUp(t, replicas[0], (&fixtures{}).address("ada"))
 	r := &revocation{
 		replicas: replicas, own: openSession(t, replicas[0], user.GetEmail()), other: openSession(t, replicas[len(replicas)-1], user.GetEmail()),
 	}
@@ -193,7 +194,7 @@ func newRevocation(t *testing.T, replicas []*house) *revocation {
 }
 
 // use makes a call with the session.
-func (r *revocation) use(ctx context.Context, t *testing.T, replica *house) {
+func (r *revocation) use(ctx context.Context, t *testing.T, replica *testEnv) {
 	ended := r.acknowledged.Load() // Before the call starts.
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -210,13 +211,13 @@ func (r *revocation) use(ctx context.Context, t *testing.T, replica *house) {
 	}
 }
 
-func callAs(ctx context.Context, at *house, session *gatehousev1.CreateSessionResponse) error {
+func callAs(ctx context.Context, at *testEnv, session *gatehousev1.CreateSessionResponse) error {
 	_, err := gatehousev1.NewUserServiceClient(at.conn).ReadUser(withTokens(ctx, callsAs(session)),
 		&gatehousev1.ReadUserRequest{Id: "me"})
 	return err
 }
 
-func (r *revocation) endAt(t *testing.T, replica *house, ending ending, root *gatehousev1.CreateSessionResponse) {
+func (r *revocation) endAt(t *testing.T, replica *testEnv, ending ending, root *gatehousev1.CreateSessionResponse) {
 	t.Helper()
 	err := ending.end(callContext(t), replica.conn, parties{r.own, r.other, root})
 	r.acknowledged.Store(true)

@@ -20,6 +20,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // bearer gives a context whose calls present the token.
@@ -27,9 +28,9 @@ func bearer(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }
 
-func readMe(t *testing.T, h *house, token string) (*gatehousev1.User, error) {
+func readMe(t *testing.T, env *testEnv, token string) (*gatehousev1.User, error) {
 	t.Helper()
-	response, err := gatehousev1.NewUserServiceClient(h.conn).ReadUser(
+	response, err := gatehousev1.NewUserServiceClient(env.conn).ReadUser(
 		bearer(callContext(t), token), &gatehousev1.ReadUserRequest{Id: "me"})
 	return response.GetUser(), err
 }
@@ -37,40 +38,40 @@ func readMe(t *testing.T, h *house, token string) (*gatehousev1.User, error) {
 // The happy scenario, native and over REST, told step by step as a newcomer would take it. Each house, each transport.
 func TestSignUpLogInReadProfile(t *testing.T) {
 	t.Parallel()
-	for name, start := range houses {
+	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t)
+			env := start(t)
 			for transportName, call := range transports {
-				t.Run(transportName, func(t *testing.T) { happyScenario(t, h, call) })
+				t.Run(transportName, func(t *testing.T) { happyScenario(t, env, call) })
 			}
 			t.Run("the other transport knows the account", func(t *testing.T) {
-				user := signUp(t, h, "both."+uuid.NewString()+"@example.com")
-				token := "Bearer " + logIn(t, h, user.GetEmail())
-				got, err := overREST(callContext(t), h, "UserService/ReadUser", &gatehousev1.ReadUserRequest{Id: "me"}, []string{token})
+				user := signUp(t, env, "both."+uuid.NewString()+"@example.com")
+				token := "Bearer " + logIn(t, env, user.GetEmail())
+				got, err := overREST(callContext(t), env, "UserService/ReadUser", &gatehousev1.ReadUserRequest{Id: "me"}, []string{token})
 				if err != nil || !proto.Equal(got.message.(*gatehousev1.ReadUserResponse).GetUser(), user) {
 					t.Errorf("REST reads %v, %v, want %v", got, err, user)
 				}
 			})
-			h.stop(t)
+			env.stop(t)
 		})
 	}
 }
 
-func happyScenario(t *testing.T, h *house, call transport) {
+func happyScenario(t *testing.T, env *testEnv, call transport) {
 	email := "Ada." + uuid.NewString() + "@Example.com"
-	made, err := call(callContext(t), h, "UserService/CreateUser",
+	made, err := call(callContext(t), env, "UserService/CreateUser",
 		&gatehousev1.CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: adasPassword}, nil)
 	if err != nil || made.message == nil {
 		t.Fatalf("sign up: %v, %v", made, err)
 	}
-	session, err := call(callContext(t), h, "SessionService/CreateSession",
+	session, err := call(callContext(t), env, "SessionService/CreateSession",
 		&gatehousev1.CreateSessionRequest{Email: strings.ToLower(email), Password: adasPassword}, nil)
 	if err != nil || session.message == nil {
 		t.Fatalf("log in: %v, %v", session, err)
 	}
 	token := session.message.(*gatehousev1.CreateSessionResponse).GetAccessToken()
-	profile, err := call(callContext(t), h, "UserService/ReadUser",
+	profile, err := call(callContext(t), env, "UserService/ReadUser",
 		&gatehousev1.ReadUserRequest{Id: "me"}, []string{"Bearer " + token})
 	if err != nil || profile.message == nil {
 		t.Fatalf("read the profile: %v, %v", profile, err)
@@ -119,24 +120,24 @@ func TestTokenForAnotherAudienceOrIssuerIsRefused(t *testing.T) {
 	token := logIn(t, before, "ada@example.com")
 	before.stop(t)
 	for _, setting := range [][]string{{"--audience", "another"}, {"--issuer", "https://another.example"}} {
-		h := startUp(t, data, setting...)
-		wantReason(t, h, token, "ACCESS_TOKEN_INVALID")
-		h.stop(t)
+		env := startUp(t, data, setting...)
+		wantReason(t, env, token, "ACCESS_TOKEN_INVALID")
+		env.stop(t)
 	}
 }
 
 func TestExpiredTokenIsRefused(t *testing.T) {
 	t.Parallel()
-	h := startUp(t, t.TempDir(), "--access-token-lifetime", "1s")
-	signUp(t, h, "ada@example.com")
-	token := logIn(t, h, "ada@example.com")
+	env := startUp(t, t.TempDir(), "--access-token-lifetime", "1s")
+	signUp(t, env, "ada@example.com")
+	token := logIn(t, env, "ada@example.com")
 	testkit.Eventually(t, func() error {
-		if _, err := readMe(t, h, token); err == nil {
+		if _, err := readMe(t, env, token); err == nil {
 			return errors.New("the token is still good")
 		}
 		return nil
 	})
-	wantReason(t, h, token, "ACCESS_TOKEN_EXPIRED")
+	wantReason(t, env, token, "ACCESS_TOKEN_EXPIRED")
 }
 
 // A change of the algorithm makes a new key; tokens of the old one stay good.
@@ -148,13 +149,13 @@ func TestSigningAlgorithmCanBeChanged(t *testing.T) {
 	old := logIn(t, before, "ada@example.com")
 	before.stop(t)
 
-	h := startUp(t, data, "--signing-algorithm", "RS256")
-	for _, token := range []string{old, logIn(t, h, "ada@example.com")} {
-		if _, err := readMe(t, h, token); err != nil {
+	env := startUp(t, data, "--signing-algorithm", "RS256")
+	for _, token := range []string{old, logIn(t, env, "ada@example.com")} {
+		if _, err := readMe(t, env, token); err != nil {
 			t.Error(err)
 		}
 	}
-	keys, err := gatehousev1.NewKeyServiceClient(h.conn).ListKeys(callContext(t), &gatehousev1.ListKeysRequest{})
+	keys, err := gatehousev1.NewKeyServiceClient(env.conn).ListKeys(callContext(t), &gatehousev1.ListKeysRequest{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,10 +168,10 @@ func TestSigningAlgorithmCanBeChanged(t *testing.T) {
 	}
 }
 
-func wantReason(t *testing.T, h *house, token, want string) {
+func wantReason(t *testing.T, env *testEnv, token, want string) {
 	t.Helper()
 	for name, call := range transports {
-		got, err := call(callContext(t), h, "UserService/ReadUser",
+		got, err := call(callContext(t), env, "UserService/ReadUser",
 			&gatehousev1.ReadUserRequest{Id: "me"}, []string{"Bearer " + token})
 		if err != nil {
 			t.Fatal(err)
@@ -183,11 +184,11 @@ func wantReason(t *testing.T, h *house, token, want string) {
 
 func TestOfFiftySignUpsWithOneAddressOneSucceeds(t *testing.T) {
 	t.Parallel()
-	for name, start := range houses {
+	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := start(t, cheapHashes...)
-			client := gatehousev1.NewUserServiceClient(h.conn)
+			env := start(t, cheapHashes...)
+			client := gatehousev1.NewUserServiceClient(env.conn)
 			outcomes := make(chan codes.Code, 50)
 			for range cap(outcomes) {
 				go func() {
@@ -212,30 +213,30 @@ func TestOfFiftySignUpsWithOneAddressOneSucceeds(t *testing.T) {
 
 func TestRedisDownAnswersStayRight(t *testing.T) {
 	t.Parallel()
-	h := startThree(t)
-	user := signUp(t, h, "ada@example.com")
-	token := logIn(t, h, "ada@example.com")
-	h.redis.Kill()
+	env := startThree(t)
+	user := signUp(t, env, "ada@example.com")
+	token := logIn(t, env, "ada@example.com")
+	env.redis.Kill()
 	for range 50 {
-		if got, err := readMe(t, h, token); err != nil || !proto.Equal(got, user) {
+		if got, err := readMe(t, env, token); err != nil || !proto.Equal(got, user) {
 			t.Fatalf("without Redis the profile is %v, %v", got, err)
 		}
 	}
-	signUp(t, h, "bob@example.com")
-	if err := h.redis.Start(); err != nil {
+	signUp(t, env, "bob@example.com")
+	if err := env.redis.Start(); err != nil {
 		t.Fatal(err)
 	}
-	awaitCached(t, h, token, user.GetId())
+	awaitCached(t, env, token, user.GetId())
 }
 
 // awaitCached reads a profile until it is in Redis.
-func awaitCached(t *testing.T, h *house, token, userID string) {
+func awaitCached(t *testing.T, env *testEnv, token, userID string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		if _, err := readMe(t, h, token); err != nil {
+		if _, err := readMe(t, env, token); err != nil {
 			t.Fatal(err)
 		}
-		keys := strings.Join(slices.Collect(maps.Keys(h.redisEntries(t))), " ")
+		keys := strings.Join(slices.Collect(maps.Keys(env.redisEntries(t))), " ")
 		if !strings.Contains(keys, "user:{"+userID+"}") || !strings.Contains(keys, "session:{"+userID+"}") {
 			return errors.New("the profile and the session are not in Redis")
 		}
@@ -247,13 +248,13 @@ func awaitCached(t *testing.T, h *house, token, userID string) {
 // words that hold nothing of the driver's, and profiles in the cache are still served to tokens of known keys.
 func TestDatabaseDownAndBack(t *testing.T) {
 	t.Parallel()
-	h := startThree(t, cheapHashes...)
-	user := signUp(t, h, "ada@example.com")
-	token := logIn(t, h, "ada@example.com")
-	awaitCached(t, h, token, user.GetId()) // From here on the gateway and the cache have the public keys, too.
-	h.mariadb.Kill()
+	env := startReplicas(t, cluster.NewPrivateInfra(t, binary), 1, cheapHashes...)[0]
+	user := signUp(t, env, "ada@example.com")
+	token := logIn(t, env, "ada@example.com")
+	awaitCached(t, env, token, user.GetId()) // From here on the gateway and the cache have the public keys, too.
+	env.mariadb.Kill()
 	for name, call := range transports {
-		got, err := call(callContext(t), h, "SessionService/CreateSession",
+		got, err := call(callContext(t), env, "SessionService/CreateSession",
 			&gatehousev1.CreateSessionRequest{Email: "ada@example.com", Password: adasPassword}, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -263,12 +264,12 @@ func TestDatabaseDownAndBack(t *testing.T) {
 			t.Errorf("%s: the message is %q", name, text)
 		}
 	}
-	if got, err := readMe(t, h, token); err != nil || !proto.Equal(got, user) {
+	if got, err := readMe(t, env, token); err != nil || !proto.Equal(got, user) {
 		t.Errorf("without the database the profile is %v, %v", got, err)
 	}
 	readiness := func(want int) func() error {
 		return func() error {
-			response, err := http.Get(h.rest + "/readyz")
+			response, err := http.Get(env.rest + "/readyz")
 			if err != nil {
 				return err
 			}
@@ -280,17 +281,17 @@ func TestDatabaseDownAndBack(t *testing.T) {
 		}
 	}
 	testkit.Eventually(t, readiness(http.StatusServiceUnavailable))
-	if err := h.mariadb.Start(); err != nil {
+	if err := env.mariadb.Start(); err != nil {
 		t.Fatal(err)
 	}
 	testkit.Eventually(t, readiness(http.StatusOK))
-	logIn(t, h, "ada@example.com")
+	logIn(t, env, "ada@example.com")
 }
 
 func TestHealthFollowsTheServicesBehind(t *testing.T) {
 	t.Parallel()
-	h := startThree(t)
-	client := healthpb.NewHealthClient(h.conn)
+	env := startThree(t)
+	client := healthpb.NewHealthClient(env.conn)
 	serving := func(service string) healthpb.HealthCheckResponse_ServingStatus {
 		response, err := client.Check(callContext(t), &healthpb.HealthCheckRequest{Service: service})
 		if err != nil {
@@ -304,21 +305,21 @@ func TestHealthFollowsTheServicesBehind(t *testing.T) {
 	for _, part := range []string{"gatehouse.cache", "gatehouse.cache.backend", "gatehouse.cache.feed", "gatehouse.store"} {
 		testkit.Eventually(t, func() error { return wantHealth(serving(part), healthpb.HealthCheckResponse_SERVING) })
 	}
-	h.redis.Kill()
+	env.redis.Kill()
 	testkit.Eventually(t, func() error {
 		return wantHealth(serving("gatehouse.cache.backend"), healthpb.HealthCheckResponse_NOT_SERVING)
 	})
 	const cacheProcess, storeProcess = 1, 0
-	h.processes[cacheProcess].Kill()
+	env.processes[cacheProcess].Kill()
 	testkit.Eventually(t, func() error {
 		return wantHealth(serving("gatehouse.cache"), healthpb.HealthCheckResponse_NOT_SERVING)
 	})
 	if err := wantHealth(serving(""), healthpb.HealthCheckResponse_SERVING); err != nil {
 		t.Errorf("without a cache: %v", err) // It is gone past.
 	}
-	h.processes[storeProcess].Kill()
+	env.processes[storeProcess].Kill()
 	testkit.Eventually(t, func() error { return wantHealth(serving(""), healthpb.HealthCheckResponse_NOT_SERVING) })
-	response, err := http.Get(h.rest + "/readyz")
+	response, err := http.Get(env.rest + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}

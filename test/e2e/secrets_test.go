@@ -11,20 +11,20 @@ import (
 )
 
 // holdsNoSecret looks for passwords, hashes and tokens where none may be: in Redis and in every log.
-func (h *house) holdsNoSecret(t *testing.T, r *residents) {
+func (env *testEnv) holdsNoSecret(t *testing.T, r *fixtures) {
 	t.Helper()
 	r.t = t
-	h.strayTokens(t, strings.TrimPrefix(r.tokens["ada"][0], "Bearer "))
+	env.strayTokens(t, strings.TrimPrefix(r.tokens["ada"][0], "Bearer "))
 	secrets := append(passwordsOfCorpus(r), "$argon2", "ghrt_", strings.TrimPrefix(r.tokens["ada"][0], "Bearer "),
 		"x-gatehouse-service-credential")
-	for _, process := range h.processes {
+	for _, process := range env.processes {
 		for _, variable := range process.Env {
 			if token, found := strings.CutPrefix(variable, "GATEHOUSE_SERVICE_TOKEN="); found {
 				secrets = append(secrets, token)
 			}
 		}
 	}
-	for _, process := range h.processes {
+	for _, process := range env.processes {
 		output := process.Output()
 		if !strings.Contains(output, "UserService/CreateUser") && !strings.Contains(output, "/v1/users") {
 			t.Errorf("the log of %s does not tell of a single sign-up: the search below would find nothing", process.Args[0])
@@ -35,10 +35,10 @@ func (h *house) holdsNoSecret(t *testing.T, r *residents) {
 			}
 		}
 	}
-	if h.redis == nil {
+	if env.redis == nil {
 		return
 	}
-	entries := h.redisEntries(t)
+	entries := env.redisEntries(t)
 	if len(entries) == 0 {
 		t.Error("Redis is empty: the search below would find nothing")
 	}
@@ -49,15 +49,15 @@ func (h *house) holdsNoSecret(t *testing.T, r *residents) {
 			}
 		}
 	}
-	h.hashesPasswords(t)
+	env.hashesPasswords(t)
 }
 
 // strayTokens sends tokens where none belongs, as a client does by mistake.
-func (h *house) strayTokens(t *testing.T, access string) {
+func (env *testEnv) strayTokens(t *testing.T, access string) {
 	t.Helper()
 	for _, token := range []string{access, "ghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAABYSBNQUMgb2YgdGhpcnR5LXR3byBieXRlcywgbm8uMS4"} {
 		for _, path := range []string{"/" + token, "/v1/users/" + token, "/v1/users?" + token + "=" + token, "/docs/" + token} {
-			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.rest+path, http.NoBody)
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, env.rest+path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,13 +71,13 @@ func (h *house) strayTokens(t *testing.T, access string) {
 			_ = response.Body.Close()
 		}
 		ctx := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", token, "authorization", "Bearer "+token)
-		_ = h.conn.Invoke(ctx, "/gatehouse.v1.UserService/"+token, &gatehousev1.ReadUserRequest{}, &gatehousev1.ReadUserResponse{})
-		_, _ = gatehousev1.NewUserServiceClient(h.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: token})
+		_ = env.conn.Invoke(ctx, "/gatehouse.v1.UserService/"+token, &gatehousev1.ReadUserRequest{}, &gatehousev1.ReadUserResponse{})
+		_, _ = gatehousev1.NewUserServiceClient(env.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: token})
 	}
 }
 
 // passwordsOfCorpus are those that are long and odd enough not to stand in a log for another reason.
-func passwordsOfCorpus(r *residents) []string {
+func passwordsOfCorpus(r *fixtures) []string {
 	passwords := []string{adasPassword, newPassword}
 	for _, test := range corpus {
 		if test.method != "UserService/CreateUser" {
@@ -90,9 +90,9 @@ func passwordsOfCorpus(r *residents) []string {
 	return passwords
 }
 
-func (h *house) redisEntries(t *testing.T) map[string]string {
+func (env *testEnv) redisEntries(t *testing.T) map[string]string {
 	t.Helper()
-	client := h.redis.Client()
+	client := env.redis.Client()
 	defer client.Close()
 	entries := map[string]string{}
 	keys := client.Scan(t.Context(), 0, "*", 1000).Iterator()
@@ -110,9 +110,9 @@ func (h *house) redisEntries(t *testing.T) map[string]string {
 }
 
 // hashesPasswords makes sure that what stands in the database for a password is a hash of the promised cost.
-func (h *house) hashesPasswords(t *testing.T) {
+func (env *testEnv) hashesPasswords(t *testing.T) {
 	t.Helper()
-	db, err := h.mariadb.Open("gatehouse")
+	db, err := env.mariadb.Open(env.infra.Database)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,13 +2,10 @@ package e2e
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -18,19 +15,8 @@ import (
 
 	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
-
-// listenAddress returns the address on which a command of the house serves other services.
-func (h *house) listenAddress(t *testing.T, command string) string {
-	t.Helper()
-	for _, process := range h.processes {
-		if i := slices.Index(process.Args, "--listen"); process.Args[0] == command && i > 0 {
-			return process.Args[i+1]
-		}
-	}
-	t.Fatalf("no %s runs", command)
-	return ""
-}
 
 func wantRefused(t *testing.T, err error) {
 	t.Helper()
@@ -42,27 +28,17 @@ func wantRefused(t *testing.T, err error) {
 
 func TestPortsOfServices(t *testing.T) {
 	t.Parallel()
-	servers := startServers(t)
-	h := &house{database: servers.mariadb.URL("gatehouse"), redis: servers.redis, mariadb: servers.mariadb}
-	store, cache, rest, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-	h.start(t, "store", servers.store, append([]string{"--listen", store}, cheapHashes...)...)
-	h.start(t, "cache", servers.cache, "--listen", cache, "--store-address", store)
-	h.start(t, "gateway", servers.gateway, "--http", rest, "--grpc", native, "--cache-address", cache,
-		"--store-address", store, "--drain-delay", "0s")
-	h.connect(t, rest, native)
-	signUp(t, h, "ada@example.com")
-	token := logIn(t, h, "ada@example.com")
-	for _, command := range []string{"store", "cache"} {
-		t.Run(command+" refuses a stranger with an access token", func(t *testing.T) {
-			conn, err := grpc.NewClient(h.listenAddress(t, command), grpc.WithTransportCredentials(insecure.NewCredentials()))
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer conn.Close()
+	env := startThree(t, cheapHashes...)
+	store, cache := env.processes[0], env.processes[1]
+	signUp(t, env, "ada@example.com")
+	token := logIn(t, env, "ada@example.com")
+	for _, service := range []*cluster.Service{store, cache} {
+		t.Run(service.Command()+" refuses a stranger with an access token", func(t *testing.T) {
+			conn := service.Dial(t)
 			ctx := metadata.AppendToOutgoingContext(callContext(t), "authorization", "Bearer "+token,
 				"x-gatehouse-client-address", "203.0.113.7", "x-gatehouse-service", "gateway", "x-request-id", "forged-id")
 			users := gatehousev1.NewUserServiceClient(conn)
-			_, err = users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"})
+			_, err := users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"})
 			wantRefused(t, err)
 			_, err = users.CreateUser(ctx, &gatehousev1.CreateUserRequest{
 				Email: "eve@example.com", FullName: "Eve", Password: adasPassword,
@@ -76,49 +52,47 @@ func TestPortsOfServices(t *testing.T) {
 			if err == nil {
 				_, err = changes.Recv()
 			}
-			if command == "store" {
+			if service == store {
 				wantRefused(t, err)
 			} else if status.Code(err) != codes.Unimplemented {
 				t.Errorf("a feed of a cache: %v", err)
 			}
-			if _, err := readMe(t, h, token); err != nil {
+			if _, err := readMe(t, env, token); err != nil {
 				t.Errorf("a client of the gateway meanwhile: %v", err)
 			}
 		})
 	}
-	for _, process := range h.processes {
+	for _, process := range env.processes {
 		if output := process.Output(); strings.Contains(output, "203.0.113.7") || strings.Contains(output, "forged-id") {
 			t.Errorf("%s believes a stranger:\n%s", process.Args[0], process.Tail())
 		}
 	}
 	t.Run("a gateway with the second token is served", func(t *testing.T) {
-		next := "GATEHOUSE_SERVICE_TOKEN=" + strings.Repeat("n", 32)
-		second := &house{}
-		store, cache, rest, native := freeAddress(t), freeAddress(t), freeAddress(t), freeAddress(t)
-		accepted := "GATEHOUSE_SECOND_SERVICE_TOKEN=" + strings.Repeat("n", 32)
-		second.start(t, "store", append(servers.store, accepted), append([]string{"--listen", store}, cheapHashes...)...)
-		second.start(t, "cache", append(servers.cache, accepted), "--listen", cache, "--store-address", store)
-		second.start(t, "gateway", []string{next}, "--http", rest, "--grpc", native, "--cache-address", cache,
-			"--store-address", store, "--drain-delay", "0s")
-		second.connect(t, rest, native)
+		next := strings.Repeat("n", 32)
+		accepted, infra := "GATEHOUSE_SECOND_SERVICE_TOKEN="+next, env.infra
+		store := cluster.StartService(t, binary, "store", append(infra.StoreEnv(infra.DatabaseURL()), accepted), cheapHashes...)
+		cache := cluster.StartService(t, binary, "cache", append(infra.CacheEnv(infra.Redis.URL()), accepted),
+			"--store-address", store.Address)
+		gateway := cluster.StartService(t, binary, "gateway", []string{"GATEHOUSE_SERVICE_TOKEN=" + next},
+			"--cache-address", cache.Address, "--store-address", store.Address, "--drain-delay", "0s")
+		cluster.AwaitReady(t, gateway, store, cache)
+		second := &testEnv{conn: gateway.Dial(t)}
 		if _, err := readMe(t, second, token); err != nil {
 			t.Error(err)
 		}
 	})
 	t.Run("a gateway with another token is not ready, and tells no client to log in again", func(t *testing.T) {
-		wrong := &house{}
-		rest, native := freeAddress(t), freeAddress(t)
-		wrong.start(t, "gateway", []string{"GATEHOUSE_SERVICE_TOKEN=" + strings.Repeat("x", 32)}, "--http", rest, "--grpc", native,
-			"--cache-address", cache, "--store-address", store, "--drain-delay", "0s")
+		gateway := cluster.StartService(t, binary, "gateway", []string{"GATEHOUSE_SERVICE_TOKEN=" + strings.Repeat("x", 32)},
+			"--cache-address", cache.Address, "--store-address", store.Address, "--drain-delay", "0s")
 		testkit.Eventually(t, func() error {
-			response, err := http.Get("http://" + rest + "/healthz")
+			response, err := http.Get(gateway.REST + "/healthz")
 			if err != nil {
 				return err
 			}
 			return response.Body.Close()
 		})
 		for path, want := range map[string]int{"/readyz": 503, "/v1/users/me": 503} {
-			request, err := http.NewRequestWithContext(callContext(t), http.MethodGet, "http://"+rest+path, http.NoBody)
+			request, err := http.NewRequestWithContext(callContext(t), http.MethodGet, gateway.REST+path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -131,7 +105,7 @@ func TestPortsOfServices(t *testing.T) {
 				t.Errorf("%s is %s, want %d", path, response.Status, want)
 			}
 		}
-		if log := wrong.processes[0].Output(); !strings.Contains(log, "the service credential was refused") ||
+		if log := gateway.Output(); !strings.Contains(log, "the service credential was refused") ||
 			strings.Contains(log, strings.Repeat("x", 32)) {
 			t.Errorf("the log does not tell why, or holds the token:\n%s", log)
 		}

@@ -20,51 +20,51 @@ func callsAs(session *gatehousev1.CreateSessionResponse) []string {
 }
 
 // adasNew is a caller with a session of Ada's that nobody has used yet.
-func adasNew(t *testing.T, r *residents) []string {
-	return callsAs(openSession(t, r.house, r.ada.GetEmail()))
+func adasNew(t *testing.T, r *fixtures) []string {
+	return callsAs(openSession(t, r.env, r.ada.GetEmail()))
 }
 
 // newcomers is a caller whose account nobody else uses.
-func newcomers(t *testing.T, r *residents) []string {
-	return callsAs(openSession(t, r.house, signUp(t, r.house, r.address("newcomer")).GetEmail()))
+func newcomers(t *testing.T, r *fixtures) []string {
+	return callsAs(openSession(t, r.env, signUp(t, r.env, r.address("newcomer")).GetEmail()))
 }
 
 // sessionCall is a call by somebody of the residents; by is used instead where it is given.
 func sessionCall(
-	name, method, caller string, by func(*testing.T, *residents) []string, request func(*residents) proto.Message,
+	name, method, caller string, by func(*testing.T, *fixtures) []string, request func(*fixtures) proto.Message,
 ) corpusCase {
 	return corpusCase{name: name, method: "SessionService/" + method, caller: caller, by: by, request: request}
 }
 
-func refreshes(name string, token func(*residents) string) corpusCase {
-	return sessionCall("refresh: "+name, "RefreshSession", "", nil, func(r *residents) proto.Message {
+func refreshes(name string, token func(*fixtures) string) corpusCase {
+	return sessionCall("refresh: "+name, "RefreshSession", "", nil, func(r *fixtures) proto.Message {
 		return &gatehousev1.RefreshSessionRequest{RefreshToken: token(r)}
 	})
 }
 
-func noRefreshToken(name string, token func(*residents) string) corpusCase {
+func noRefreshToken(name string, token func(*fixtures) string) corpusCase {
 	return unauthenticated(refreshes(name, token), "REFRESH_TOKEN_INVALID")
 }
 
 // ofFresh changes the refresh token of a session that is good.
-func ofFresh(change func(string) string) func(*residents) string {
-	return func(r *residents) string { return change(r.spare.GetRefreshToken()) }
+func ofFresh(change func(string) string) func(*fixtures) string {
+	return func(r *fixtures) string { return change(r.spare.GetRefreshToken()) }
 }
 
 var refreshCases = []corpusCase{
-	ok(checked(refreshes("everything in order", func(r *residents) string {
-		return openSession(r.t, r.house, r.ada.GetEmail()).GetRefreshToken()
+	ok(checked(refreshes("everything in order", func(r *fixtures) string {
+		return openSession(r.t, r.env, r.ada.GetEmail()).GetRefreshToken()
 	}), refreshAnswer)),
 	ok(func() corpusCase {
-		c := refreshes("with an access token that is no good", func(r *residents) string {
-			return openSession(r.t, r.house, r.ada.GetEmail()).GetRefreshToken()
+		c := refreshes("with an access token that is no good", func(r *fixtures) string {
+			return openSession(r.t, r.env, r.ada.GetEmail()).GetRefreshToken()
 		})
 		c.caller = "garbage"
 		return c
 	}()),
-	ok(checked(refreshes("again, as after a lost answer", func(r *residents) string {
-		token := openSession(r.t, r.house, r.ada.GetEmail()).GetRefreshToken()
-		refresh(r.t, r.house, token)
+	ok(checked(refreshes("again, as after a lost answer", func(r *fixtures) string {
+		token := openSession(r.t, r.env, r.ada.GetEmail()).GetRefreshToken()
+		refresh(r.t, r.env, token)
 		return token
 	}), refreshAnswer)),
 	noRefreshToken("a truncated token", ofFresh(func(token string) string { return token[:len(token)-1] })),
@@ -73,16 +73,16 @@ var refreshCases = []corpusCase{
 	noRefreshToken("a flipped bit in the MAC", ofFresh(func(token string) string { return flipAt(token, 10) })),
 	noRefreshToken("a flipped bit in the session id", ofFresh(func(token string) string { return flipAt(token, 35) })),
 	noRefreshToken("a flipped bit in the number", ofFresh(func(token string) string { return flipAt(token, 55) })),
-	noRefreshToken("a token of another system", func(r *residents) string {
+	noRefreshToken("a token of another system", func(r *fixtures) string {
 		return "ghrt_" + base64.RawURLEncoding.EncodeToString(slices.Concat(
 			uuid.MustParse(r.spare.GetSessionId()).NodeID(), make([]byte, 50)))
 	}),
-	noRefreshToken("an access token", func(r *residents) string { return r.spare.GetAccessToken() }),
+	noRefreshToken("an access token", func(r *fixtures) string { return r.spare.GetAccessToken() }),
 	noRefreshToken("garbage", fixed("garbage")),
-	unauthenticated(refreshes("of a session that was ended", func(r *residents) string {
+	unauthenticated(refreshes("of a session that was ended", func(r *fixtures) string {
 		return r.ended.GetRefreshToken()
 	}), "SESSION_ENDED"),
-	unauthenticated(refreshes("of a session that ended by a theft", func(r *residents) string {
+	unauthenticated(refreshes("of a session that ended by a theft", func(r *fixtures) string {
 		return r.stolen.GetRefreshToken()
 	}), "REFRESH_TOKEN_REUSED"),
 	invalid(refreshes("no token", fixed("")), "refresh_token REQUIRED"),
@@ -91,8 +91,8 @@ var refreshCases = []corpusCase{
 
 func flipAt(token string, at int) string { return token[:at] + string(other(token[at])) + token[at+1:] }
 
-func readsSession(name, caller string, id func(*residents) string) corpusCase {
-	return sessionCall("session: "+name, "ReadSession", caller, nil, func(r *residents) proto.Message {
+func readsSession(name, caller string, id func(*fixtures) string) corpusCase {
+	return sessionCall("session: "+name, "ReadSession", caller, nil, func(r *fixtures) proto.Message {
 		return &gatehousev1.ReadSessionRequest{Id: id(r)}
 	})
 }
@@ -102,23 +102,23 @@ func noSession(c corpusCase) corpusCase {
 	return c
 }
 
-func bobsSession(r *residents) string  { return r.bobs.GetSessionId() }
-func spareSession(r *residents) string { return r.spare.GetSessionId() }
-func endedSession(r *residents) string { return r.ended.GetSessionId() }
-func nobodys(*residents) string        { return uuid.NewString() }
+func bobsSession(r *fixtures) string  { return r.bobs.GetSessionId() }
+func spareSession(r *fixtures) string { return r.spare.GetSessionId() }
+func endedSession(r *fixtures) string { return r.ended.GetSessionId() }
+func nobodys(*fixtures) string        { return uuid.NewString() }
 
 var readSessionCases = []corpusCase{
 	ok(checked(readsSession("current", "ada", fixed("current")), introspection)),
-	ok(checked(readsSession("current by its id", "ada", func(r *residents) string { return r.own.GetSessionId() }), introspection)),
+	ok(checked(readsSession("current by its id", "ada", func(r *fixtures) string { return r.own.GetSessionId() }), introspection)),
 	ok(checked(readsSession("another of mine", "ada", spareSession), anotherSession)),
-	ok(checked(readsSession("another of mine, in capitals", "ada", func(r *residents) string {
+	ok(checked(readsSession("another of mine, in capitals", "ada", func(r *fixtures) string {
 		return strings.ToUpper(r.spare.GetSessionId())
 	}), anotherSession)),
 	noSession(readsSession("somebody else's", "ada", bobsSession)),
 	noSession(readsSession("nobody's", "ada", nobodys)),
 	noSession(readsSession("one that has ended", "ada", endedSession)),
 	invalid(readsSession("an id that is no UUID", "ada", fixed("42")), "id SESSION_ID"),
-	invalid(readsSession("an id with something behind it", "ada", func(r *residents) string {
+	invalid(readsSession("an id with something behind it", "ada", func(r *fixtures) string {
 		return r.own.GetSessionId() + "0"
 	}), "id SESSION_ID"),
 	unauthenticated(readsSession("without a token", "nobody", fixed("current")), "ACCESS_TOKEN_MISSING"),
@@ -128,13 +128,13 @@ var readSessionCases = []corpusCase{
 	unauthenticated(reads("with a token of a session that has ended", "ended", fixed("me")), "SESSION_ENDED"),
 }
 
-func listsSessions(name, caller string, page func(*residents) string, size int32) corpusCase {
-	return sessionCall("sessions: "+name, "ListSessions", caller, nil, func(r *residents) proto.Message {
+func listsSessions(name, caller string, page func(*fixtures) string, size int32) corpusCase {
+	return sessionCall("sessions: "+name, "ListSessions", caller, nil, func(r *fixtures) proto.Message {
 		return &gatehousev1.ListSessionsRequest{PageSize: size, PageToken: page(r)}
 	})
 }
 
-func noPage(name string, page func(*residents) string) corpusCase {
+func noPage(name string, page func(*fixtures) string) corpusCase {
 	c := listsSessions(name, "ada", page, 1)
 	c.code, c.http, c.reason = codes.InvalidArgument, http.StatusBadRequest, "PAGE_TOKEN_INVALID"
 	return c
@@ -143,11 +143,11 @@ func noPage(name string, page func(*residents) string) corpusCase {
 var listSessionsCases = []corpusCase{
 	ok(checked(listsSessions("the first page", "ada", fixed(""), 0), newestFirst)),
 	ok(listsSessions("the greatest page", "ada", fixed(""), 100)),
-	ok(listsSessions("the second page", "ada", func(r *residents) string { return r.page }, 1)),
-	noPage("a page token of another's list", func(r *residents) string { return r.bobsPage }),
-	noPage("a tampered page token", func(r *residents) string { return flipAt(r.page, 50) }),
-	noPage("a tampered MAC of a page token", func(r *residents) string { return flipAt(r.page, 5) }),
-	noPage("a truncated page token", func(r *residents) string { return r.page[:20] }),
+	ok(listsSessions("the second page", "ada", func(r *fixtures) string { return r.page }, 1)),
+	noPage("a page token of another's list", func(r *fixtures) string { return r.bobsPage }),
+	noPage("a tampered page token", func(r *fixtures) string { return flipAt(r.page, 50) }),
+	noPage("a tampered MAC of a page token", func(r *fixtures) string { return flipAt(r.page, 5) }),
+	noPage("a truncated page token", func(r *fixtures) string { return r.page[:20] }),
 	noPage("garbage for a page token", fixed("é")),
 	invalid(listsSessions("less than nothing", "ada", fixed(""), -1), "page_size INT32_GTE_LTE"),
 	invalid(listsSessions("too large a page", "ada", fixed(""), 101), "page_size INT32_GTE_LTE"),
@@ -156,22 +156,22 @@ var listSessionsCases = []corpusCase{
 	unauthenticated(listsSessions("with a token of a session that has ended", "ended", fixed(""), 1), "SESSION_ENDED"),
 }
 
-func logsOut(name, caller string, by func(*testing.T, *residents) []string, id func(*residents) string) corpusCase {
-	return sessionCall("log out: "+name, "DeleteSession", caller, by, func(r *residents) proto.Message {
+func logsOut(name, caller string, by func(*testing.T, *fixtures) []string, id func(*fixtures) string) corpusCase {
+	return sessionCall("log out: "+name, "DeleteSession", caller, by, func(r *fixtures) proto.Message {
 		return &gatehousev1.DeleteSessionRequest{Id: id(r)}
 	})
 }
 
-func logsOutEverywhere(name, caller string, by func(*testing.T, *residents) []string, keep bool) corpusCase {
-	return sessionCall("log out everywhere: "+name, "DeleteAllSessions", caller, by, func(*residents) proto.Message {
+func logsOutEverywhere(name, caller string, by func(*testing.T, *fixtures) []string, keep bool) corpusCase {
+	return sessionCall("log out everywhere: "+name, "DeleteAllSessions", caller, by, func(*fixtures) proto.Message {
 		return &gatehousev1.DeleteAllSessionsRequest{KeepCurrent: keep}
 	})
 }
 
 var logOutCases = []corpusCase{
 	ok(logsOut("of my own session", "", adasNew, fixed("current"))),
-	ok(logsOut("of another of mine", "ada", nil, func(r *residents) string {
-		return openSession(r.t, r.house, r.ada.GetEmail()).GetSessionId()
+	ok(logsOut("of another of mine", "ada", nil, func(r *fixtures) string {
+		return openSession(r.t, r.env, r.ada.GetEmail()).GetSessionId()
 	})),
 	ok(logsOut("of one that has ended", "ada", nil, endedSession)),
 	noSession(logsOut("of somebody else's", "ada", nil, bobsSession)),
@@ -188,16 +188,16 @@ var logOutCases = []corpusCase{
 const newPassword = "a new password that stands nowhere else"
 
 func changesPassword(
-	name, caller string, by func(*testing.T, *residents) []string, change func(*residents, *gatehousev1.ChangePasswordRequest),
+	name, caller string, by func(*testing.T, *fixtures) []string, change func(*fixtures, *gatehousev1.ChangePasswordRequest),
 ) corpusCase {
-	return sessionCall("change password: "+name, "ChangePassword", caller, by, func(r *residents) proto.Message {
+	return sessionCall("change password: "+name, "ChangePassword", caller, by, func(r *fixtures) proto.Message {
 		request := &gatehousev1.ChangePasswordRequest{Id: "me", CurrentPassword: adasPassword, NewPassword: newPassword}
 		change(r, request)
 		return request
 	})
 }
 
-func asItIs(*residents, *gatehousev1.ChangePasswordRequest) {}
+func asItIs(*fixtures, *gatehousev1.ChangePasswordRequest) {}
 
 func wrongPassword(c corpusCase) corpusCase {
 	c.code, c.http, c.reason = codes.PermissionDenied, http.StatusForbidden, "PASSWORD_WRONG"
@@ -206,41 +206,41 @@ func wrongPassword(c corpusCase) corpusCase {
 
 var changePasswordCases = []corpusCase{
 	ok(checked(changesPassword("everything in order", "", newcomers, asItIs), passwordChanged)),
-	wrongPassword(changesPassword("wrong present password", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	wrongPassword(changesPassword("wrong present password", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.CurrentPassword = "another password that stands nowhere"
 	})),
-	wrongPassword(changesPassword("the new password for the present one", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	wrongPassword(changesPassword("the new password for the present one", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.CurrentPassword = newPassword
 	})),
-	notFound(changesPassword("somebody else's", "ada", nil, func(r *residents, request *gatehousev1.ChangePasswordRequest) {
+	notFound(changesPassword("somebody else's", "ada", nil, func(r *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.Id = r.bob.GetId()
 	})),
-	invalid(changesPassword("nothing but the id", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	invalid(changesPassword("nothing but the id", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.CurrentPassword, request.NewPassword = "", ""
 	}), "current_password REQUIRED", "new_password REQUIRED"),
-	invalid(changesPassword("a short password", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	invalid(changesPassword("a short password", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.NewPassword = "1234567"
 	}), "new_password STRING_MIN_LEN"),
-	invalid(changesPassword("a password of 8 characters that become 4", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	invalid(changesPassword("a password of 8 characters that become 4", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.NewPassword = strings.Repeat("e\u0301", 4)
 	}), "new_password STRING_MIN_LEN"),
-	invalid(changesPassword("a common password", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	invalid(changesPassword("a common password", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.NewPassword = "Iloveyou1"
 	}), "new_password PASSWORD_TOO_COMMON"),
-	invalid(changesPassword("the address for a password", "ada", nil, func(r *residents, request *gatehousev1.ChangePasswordRequest) {
+	invalid(changesPassword("the address for a password", "ada", nil, func(r *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.NewPassword = strings.ToUpper(r.ada.GetEmail())
 	}), "new_password PASSWORD_OF_ACCOUNT"),
-	invalid(changesPassword("passwords of 1,025 bytes", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	invalid(changesPassword("passwords of 1,025 bytes", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.CurrentPassword, request.NewPassword = strings.Repeat("p", 1025), strings.Repeat("p", 1025)
 	}), "current_password STRING_MAX_BYTES", "new_password STRING_MAX_BYTES"),
-	invalid(changesPassword("an id that is no UUID", "ada", nil, func(_ *residents, request *gatehousev1.ChangePasswordRequest) {
+	invalid(changesPassword("an id that is no UUID", "ada", nil, func(_ *fixtures, request *gatehousev1.ChangePasswordRequest) {
 		request.Id = "42"
 	}), "id USER_ID"),
 	unauthenticated(changesPassword("without a token", "nobody", nil, asItIs), "ACCESS_TOKEN_MISSING"),
 	unauthenticated(changesPassword("with a token of a session that has ended", "ended", nil, asItIs), "SESSION_ENDED"),
 }
 
-func refreshAnswer(t *testing.T, r *residents, message proto.Message) {
+func refreshAnswer(t *testing.T, r *fixtures, message proto.Message) {
 	answer := message.(*gatehousev1.RefreshSessionResponse)
 	session := answer.GetSession()
 	if answer.GetTokenType() != "Bearer" || answer.GetExpiresIn() != 900 || answer.GetAccessToken() == "" ||
@@ -251,7 +251,7 @@ func refreshAnswer(t *testing.T, r *residents, message proto.Message) {
 	}
 }
 
-func introspection(t *testing.T, r *residents, message proto.Message) {
+func introspection(t *testing.T, r *fixtures, message proto.Message) {
 	told := message.(*gatehousev1.ReadSessionResponse)
 	if !told.GetActive() || told.GetSub() != r.ada.GetId() || !proto.Equal(told.GetUser(), r.ada) ||
 		!told.GetSession().GetCurrent() || told.GetSession().GetId() != r.own.GetSessionId() ||
@@ -262,7 +262,7 @@ func introspection(t *testing.T, r *residents, message proto.Message) {
 	}
 }
 
-func anotherSession(t *testing.T, r *residents, message proto.Message) {
+func anotherSession(t *testing.T, r *fixtures, message proto.Message) {
 	told := message.(*gatehousev1.ReadSessionResponse)
 	if !told.GetActive() || told.GetSub() != r.ada.GetId() || told.GetSession().GetCurrent() ||
 		told.GetSession().GetId() != r.spare.GetSessionId() || told.Exp != nil || told.Jti != nil || told.GetRoles() != nil {
@@ -270,7 +270,7 @@ func anotherSession(t *testing.T, r *residents, message proto.Message) {
 	}
 }
 
-func newestFirst(t *testing.T, r *residents, message proto.Message) {
+func newestFirst(t *testing.T, r *fixtures, message proto.Message) {
 	page := message.(*gatehousev1.ListSessionsResponse)
 	if len(page.GetSessions()) < 2 {
 		t.Errorf("the page has %d sessions", len(page.GetSessions()))
@@ -286,7 +286,7 @@ func newestFirst(t *testing.T, r *residents, message proto.Message) {
 	}
 }
 
-func loggedOutEverywhere(t *testing.T, _ *residents, message proto.Message) {
+func loggedOutEverywhere(t *testing.T, _ *fixtures, message proto.Message) {
 	answer := message.(*gatehousev1.DeleteAllSessionsResponse)
 	if answer.GetUser().GetVersion() != 2 || answer.GetUser().GetSessionGeneration() != 1 || answer.GetSession() != nil {
 		t.Errorf("answer is %v", answer)
@@ -299,7 +299,7 @@ func tellsWhen(session *gatehousev1.Session) bool {
 		session.GetCurrent() && (session.GetLastUseTime() != nil || session.GetExpireTime() != nil)
 }
 
-func loggedOutElsewhere(t *testing.T, _ *residents, message proto.Message) {
+func loggedOutElsewhere(t *testing.T, _ *fixtures, message proto.Message) {
 	answer := message.(*gatehousev1.DeleteAllSessionsResponse)
 	if answer.GetUser().GetVersion() != 2 || answer.GetSession().GetGeneration() != 1 || !answer.GetSession().GetCurrent() ||
 		tellsWhen(answer.GetSession()) || answer.GetAccessToken() == "" || answer.GetRefreshToken() == "" {
@@ -307,7 +307,7 @@ func loggedOutElsewhere(t *testing.T, _ *residents, message proto.Message) {
 	}
 }
 
-func passwordChanged(t *testing.T, _ *residents, message proto.Message) {
+func passwordChanged(t *testing.T, _ *fixtures, message proto.Message) {
 	answer := message.(*gatehousev1.ChangePasswordResponse)
 	if answer.GetUser().GetVersion() != 2 || answer.GetSession().GetGeneration() != 1 || !answer.GetSession().GetCurrent() ||
 		tellsWhen(answer.GetSession()) || answer.GetAccessToken() == "" || answer.GetRefreshToken() == "" {

@@ -33,7 +33,7 @@ type answer struct {
 }
 
 // transport makes calls of the contract.
-type transport func(ctx context.Context, h *house, method string, request proto.Message, tokens []string) (*answer, error)
+type transport func(ctx context.Context, env *testEnv, method string, request proto.Message, tokens []string) (*answer, error)
 
 var transports = map[string]transport{"gRPC": overGRPC, "REST": overREST}
 
@@ -59,7 +59,7 @@ func newResponse(method protoreflect.MethodDescriptor) (proto.Message, error) {
 	return kind.New().Interface(), nil
 }
 
-func overGRPC(ctx context.Context, h *house, short string, request proto.Message, tokens []string) (*answer, error) {
+func overGRPC(ctx context.Context, env *testEnv, short string, request proto.Message, tokens []string) (*answer, error) {
 	method, err := methodOf(short)
 	if err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func overGRPC(ctx context.Context, h *house, short string, request proto.Message
 	for _, token := range tokens {
 		ctx = metadata.AppendToOutgoingContext(ctx, "authorization", token)
 	}
-	if err := h.conn.Invoke(ctx, "/gatehouse.v1."+short, request, response); err != nil {
+	if err := env.conn.Invoke(ctx, "/gatehouse.v1."+short, request, response); err != nil {
 		return &answer{status: status.Convert(err).Proto()}, nil
 	}
 	return &answer{message: response, status: &spb.Status{}}, nil
@@ -87,14 +87,14 @@ func (rawBytes) Name() string                          { return "proto" }
 var _ encoding.Codec = rawBytes{}
 
 // grpcBytes calls a method by its full name with these bytes.
-func grpcBytes(ctx context.Context, h *house, method string, request []byte) *answer {
+func grpcBytes(ctx context.Context, env *testEnv, method string, request []byte) *answer {
 	var response []byte
-	err := h.conn.Invoke(ctx, method, &request, &response, grpc.ForceCodec(rawBytes{}))
+	err := env.conn.Invoke(ctx, method, &request, &response, grpc.ForceCodec(rawBytes{}))
 	return &answer{status: status.Convert(err).Proto()}
 }
 
 // overREST makes the HTTP request that the method's google.api.http annotation describes.
-func overREST(ctx context.Context, h *house, short string, request proto.Message, tokens []string) (*answer, error) {
+func overREST(ctx context.Context, env *testEnv, short string, request proto.Message, tokens []string) (*answer, error) {
 	method, err := methodOf(short)
 	if err != nil {
 		return nil, err
@@ -123,7 +123,7 @@ func overREST(ctx context.Context, h *house, short string, request proto.Message
 	if err != nil {
 		return nil, err
 	}
-	return restRequest(ctx, h, verb, path, header, body, response)
+	return restRequest(ctx, env, verb, path, header, body, response)
 }
 
 // pathVariable is a field in a route: {id}, or {user.id}.
@@ -207,9 +207,9 @@ func route(rule *annotations.HttpRule) (verb, path string) {
 
 // restRequest sends a request as it stands. Into is what a 200 is read into.
 func restRequest(
-	ctx context.Context, h *house, verb, path string, header http.Header, body []byte, into proto.Message,
+	ctx context.Context, env *testEnv, verb, path string, header http.Header, body []byte, into proto.Message,
 ) (*answer, error) {
-	request, err := http.NewRequestWithContext(ctx, verb, h.rest+path, bytes.NewReader(body))
+	request, err := http.NewRequestWithContext(ctx, verb, env.rest+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}

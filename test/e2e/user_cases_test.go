@@ -39,15 +39,15 @@ func noPageToken(c corpusCase) corpusCase {
 
 // edits is an update by an account of its own, made for each call; by is nil.
 func edits(name string, change func(*gatehousev1.UpdateUserRequest)) corpusCase {
-	return updates(name, "", newcomers, func(_ *residents, request *gatehousev1.UpdateUserRequest) { change(request) })
+	return updates(name, "", newcomers, func(_ *fixtures, request *gatehousev1.UpdateUserRequest) { change(request) })
 }
 
 func updates(
-	name, caller string, by func(*testing.T, *residents) []string, change func(*residents, *gatehousev1.UpdateUserRequest),
+	name, caller string, by func(*testing.T, *fixtures) []string, change func(*fixtures, *gatehousev1.UpdateUserRequest),
 ) corpusCase {
 	return corpusCase{
 		name: "update: " + name, method: "UserService/UpdateUser", caller: caller, by: by,
-		request: func(r *residents) proto.Message {
+		request: func(r *fixtures) proto.Message {
 			request := &gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: "me"}}
 			change(r, request)
 			return request
@@ -111,7 +111,7 @@ var fieldsOfTheService = &gatehousev1.User{
 	Version: 17, SessionGeneration: 3, Roles: []string{"admin", "user"}, State: gatehousev1.UserState_USER_STATE_DISABLED,
 }
 
-func unchanged(t *testing.T, _ *residents, message proto.Message) {
+func unchanged(t *testing.T, _ *fixtures, message proto.Message) {
 	user := message.(*gatehousev1.UpdateUserResponse).GetUser()
 	if user.GetVersion() != 1 || user.GetEmail() == fieldsOfTheService.GetEmail() || len(user.GetRoles()) != 1 ||
 		user.GetState() != gatehousev1.UserState_USER_STATE_ACTIVE {
@@ -122,7 +122,7 @@ func unchanged(t *testing.T, _ *residents, message proto.Message) {
 var updateCases = []corpusCase{
 	ok(checked(edits("everything", func(request *gatehousev1.UpdateUserRequest) {
 		proto.Merge(request.GetUser(), wholeProfile)
-	}), func(t *testing.T, _ *residents, message proto.Message) {
+	}), func(t *testing.T, _ *fixtures, message proto.Message) {
 		user := message.(*gatehousev1.UpdateUserResponse).GetUser()
 		if user.GetVersion() != 2 || user.GetFullName() != wholeProfile.GetFullName() || user.GetLocale() != "en-GB" ||
 			user.GetTimeZone() != wholeProfile.GetTimeZone() || user.GetPictureUri() != wholeProfile.GetPictureUri() ||
@@ -133,21 +133,21 @@ var updateCases = []corpusCase{
 	ok(checked(edits("only what the mask names", func(request *gatehousev1.UpdateUserRequest) {
 		proto.Merge(request.GetUser(), wholeProfile)
 		request.UpdateMask = &fieldmaskpb.FieldMask{Paths: []string{"locale", "time_zone"}}
-	}), func(t *testing.T, _ *residents, message proto.Message) {
+	}), func(t *testing.T, _ *fixtures, message proto.Message) {
 		user := message.(*gatehousev1.UpdateUserResponse).GetUser()
 		if user.GetLocale() != "en-GB" || user.GetTimeZone() == "" || user.GetPictureUri() != "" || user.GetFullName() == wholeProfile.GetFullName() {
 			t.Errorf("user is %v", user)
 		}
 	})),
-	ok(checked(updates("nothing", "ada", nil, func(*residents, *gatehousev1.UpdateUserRequest) {}),
-		func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(updates("nothing", "ada", nil, func(*fixtures, *gatehousev1.UpdateUserRequest) {}),
+		func(t *testing.T, r *fixtures, message proto.Message) {
 			if user := message.(*gatehousev1.UpdateUserResponse).GetUser(); !proto.Equal(user, r.ada) {
 				t.Errorf("user is %v, not %v", user, r.ada)
 			}
 		})),
-	ok(checked(updates("what is so already, for its version", "ada", nil, func(r *residents, request *gatehousev1.UpdateUserRequest) {
+	ok(checked(updates("what is so already, for its version", "ada", nil, func(r *fixtures, request *gatehousev1.UpdateUserRequest) {
 		request.User.FullName, request.Version = r.ada.GetFullName(), r.ada.GetVersion()
-	}), func(t *testing.T, r *residents, message proto.Message) {
+	}), func(t *testing.T, r *fixtures, message proto.Message) {
 		if user := message.(*gatehousev1.UpdateUserResponse).GetUser(); !proto.Equal(user, r.ada) {
 			t.Errorf("user is %v, not %v", user, r.ada)
 		}
@@ -157,13 +157,13 @@ var updateCases = []corpusCase{
 		named("Augusta"))),
 	invalid(withField("a name with a separator in it", func(user *gatehousev1.User) { user.FullName = "Augusta\u2029Ada" }),
 		"user.full_name FULL_NAME_PRINTABLE"),
-	ok(checked(withMetadata("metadata that is empty", &structpb.Struct{}), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(withMetadata("metadata that is empty", &structpb.Struct{}), func(t *testing.T, _ *fixtures, message proto.Message) {
 		user := message.(*gatehousev1.UpdateUserResponse).GetUser()
 		if user.GetMetadata() == nil || len(user.GetMetadata().GetFields()) > 0 || user.GetVersion() != 2 {
 			t.Errorf("user is %v", user)
 		}
 	})),
-	ok(checked(masked("no metadata", "metadata"), func(t *testing.T, _ *residents, message proto.Message) {
+	ok(checked(masked("no metadata", "metadata"), func(t *testing.T, _ *fixtures, message proto.Message) {
 		if user := message.(*gatehousev1.UpdateUserResponse).GetUser(); user.GetMetadata() != nil {
 			t.Errorf("user is %v", user)
 		}
@@ -172,10 +172,10 @@ var updateCases = []corpusCase{
 	invalid(withMetadata("an integer that is rounded to 2^53", metadataOf(1<<53)), "user.metadata METADATA_NUMBER"),
 	invalid(withMetadata("an integer below all that are exact", metadataOf(-1<<53)), "user.metadata METADATA_NUMBER"),
 	invalid(withMetadata("a large number", metadataOf(1e300)), "user.metadata METADATA_NUMBER"),
-	aborted(updates("of a version that is past", "ada", nil, func(_ *residents, request *gatehousev1.UpdateUserRequest) {
+	aborted(updates("of a version that is past", "ada", nil, func(_ *fixtures, request *gatehousev1.UpdateUserRequest) {
 		request.User.Locale, request.Version = "de", 7
 	})),
-	invalid(updates("of a version that cannot be", "ada", nil, func(_ *residents, request *gatehousev1.UpdateUserRequest) {
+	invalid(updates("of a version that cannot be", "ada", nil, func(_ *fixtures, request *gatehousev1.UpdateUserRequest) {
 		request.Version = -1
 	}), "version INT64_GTE"),
 	invalid(masked("a field that is none", "nickname"), "update_mask UPDATE_MASK_FIELD"),
@@ -191,7 +191,7 @@ var updateCases = []corpusCase{
 		request.UpdateMask = &fieldmaskpb.FieldMask{Paths: []string{
 			"id", "email", "full_name", "create_time", "update_time", "version", "session_generation", "roles", "state",
 		}}
-	}), func(t *testing.T, _ *residents, message proto.Message) {
+	}), func(t *testing.T, _ *fixtures, message proto.Message) {
 		user := message.(*gatehousev1.UpdateUserResponse).GetUser()
 		if user.GetFullName() != "Augusta Ada King" || user.GetVersion() != 2 || !strings.HasSuffix(user.GetEmail(), "@example.com") ||
 			user.GetState() != gatehousev1.UserState_USER_STATE_ACTIVE || len(user.GetRoles()) != 1 {
@@ -245,26 +245,26 @@ var updateCases = []corpusCase{
 	malformedCall(withMetadata("metadata deeper than protobuf reads", nested(3400))),
 	roleRequired(withField("app metadata by a user", func(user *gatehousev1.User) { user.AppMetadata = ofSize(100) })),
 	roleRequired(masked("app metadata by a user, emptied", "app_metadata")),
-	notFound(updates("somebody else", "ada", nil, func(r *residents, request *gatehousev1.UpdateUserRequest) {
+	notFound(updates("somebody else", "ada", nil, func(r *fixtures, request *gatehousev1.UpdateUserRequest) {
 		request.User = &gatehousev1.User{Id: r.bob.GetId(), FullName: "Eve"}
 	})),
-	notFound(updates("nobody, by an admin", "root", nil, func(_ *residents, request *gatehousev1.UpdateUserRequest) {
+	notFound(updates("nobody, by an admin", "root", nil, func(_ *fixtures, request *gatehousev1.UpdateUserRequest) {
 		request.User.Id = uuid.NewString()
 	})),
-	invalid(updates("an id that is no UUID", "ada", nil, func(_ *residents, request *gatehousev1.UpdateUserRequest) {
+	invalid(updates("an id that is no UUID", "ada", nil, func(_ *fixtures, request *gatehousev1.UpdateUserRequest) {
 		request.User.Id = "42"
 	}), "user USER_ID"),
-	unauthenticated(updates("without a token", "nobody", nil, func(*residents, *gatehousev1.UpdateUserRequest) {}), "ACCESS_TOKEN_MISSING"),
-	unauthenticated(updates("with a token of a session that has ended", "ended", nil, func(*residents, *gatehousev1.UpdateUserRequest) {}), "SESSION_ENDED"),
-	ok(checked(updates("somebody's app metadata, by an admin", "root", nil, func(r *residents, request *gatehousev1.UpdateUserRequest) {
-		request.User = &gatehousev1.User{Id: signUp(r.t, r.house, r.address("managed")).GetId(), FullName: "Managed", AppMetadata: ofSize(100)}
-	}), func(t *testing.T, r *residents, message proto.Message) {
+	unauthenticated(updates("without a token", "nobody", nil, func(*fixtures, *gatehousev1.UpdateUserRequest) {}), "ACCESS_TOKEN_MISSING"),
+	unauthenticated(updates("with a token of a session that has ended", "ended", nil, func(*fixtures, *gatehousev1.UpdateUserRequest) {}), "SESSION_ENDED"),
+	ok(checked(updates("somebody's app metadata, by an admin", "root", nil, func(r *fixtures, request *gatehousev1.UpdateUserRequest) {
+		request.User = &gatehousev1.User{Id: signUp(r.t, r.env, r.address("managed")).GetId(), FullName: "Managed", AppMetadata: ofSize(100)}
+	}), func(t *testing.T, r *fixtures, message proto.Message) {
 		user := message.(*gatehousev1.UpdateUserResponse).GetUser()
 		if !proto.Equal(user.GetAppMetadata(), ofSize(100)) || user.GetFullName() != "Managed" {
 			t.Errorf("user is %v", user)
 		}
-		own, err := gatehousev1.NewUserServiceClient(r.house.conn).ReadUser(
-			withTokens(callContext(t), callsAs(openSession(t, r.house, user.GetEmail()))), &gatehousev1.ReadUserRequest{Id: "me"})
+		own, err := gatehousev1.NewUserServiceClient(r.env.conn).ReadUser(
+			withTokens(callContext(t), callsAs(openSession(t, r.env, user.GetEmail()))), &gatehousev1.ReadUserRequest{Id: "me"})
 		if err != nil || own.GetUser().GetAppMetadata() != nil || own.GetUser().GetFullName() != "Managed" {
 			t.Errorf("the user reads %v, %v", own, err)
 		}
@@ -272,52 +272,52 @@ var updateCases = []corpusCase{
 }
 
 func deletes(
-	name, caller string, by func(*testing.T, *residents) []string, id func(*residents) string,
+	name, caller string, by func(*testing.T, *fixtures) []string, id func(*fixtures) string,
 ) corpusCase {
 	return corpusCase{
 		name: "delete: " + name, method: "UserService/DeleteUser", caller: caller, by: by,
-		request: func(r *residents) proto.Message { return &gatehousev1.DeleteUserRequest{Id: id(r)} },
+		request: func(r *fixtures) proto.Message { return &gatehousev1.DeleteUserRequest{Id: id(r)} },
 	}
 }
 
 // doomed makes an account, and remembers it for the case's check.
-func doomed(r *residents) string {
-	r.victim = signUp(r.t, r.house, r.address("doomed"))
+func doomed(r *fixtures) string {
+	r.victim = signUp(r.t, r.env, r.address("doomed"))
 	return r.victim.GetId()
 }
 
 var deleteCases = []corpusCase{
 	ok(deletes("me", "", newcomers, fixed("me"))),
-	ok(checked(deletes("anybody, by an admin", "root", nil, doomed), func(t *testing.T, r *residents, _ proto.Message) {
-		_, err := gatehousev1.NewSessionServiceClient(r.house.conn).CreateSession(callContext(t),
+	ok(checked(deletes("anybody, by an admin", "root", nil, doomed), func(t *testing.T, r *fixtures, _ proto.Message) {
+		_, err := gatehousev1.NewSessionServiceClient(r.env.conn).CreateSession(callContext(t),
 			&gatehousev1.CreateSessionRequest{Email: r.victim.GetEmail(), Password: adasPassword})
 		wantErrorReason(t, err, "INVALID_CREDENTIALS")
-		_, err = gatehousev1.NewUserServiceClient(r.house.conn).ReadUser(withTokens(callContext(t), callsAs(r.root)),
+		_, err = gatehousev1.NewUserServiceClient(r.env.conn).ReadUser(withTokens(callContext(t), callsAs(r.root)),
 			&gatehousev1.ReadUserRequest{Id: r.victim.GetId()})
 		wantErrorReason(t, err, "USER_NOT_FOUND")
-		if again := signUp(t, r.house, r.victim.GetEmail()); again.GetId() == r.victim.GetId() {
+		if again := signUp(t, r.env, r.victim.GetEmail()); again.GetId() == r.victim.GetId() {
 			t.Error("the id was given again")
 		}
 	})),
-	notFound(deletes("somebody else", "ada", nil, func(r *residents) string { return r.bob.GetId() })),
+	notFound(deletes("somebody else", "ada", nil, func(r *fixtures) string { return r.bob.GetId() })),
 	notFound(deletes("nobody, by an admin", "root", nil, nobodys)),
 	invalid(deletes("an id that is no UUID", "root", nil, fixed("42")), "id USER_ID"),
 	aborted(corpusCase{
 		name: "delete: of a version that is past", method: "UserService/DeleteUser", caller: "ada",
-		request: func(*residents) proto.Message { return &gatehousev1.DeleteUserRequest{Id: "me", Version: 7} },
+		request: func(*fixtures) proto.Message { return &gatehousev1.DeleteUserRequest{Id: "me", Version: 7} },
 	}),
 	unauthenticated(deletes("without a token", "nobody", nil, fixed("me")), "ACCESS_TOKEN_MISSING"),
 	unauthenticated(deletes("with a token of a session that has ended", "ended", nil, fixed("me")), "SESSION_ENDED"),
 }
 
-func signsUpOnce(name string, change func(*residents, *gatehousev1.CreateUserRequest)) corpusCase {
+func signsUpOnce(name string, change func(*fixtures, *gatehousev1.CreateUserRequest)) corpusCase {
 	return signsUp("once, "+name, change)
 }
 
 // sent is a sign-up that was sent already.
-func sent(r *residents, request *gatehousev1.CreateUserRequest) {
+func sent(r *fixtures, request *gatehousev1.CreateUserRequest) {
 	request.RequestId = uuid.NewString()
-	response, err := gatehousev1.NewUserServiceClient(r.house.conn).CreateUser(callContext(r.t), request)
+	response, err := gatehousev1.NewUserServiceClient(r.env.conn).CreateUser(callContext(r.t), request)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -330,33 +330,33 @@ func reused(c corpusCase) corpusCase {
 }
 
 var signUpOnceCases = []corpusCase{
-	ok(checked(signsUpOnce("for the first time", func(_ *residents, request *gatehousev1.CreateUserRequest) {
+	ok(checked(signsUpOnce("for the first time", func(_ *fixtures, request *gatehousev1.CreateUserRequest) {
 		request.RequestId = strings.Repeat("~", 64) + uuid.NewString()
 	}), newcomer)),
-	ok(checked(signsUpOnce("again", sent), func(t *testing.T, r *residents, message proto.Message) {
+	ok(checked(signsUpOnce("again", sent), func(t *testing.T, r *fixtures, message proto.Message) {
 		if user := message.(*gatehousev1.CreateUserResponse).GetUser(); !proto.Equal(user, r.victim) {
 			t.Errorf("the second answer is %v, not %v", user, r.victim)
 		}
 	})),
-	reused(signsUpOnce("again with another name", func(r *residents, request *gatehousev1.CreateUserRequest) {
+	reused(signsUpOnce("again with another name", func(r *fixtures, request *gatehousev1.CreateUserRequest) {
 		sent(r, request)
 		request.FullName += "!"
 	})),
-	reused(signsUpOnce("again with another password", func(r *residents, request *gatehousev1.CreateUserRequest) {
+	reused(signsUpOnce("again with another password", func(r *fixtures, request *gatehousev1.CreateUserRequest) {
 		sent(r, request)
 		request.Password += "!"
 	})),
-	reused(signsUpOnce("again with another address", func(r *residents, request *gatehousev1.CreateUserRequest) {
+	reused(signsUpOnce("again with another address", func(r *fixtures, request *gatehousev1.CreateUserRequest) {
 		sent(r, request)
 		request.Email = r.address("other")
 	})),
-	taken(signsUpOnce("with an address that is taken", func(r *residents, request *gatehousev1.CreateUserRequest) {
+	taken(signsUpOnce("with an address that is taken", func(r *fixtures, request *gatehousev1.CreateUserRequest) {
 		request.Email, request.RequestId = r.ada.GetEmail(), uuid.NewString()
 	})),
-	invalid(signsUpOnce("with a request id of 129 bytes", func(_ *residents, request *gatehousev1.CreateUserRequest) {
+	invalid(signsUpOnce("with a request id of 129 bytes", func(_ *fixtures, request *gatehousev1.CreateUserRequest) {
 		request.RequestId = strings.Repeat("r", 129)
 	}), "request_id STRING_MAX_BYTES"),
-	invalid(signsUpOnce("with a request id that has a space", func(_ *residents, request *gatehousev1.CreateUserRequest) {
+	invalid(signsUpOnce("with a request id that has a space", func(_ *fixtures, request *gatehousev1.CreateUserRequest) {
 		request.RequestId = "a b"
 	}), "request_id REQUEST_ID_VISIBLE"),
 }

@@ -4,57 +4,38 @@ package faults
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	mathrand "math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// clusterTown is a town on a Redis Cluster and a Galera cluster. Its services talk to each other and to these directly.
-type clusterTown struct {
-	*town
+// clusteredServers is a cluster on a Redis Cluster and a Galera cluster. Its services talk to each other and to these
+// directly.
+type clusteredServers struct {
+	*testCluster
 
 	redis  *testkit.RedisCluster
 	galera *testkit.Galera
 }
 
-func newClusterTown(t *testing.T, replicas int) *clusterTown {
+func newClusteredServers(t *testing.T, replicas int) *clusteredServers {
 	t.Helper()
-	c := &clusterTown{town: &town{}, redis: testkit.StartRedisCluster(t), galera: testkit.StartGalera(t)}
-	if err := c.galera.Nodes[0].CreateDatabase(database); err != nil {
-		t.Fatal(err)
-	}
-	c.mariadb = &c.galera.Nodes[0].MariaDB // What looks behind services does so here: this node is not lost.
-	c.open = c.openMariaDB
-	c.command(t, "migrate")
-	secret := func() string { return base64.StdEncoding.EncodeToString([]byte(rand.Text() + rand.Text())[:32]) }
-	serviceToken := "GATEHOUSE_SERVICE_TOKEN=" + rand.Text() + rand.Text()
-	masterKey, cacheKey := "GATEHOUSE_MASTER_KEY="+secret(), "GATEHOUSE_CACHE_KEY="+secret()
-	for i := range replicas {
-		env := []string{serviceToken, masterKey, "GATEHOUSE_DATABASE_URL=" + c.galera.URL(database, i)}
-		c.stores = append(c.stores, start(t, binary, "store", i, env, cheapHashes...))
-	}
-	for i := range replicas {
-		env := []string{serviceToken, cacheKey, "GATEHOUSE_REDIS_URL=" + c.redis.URL()}
-		c.caches = append(c.caches, start(t, binary, "cache", i, env, "--store-address", c.stores[(i+1)%replicas].address))
-	}
-	for i := range replicas {
-		http := freeAddress(t)
-		gateway := start(t, binary, "gateway", i, []string{serviceToken}, "--http", http,
-			"--cache-address", c.caches[i].address, "--store-address", c.stores[i].address)
-		c.gateways = append(c.gateways, gateway)
-		c.rest, c.native = append(c.rest, http), append(c.native, gateway.address)
-	}
-	c.awaitReady(t)
-	return c
+	redis, galera := testkit.StartRedisCluster(t), testkit.StartGalera(t)
+	infra := cluster.NewInfraOn(t, binary, &galera.Nodes[0].MariaDB) // This node is not lost.
+	started := cluster.Start(t, infra, cluster.Config{
+		Program: binary, Replicas: replicas, StoreArgs: cheapHashes, Route: nextStore,
+		DatabaseURL: func(replica int) string { return galera.URL(infra.Database, replica) },
+		RedisURL:    func(int) string { return redis.URL() },
+	})
+	return &clusteredServers{wrap(started, nil, openMariaDB(infra)), redis, galera}
 }
 
 // loseMaster is that a master of the Redis Cluster is lost: until its replica is the master, and then for a while.
-func (c *clusterTown) loseMaster(name string, stale staleness, lose func(*testkit.Redis) (back func() error, err error)) fault {
+func (c *clusteredServers) loseMaster(name string, stale staleness, lose func(*testkit.Redis) (back func() error, err error)) fault {
 	return fault{name: name, on: "redis", stale: stale, begin: func(ctx context.Context) (func() error, error) {
 		masters := c.redis.Masters(ctx)
 		lost := masters[mathrand.IntN(len(masters))]
@@ -67,7 +48,7 @@ func (c *clusterTown) loseMaster(name string, stale staleness, lose func(*testki
 }
 
 // promoted tells whether there are as many masters as before, without the one that was lost.
-func (c *clusterTown) promoted(ctx context.Context, lost *testkit.Redis, before int) error {
+func (c *clusteredServers) promoted(ctx context.Context, lost *testkit.Redis, before int) error {
 	others := &testkit.RedisCluster{}
 	for _, node := range c.redis.Nodes {
 		if node != lost {
@@ -89,7 +70,7 @@ func frozenRedis(server *testkit.Redis) (func() error, error) {
 	return server.Thaw, server.Freeze()
 }
 
-func (c *clusterTown) loseNode(number int) fault {
+func (c *clusteredServers) loseNode(number int) fault {
 	return fault{name: "a node of Galera is killed", on: "galera", begin: func(ctx context.Context) (func() error, error) {
 		node := c.galera.Nodes[number]
 		node.Kill()
@@ -117,8 +98,8 @@ const outlast = 6 * time.Second
 func TestFaultsOnClusters(t *testing.T) {
 	seed := seedOf(t)
 	random := mathrand.New(mathrand.NewPCG(seed, 0))
-	c := newClusterTown(t, replicas)
-	r := newRun(t, seed, c.town)
+	c := newClusteredServers(t, replicas)
+	r := newRun(t, seed, c.testCluster)
 	r.longest = outlast
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -129,7 +110,7 @@ func TestFaultsOnClusters(t *testing.T) {
 		{masterKilled},
 		{c.loseNode(1)},
 		{c.loseMaster("a master of Redis is frozen", untilPaid, frozenRedis)},
-		{killed("cache 0", c.caches[0], byFeed)},
+		{killed("cache 0", c.Caches[0], byFeed)},
 		{masterKilled, c.loseNode(2)},
 	} {
 		r.suffer(ctx, random, faults...)

@@ -12,17 +12,17 @@ import (
 	_ "modernc.org/sqlite"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // diskEpisodes is how often the disk is full, and the process is killed, in turn.
 const diskEpisodes = 3
 
-// newHamlet runs Gatehouse as one process, on SQLite, until the test ends.
-func newHamlet(t *testing.T) (*town, *service) {
+// newSQLite runs Gatehouse as one process, on SQLite, until the test ends.
+func newSQLite(t *testing.T) *testCluster {
 	t.Helper()
-	data, rest := filepath.Join(t.TempDir(), "data"), freeAddress(t)
-	up := start(t, binary, "up", 0, nil, append([]string{"--http", rest, "--data", data}, cheapHashes...)...)
-	hamlet := &town{rest: []string{rest}, native: []string{up.address}, open: func(t *testing.T) *sql.DB {
+	data := filepath.Join(t.TempDir(), "data")
+	return wrap(cluster.StartUp(t, binary, data, cheapHashes...), nil, func(t *testing.T) *sql.DB {
 		t.Helper()
 		db, err := sql.Open("sqlite", "file:"+filepath.Join(data, "gatehouse.db")+"?_pragma=busy_timeout(5000)")
 		if err != nil {
@@ -30,17 +30,16 @@ func newHamlet(t *testing.T) (*town, *service) {
 		}
 		t.Cleanup(func() { db.Close() })
 		return db
-	}}
-	hamlet.awaitReady(t)
-	return hamlet, up
+	})
 }
 
 // TestAFullDiskLosesNothing lets the disk under SQLite be full for a while, and kills the process, in turn: what was
 // acknowledged is there, what was refused is not, reads go on, and nobody has to restart anything when there is room.
 func TestAFullDiskLosesNothing(t *testing.T) {
-	hamlet, up := newHamlet(t)
+	c := newSQLite(t)
+	up := c.Gateways[0]
 	seed := seedOf(t)
-	run, random := newRun(t, seed, hamlet), rand.New(rand.NewPCG(seed, 0))
+	run, random := newRun(t, seed, c), rand.New(rand.NewPCG(seed, 0))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	run.startWorkers(ctx)
@@ -60,7 +59,7 @@ func TestAFullDiskLosesNothing(t *testing.T) {
 // roomOnDisk is up to where files can be written when the disk is full, in bytes: less than any of them has by then.
 const roomOnDisk = 64 << 10
 
-func (r *run) fullDisk(up *service) fault {
+func (r *run) fullDisk(up *cluster.Service) fault {
 	return fault{name: "the disk is full", on: "up", begin: func(context.Context) (func() error, error) {
 		reads, lost := r.figures.served()
 		return func() error {

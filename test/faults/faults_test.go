@@ -18,9 +18,10 @@ import (
 	_ "github.com/gatehouse-auth/gatehouse/services/cache"
 	_ "github.com/gatehouse-auth/gatehouse/services/gateway"
 	_ "github.com/gatehouse-auth/gatehouse/services/store"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// The gatehouse that the town is made of, and the same with a clock that may be wrong.
+// The gatehouse that the cluster is made of, and the same with a clock that may be wrong.
 var binary, withWrongClock string
 
 func TestMain(m *testing.M) {
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer func() { _ = os.RemoveAll(dir) }()
-		if binary, err = (overlay{}).build(dir, "gatehouse"); err == nil {
+		if binary, err = cluster.Build(false); err == nil {
 			withWrongClock, err = buildWithOwnClock(dir)
 		}
 		if err != nil {
@@ -60,7 +61,7 @@ const (
 func TestFaults(t *testing.T) {
 	seed := seedOf(t)
 	random := rand.New(rand.NewPCG(seed, 0))
-	run := newRun(t, seed, newTown(t, replicas, binary))
+	run := newRun(t, seed, newTestCluster(t, replicas, binary))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	run.startWorkers(ctx)

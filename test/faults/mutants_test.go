@@ -59,7 +59,7 @@ func TestTheCheckerCatchesABrokenProtocol(t *testing.T) {
 				t.Fatal(err)
 			}
 			seed := seedOf(t)
-			run := newRun(t, seed, newTown(t, replicas, mustBuild(t, broken, "mutant")))
+			run := newRun(t, seed, newTestCluster(t, replicas, mustBuild(t, broken, "mutant")))
 			var caught []string
 			run.violated = func(text string) { caught = append(caught, text) }
 			ctx, cancel := context.WithCancel(t.Context())

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 // staleness is for how long reads may be outdated that a fault affects. The zero value is not at all.
@@ -43,10 +45,10 @@ type fault struct {
 	begin func(ctx context.Context) (end func() error, err error)
 }
 
-// catalogue has every fault of a town.
-func (w *town) catalogue(random *rand.Rand) []fault {
+// catalogue has every fault of a cluster.
+func (c *testCluster) catalogue(random *rand.Rand) []fault {
 	var all []fault
-	for kind, servers := range map[string][]*service{"gateway": w.gateways, "cache": w.caches, "store": w.stores} {
+	for kind, servers := range map[string][]*cluster.Service{"gateway": c.Gateways, "cache": c.Caches, "store": c.Stores} {
 		for i, server := range servers {
 			name := fmt.Sprintf("%s %d", kind, i)
 			stale := staleness{}
@@ -57,10 +59,10 @@ func (w *town) catalogue(random *rand.Rand) []fault {
 				misled(name, server, wrongClock, stale), misled(name, server, -wrongClock, stale))
 		}
 	}
-	all = append(all, killed("mariadb", w.mariadb, staleness{}), frozen("mariadb", w.mariadb, staleness{}), frozen("redis", w.redis, untilPaid))
-	all = append(all, w.redisFaults(random)...)
-	for kind := range w.links {
-		all = append(all, w.linkFaults(kind)...)
+	all = append(all, killed("mariadb", c.MariaDB, staleness{}), frozen("mariadb", c.MariaDB, staleness{}), frozen("redis", c.Redis, untilPaid))
+	all = append(all, c.redisFaults(random)...)
+	for kind := range c.links {
+		all = append(all, c.linkFaults(kind)...)
 	}
 	return all
 }
@@ -82,13 +84,13 @@ func frozen(name string, s server, stale staleness) fault {
 const wrongClock = 5 * time.Minute
 
 // misled is a process that is killed and comes back with a wrong clock; in the end it does so with the right one.
-func misled(name string, s *service, ahead time.Duration, stale staleness) fault {
+func misled(name string, s *cluster.Service, ahead time.Duration, stale staleness) fault {
 	return fault{
 		name: fmt.Sprintf("%s's clock is %v off", name, ahead), on: name, stale: stale,
 		begin: func(context.Context) (func() error, error) {
 			program, env := s.Path, s.Env
 			wrong := append(slices.Clip(env), fmt.Sprintf("%s=%v", clockVariable, ahead))
-			restart := s.restartAs
+			restart := s.RestartAs
 			return func() error { return restart(program, env) }, restart(withWrongClock, wrong)
 		},
 	}
@@ -98,7 +100,7 @@ func misled(name string, s *service, ahead time.Duration, stale staleness) fault
 // any timeout of Redis's clients.
 const slow = 40 * time.Millisecond
 
-func (w *town) linkFaults(kind string) []fault {
+func (c *testCluster) linkFaults(kind string) []fault {
 	cutsOff := staleness{}
 	switch kind {
 	case "cache→redis":
@@ -107,15 +109,15 @@ func (w *town) linkFaults(kind string) []fault {
 		cutsOff = byFeed
 	}
 	all := []fault{
-		onLinks(kind+" is slow", kind, w.links[kind], condition{delay: slow}, staleness{}),
-		onLinks(kind+" is slow for one", kind, w.links[kind][:1], condition{delay: slow}, staleness{}),
-		onLinks(kind+" is cut", kind, w.links[kind][:1], condition{cut: true}, cutsOff),
-		onLinks(kind+" is cut for all", kind, w.links[kind], condition{cut: true}, cutsOff),
-		onLinks(kind+" swallows everything", kind, w.links[kind][:1], condition{noThere: true, noBack: true}, cutsOff),
-		onLinks(kind+" swallows answers", kind, w.links[kind][1:], condition{noBack: true}, cutsOff),
+		onLinks(kind+" is slow", kind, c.links[kind], condition{delay: slow}, staleness{}),
+		onLinks(kind+" is slow for one", kind, c.links[kind][:1], condition{delay: slow}, staleness{}),
+		onLinks(kind+" is cut", kind, c.links[kind][:1], condition{cut: true}, cutsOff),
+		onLinks(kind+" is cut for all", kind, c.links[kind], condition{cut: true}, cutsOff),
+		onLinks(kind+" swallows everything", kind, c.links[kind][:1], condition{noThere: true, noBack: true}, cutsOff),
+		onLinks(kind+" swallows answers", kind, c.links[kind][1:], condition{noBack: true}, cutsOff),
 	}
 	if kind == "cache→redis" {
-		all = append(all, onLinks(kind+" is slower than its timeout", kind, w.links[kind][1:],
+		all = append(all, onLinks(kind+" is slower than its timeout", kind, c.links[kind][1:],
 			condition{delay: 1200 * time.Millisecond}, untilPaid))
 	}
 	return all
@@ -139,42 +141,42 @@ func onLinks(name, on string, links []*link, c condition, stale staleness) fault
 	}}
 }
 
-func (w *town) redisFaults(random *rand.Rand) []fault {
+func (c *testCluster) redisFaults(random *rand.Rand) []fault {
 	return []fault{
 		{name: "redis is killed and comes back empty", on: "redis", begin: func(context.Context) (func() error, error) {
-			w.redis.Kill()
-			return w.redis.Start, w.forgetDump()
+			c.Redis.Kill()
+			return c.Redis.Start, c.ForgetDump()
 		}},
-		{name: "redis is killed and comes back with old data", on: "redis", begin: w.restartWithOldData},
+		{name: "redis is killed and comes back with old data", on: "redis", begin: c.restartWithOldData},
 		{name: "redis is full", on: "redis", stale: untilPaid, begin: func(ctx context.Context) (func() error, error) {
-			return w.fillRedis(ctx, "noeviction", 0)
+			return c.fillRedis(ctx, "noeviction", 0)
 		}},
 		{name: "redis is full and evicts", on: "redis", begin: func(ctx context.Context) (func() error, error) {
-			return w.fillRedis(ctx, "allkeys-lru", 64<<10)
+			return c.fillRedis(ctx, "allkeys-lru", 64<<10)
 		}},
 		{name: "redis is poisoned", on: "redis", begin: func(ctx context.Context) (func() error, error) {
-			return w.poison(ctx, random)
+			return c.poison(ctx, random)
 		}},
 	}
 }
 
 // restartWithOldData lets Redis save what it knows, learn more, and come back with what was saved.
-func (w *town) restartWithOldData(ctx context.Context) (func() error, error) {
-	client := w.redis.Client()
+func (c *testCluster) restartWithOldData(ctx context.Context) (func() error, error) {
+	client := c.Redis.Client()
 	defer func() { _ = client.Close() }()
 	if err := client.Save(ctx).Err(); err != nil {
 		return nil, fmt.Errorf("save: %w", err)
 	}
 	pause(ctx, time.Second)
-	w.redis.Kill()
-	return w.startRedisAgain, nil
+	c.Redis.Kill()
+	return c.startRedisAgain, nil
 }
 
-func (w *town) startRedisAgain() error { return errors.Join(w.redis.Start(), w.forgetDump()) }
+func (c *testCluster) startRedisAgain() error { return errors.Join(c.Redis.Start(), c.ForgetDump()) }
 
 // fillRedis bounds the memory of Redis to what it has now, and so much more.
-func (w *town) fillRedis(ctx context.Context, policy string, more int64) (func() error, error) {
-	client := w.redis.Client()
+func (c *testCluster) fillRedis(ctx context.Context, policy string, more int64) (func() error, error) {
+	client := c.Redis.Client()
 	used, err := client.InfoMap(ctx, "memory").Result()
 	if err == nil {
 		var bytes int64
@@ -195,8 +197,8 @@ const (
 
 // poison spoils entries of Redis, as somebody could who can write to it but does not know the key of caches, or as a
 // broken machine does. It lasts as long as it takes.
-func (w *town) poison(ctx context.Context, random *rand.Rand) (func() error, error) {
-	client := w.redis.Client()
+func (c *testCluster) poison(ctx context.Context, random *rand.Rand) (func() error, error) {
+	client := c.Redis.Client()
 	defer func() { _ = client.Close() }()
 	for range poisonings {
 		key, err := client.RandomKey(ctx).Result()

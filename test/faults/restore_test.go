@@ -20,8 +20,8 @@ import (
 // profile is what is there, at each gateway: whatever Redis has learnt since was never true. Before the cache services are
 // back, the feed has grown beyond where they had left it, so that it alone shows them nothing amiss.
 func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
-	run := newRun(t, seedOf(t), newTown(t, replicas, binary))
-	mariadb, saved := run.town.mariadb, filepath.Join(t.TempDir(), "saved")
+	run := newRun(t, seedOf(t), newTestCluster(t, replicas, binary))
+	mariadb, saved := run.cluster.MariaDB, filepath.Join(t.TempDir(), "saved")
 	for _, slot := range run.slots {
 		slot.lifeLength = shortLife
 	}
@@ -32,29 +32,29 @@ func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
 	}
 	run.work(100)
 	tokens := run.tokens()
-	for _, cache := range run.town.caches {
+	for _, cache := range run.cluster.Caches {
 		cache.Kill()
 	}
 	mariadb.Kill()
 	if err := errors.Join(mariadb.Restore(saved), mariadb.Start()); err != nil {
 		t.Fatal(err)
 	}
-	run.town.command(t, "epoch", "bump")
+	run.cluster.Command(t, "epoch", "bump")
 	run.work(200)
-	for _, cache := range run.town.caches {
+	for _, cache := range run.cluster.Caches {
 		if err := cache.Start(); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var clients []client
 	for gateway := range replicas {
-		clients = append(clients, newNative(t, gateway, run.town.native[gateway]), newREST(t, gateway, run.town.rest[gateway]))
+		clients = append(clients, newNative(t, gateway, run.cluster.native[gateway]), newREST(t, gateway, run.cluster.rest[gateway]))
 	}
 	testkit.Eventually(t, func() error { return believeTheDatabase(t.Context(), run.db, clients, tokens) })
 	if err := believeTheDatabase(t.Context(), run.db, clients, tokens); err != nil {
 		t.Error(err)
 	}
-	run.town.awaitReady(t)
+	run.cluster.AwaitReady(t)
 }
 
 // work lets the workers work until each gateway has acknowledged so much.

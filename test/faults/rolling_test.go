@@ -22,6 +22,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 const (
@@ -36,42 +37,27 @@ const (
 	drainDelay    = 2 * time.Second
 )
 
-// newRollingTown runs two of each service, of which each uses both of the next, without links.
-func newRollingTown(t *testing.T) *town {
+// newRollingCluster runs two of each service, of which each uses both of the next, without links.
+func newRollingCluster(t *testing.T) *testCluster {
 	t.Helper()
-	town, secrets := newLand(t)
-	database := "GATEHOUSE_DATABASE_URL=" + town.mariadb.URL(database)
-	for i := range replicas {
-		town.stores = append(town.stores, start(t, binary, "store", i, []string{secrets.serviceToken, secrets.masterKey, database}, cheapHashes...))
-	}
-	stores := town.stores[0].address + "," + town.stores[1].address
-	redis := "GATEHOUSE_REDIS_URL=" + town.redis.URL()
-	for i := range replicas {
-		env := []string{secrets.serviceToken, secrets.cacheKey, redis}
-		town.caches = append(town.caches, start(t, binary, "cache", i, env, "--store-address", stores))
-	}
-	caches := town.caches[0].address + "," + town.caches[1].address
-	for i := range replicas {
-		rest := freeAddress(t)
-		town.gateways = append(town.gateways, start(t, binary, "gateway", i, []string{secrets.serviceToken}, "--http", rest,
-			"--cache-address", caches, "--store-address", stores, "--drain-delay", drainDelay.String()))
-		town.rest, town.native = append(town.rest, rest), append(town.native, town.gateways[i].address)
-	}
-	town.awaitReady(t)
-	return town
+	infra := cluster.NewPrivateInfra(t, binary)
+	return wrap(cluster.Start(t, infra, cluster.Config{
+		Program: binary, Replicas: replicas, StoreArgs: cheapHashes, GatewayArgs: []string{"--drain-delay", drainDelay.String()},
+		Route: func(_ string, _ int, addresses []string) string { return strings.Join(addresses, ",") },
+	}), nil, openMariaDB(infra))
 }
 
 // TestARollingRestartFailsNoCall restarts every process, one after the other, while clients over HTTP/1.1, HTTP/2 and
 // gRPC make calls of every kind. Not one fails, and no client of the test tries anything twice.
 func TestARollingRestartFailsNoCall(t *testing.T) {
-	town := newRollingTown(t)
+	c := newRollingCluster(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	load := &steadyLoad{}
 	var clients sync.WaitGroup
-	first := newBalanced(t, ctx, &clients, town, func(p *http.Protocols) { p.SetHTTP1(true) })
-	second := newBalanced(t, ctx, &clients, town, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
-	for kind, client := range map[string]client{"HTTP/1.1": first, "HTTP/2": second, "gRPC": newRoundRobin(t, town)} {
+	first := newBalanced(t, ctx, &clients, c, func(p *http.Protocols) { p.SetHTTP1(true) })
+	second := newBalanced(t, ctx, &clients, c, func(p *http.Protocols) { p.SetUnencryptedHTTP2(true) })
+	for kind, client := range map[string]client{"HTTP/1.1": first, "HTTP/2": second, "gRPC": newRoundRobin(t, c)} {
 		for i := range rollingWorkers {
 			address := fmt.Sprintf("%s-%d@example.com", strings.NewReplacer("/", "", ".", "").Replace(kind), i)
 			clients.Go(func() { load.run(ctx, kind, client, address) })
@@ -80,7 +66,7 @@ func TestARollingRestartFailsNoCall(t *testing.T) {
 	load.await(t, 1)
 	restarts := 0
 	for load.calls.Load() < rollingCalls || restarts == 0 {
-		for _, process := range [][]*service{town.stores, town.caches, town.gateways} {
+		for _, process := range [][]*cluster.Service{c.Stores, c.Caches, c.Gateways} {
 			for _, one := range process {
 				restartUnderLoad(t, load, one, first, second)
 				restarts++
@@ -97,13 +83,13 @@ func TestARollingRestartFailsNoCall(t *testing.T) {
 }
 
 // restartUnderLoad stops a process as an operator would, starts it again, and waits until it is used as before.
-func restartUnderLoad(t *testing.T, load *steadyLoad, process *service, balancers ...*balanced) {
+func restartUnderLoad(t *testing.T, load *steadyLoad, process *cluster.Service, balancers ...*balanced) {
 	t.Helper()
 	if code, err := process.Stop(); err != nil || code != 0 {
 		t.Fatalf("%s ended with %d, %v:\n%s", process.Args[0], code, err, process.Tail())
 	}
 	load.await(t, 100) // It is missed by nobody.
-	if err := process.Process.Start(testkit.Listening(process.address)); err != nil {
+	if err := process.Process.Start(testkit.Listening(process.Address)); err != nil {
 		t.Fatal(err)
 	}
 	for _, balancer := range balancers {
@@ -185,11 +171,11 @@ type balanced struct {
 }
 
 func newBalanced(
-	t *testing.T, ctx context.Context, running *sync.WaitGroup, town *town, speak func(*http.Protocols),
+	t *testing.T, ctx context.Context, running *sync.WaitGroup, c *testCluster, speak func(*http.Protocols),
 ) *balanced {
 	t.Helper()
-	b := &balanced{ready: make([]atomic.Bool, len(town.rest))}
-	for i, address := range town.rest {
+	b := &balanced{ready: make([]atomic.Bool, len(c.rest))}
+	for i, address := range c.rest {
 		transport := &http.Transport{MaxIdleConnsPerHost: 2 * rollingWorkers, Protocols: new(http.Protocols)}
 		speak(transport.Protocols)
 		t.Cleanup(transport.CloseIdleConnections)
@@ -243,11 +229,11 @@ func (b *balanced) call(ctx context.Context, token string, request, response pro
 }
 
 // newRoundRobin is a client of gRPC that knows the addresses of all gateways.
-func newRoundRobin(t *testing.T, town *town) client {
+func newRoundRobin(t *testing.T, c *testCluster) client {
 	t.Helper()
 	list := manual.NewBuilderWithScheme("gateways")
 	state := resolver.State{}
-	for _, address := range town.native {
+	for _, address := range c.native {
 		state.Addresses = append(state.Addresses, resolver.Address{Addr: address})
 	}
 	list.InitialState(state)

@@ -32,11 +32,11 @@ const (
 	reportInterval = 30 * time.Second
 )
 
-// run is one run of workers and nemesis in a town.
+// run is one run of workers and nemesis in a cluster.
 type run struct {
 	t        *testing.T
 	seed     uint64
-	town     *town
+	cluster  *testCluster
 	db       *sql.DB
 	begin    time.Time
 	figures  *figures
@@ -52,14 +52,14 @@ type run struct {
 	addresses map[string]bool
 }
 
-func newRun(t *testing.T, seed uint64, town *town) *run {
+func newRun(t *testing.T, seed uint64, c *testCluster) *run {
 	t.Helper()
 	t.Logf("seed %d", seed)
 	r := &run{
-		t: t, seed: seed, town: town, figures: newFigures(len(town.rest)), longest: maxFault, only: os.Getenv("FAULTS"),
+		t: t, seed: seed, cluster: c, figures: newFigures(len(c.rest)), longest: maxFault, only: os.Getenv("FAULTS"),
 		addresses: map[string]bool{}, violated: func(text string) { t.Error(text) },
 	}
-	r.db = town.open(t)
+	r.db = c.open(t)
 	for i := range slots {
 		r.slots = append(r.slots, &slot{number: i, lifeLength: longLife})
 	}
@@ -74,11 +74,11 @@ func (r *run) startWorkers(ctx context.Context) {
 		w := &worker{
 			number: i, random: rand.New(rand.NewPCG(r.seed, uint64(i+1))), begin: r.begin, figures: r.figures, unique: &r.unique, turn: i,
 		}
-		for gateway := range r.town.rest {
+		for gateway := range r.cluster.rest {
 			if i%2 == 0 {
-				w.clients = append(w.clients, newREST(r.t, gateway, r.town.rest[gateway]))
+				w.clients = append(w.clients, newREST(r.t, gateway, r.cluster.rest[gateway]))
 			} else {
-				w.clients = append(w.clients, newNative(r.t, gateway, r.town.native[gateway]))
+				w.clients = append(w.clients, newNative(r.t, gateway, r.cluster.native[gateway]))
 			}
 		}
 		for number, slot := range r.slots {
@@ -115,7 +115,7 @@ func (r *run) short(random *rand.Rand) []fault {
 // named finds a fault.
 func (r *run) named(random *rand.Rand, name string) fault {
 	r.t.Helper()
-	all := r.town.catalogue(random)
+	all := r.cluster.catalogue(random)
 	i := slices.IndexFunc(all, func(f fault) bool { return f.name == name })
 	if i < 0 {
 		r.t.Fatalf("there is no fault %q", name)
@@ -126,7 +126,7 @@ func (r *run) named(random *rand.Rand, name string) fault {
 // choose takes a fault at random, and now and then another one beside it. If reads may be outdated with one of them,
 // they may be so for as long as both last: what would bound it, the other may keep away.
 func (r *run) choose(random *rand.Rand) []fault {
-	all := slices.DeleteFunc(r.town.catalogue(random), func(f fault) bool { return !strings.Contains(f.name, r.only) })
+	all := slices.DeleteFunc(r.cluster.catalogue(random), func(f fault) bool { return !strings.Contains(f.name, r.only) })
 	slices.SortFunc(all, func(a, b fault) int { return strings.Compare(a.name, b.name) }) // The seed decides, not a map.
 	first, second := all[random.IntN(len(all))], all[random.IntN(len(all))]
 	if random.IntN(3) > 0 || first.on == second.on {
@@ -139,7 +139,7 @@ func (r *run) choose(random *rand.Rand) []fault {
 	return []fault{first, second}
 }
 
-// suffer lets the faults happen at once, ends them, waits until the town is well again, and checks what is over.
+// suffer lets the faults happen at once, ends them, waits until the cluster is well again, and checks what is over.
 func (r *run) suffer(ctx context.Context, random *rand.Rand, faults ...fault) {
 	r.t.Helper()
 	ends := make([]func() error, 0, len(faults))

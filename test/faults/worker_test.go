@@ -20,7 +20,7 @@ const (
 	// faults last, so that there are outcomes that nobody knows.
 	callDeadline = 2 * time.Second
 
-	// pace is how often a worker does something. It leaves half of two cores to the town.
+	// pace is how often a worker does something. It leaves half of two cores to the cluster.
 	pace = 10 * time.Millisecond
 
 	// backOff is how long a worker waits after a call of unknown outcome, as a client should. Without it, faults that are

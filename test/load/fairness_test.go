@@ -30,10 +30,10 @@ type client struct {
 	base   string // URL of the REST API
 }
 
-func newClient(tb testing.TB, h *house, address string) *client {
+func newClient(tb testing.TB, env *testEnv, address string) *client {
 	tb.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
-	native, err := grpc.NewClient(h.native, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	native, err := grpc.NewClient(env.native, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, to string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", to)
 		}))
@@ -45,7 +45,7 @@ func newClient(tb testing.TB, h *house, address string) *client {
 		rest.CloseIdleConnections()
 		_ = native.Close()
 	})
-	return &client{native: native, rest: &http.Client{Transport: rest}, base: "http://" + h.rest}
+	return &client{native: native, rest: &http.Client{Transport: rest}, base: "http://" + env.rest}
 }
 
 // logIn returns the code of a log-in, over REST or native gRPC.
@@ -111,7 +111,7 @@ type hammer struct {
 
 // newHammer starts so many connections from each of the addresses. Each call is made with its number.
 func newHammer(
-	tb testing.TB, h *house, addresses []string, connections int,
+	tb testing.TB, env *testEnv, addresses []string, connections int,
 	call func(ctx context.Context, from *client, overREST bool, number int64) codes.Code,
 ) *hammer {
 	tb.Helper()
@@ -121,7 +121,7 @@ func newHammer(
 	var number atomic.Int64
 	for i, address := range addresses {
 		for connection := range connections {
-			from := newClient(tb, h, address)
+			from := newClient(tb, env, address)
 			group.Go(func() {
 				for ctx.Err() == nil {
 					if call(ctx, from, connection%2 == 0, number.Add(1)) == codes.ResourceExhausted {
@@ -159,10 +159,10 @@ func signUpFlood(ctx context.Context, from *client, overREST bool, number int64)
 
 // TestFairness floods the service from some addresses, and asserts that others are served.
 func TestFairness(t *testing.T) {
-	h := newHouse(t, 1)
+	env := newTestEnv(t, 1)
 	const connections, bystanders, rounds = 200, 4, 4
 	logIn := func(from *client, overREST bool, _ int) error {
-		_, err := from.logIn(t.Context(), overREST, proto.CloneOf(h.accounts[0].logIn))
+		_, err := from.logIn(t.Context(), overREST, proto.CloneOf(env.accounts[0].logIn))
 		return err
 	}
 	signUp := func(from *client, overREST bool, number int) error {
@@ -170,21 +170,21 @@ func TestFairness(t *testing.T) {
 		return err
 	}
 	t.Run("log-ins of one address", func(t *testing.T) {
-		flood := newHammer(t, h, []string{"127.0.0.1"}, connections, logInFlood)
-		serveAll(t, h, slices.Repeat([]string{"127.0.0.2"}, bystanders), rounds, logIn)
+		flood := newHammer(t, env, []string{"127.0.0.1"}, connections, logInFlood)
+		serveAll(t, env, slices.Repeat([]string{"127.0.0.2"}, bystanders), rounds, logIn)
 		flood.stop()
 	})
 	t.Run("sign-ups of one address", func(t *testing.T) {
-		flood := newHammer(t, h, []string{"127.0.0.1"}, connections, signUpFlood)
-		serveAll(t, h, slices.Repeat([]string{"127.0.0.2"}, bystanders), rounds, signUp)
-		serveAll(t, h, slices.Repeat([]string{"127.0.0.3"}, bystanders), rounds, logIn)
+		flood := newHammer(t, env, []string{"127.0.0.1"}, connections, signUpFlood)
+		serveAll(t, env, slices.Repeat([]string{"127.0.0.2"}, bystanders), rounds, signUp)
+		serveAll(t, env, slices.Repeat([]string{"127.0.0.3"}, bystanders), rounds, logIn)
 		flood.stop()
 	})
 	t.Run("log-ins of a hundred addresses", func(t *testing.T) {
-		flood := newHammer(t, h, addresses("127.0.1", 100), 4, logInFlood)
+		flood := newHammer(t, env, addresses("127.0.1", 100), 4, logInFlood)
 		testkit.Eventually(t, flood.allServed)
 		// Each client gets a hundredth of what can be hashed: one call of a client that did not wait comes first.
-		serveAll(t, h, addresses("127.0.2", 8), 1, logIn)
+		serveAll(t, env, addresses("127.0.2", 8), 1, logIn)
 		flood.stop()
 	})
 }
@@ -211,12 +211,12 @@ func (f *hammer) allServed() error {
 // serveAll calls from all addresses at once, so many times in a row over alternating transports, and fails the test if
 // a call fails.
 func serveAll(
-	t *testing.T, h *house, addresses []string, rounds int, call func(from *client, overREST bool, number int) error,
+	t *testing.T, env *testEnv, addresses []string, rounds int, call func(from *client, overREST bool, number int) error,
 ) {
 	t.Helper()
 	var group sync.WaitGroup
 	for i, address := range addresses {
-		from := newClient(t, h, address)
+		from := newClient(t, env, address)
 		group.Go(func() {
 			for round := range rounds {
 				if err := call(from, (i+round)%2 == 0, rounds*i+round); err != nil {

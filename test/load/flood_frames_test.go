@@ -34,9 +34,9 @@ type flood struct {
 }
 
 // newFlood connects to the gateway.
-func newFlood(tb testing.TB, h *house, into *outcomes) *flood {
+func newFlood(tb testing.TB, env *testEnv, into *outcomes) *flood {
 	tb.Helper()
-	conn, err := net.Dial("tcp", h.native)
+	conn, err := net.Dial("tcp", env.native)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func newFlood(tb testing.TB, h *house, into *outcomes) *flood {
 		conn: conn, framer: framer, into: into,
 		headers: callHeaders(gatehousev1.SessionService_CreateSession_FullMethodName),
 	}
-	for _, account := range h.accounts {
+	for _, account := range env.accounts {
 		message, err := proto.Marshal(account.logIn)
 		if err != nil {
 			tb.Fatal(err)

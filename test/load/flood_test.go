@@ -15,21 +15,21 @@ import (
 // TestAFloodIsToldToComeBack over both transports, while others are served: so the benchmark still works when it is
 // needed.
 func TestAFloodIsToldToComeBack(t *testing.T) {
-	h := newHouse(t, 2)
+	env := newTestEnv(t, 2)
 	var outcomes outcomes
 	ctx, ebb := context.WithCancel(t.Context())
 	ended := make(chan struct{})
-	conn := h.dial(t)
+	conn := env.dial(t)
 	go func() {
 		defer close(ended)
-		closedLoop(ctx, h, conn, 200*runtime.NumCPU(), &outcomes)
+		closedLoop(ctx, env, conn, 200*runtime.NumCPU(), &outcomes)
 	}()
-	body := fmt.Sprintf(`{"email":%q,"password":%q}`, h.accounts[0].logIn.GetEmail(), h.accounts[0].logIn.GetPassword())
+	body := fmt.Sprintf(`{"email":%q,"password":%q}`, env.accounts[0].logIn.GetEmail(), env.accounts[0].logIn.GetPassword())
 	testkit.Eventually(t, func() error {
 		if outcomes.served.Load() == 0 || outcomes.refused.Load() == 0 {
 			return errors.New("not all is served, or nothing is refused")
 		}
-		response, err := http.Post("http://"+h.rest+"/v1/sessions", "application/json", strings.NewReader(body))
+		response, err := http.Post("http://"+env.rest+"/v1/sessions", "application/json", strings.NewReader(body))
 		if err != nil {
 			return err
 		}

@@ -65,12 +65,12 @@ func (o *outcomes) check(tb testing.TB) {
 }
 
 // closedLoop logs in with so many workers, each of which begins again when it has an answer, until ctx is done.
-func closedLoop(ctx context.Context, h *house, conn *grpc.ClientConn, workers int, into *outcomes) {
+func closedLoop(ctx context.Context, env *testEnv, conn *grpc.ClientConn, workers int, into *outcomes) {
 	var group sync.WaitGroup
 	for worker := range workers {
 		group.Go(func() {
 			for i := worker; ctx.Err() == nil; i += workers {
-				into.logIn(ctx, conn, h.accounts[i%len(h.accounts)])
+				into.logIn(ctx, conn, env.accounts[i%len(env.accounts)])
 			}
 		})
 	}

@@ -35,7 +35,7 @@ const (
 )
 
 // opening opens what is measured, and returns what the gateway made of it.
-type opening func(tb testing.TB, h *house, hold *holder) (held string)
+type opening func(tb testing.TB, env *testEnv, hold *holder) (held string)
 
 // clientAddresses are those of so many clients.
 func clientAddresses(clients int) []net.IP {
@@ -48,13 +48,13 @@ func clientAddresses(clients int) []net.IP {
 
 // withheldBodies are sign-ups over REST of which all is sent but the last byte.
 func withheldBodies(clients int) opening {
-	return func(tb testing.TB, h *house, hold *holder) string {
+	return func(tb testing.TB, env *testEnv, hold *holder) string {
 		tb.Helper()
 		head := "POST /v1/users HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 		var conns []net.Conn
 		for _, client := range clientAddresses(clients) {
 			for range perClient {
-				conn := hold.dialFrom(tb, client, h.rest)
+				conn := hold.dialFrom(tb, client, env.rest)
 				write(tb, conn, fmt.Sprintf(head, maxSmallRequest)+strings.Repeat(" ", maxSmallRequest-1))
 				conns = append(conns, conn)
 			}
@@ -81,7 +81,7 @@ func refusedOf(conns []net.Conn) string {
 
 // withheldMessages are sign-ups over native gRPC of which all is sent but the last byte, fifty on a connection.
 func withheldMessages(clients int) opening {
-	return func(tb testing.TB, h *house, hold *holder) string {
+	return func(tb testing.TB, env *testEnv, hold *holder) string {
 		tb.Helper()
 		const perConn = 50
 		var group sync.WaitGroup
@@ -89,7 +89,7 @@ func withheldMessages(clients int) opening {
 		message := make([]byte, maxSmallRequest-1)
 		for _, client := range clientAddresses(clients) {
 			for range perClient / perConn {
-				conn := hold.dialFrom(tb, client, h.native)
+				conn := hold.dialFrom(tb, client, env.native)
 				framer := greet(tb, conn)
 				group.Go(func() { ended.Add(withhold(conn, framer, perConn, message)) })
 			}
@@ -130,16 +130,16 @@ func withhold(conn net.Conn, framer *http2.Framer, calls int, message []byte) (e
 }
 
 // largestREST sends the largest bodies, all at once.
-func largestREST(tb testing.TB, h *house, _ *holder) string {
+func largestREST(tb testing.TB, env *testEnv, _ *holder) string {
 	tb.Helper()
 	body := `{"fullName":"` + strings.Repeat("a", maxLargeRequest-20) + `"}`
 	return atOnce(func() string {
-		request, err := http.NewRequestWithContext(tb.Context(), http.MethodPatch, "http://"+h.rest+"/v1/users/me", strings.NewReader(body))
+		request, err := http.NewRequestWithContext(tb.Context(), http.MethodPatch, "http://"+env.rest+"/v1/users/me", strings.NewReader(body))
 		if err != nil {
 			return err.Error()
 		}
 		request.Header.Set("Content-Type", "application/json")
-		request.Header.Set("Authorization", "Bearer "+h.accounts[0].token)
+		request.Header.Set("Authorization", "Bearer "+env.accounts[0].token)
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
 			return "broken off"
@@ -151,20 +151,20 @@ func largestREST(tb testing.TB, h *house, _ *holder) string {
 }
 
 // largestGRPC sends the largest messages, all at once.
-func largestGRPC(tb testing.TB, h *house, _ *holder) string {
+func largestGRPC(tb testing.TB, env *testEnv, _ *holder) string {
 	tb.Helper()
-	users := gatehousev1.NewUserServiceClient(h.dial(tb))
+	users := gatehousev1.NewUserServiceClient(env.dial(tb))
 	request := &gatehousev1.UpdateUserRequest{
 		User: &gatehousev1.User{Id: "me", FullName: strings.Repeat("a", maxLargeRequest-20)},
 	}
 	return atOnce(func() string {
-		_, err := users.UpdateUser(h.accounts[0].as(context.Background()), request, grpc.WaitForReady(true))
+		_, err := users.UpdateUser(env.accounts[0].as(context.Background()), request, grpc.WaitForReady(true))
 		return apierr.ReasonName(apierr.ReasonOf(status.Convert(err)))
 	})
 }
 
 // compressedMessages are of a kilobyte, and would be of a megabyte.
-func compressedMessages(tb testing.TB, h *house, _ *holder) string {
+func compressedMessages(tb testing.TB, env *testEnv, _ *holder) string {
 	tb.Helper()
 	var message bytes.Buffer
 	writer := gzip.NewWriter(&message)
@@ -175,7 +175,7 @@ func compressedMessages(tb testing.TB, h *house, _ *holder) string {
 	protocols.SetUnencryptedHTTP2(true)
 	client := &http.Client{Transport: &http.Transport{Protocols: &protocols}}
 	defer client.CloseIdleConnections()
-	url := "http://" + h.native + gatehousev1.UserService_CreateUser_FullMethodName
+	url := "http://" + env.native + gatehousev1.UserService_CreateUser_FullMethodName
 	count := map[string]int{}
 	for range 5 {
 		count[atOnce(func() string {
@@ -199,7 +199,7 @@ func compressedMessages(tb testing.TB, h *house, _ *holder) string {
 
 // unreadReflection requests the whole contract on each stream and opens no flow-control window for the answers.
 func unreadReflection(clients int) opening {
-	return func(tb testing.TB, h *house, hold *holder) string {
+	return func(tb testing.TB, env *testEnv, hold *holder) string {
 		tb.Helper()
 		const perConn = 50
 		request, err := proto.Marshal(&reflectionpb.ServerReflectionRequest{
@@ -213,7 +213,7 @@ func unreadReflection(clients int) opening {
 		body := append(wire.BigEndian.AppendUint32([]byte{0}, uint32(len(request))), request...)
 		for _, client := range clientAddresses(clients) {
 			for range perClient / perConn {
-				conn := hold.dialFrom(tb, client, h.native)
+				conn := hold.dialFrom(tb, client, env.native)
 				framer := greetWith(tb, conn, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
 				for call := range perConn {
 					id := uint32(2*call + 1)
@@ -225,7 +225,7 @@ func unreadReflection(clients int) opening {
 				}
 			}
 		}
-		h.wantBystanderServed(tb) // The gateway has come to the last of them, or nearly.
+		env.wantBystanderServed(tb) // The gateway has come to the last of them, or nearly.
 		return fmt.Sprint(clients * perClient)
 	}
 }

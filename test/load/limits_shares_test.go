@@ -23,12 +23,12 @@ const (
 )
 
 // wantBystanderServed fails the test unless a client at an address that holds nothing is served on both ports.
-func (h *house) wantBystanderServed(tb testing.TB) {
+func (env *testEnv) wantBystanderServed(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), 20*time.Second)
 	defer cancel()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
-	conn, err := grpc.NewClient(h.native, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(env.native, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", address)
 		}))
@@ -42,7 +42,7 @@ func (h *house) wantBystanderServed(tb testing.TB) {
 	client := http.Client{
 		Transport: &http.Transport{DialContext: dialer.DialContext, DisableKeepAlives: true}, Timeout: 20 * time.Second,
 	}
-	response, err := client.Get("http://" + h.rest + "/.well-known/jwks.json")
+	response, err := client.Get("http://" + env.rest + "/.well-known/jwks.json")
 	if err != nil {
 		tb.Errorf("a bystander is not served over REST: %v", err)
 		return
@@ -54,11 +54,11 @@ func (h *house) wantBystanderServed(tb testing.TB) {
 }
 
 // idleOneAddress opens connections from one address, as if it could take all that a port has.
-func idleOneAddress(tb testing.TB, h *house, hold *holder) string {
+func idleOneAddress(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
 	open := 0
 	for range idle {
-		if isServed(hold.dialFrom(tb, net.IPv4(127, 0, 0, 1), h.native)) {
+		if isServed(hold.dialFrom(tb, net.IPv4(127, 0, 0, 1), env.native)) {
 			open++
 		}
 	}
@@ -79,28 +79,28 @@ func isServed(conn net.Conn) bool {
 }
 
 // idleEverywhere opens connections to both ports: nearly as many as there may be files where that is 20,000.
-func idleEverywhere(tb testing.TB, h *house, hold *holder) string {
+func idleEverywhere(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
 	served := 0
 	for i := range 2 * idle {
-		address := h.native
+		address := env.native
 		if i%2 == 0 {
-			address = h.rest
+			address = env.rest
 		}
 		if isServed(hold.dial(tb, address)) {
 			served++
 		}
 	}
-	h.wantBystanderServed(tb)
+	env.wantBystanderServed(tb)
 	return fmt.Sprintf("%d were opened", served)
 }
 
 // unreadGRPC returns a hoard of calls from so many addresses, on connections without a flow-control window.
-func unreadGRPC(addresses int) func(testing.TB, *house, *holder) string {
-	return func(tb testing.TB, h *house, hold *holder) string {
+func unreadGRPC(addresses int) func(testing.TB, *testEnv, *holder) string {
+	return func(tb testing.TB, env *testEnv, hold *holder) string {
 		tb.Helper()
 		headers := callHeaders(gatehousev1.KeyService_ListKeys_FullMethodName)
-		return leaveUnread(tb, h.native, addresses, hold, func(framer *http2.Framer, stream uint32) {
+		return leaveUnread(tb, env.native, addresses, hold, func(framer *http2.Framer, stream uint32) {
 			_ = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: headers, EndHeaders: true})
 			_ = framer.WriteData(stream, true, make([]byte, 5))
 		})
@@ -108,8 +108,8 @@ func unreadGRPC(addresses int) func(testing.TB, *house, *holder) string {
 }
 
 // unreadREST is unreadGRPC for requests of REST.
-func unreadREST(addresses int) func(testing.TB, *house, *holder) string {
-	return func(tb testing.TB, h *house, hold *holder) string {
+func unreadREST(addresses int) func(testing.TB, *testEnv, *holder) string {
+	return func(tb testing.TB, env *testEnv, hold *holder) string {
 		tb.Helper()
 		var headers bytes.Buffer
 		encoder := hpack.NewEncoder(&headers)
@@ -118,7 +118,7 @@ func unreadREST(addresses int) func(testing.TB, *house, *holder) string {
 		} {
 			_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1], Sensitive: true})
 		}
-		return leaveUnread(tb, h.rest, addresses, hold, func(framer *http2.Framer, stream uint32) {
+		return leaveUnread(tb, env.rest, addresses, hold, func(framer *http2.Framer, stream uint32) {
 			_ = framer.WriteHeaders(http2.HeadersFrameParam{
 				StreamID: stream, BlockFragment: headers.Bytes(), EndHeaders: true, EndStream: true,
 			})

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 const (
@@ -24,7 +26,7 @@ const maxRSS = 512
 // hoard is something that clients hold on to. It opens what it holds, and gives back how many of it were opened.
 type hoard struct {
 	name string
-	open func(tb testing.TB, h *house, hold *holder) (held string)
+	open func(tb testing.TB, env *testEnv, hold *holder) (held string)
 }
 
 func hoards() []hoard {
@@ -80,24 +82,24 @@ func (h *holder) letGo() {
 }
 
 // idleHTTP1 asks once on each connection, so that it has been used.
-func idleHTTP1(tb testing.TB, h *house, hold *holder) string {
+func idleHTTP1(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
 	for range idle {
-		conn := hold.dial(tb, h.rest)
+		conn := hold.dial(tb, env.rest)
 		write(tb, conn, "GET /healthz HTTP/1.1\r\nHost: gateway\r\n\r\n")
 		read(tb, conn, `{"status":"SERVING"}`)
 	}
 	return fmt.Sprint(idle)
 }
 
-func idleHTTP2(tb testing.TB, h *house, hold *holder) string {
+func idleHTTP2(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
-	return idleFrames(tb, h.rest, hold)
+	return idleFrames(tb, env.rest, hold)
 }
 
-func idleGRPC(tb testing.TB, h *house, hold *holder) string {
+func idleGRPC(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
-	return idleFrames(tb, h.native, hold)
+	return idleFrames(tb, env.native, hold)
 }
 
 func idleFrames(tb testing.TB, address string, hold *holder) string {
@@ -131,10 +133,10 @@ func greetWith(tb testing.TB, conn net.Conn, settings ...http2.Setting) *http2.F
 }
 
 // slowReaders ask again and again on each connection, as long as the gateway takes requests, and read nothing.
-func slowReaders(tb testing.TB, h *house, hold *holder) string {
+func slowReaders(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
 	for range slow {
-		conn := hold.dial(tb, h.rest)
+		conn := hold.dial(tb, env.rest)
 		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 		write(tb, conn, strings.Repeat("GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n", 50))
 	}
@@ -162,26 +164,26 @@ func BenchmarkLimits(b *testing.B) {
 	var table strings.Builder
 	fmt.Fprintf(&table, "%-44s %10s %10s   %s\n", "", "before", "most", "held")
 	for _, hoard := range hoards() {
-		h := newHouse(b, 1) // Each on a new gateway: what one leaves behind is not the next one's.
-		before := h.rss(b, "VmRSS")
+		env := newTestEnv(b, 1) // Each on a new gateway: what one leaves behind is not the next one's.
+		before := env.rss(b, "VmRSS")
 		var hold holder
-		held := hoard.open(b, h, &hold)
-		h.wantBystanderServed(b)
-		most := h.rss(b, "VmHWM")
+		held := hoard.open(b, env, &hold)
+		env.wantBystanderServed(b)
+		most := env.rss(b, "VmHWM")
 		fmt.Fprintf(&table, "%-44s %6d MiB %6d MiB   %s\n", hoard.name, before, most, held)
 		if most > maxRSS {
 			b.Errorf("%s: %d MiB", hoard.name, most)
 		}
 		hold.letGo()
-		h.awaitReady(b)
+		cluster.AwaitReady(b, env.gateway)
 	}
 	fmt.Fprintln(os.Stdout, table.String())
 }
 
 // rss gives a figure of the memory of the gateway, in MiB: VmRSS is what it has now, VmHWM the most that it ever had.
-func (h *house) rss(tb testing.TB, figure string) int {
+func (env *testEnv) rss(tb testing.TB, figure string) int {
 	tb.Helper()
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", h.gateway.PID()))
+	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", env.gateway.PID()))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -41,7 +41,7 @@ type round struct {
 
 // generator has a connection for each kind of call, so that none waits for another's.
 type generator struct {
-	*house
+	*testEnv
 
 	logIns, reads *grpc.ClientConn
 }
@@ -66,7 +66,7 @@ func (g *generator) measureUnloaded(tb testing.TB) float64 {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		closedLoop(ctx, g.house, g.logIns, 2*runtime.NumCPU(), &outcomes)
+		closedLoop(ctx, g.testEnv, g.logIns, 2*runtime.NumCPU(), &outcomes)
 	}()
 	g.measureReads(tb)
 	<-ended
@@ -106,7 +106,7 @@ func (g *generator) measureFlood(tb testing.TB, offered float64) (served float64
 	var outcomes outcomes
 	ctx, cancel := lasting(tb, settling+phase)
 	defer cancel()
-	flood := newFlood(tb, g.house, &outcomes)
+	flood := newFlood(tb, g.testEnv, &outcomes)
 	rate := make(chan float64)
 	go func() { rate <- perSecond(&outcomes) }()
 	ended := make(chan struct{})
@@ -135,8 +135,8 @@ func (g *generator) measure(tb testing.TB) round {
 
 // BenchmarkOverload measures what a flood of log-ins does to log-ins and to reads, and fails if it is more than it may.
 func BenchmarkOverload(b *testing.B) {
-	h := newHouse(b, 50)
-	g := &generator{house: h, logIns: h.dial(b), reads: h.dial(b)}
+	env := newTestEnv(b, 50)
+	g := &generator{testEnv: env, logIns: env.dial(b), reads: env.dial(b)}
 	var table strings.Builder
 	fmt.Fprintf(&table, "%9s %8s %8s %6s   %10s %10s %10s %10s %6s\n", "unloaded", "offered", "served", "ratio",
 		"p50", "p99", "flood p50", "flood p99", "ratio")
