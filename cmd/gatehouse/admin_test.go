@@ -160,7 +160,7 @@ func TestAdminCreateRefusesWhatASignUpDoes(t *testing.T) {
 		{"no password", "", []string{"--email=a@b.c"}, exitFailed, "password must not be empty"},
 		{"a short password", "sesame\n", []string{"--email=a@b.c"}, exitFailed, "password must be at least 8 characters"},
 		{"a password of less than it seems", strings.Repeat("e\u0301", 5), []string{"--email=a@b.c"}, exitFailed, "in Unicode normal form KC"},
-		{"a common password", "password1\n", []string{"--email=a@b.c"}, exitFailed, "password is among those that are tried first"},
+		{"a common password", "password1\n", []string{"--email=a@b.c"}, exitFailed, "password is too common"},
 		{"the address for a password", "root@example.com\n", []string{"--email=root@example.com"}, exitFailed, "must not be the e-mail address"},
 		{"a long password", strings.Repeat("a", 1025), []string{"--email=a@b.c"}, exitFailed, "at most 1024 bytes"},
 		{"a password without end", strings.Repeat("a", 10_000), []string{"--email=a@b.c"}, exitFailed, "at most 1024 bytes"},

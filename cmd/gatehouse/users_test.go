@@ -56,7 +56,7 @@ func TestRefusedLinesAreToldByTheExitCode(t *testing.T) {
 		}
 	}
 	content, err := os.ReadFile(report)
-	if want := `{"line":3,"reason":"BROKEN_JSON","description":"is not one JSON object in UTF-8"}` + "\n"; err != nil || string(content) != want {
+	if want := `{"line":3,"reason":"BROKEN_JSON","description":"is not a single JSON object in UTF-8"}` + "\n"; err != nil || string(content) != want {
 		t.Errorf("the report is %s, %v", content, err)
 	}
 }

@@ -75,7 +75,7 @@ func (a *Authenticator) Admit(ctx context.Context, method string) (context.Conte
 	case gatehousev1.Policy_POLICY_SERVICE:
 		return ctx, a.AdmitPeer(ctx, method)
 	default:
-		return ctx, apierr.RouteNotFound("there is no such method")
+		return ctx, apierr.RouteNotFound("method not found")
 	}
 }
 

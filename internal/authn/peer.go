@@ -68,7 +68,7 @@ func (c ServiceCredential) Metadata() []string {
 // that service is unavailable: UNAUTHENTICATED would make it discard an active session. The error has no reason of
 // ours, so that a caller that can use another service does.
 var ErrServiceCredentialRefused = status.Error(codes.Unavailable,
-	"the service credential was refused: give all services the same service token")
+	"service credential rejected: configure the same service token for all services")
 
 type peerKey struct{}
 

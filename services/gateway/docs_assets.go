@@ -73,7 +73,7 @@ func mustDecompress(name string, content []byte) []byte {
 func (a docsAssets) serve(w http.ResponseWriter, r *http.Request, name string) {
 	asset, known := a[name]
 	if !known {
-		writeError(w, apierr.RouteNotFound("Swagger UI has no such file"))
+		writeError(w, apierr.RouteNotFound("file not found"))
 		return
 	}
 	r.Header.Del("Range") // net/http answers one that it cannot satisfy in plain text.

@@ -48,7 +48,7 @@ func (e *edge) Invoke(ctx context.Context, method string, args, reply any, optio
 func (e *edge) admit(ctx context.Context, method string) (context.Context, route, error) {
 	route, ok := e.routes.of(method)
 	if !ok {
-		return ctx, route, apierr.RouteNotFound("there is no such method")
+		return ctx, route, apierr.RouteNotFound("method not found")
 	}
 	ctx, err := e.authenticator.Admit(ctx, method)
 	return ctx, route, err
@@ -58,7 +58,7 @@ func (e *edge) admit(ctx context.Context, method string) (context.Context, route
 func (e *edge) NewStream(
 	context.Context, *grpc.StreamDesc, string, ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	return nil, apierr.RouteNotFound("there is no such stream")
+	return nil, apierr.RouteNotFound("stream not found")
 }
 
 // undecodable begins the status that grpc-go makes, before any interceptor, for bytes which are not the message of the
@@ -82,14 +82,14 @@ func upstreamError(err error, request any) error {
 	case strings.HasPrefix(st.Message(), undecodable) && (unread || strings.HasSuffix(st.Message(), tooDeep)):
 		return errNotProtobuf()
 	case strings.HasPrefix(st.Message(), unencodable):
-		return apierr.MalformedRequest("a part of the path or the query is not UTF-8", nil)
+		return apierr.MalformedRequest("the path or the query is not valid UTF-8", nil)
 	default:
 		return err
 	}
 }
 
 func errNotProtobuf() error {
-	return apierr.MalformedRequest("the request is not the protobuf message of the method, or is nested too deeply", nil)
+	return apierr.MalformedRequest("the request is not a valid message of the method, or is nested too deeply", nil)
 }
 
 // loggedName returns the name of a method as the log has it. The name of one that there is not is the client's own, and

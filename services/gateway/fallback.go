@@ -212,5 +212,5 @@ func (f *fallback) storeServes(ctx context.Context) bool {
 func (f *fallback) NewStream(
 	context.Context, *grpc.StreamDesc, string, ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	return nil, apierr.RouteNotFound("there is no such stream")
+	return nil, apierr.RouteNotFound("stream not found")
 }

@@ -95,7 +95,7 @@ func (r *receiver) read() (_ frame, err error) {
 		return nil, receiveError(err)
 	}
 	if prefix[0] != 0 {
-		return nil, apierr.MalformedRequest("the message is compressed, which is not accepted", nil)
+		return nil, apierr.MalformedRequest("compressed messages are not supported", nil)
 	}
 	length := int64(binary.BigEndian.Uint32(prefix[1:]))
 	if err := checkRequestSize(length, r.maxSize); err != nil {
@@ -115,7 +115,7 @@ func (r *receiver) read() (_ frame, err error) {
 // receiveError distinguishes a call that ends before its message does from one that is broken off.
 func receiveError(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return apierr.MalformedRequest("the call has no message that can be read", err)
+		return apierr.MalformedRequest("the call has no valid message", err)
 	}
 	return err
 }

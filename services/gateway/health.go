@@ -67,7 +67,7 @@ func (h *health) Watch(req *healthpb.HealthCheckRequest, stream healthpb.Health_
 	ctx := stream.Context()
 	undo, ok := exemptStream(ctx)
 	if !ok {
-		return status.Error(codes.Unimplemented, "this gateway cannot keep a stream open")
+		return status.Error(codes.Unimplemented, "streams are not supported by this gateway")
 	}
 	defer undo()
 	err := h.watches.Serve(stream, clientKey(ctx), func(ctx context.Context) servingStatus {

@@ -89,7 +89,7 @@ func (i *introspection) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeOptions(w, http.MethodPost)
 	case r.Method != http.MethodPost:
 		w.Header().Set("Allow", http.MethodPost)
-		writeError(w, apierr.MethodNotAllowed("this path takes POST"))
+		writeError(w, apierr.MethodNotAllowed("method not allowed: use POST"))
 	case !i.authenticates(r):
 		w.Header().Set("WWW-Authenticate", `Basic realm="gatehouse"`)
 		writeOAuthError(w, http.StatusUnauthorized, "invalid_client")

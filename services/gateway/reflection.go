@@ -156,7 +156,7 @@ func (r *reflection) answer(
 	case *reflectionpb.ServerReflectionRequest_AllExtensionNumbersOfType:
 		r.answerWithExtensions(response, asked.AllExtensionNumbersOfType)
 	default:
-		answerWithError(response, codes.InvalidArgument, "the request asks for nothing")
+		answerWithError(response, codes.InvalidArgument, "the request is empty")
 	}
 	return response
 }
@@ -166,7 +166,7 @@ func answerWithFile(
 	response *reflectionpb.ServerReflectionResponse, file *reflectedFile, sent map[*reflectedFile]bool,
 ) {
 	if file == nil {
-		answerWithError(response, codes.NotFound, "there is no such name")
+		answerWithError(response, codes.NotFound, "name not found")
 		return
 	}
 	files := &reflectionpb.FileDescriptorResponse{FileDescriptorProto: [][]byte{file.encoded}}
@@ -183,7 +183,7 @@ func answerWithFile(
 
 func (r *reflection) answerWithExtensions(response *reflectionpb.ServerReflectionResponse, message string) {
 	if r.fileOf(message) == nil {
-		answerWithError(response, codes.NotFound, "there is no such name")
+		answerWithError(response, codes.NotFound, "name not found")
 		return
 	}
 	numbers := map[int32]bool{}

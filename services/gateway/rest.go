@@ -207,7 +207,7 @@ func static(w http.ResponseWriter, r *http.Request, route string, serve func()) 
 		writeOptions(w, readMethods)
 	default:
 		w.Header().Set("Allow", readMethods)
-		writeError(w, apierr.MethodNotAllowed("this path can only be read"))
+		writeError(w, apierr.MethodNotAllowed("method not allowed: use GET"))
 	}
 }
 

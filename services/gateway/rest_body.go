@@ -80,7 +80,7 @@ func readFault(err error) error {
 	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
 		return apierr.RequestTooLarge(err)
 	}
-	return apierr.MalformedRequest("the body ended before it was complete", err)
+	return apierr.MalformedRequest("the body is incomplete", err)
 }
 
 // checkBody makes sure that a body, if there is one, is one JSON value and says so. An empty object where the call has
@@ -99,10 +99,10 @@ func (m restMethod) checkBody(header http.Header, raw []byte) error {
 	var value json.RawMessage
 	err := json.Unmarshal(raw, &value)
 	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return apierr.MalformedRequest(fmt.Sprintf("the body is not JSON: see byte %d", syntax.Offset), nil)
+		return apierr.MalformedRequest(fmt.Sprintf("the body is not valid JSON: error at byte %d", syntax.Offset), nil)
 	}
 	if err != nil {
-		return apierr.MalformedRequest("the body is not JSON", nil)
+		return apierr.MalformedRequest("the body is not valid JSON", nil)
 	}
 	if mediaType == mergePatchType {
 		return m.patch.checkMerge(raw)

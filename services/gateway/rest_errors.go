@@ -43,7 +43,7 @@ func callError(r *http.Request, err error) error {
 	}
 	if st, ok := status.FromError(err); ok && st.Code() == codes.InvalidArgument &&
 		apierr.ReasonOf(st) == gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-		return apierr.MalformedRequest("a part of the path, the query or a header cannot be read", nil)
+		return apierr.MalformedRequest("malformed path, query or header", nil)
 	}
 	return err
 }
@@ -57,7 +57,7 @@ func writeRoutingError(
 	}
 	switch code {
 	case http.StatusNotFound:
-		writeError(w, apierr.RouteNotFound("there is no such route; /docs shows those there are"))
+		writeError(w, apierr.RouteNotFound("route not found: see /docs for the list of routes"))
 	case http.StatusMethodNotAllowed:
 		methods := strings.Join(methodsOf(mux, r), ", ")
 		if r.Method == http.MethodOptions {
@@ -65,9 +65,9 @@ func writeRoutingError(
 			return
 		}
 		w.Header().Set("Allow", methods)
-		writeError(w, apierr.MethodNotAllowed("the route takes "+methods))
+		writeError(w, apierr.MethodNotAllowed("method not allowed: use "+methods))
 	default:
-		writeError(w, apierr.MalformedRequest("the path cannot be read", nil))
+		writeError(w, apierr.MalformedRequest("malformed path", nil))
 	}
 }
 

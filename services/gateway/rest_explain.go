@@ -26,11 +26,11 @@ const maxNameShown = 64
 // no more than one of a few.
 func explain(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
 	if !utf8.Valid(raw) {
-		return apierr.MalformedRequest("the body is not UTF-8", nil)
+		return apierr.MalformedRequest("the body is not valid UTF-8", nil)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return apierr.MalformedRequest("the body must be a JSON object", nil)
+		return apierr.MalformedRequest("the body is not a JSON object", nil)
 	}
 	var faults []*errdetails.BadRequest_FieldViolation
 	seen := map[string]bool{}
@@ -41,7 +41,7 @@ func explain(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
 		}
 		fault := faultOf(name, value, message)
 		if seen[name] {
-			fault = "is there twice"
+			fault = "appears more than once"
 		}
 		seen[name] = true
 		if fault != "" {
@@ -76,7 +76,7 @@ func faultOf(name string, value json.RawMessage, message protoreflect.MessageDes
 	}
 	alone := slices.Concat([]byte(`{"`+field.JSONName()+`":`), value, []byte("}"))
 	if protojson.Unmarshal(alone, dynamicpb.NewMessage(message)) != nil {
-		return "is not a value of this field"
+		return "is not a valid value of the field"
 	}
 	return ""
 }

@@ -88,9 +88,9 @@ func (m restMethod) checkPreconditions(header http.Header) error {
 	has := func(name string) bool { return strings.Join(header.Values(name), "") != "" }
 	switch {
 	case m.changesTagged && !takesVersion && has(ifMatch):
-		return apierr.MalformedRequest("this change cannot be made for one version only: send it without "+ifMatch, nil)
+		return apierr.MalformedRequest("the method does not support conditional requests: send it without "+ifMatch, nil)
 	case (m.changesTagged || takesVersion) && has(ifNoneMatch):
-		return apierr.MalformedRequest("a change takes no "+ifNoneMatch+", but "+ifMatch, nil)
+		return apierr.MalformedRequest("unsupported header "+ifNoneMatch+": send "+ifMatch, nil)
 	default:
 		return nil
 	}
@@ -126,7 +126,7 @@ func readIfMatch(values []string) (protoreflect.Value, error) {
 	case 1:
 		return protoreflect.ValueOfInt64(slices.Collect(maps.Keys(versions))[0]), nil
 	default:
-		return protoreflect.Value{}, apierr.MalformedRequest("the header If-Match names more than one version", nil)
+		return protoreflect.Value{}, apierr.MalformedRequest("the header If-Match contains more than one version", nil)
 	}
 }
 
@@ -135,7 +135,7 @@ func entityTagOf(version int64) string { return `"` + strconv.FormatInt(version,
 // readIdempotencyKey returns the key, which may be in quotes, as the IETF's draft of the header has it.
 func readIdempotencyKey(values []string) (protoreflect.Value, error) {
 	if len(values) > 1 {
-		return protoreflect.Value{}, apierr.MalformedRequest("the header Idempotency-Key is given more than once", nil)
+		return protoreflect.Value{}, apierr.MalformedRequest("the header Idempotency-Key appears more than once", nil)
 	}
 	text := strings.TrimSpace(values[0])
 	if inner, quoted := strings.CutPrefix(text, `"`); quoted && strings.HasSuffix(inner, `"`) {
@@ -148,7 +148,7 @@ func readIdempotencyKey(values []string) (protoreflect.Value, error) {
 }
 
 func errHeaderContradicts(field protoreflect.Name) error {
-	return apierr.MalformedRequest("a header and the field "+string(field)+" say different things", nil)
+	return apierr.MalformedRequest("a header contradicts the field "+string(field), nil)
 }
 
 // restConn is the edge for the generated handlers: it gives a request the fields that stood in headers,

@@ -64,7 +64,7 @@ func (p *patch) complete(r *http.Request) error {
 	switch {
 	case len(given) > 1:
 		return apierr.MalformedFields([]*errdetails.BadRequest_FieldViolation{
-			{Field: p.mask.JSONName(), Description: "is given more than once"},
+			{Field: p.mask.JSONName(), Description: "appears more than once"},
 		})
 	case len(given) == 1 && given[0] != "":
 		paths = strings.Split(given[0], ",")
@@ -96,7 +96,7 @@ func (p *patch) checkMerge(raw []byte) error {
 		}
 		if field != nil && field.Message() != nil && field.Message().FullName() == freeForm && value[0] == '{' {
 			faults = append(faults, &errdetails.BadRequest_FieldViolation{
-				Field: shown(name), Description: "is replaced as a whole, not merged: send it as " + jsonType,
+				Field: shown(name), Description: "cannot be merged: replace it as a whole with " + jsonType,
 			})
 		}
 	}

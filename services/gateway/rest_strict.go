@@ -41,7 +41,7 @@ func (m restMethod) unread(r *http.Request) error {
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil { // What could not be read would be left out without a word.
-		return apierr.MalformedRequest("the query cannot be read", nil)
+		return apierr.MalformedRequest("malformed query", nil)
 	}
 	if m.reads && dropCacheBusters(query) {
 		setQuery(r, query.Encode())
@@ -59,7 +59,7 @@ func (m restMethod) unread(r *http.Request) error {
 		return apierr.MalformedFields(faults[:min(len(faults), maxFaultsTold)])
 	}
 	if body, ok := r.Body.(*jsonBody); ok && !m.takesBody && !isEmptyObject(body.raw) {
-		return apierr.MalformedRequest("this call takes no body: what it asks for stands in the path and the query", nil)
+		return apierr.MalformedRequest("unexpected body: use the path and the query", nil)
 	}
 	return nil
 }
@@ -81,7 +81,7 @@ func setQuery(r *http.Request, query string) {
 // would say of a value no more than that one cannot be read.
 func (m restMethod) queryFault(name string, values []string) string {
 	if !m.query[name] {
-		return "is not a field of the request that can stand in the query"
+		return "is not a query parameter of the method"
 	}
 	kind, err := protoregistry.GlobalTypes.FindMessageByName(m.input.FullName())
 	if err != nil {
@@ -89,7 +89,7 @@ func (m restMethod) queryFault(name string, values []string) string {
 	}
 	nothingElsewhere := utilities.NewDoubleArray(nil)
 	if runtime.PopulateQueryParameters(kind.New().Interface(), url.Values{name: values}, nothingElsewhere) != nil {
-		return "is not a value of this field"
+		return "is not a valid value of the field"
 	}
 	return ""
 }

@@ -72,7 +72,7 @@ func TestPreconditions(t *testing.T) {
 		wantFailure(t, 404, "ROUTE_NOT_FOUND")
 	message := h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader("{}"), token, asJSON, `If-Match: "abc"`).
 		wantFailure(t, 412, "VERSION_MISMATCH").Message
-	if !strings.Contains(message, "If-Match has no entity tag of this API") {
+	if !strings.Contains(message, "If-Match contains no entity tag of this API") {
 		t.Errorf("a tag of somebody else is answered %q", message)
 	}
 }

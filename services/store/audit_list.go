@@ -63,7 +63,7 @@ func eventFilter(req *gatehousev1.ListAuditEventsRequest) (storage.EventFilter, 
 		}
 		if err := bound.given.CheckValid(); err != nil {
 			return filter, apierr.InvalidFields([]*errdetails.BadRequest_FieldViolation{{
-				Field: bound.field, Reason: "TIMESTAMP", Description: "must be of the years 1 to 9999",
+				Field: bound.field, Reason: "TIMESTAMP", Description: "must be in the years 1 to 9999",
 			}})
 		}
 		at := bound.given.AsTime()

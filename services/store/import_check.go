@@ -146,7 +146,7 @@ func newUserOf(record userRecord, now time.Time) (account.UserWithHash, []fieldE
 	for _, role := range record.Roles {
 		user.Admin = user.Admin || role == authn.RoleAdmin
 		if role != authn.RoleAdmin && role != authn.RoleUser {
-			refuse("roles", "must be user and admin only")
+			refuse("roles", "must contain only user and admin")
 		}
 	}
 	// As an export writes it, or as REST does.
@@ -162,7 +162,7 @@ func newUserOf(record userRecord, now time.Time) (account.UserWithHash, []fieldE
 
 // takeHistory gives a user the times and the version of a record, or those of one who is made now.
 func takeHistory(user *account.User, record userRecord, now time.Time) []fieldError {
-	const words = "must be a time of RFC 3339, of the years 1970 to 9999"
+	const words = "must be an RFC 3339 time in the years 1970 to 9999"
 	var faults []fieldError
 	var good bool
 	if user.CreateTime, good = readRecordTime(record.CreateTime, now); !good {
@@ -193,7 +193,7 @@ func recordMetadata(raw json.RawMessage) (written, words string) {
 	}
 	metadata := &structpb.Struct{}
 	if protojson.Unmarshal(raw, metadata) != nil { // Whose words quote the value.
-		return "", "must be a JSON object in which no name is there twice"
+		return "", "must be a JSON object without duplicate names"
 	}
 	written, fault := writeMetadata(metadata)
 	if fault != nil {

@@ -46,7 +46,7 @@ func writeMetadata(metadata *structpb.Struct) (string, *fieldFault) {
 	encoder := json.NewEncoder(&buffer)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(metadata.AsMap()); err != nil { // Not for what was checked.
-		return "", &fieldFault{"METADATA", "must be what JSON can write"}
+		return "", &fieldFault{"METADATA", "must be representable in JSON"}
 	}
 	written := bytes.TrimSuffix(buffer.Bytes(), []byte("\n"))
 	if len(written) > maxMetadata {
@@ -70,10 +70,10 @@ func checkValue(value *structpb.Value, depth int) *fieldFault {
 		inner = kind.ListValue.GetValues()
 	case *structpb.Value_NumberValue:
 		if math.IsNaN(kind.NumberValue) || math.IsInf(kind.NumberValue, 0) {
-			return &fieldFault{"METADATA_NUMBER", "must have numbers that JSON can write"}
+			return &fieldFault{"METADATA_NUMBER", "must contain only numbers representable in JSON"}
 		}
 		if math.Abs(kind.NumberValue) > maxSafeInteger {
-			return &fieldFault{"METADATA_NUMBER", "must have numbers between -(2^53-1) and 2^53-1: write larger ones as strings"}
+			return &fieldFault{"METADATA_NUMBER", "must contain only numbers up to ±(2^53-1): send larger ones as strings"}
 		}
 		return nil
 	default:

@@ -86,7 +86,7 @@ func (s *userService) take(
 	case "full_name":
 		values.FullName = displayName(from.GetFullName())
 		if values.FullName == "" {
-			fault = &fieldFault{"REQUIRED", "cannot be made empty"}
+			fault = &fieldFault{"REQUIRED", "must not be empty"}
 		}
 	case "locale":
 		values.Locale = from.GetLocale()
@@ -104,8 +104,8 @@ func (s *userService) take(
 		}
 	default:
 		return &errdetails.BadRequest_FieldViolation{
-			Field: "update_mask", Reason: "UPDATE_MASK_FIELD", Description: "names what is no field of a user; " +
-				"full_name, locale, time_zone, picture_uri, metadata and app_metadata can be changed",
+			Field: "update_mask", Reason: "UPDATE_MASK_FIELD", Description: "contains an unknown field; allowed are " +
+				"full_name, locale, time_zone, picture_uri, metadata and app_metadata",
 		}
 	}
 	if fault == nil {

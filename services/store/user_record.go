@@ -49,7 +49,7 @@ func newUserRecord(user account.UserWithHash) userRecord {
 }
 
 // brokenWords say what is wrong with a line that cannot be read.
-const brokenWords = "is not one JSON object in UTF-8"
+const brokenWords = "is not a single JSON object in UTF-8"
 
 // readUserRecord reads a line. It tells of every member that is unknown, there twice, or of another type than it should
 // be, and gives the rest. If the line is not a whole JSON object, it gives what it has read till then.
@@ -70,10 +70,10 @@ func readUserRecord(line []byte) (record userRecord, faults []fieldError, whole 
 		}
 		target, known := targets[key]
 		if !known {
-			faults = append(faults, fieldError{printable(key), "is unknown: known are " + knownNames(targets)})
+			faults = append(faults, fieldError{printable(key), "is unknown: use one of " + knownNames(targets)})
 			target = &json.RawMessage{}
 		} else if seen[key] {
-			faults = append(faults, fieldError{key, "is there twice"})
+			faults = append(faults, fieldError{key, "appears more than once"})
 		}
 		seen[key] = true
 		err = decoder.Decode(target)

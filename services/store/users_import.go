@@ -226,7 +226,7 @@ func (i *userImport) read(ctx context.Context) (importedBatch, error) {
 		if len(line) == 0 && !tooLong {
 			continue
 		}
-		refused := &refusal{Reason: reasonLineTooLong, Description: fmt.Sprintf("has over %d bytes", maxImportLine)}
+		refused := &refusal{Reason: reasonLineTooLong, Description: fmt.Sprintf("is longer than %d bytes", maxImportLine)}
 		var user account.UserWithHash
 		if !tooLong {
 			if user, refused, err = i.checker.read(line, now); err != nil {
@@ -253,9 +253,9 @@ func (b importedBatch) refusals(results []error) []refusal {
 		case result == nil:
 			continue
 		case errors.Is(result, storage.ErrIDTaken):
-			refused.Reason, refused.Description = reasonIDTaken, "the id is that of another user, or of one who was deleted"
+			refused.Reason, refused.Description = reasonIDTaken, "the id belongs to another or a deleted user"
 		default:
-			refused.Reason, refused.Description = reasonEmailTaken, "the e-mail address has an account, maybe by a line before"
+			refused.Reason, refused.Description = reasonEmailTaken, "the e-mail address already has an account"
 		}
 		all = append(all, refused)
 	}

@@ -30,11 +30,11 @@ func Check(address string) *Violation {
 	case len(local) > maxLocal:
 		return &Violation{"EMAIL_LOCAL_PART", "must have at most 64 bytes before the @"}
 	case err != nil:
-		return &Violation{"EMAIL_DOMAIN", "must have a domain that can be: its labels break the rules of IDNA (UTS 46)"}
+		return &Violation{"EMAIL_DOMAIN", "must have a valid domain: its labels violate the rules of IDNA (UTS 46)"}
 	case strings.Contains("."+ascii+".", ".."):
 		return &Violation{"EMAIL_DOMAIN", "must have a domain without empty labels, and without a dot at its end"}
 	case strings.Trim(last, "0123456789") == "":
-		return &Violation{"EMAIL_DOMAIN", "must have a domain that does not end with a number: an IP address is none"}
+		return &Violation{"EMAIL_DOMAIN", "must have a domain that does not end with a number: IP addresses are not supported"}
 	}
 	for _, label := range labels {
 		if len(label) > maxLabel {

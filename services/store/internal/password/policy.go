@@ -74,9 +74,9 @@ func (p *Policy) Check(password string, account Account) *Violation {
 	switch {
 	case utf8.RuneCountInString(password) < MinLength || utf8.RuneCountInString(normalize(password)) < MinLength:
 		return &Violation{"STRING_MIN_LEN", fmt.Sprintf(
-			"must be at least %d characters, in Unicode normal form KC too", MinLength)}
+			"must have at least %d characters, also in Unicode normal form KC", MinLength)}
 	case common || isRepetition(folded) || isSequence(folded):
-		return &Violation{"PASSWORD_TOO_COMMON", "is among those that are tried first: choose another"}
+		return &Violation{"PASSWORD_TOO_COMMON", "is too common: choose another"}
 	case account.names(password):
 		return &Violation{
 			"PASSWORD_OF_ACCOUNT",
