@@ -50,7 +50,7 @@ func matches(tokens []token, words []string) bool {
 	return true
 }
 
-// sentenceStart refuses a sentence whose subject is a clause, such as "Who calls this waits". Questions may start so.
+// sentenceStart rejects a sentence whose subject is a clause, such as "Who calls this waits". Questions may start so.
 func (c *checker) sentenceStart(tokens []token, i int) {
 	if raw := tokens[i].raw; raw != "Who" && raw != "Whom" && raw != "Whose" {
 		return
@@ -163,7 +163,7 @@ func (c *checker) spec(decl *ast.GenDecl, spec ast.Spec) {
 	}
 }
 
-// instead has the verbs that are often meant by those which must not return.
+// instead maps verbs that must not return to those that are usually meant.
 var instead = map[string]string{
 	"gives": "returns", "tells": "reports", "says": "reports", "asks": "requests, queries or calls",
 	"keeps": "stores or holds", "takes": "accepts, reads or acquires", "wants": "requires or expects", "has": "contains or reports",

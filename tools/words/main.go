@@ -57,7 +57,7 @@ func checkTree(dir string) ([]fault, error) {
 		}
 		if entry.IsDir() {
 			if path != dir && slices.ContainsFunc(ignoredDirs, func(d string) bool {
-				return entry.Name() == d || strings.HasSuffix(filepath.ToSlash(path), "/"+d)
+				return entry.Name() == d || strings.HasSuffix("/"+filepath.ToSlash(path), "/"+d)
 			}) {
 				return filepath.SkipDir
 			}
