@@ -76,3 +76,28 @@ func TestConnections(t *testing.T) {
 		t.Errorf("another address is not served: %v", err)
 	}
 }
+
+// TestMaxStreams: one connection has room for all calls that a gateway may have in progress, and for its health checks,
+// so that a service which is only slow does not seem to hang.
+func TestMaxStreams(t *testing.T) {
+	const gatewayCalls = 8192
+	conn, err := newHouse(t).listener.DialContext(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	framer := http2.NewFramer(conn, conn)
+	_, _ = io.WriteString(conn, http2.ClientPreface)
+	_ = framer.WriteSettings()
+	frame, err := framer.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings, ok := frame.(*http2.SettingsFrame)
+	if !ok {
+		t.Fatalf("the first frame is %v", frame)
+	}
+	if streams, ok := settings.Value(http2.SettingMaxConcurrentStreams); !ok || streams <= gatewayCalls {
+		t.Errorf("a connection may have %d streams, not over %d", streams, gatewayCalls)
+	}
+}

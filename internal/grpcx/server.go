@@ -27,8 +27,10 @@ const (
 	// maxHeaderSize bounds the metadata of a call, in bytes. It leaves room for a token of 8 KiB.
 	maxHeaderSize = 16 << 10
 
-	// maxStreams bounds the calls in progress on one connection.
-	maxStreams = 1000
+	// maxStreams bounds the calls in progress on one connection. It is more than the 8,192 of a gateway, which may have
+	// all of them on its one connection to a service: health checks must find a stream, or a service which is only slow
+	// would seem to hang. A gateway's own bound for its clients is lower.
+	maxStreams = 16 << 10
 
 	// maxConnections bounds the connections to a service behind the gateway. Gateways and caches have one to each of its
 	// addresses. maxPeerConnections leaves room for many of them behind one address.
