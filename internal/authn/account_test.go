@@ -96,7 +96,7 @@ func TestWhoseAnAccountIs(t *testing.T) {
 }
 
 func TestACallerIsAdmittedWithTheAccount(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {
 		t.Fatal(err)

@@ -24,7 +24,7 @@ var (
 
 // A role has to be in the token, and where accounts are loaded, in the account as it is now.
 func TestWhoIsAdmittedAsAnAdmin(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestWhoIsAdmittedAsAnAdmin(t *testing.T) {
 }
 
 func TestNobodyIsAnAdmin(t *testing.T) {
-	authenticator := newAuthenticator(t, newHouse(t))
+	authenticator := newAuthenticator(t, newTestEnv(t))
 	ctx, err := authenticator.Admit(incoming(t), listUsers)
 	wantReason(t, err, missing)
 	_, err = authenticator.Admit(incoming(t, "Bearer nonsense"), listUsers)
@@ -85,7 +85,7 @@ func TestNobodyIsAnAdmin(t *testing.T) {
 
 // An error of the account comes before the lack of a role: it is no business of one whose session has ended.
 func TestOnlyWhoseSessionStandsIsToldOfTheRole(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {
 		t.Fatal(err)

@@ -136,7 +136,7 @@ func TestAServiceThatIsNotThereStopsTheStart(t *testing.T) {
 	}
 }
 
-func newAuthenticator(t *testing.T, h *house) *authn.Authenticator {
+func newAuthenticator(t *testing.T, h *testEnv) *authn.Authenticator {
 	t.Helper()
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {
@@ -152,7 +152,7 @@ func incoming(t *testing.T, authorization ...string) context.Context {
 }
 
 func TestAMethodThatNoPolicyNamesIsRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	authenticator := newAuthenticator(t, h)
 	for _, method := range []string{
 		"", "/", "/gatehouse.v1.UserService/DeleteUsers", "/gatehouse.v1.UserService/readUser",
@@ -168,14 +168,14 @@ func TestAMethodThatNoPolicyNamesIsRefused(t *testing.T) {
 }
 
 func TestAPolicyThatIsNotKnownIsRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	authenticator := authn.NewAuthenticator(authn.Policies{readUser: {Policy: 99}}, h.Verifier, nil)
 	_, err := authenticator.Admit(incoming(t, "Bearer "+h.edDSA.token(t, h.claims())), readUser)
 	wantReason(t, err, noRoute)
 }
 
 func TestBearer(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	authenticator := newAuthenticator(t, h)
 	good := h.edDSA.token(t, h.claims())
 	for _, test := range []struct {
@@ -220,7 +220,7 @@ func TestBearer(t *testing.T) {
 }
 
 func TestAPublicMethodDoesNotLookAtTheToken(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	authenticator := newAuthenticator(t, h)
 	for _, headers := range [][]string{
 		nil, {"Bearer nonsense"}, {"Basic YTpi"}, {"a", "b"}, {"Bearer " + h.edDSA.token(t, h.claims())},
@@ -239,7 +239,7 @@ func TestAPublicMethodDoesNotLookAtTheToken(t *testing.T) {
 }
 
 func TestTheInterceptorKeepsRefusedCallsFromTheHandler(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	intercept := newAuthenticator(t, h).Interceptor("/grpc.health.v1.Health/Check")
 	for _, test := range []struct {
 		method  string

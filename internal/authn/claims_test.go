@@ -14,7 +14,7 @@ import (
 )
 
 // compact signs a header and claims as they are written, with our own key.
-func (h *house) compact(t testing.TB, header, claims string) string {
+func (h *testEnv) compact(t testing.TB, header, claims string) string {
 	t.Helper()
 	signed := encode(header) + "." + encode(claims)
 	signature, err := h.edDSA.method.Sign(signed, h.edDSA.private)
@@ -25,11 +25,11 @@ func (h *house) compact(t testing.TB, header, claims string) string {
 }
 
 // goodHeader and goodClaims are those of a good token; extra is put before the end.
-func (h *house) goodHeader(extra string) string {
+func (h *testEnv) goodHeader(extra string) string {
 	return fmt.Sprintf(`{"alg":"EdDSA","typ":"at+jwt","kid":%q%s}`, h.edDSA.public.GetKid(), extra)
 }
 
-func (h *house) goodClaims(extra string) string {
+func (h *testEnv) goodClaims(extra string) string {
 	now := h.clock.Now().Unix()
 	return fmt.Sprintf(`{"iss":%q,"aud":%q,"sub":%q,"sid":%q,"roles":["user"],"jti":"1","iat":%d,"exp":%d,"auth_time":%d%s}`,
 		issuer, audience, userID, session, now, now+900, now, extra)
@@ -37,7 +37,7 @@ func (h *house) goodClaims(extra string) string {
 
 // TestVerify holds tokens that only our own key can make, and that no verifier may take all the same.
 func TestVerify(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	now := h.clock.Now()
 	at := func(d time.Duration) int64 { return now.Add(d).Unix() }
 	swap := func(old, replacement string) string {
@@ -177,7 +177,7 @@ func TestVerify(t *testing.T) {
 // FuzzVerifyOwnTokens signs any header and any claims with our own key. What is admitted has a header of exactly the
 // three members, has no name twice, and names the user and the session under the exact names.
 func FuzzVerifyOwnTokens(f *testing.F) {
-	h := newHouse(f)
+	h := newTestEnv(f)
 	f.Add(h.goodHeader(""), h.goodClaims(""))
 	f.Add(h.goodHeader(`,"crit":["exp"]`), h.goodClaims(`,"SUB":"x","nbf":1`))
 	f.Add(h.goodHeader(`,"\u006bid":""`), h.goodClaims(`,"x":{"a":[{"b":1,"b":2}]}`))

@@ -18,7 +18,7 @@ import (
 var errStoreAway = errors.New("the store is away")
 
 func TestInventedKeyIDsCauseOneFetchInFiveSeconds(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	stranger := newKeyPair(t, jwk.EdDSA)
 	const tokens = 50
 	forged := make([]string, tokens)
@@ -65,7 +65,7 @@ func wantRefusal(t *testing.T, err error) {
 }
 
 func TestANewKeyIsFound(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +81,7 @@ func TestANewKeyIsFound(t *testing.T) {
 }
 
 func TestWithoutKeysNothingIsKnownOfAToken(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	h.publisher.fail(errStoreAway)
 	token := h.edDSA.token(t, h.claims())
 	_, err := h.Verify(t.Context(), token)
@@ -97,7 +97,7 @@ func TestWithoutKeysNothingIsKnownOfAToken(t *testing.T) {
 }
 
 func TestOldKeysVerifyForFiveMinutesWhileTheStoreIsAway(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	remembered := h.edDSA.token(t, h.claims())
 	if _, err := h.Verify(t.Context(), remembered); err != nil {
 		t.Fatal(err)
@@ -135,7 +135,7 @@ func TestOldKeysVerifyForFiveMinutesWhileTheStoreIsAway(t *testing.T) {
 
 // TestAnUnknownKeyMayBeANewOne while the store is away: nothing is known of its tokens.
 func TestAnUnknownKeyMayBeANewOne(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestAnUnknownKeyMayBeANewOne(t *testing.T) {
 
 // TestAKeyOfAnUnknownKindDoesNotHideTheOthers: a newer store may publish one (RFC 7517, section 5).
 func TestAKeyOfAnUnknownKindDoesNotHideTheOthers(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	newer := newKeyPair(t, jwk.EdDSA)
 	newer.public.Alg = "ML-DSA-65"
 	h.publisher.publish(newer, h.edDSA)
@@ -162,7 +162,7 @@ func TestAKeyOfAnUnknownKindDoesNotHideTheOthers(t *testing.T) {
 }
 
 func TestAKeyOfAnUnknownKindLeavesTheOthers(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	later := newKeyPair(t, jwk.EdDSA)
 	later.public.Alg = "ML-DSA-65"
 	h.publisher.publish(later, h.edDSA)
@@ -186,7 +186,7 @@ func TestAFetchOutlivesTheCallThatStartedIt(t *testing.T) {
 		}
 	}, clock.Now)
 	verifier := authn.NewVerifier(keys, issuer, audience, clock.Now)
-	h := &house{clock: clock}
+	h := &testEnv{clock: clock}
 	token := pair.token(t, h.claims())
 
 	ctx, cancel := context.WithCancel(t.Context())

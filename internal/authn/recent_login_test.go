@@ -43,7 +43,7 @@ func TestContract(t *testing.T) {
 func TestAdmit(t *testing.T) {
 	const resetPassword = "/gatehouse.v1.AdminService/ResetUserPassword"
 	t.Run("a method that requires a recent log-in refuses an older session", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		policies, err := authn.LoadPolicies(services...)
 		if err != nil {
 			t.Fatal(err)
@@ -94,7 +94,7 @@ func TestAdmit(t *testing.T) {
 		}
 	})
 	t.Run("the role is checked before the log-in", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		token := h.edDSA.token(t, with(h.claims(), "auth_time", h.clock.Now().Add(-time.Hour).Unix()))
 		_, err := newAuthenticator(t, h).Admit(incoming(t, "Bearer "+token), resetPassword)
 		wantReason(t, err, roleRequired)

@@ -19,7 +19,7 @@ import (
 )
 
 func TestAGoodTokenTellsItsCaller(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	want := authn.Caller{
 		UserID: userID, SessionID: session, Roles: []string{"user"}, TokenID: "a token", Issuer: issuer, Audience: audience,
 		IssueTime: h.clock.Now(), ExpireTime: h.clock.Now().Add(15 * time.Minute),
@@ -54,7 +54,7 @@ func TestAGoodTokenTellsItsCaller(t *testing.T) {
 }
 
 func TestATokenForAnotherUseIsRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	now := h.clock.Now()
 	past := now.Add(-time.Second).Unix()
 	for _, test := range []struct {
@@ -97,7 +97,7 @@ func TestATokenForAnotherUseIsRefused(t *testing.T) {
 
 // TestAForgeryIsRefused holds the classic attacks on JWT (RFC 8725, section 2).
 func TestAForgeryIsRefused(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	stranger, strangerEC := newKeyPair(t, jwk.EdDSA), newKeyPair(t, jwk.ES256)
 	// An attacker who has the public key, in every form that a careless verifier could take for an HMAC key.
 	raw := []byte(h.edDSA.private.Public().(ed25519.PublicKey))
@@ -173,7 +173,7 @@ func TestAForgeryIsRefused(t *testing.T) {
 // TestTheAlgorithmIsPinnedByTheKey looks at the log's text, because the types of the keys would stop these as well, but
 // later and by luck.
 func TestTheAlgorithmIsPinnedByTheKey(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	for _, token := range []string{
 		sign(t, jwt.SigningMethodES256, h.es256.private, header(h.edDSA), h.claims()),
 		sign(t, jwt.SigningMethodRS256, h.rs256.private, header(h.es256), h.claims()),
@@ -190,7 +190,7 @@ func TestTheAlgorithmIsPinnedByTheKey(t *testing.T) {
 func encode(part string) string { return base64.RawURLEncoding.EncodeToString([]byte(part)) }
 
 func TestATokenOfEightKiBIsTaken(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	bare := len(h.edDSA.token(t, with(h.claims(), "filler", "")))
 	token := h.edDSA.token(t, with(h.claims(), "filler", strings.Repeat("a", (8<<10-bare)*3/4)))
 	if len(token) < 8<<10-8 || len(token) > 8<<10 {
@@ -202,7 +202,7 @@ func TestATokenOfEightKiBIsTaken(t *testing.T) {
 }
 
 func TestARememberedTokenExpires(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	token := h.edDSA.token(t, with(h.claims(), "exp", h.clock.Now().Add(time.Minute).Unix()))
 	if _, err := h.Verify(t.Context(), token); err != nil {
 		t.Fatal(err)
@@ -223,7 +223,7 @@ func TestARememberedTokenExpires(t *testing.T) {
 // the life of a key.
 func TestRevokedKey(t *testing.T) {
 	t.Run("verifies_until_the_next_refresh", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		token := h.edDSA.token(t, h.claims())
 		if _, err := h.Verify(t.Context(), token); err != nil {
 			t.Fatal(err)
@@ -278,7 +278,7 @@ func TestNamesAreChecked(t *testing.T) {
 }
 
 func FuzzVerify(f *testing.F) {
-	h := newHouse(f)
+	h := newTestEnv(f)
 	good := h.edDSA.token(f, h.claims())
 	part := strings.Split(good, ".")
 	for _, seed := range []string{

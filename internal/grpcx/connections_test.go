@@ -81,7 +81,7 @@ func TestConnections(t *testing.T) {
 // so that a service which is only slow does not seem to hang.
 func TestMaxStreams(t *testing.T) {
 	const gatewayCalls = 8192
-	conn, err := newHouse(t).listener.DialContext(t.Context())
+	conn, err := newTestEnv(t).listener.DialContext(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,8 +72,8 @@ func (s *service) enter(ctx context.Context) {
 	s.caller, _ = authn.CallerFrom(ctx)
 }
 
-// house is a server in this process, with a connection as services have it.
-type house struct {
+// testEnv is a server in this process, with a connection as services have it.
+type testEnv struct {
 	service  *service
 	private  ed25519.PrivateKey
 	public   *gatehousev1.Key
@@ -89,15 +89,15 @@ type house struct {
 	logMu    sync.Mutex
 }
 
-func (h *house) Write(part []byte) (int, error) {
+func (h *testEnv) Write(part []byte) (int, error) {
 	h.logMu.Lock()
 	defer h.logMu.Unlock()
 	return h.log.Write(part)
 }
 
-func newHouse(t *testing.T) *house {
+func newTestEnv(t *testing.T) *testEnv {
 	t.Helper()
-	h := &house{
+	h := &testEnv{
 		ended:   make(chan struct{}),
 		service: &service{create: func(context.Context, *gatehousev1.CreateUserRequest) error { return nil }},
 	}
@@ -147,7 +147,7 @@ func newHouse(t *testing.T) *house {
 }
 
 // serve serves on another listener, too.
-func (h *house) serve(t *testing.T, listener net.Listener) {
+func (h *testEnv) serve(t *testing.T, listener net.Listener) {
 	t.Helper()
 	ended := make(chan error, 1)
 	go func() { ended <- h.server.Serve(h.ctx, listener) }()
@@ -160,7 +160,7 @@ func (h *house) serve(t *testing.T, listener net.Listener) {
 }
 
 // stop ends the server and gives its log, which is complete then.
-func (h *house) stop(t *testing.T) string {
+func (h *testEnv) stop(t *testing.T) string {
 	t.Helper()
 	h.cancel()
 	<-h.ended
@@ -178,7 +178,7 @@ func as(t *testing.T, authorization ...string) context.Context {
 	return metadata.NewIncomingContext(t.Context(), metadata.MD{authn.AuthorizationKey: authorization})
 }
 
-func (h *house) bearer(t *testing.T) string {
+func (h *testEnv) bearer(t *testing.T) string {
 	t.Helper()
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
@@ -210,7 +210,7 @@ func newUser() *gatehousev1.CreateUserRequest {
 
 // TestStrangersLearnNothingOfTheRules: validation comes after authentication.
 func TestStrangersLearnNothingOfTheRules(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	broken := &gatehousev1.ReadUserRequest{Id: "no id"}
 	_, err := h.users.ReadUser(t.Context(), broken)
 	wantStatus(t, err, codes.Unauthenticated, "ACCESS_TOKEN_MISSING")
@@ -230,7 +230,7 @@ func TestStrangersLearnNothingOfTheRules(t *testing.T) {
 }
 
 func TestFaultsOfFieldsAreNamedWithoutTheirValues(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	const short = "s3cr!t7"
 	_, err := h.users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{Email: "no-address", Password: short})
 	st := wantStatus(t, err, codes.InvalidArgument, "INVALID_FIELDS")
@@ -258,7 +258,7 @@ func TestFaultsOfFieldsAreNamedWithoutTheirValues(t *testing.T) {
 }
 
 func TestAPanicIsInternalAndOnlyTheLogIsTold(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { panic("the panic's own words") }
 	_, err := h.users.CreateUser(callctx.WithRequestID(t.Context(), "the-panic"), newUser())
 	st := wantStatus(t, err, codes.Internal, "INTERNAL")
@@ -288,7 +288,7 @@ func wantLine(t *testing.T, log string, parts ...string) {
 }
 
 func TestTheLogHoldsTheCauseAndTheCallerDoesNot(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	for _, test := range []struct {
 		name  string
 		err   error
@@ -313,7 +313,7 @@ func TestTheLogHoldsTheCauseAndTheCallerDoesNot(t *testing.T) {
 }
 
 func TestTheLogNeverHoldsTheRequest(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	token := h.bearer(t)
 	for _, err := range []error{nil, errors.New("plain"), apierr.EmailTaken()} {
 		h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { return err }
@@ -332,7 +332,7 @@ func TestTheLogNeverHoldsTheRequest(t *testing.T) {
 }
 
 func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	token := h.bearer(t)
 	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(
 		authn.AuthorizationKey, token, "x-request-id", "of somebody else", "x-user-id", "admin", "cookie", "a=b"))
@@ -354,7 +354,7 @@ func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
 }
 
 func TestACallHasADeadlineEvenIfNobodySetOne(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	left := make(chan time.Duration, 1)
 	h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
 		deadline, ok := ctx.Deadline()
@@ -373,7 +373,7 @@ func TestACallHasADeadlineEvenIfNobodySetOne(t *testing.T) {
 }
 
 func TestHealthNeedsNoToken(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	client := healthpb.NewHealthClient(h.conn)
 	for _, service := range []string{"", gatehousev1.UserService_ServiceDesc.ServiceName} {
 		response, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
@@ -385,7 +385,7 @@ func TestHealthNeedsNoToken(t *testing.T) {
 
 // TestACallUnderWayIsFinished tells a server to stop while a call is in its handler and somebody watches its health.
 func TestACallUnderWayIsFinished(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	entered, release := make(chan struct{}), make(chan struct{})
 	h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
 		close(entered)
@@ -468,7 +468,7 @@ func TestLogOfAbandonedCalls(t *testing.T) {
 		"a panic":              {func() error { panic("the driver's own words") }, "ERROR"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newTestEnv(t)
 			ctx, cancel := context.WithCancel(t.Context())
 			h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
 				cancel()

@@ -18,7 +18,7 @@ import (
 )
 
 func TestHealthOfAnUnknownName(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	_, err := healthpb.NewHealthClient(h.conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: "no.such"})
 	if status.Code(err) != codes.NotFound {
 		t.Errorf("status is %v, want NOT_FOUND", err)
@@ -30,7 +30,7 @@ func TestHealthOfAnUnknownName(t *testing.T) {
 
 // TestHealthWatch: the stream ends with NOT_SERVING, and does not keep the service from stopping.
 func TestHealthWatch(t *testing.T) {
-	h := newHouse(t)
+	h := newTestEnv(t)
 	for name, want := range map[string]healthpb.HealthCheckResponse_ServingStatus{
 		"no.such":                  healthpb.HealthCheckResponse_SERVICE_UNKNOWN,
 		"gatehouse.v1.UserService": healthpb.HealthCheckResponse_SERVING,

@@ -25,7 +25,7 @@ var forged = []string{
 }
 
 // dialRaw connects without any interceptor of ours.
-func (h *house) dialRaw(t *testing.T) *grpc.ClientConn {
+func (h *testEnv) dialRaw(t *testing.T) *grpc.ClientConn {
 	t.Helper()
 	conn, err := grpc.NewClient("passthrough:///in-process", grpcx.InProcess(h.listener),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
@@ -58,7 +58,7 @@ func TestServiceCredential(t *testing.T) {
 		{"is not a bearer token", []string{"authorization", "Bearer " + serviceToken, role, "gateway"}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := newHouse(t)
+			h := newTestEnv(t)
 			var peer authn.Peer
 			var client callctx.Client
 			var id string
@@ -98,7 +98,7 @@ func TestServiceCredential(t *testing.T) {
 
 func TestHealthCheck(t *testing.T) {
 	t.Run("is open to who claims nothing, and to services", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		for _, conn := range []*grpc.ClientConn{h.dialRaw(t), h.conn} {
 			response, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
 			if err != nil || response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
@@ -107,7 +107,7 @@ func TestHealthCheck(t *testing.T) {
 		}
 	})
 	t.Run("believes nothing that a stranger says", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		ctx := metadata.AppendToOutgoingContext(t.Context(), forged...)
 		if _, err := healthpb.NewHealthClient(h.dialRaw(t)).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
 			t.Fatal(err)
@@ -117,14 +117,14 @@ func TestHealthCheck(t *testing.T) {
 		}
 	})
 	t.Run("tells a service that its credential is wrong", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		ctx := metadata.AppendToOutgoingContext(t.Context(),
 			authn.ServiceCredential{Role: authn.PeerGateway, Token: strings.Repeat("x", 32)}.Metadata()...)
 		_, err := healthpb.NewHealthClient(h.dialRaw(t)).Check(ctx, &healthpb.HealthCheckRequest{})
 		wantStatus(t, err, codes.Unauthenticated, "SERVICE_CREDENTIAL_INVALID")
 	})
 	t.Run("is not watched by strangers", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		watch, err := healthpb.NewHealthClient(h.dialRaw(t)).Watch(t.Context(), &healthpb.HealthCheckRequest{})
 		if err == nil {
 			_, err = watch.Recv()
@@ -135,7 +135,7 @@ func TestHealthCheck(t *testing.T) {
 
 func TestStrangers(t *testing.T) {
 	t.Run("are logged by the address of their connection", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
@@ -155,7 +155,7 @@ func TestStrangers(t *testing.T) {
 
 func TestDial(t *testing.T) {
 	t.Run("reports a refused credential as a service that cannot be reached", func(t *testing.T) {
-		h := newHouse(t)
+		h := newTestEnv(t)
 		wrong := authn.ServiceCredential{Role: authn.PeerGateway, Token: strings.Repeat("x", 32)}
 		conn, err := grpcx.Dial("passthrough:///in-process", wrong, grpcx.InProcess(h.listener))
 		if err != nil {

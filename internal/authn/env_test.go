@@ -128,8 +128,8 @@ func (p *publisher) count() int {
 	return p.fetches
 }
 
-// house is a verifier with everything around it.
-type house struct {
+// testEnv is a verifier with everything around it.
+type testEnv struct {
 	*authn.Verifier
 	keys      *authn.KeySet
 	publisher *publisher
@@ -139,9 +139,9 @@ type house struct {
 	rs256     keyPair
 }
 
-func newHouse(t testing.TB) *house {
+func newTestEnv(t testing.TB) *testEnv {
 	t.Helper()
-	h := &house{
+	h := &testEnv{
 		publisher: &publisher{}, clock: newClock(),
 		edDSA: newKeyPair(t, jwk.EdDSA), es256: newKeyPair(t, jwk.ES256),
 		rs256: newKeyPair(t, jwk.RS256),
@@ -153,7 +153,7 @@ func newHouse(t testing.TB) *house {
 }
 
 // claims are those of a good token.
-func (h *house) claims() jwt.MapClaims {
+func (h *testEnv) claims() jwt.MapClaims {
 	return jwt.MapClaims{
 		"iss": issuer, "aud": audience, "sub": userID, "sid": session, "roles": []string{"user"}, "jti": "a token",
 		"iat": h.clock.Now().Unix(), "exp": h.clock.Now().Add(15 * time.Minute).Unix(),
