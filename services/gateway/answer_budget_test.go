@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"encoding/binary"
 	"net/http"
 	"strings"
@@ -9,20 +8,19 @@ import (
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
-	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 const (
 	largeAnswer = 90 << 10
 
 	// largeAnswersPerClient is how many large answers a client may leave unread.
-	largeAnswersPerClient = maxAnswerBytesPerClient / (largeAnswer - maxSmallAnswer)
+	largeAnswersPerClient = edge.MaxAnswerBytesPerClient / (largeAnswer - edge.MaxSmallAnswer)
 )
 
 // wantLargeAnswers fails the test unless a client at the address gets a large answer over both transports, and all of it.
@@ -168,7 +166,7 @@ func TestAnswerBudget(t *testing.T) {
 		if _, fields := readHeaders(t, framer, decoder); fields[":status"] != "200" {
 			t.Fatalf("the answer has %v", fields)
 		}
-		if held, clients := h.service.grpc.edge.answers.large.Usage(); held < largeAnswer-maxSmallAnswer || clients != 1 {
+		if held, clients := h.service.edge.Answers.Large.Usage(); held < largeAnswer-edge.MaxSmallAnswer || clients != 1 {
 			t.Errorf("%d bytes of %d clients are held", held, clients)
 		}
 		if err := framer.WriteRSTStream(1, http2.ErrCodeCancel); err != nil {
@@ -176,41 +174,5 @@ func TestAnswerBudget(t *testing.T) {
 		}
 		h.wantNothingHeld(t)
 		h.wantLargeAnswers(t, bystander, token)
-	})
-}
-
-// panickingStream is a stream of grpc-go with a defect.
-type panickingStream struct {
-	messageReader
-	reflectionpb.ServerReflection_ServerReflectionInfoServer
-
-	t *testing.T
-}
-
-func (s panickingStream) Context() context.Context { return s.t.Context() }
-
-func (panickingStream) ReadMessageHeader([]byte) error { panic("a defect") }
-
-func (panickingStream) Recv() (*reflectionpb.ServerReflectionRequest, error) { panic("a defect") }
-
-// TestGoroutines: a panic in a goroutine that a call starts ends the call, not the process.
-func TestGoroutines(t *testing.T) {
-	stream := panickingStream{t: t}
-	t.Run("receiver", func(t *testing.T) {
-		reservation := newRequestBudget().newReservation(keyAt(attacker))
-		defer reservation.release()
-		_, err := (&receiver{stream, maxSmallRequest, reservation.budget, reservation}).receive()
-		if code := apierr.Status(err).Code(); code != codes.Internal {
-			t.Errorf("the call ends with %v", err)
-		}
-	})
-	t.Run("reflection", func(t *testing.T) {
-		reflection, err := newReflection(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := reflection.ServerReflectionInfo(stream); status.Code(err) != codes.Internal {
-			t.Errorf("the call ends with %v", err)
-		}
 	})
 }

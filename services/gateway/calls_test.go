@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -25,21 +23,22 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 // fewCalls limits each client to a share of four calls and refusals.
 func fewCalls(s *Service) {
-	s.grpc.edge.calls.underWay, s.grpc.edge.calls.refusals = shares.New(100, 4), shares.New(100, 4)
-	s.grpc.streams.open = shares.New(100, 4)
+	s.edge.Calls.UnderWay, s.edge.Calls.Refusals = shares.New(100, 4), shares.New(100, 4)
+	s.grpc.Streams.Open = shares.New(100, 4)
 }
 
 // wantNothingHeld waits until everything that was taken of the shares is given back.
 func (h *house) wantNothingHeld(t testing.TB) {
 	t.Helper()
-	calls := h.service.grpc.edge.calls
+	calls := h.service.edge.Calls
 	for name, pool := range map[string]*shares.Pool{
-		"calls": calls.underWay, "refusals": calls.refusals, "streams": h.service.grpc.streams.open,
-		"answers": h.service.grpc.edge.answers.large,
+		"calls": calls.UnderWay, "refusals": calls.Refusals, "streams": h.service.grpc.Streams.Open,
+		"answers": h.service.edge.Answers.Large,
 	} {
 		testkit.Eventually(t, func() error {
 			if held, clients := pool.Usage(); held != 0 || clients != 0 {
@@ -99,10 +98,10 @@ func TestCalls(t *testing.T) {
 	h.wantBystanderServed(t)
 
 	proxy := h.grpcFrom(t, "127.0.0.4")
-	if err := list(proxy, metadata.AppendToOutgoingContext(t.Context(), forwardedFor, attacker)); apierr.ReasonOf(status.Convert(err)) != overloaded {
+	if err := list(proxy, metadata.AppendToOutgoingContext(t.Context(), edge.ForwardedFor, attacker)); apierr.ReasonOf(status.Convert(err)) != overloaded {
 		t.Errorf("a fifth call through a proxy: %v", err)
 	}
-	if err := list(proxy, metadata.AppendToOutgoingContext(t.Context(), forwardedFor, bystander)); err != nil {
+	if err := list(proxy, metadata.AppendToOutgoingContext(t.Context(), edge.ForwardedFor, bystander)); err != nil {
 		t.Errorf("another client's call through the same proxy: %v", err)
 	}
 
@@ -128,11 +127,11 @@ func withoutWindow(t testing.TB, conn net.Conn) *http2.Framer {
 	return framer
 }
 
-// largeHeaders are restHeaders with more than maxHeaderBytes: of each repeated field, HPACK sends one byte.
+// largeHeaders are restHeaders with more than edge.MaxHeaderBytes: of each repeated field, HPACK sends one byte.
 func largeHeaders(path string) []byte {
 	var repeated bytes.Buffer
 	encoder := hpack.NewEncoder(&repeated)
-	for range maxHeaderBytes/fieldOverhead + 1 {
+	for range edge.MaxHeaderBytes/edge.FieldOverhead + 1 {
 		_ = encoder.WriteField(hpack.HeaderField{Name: "x-a", Value: "b"}) // A Buffer does not fail.
 	}
 	return append(restHeaders(path), repeated.Bytes()...)
@@ -205,7 +204,7 @@ func TestUnreadAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 		testkit.Eventually(t, func() error {
-			if held, _ := h.service.grpc.streams.open.Usage(); held != 3 {
+			if held, _ := h.service.grpc.Streams.Open.Usage(); held != 3 {
 				return fmt.Errorf("%d streams are held", held)
 			}
 			return nil
@@ -223,7 +222,7 @@ func TestUnreadAnswers(t *testing.T) {
 	t.Run("native gRPC, in time", func(t *testing.T) {
 		u := newUpstream(t)
 		upstream := u.serve(t)
-		h := newHouse(t, upstream, upstream, fewCalls, func(s *Service) { s.grpc.streams.timeout = 100 * time.Millisecond })
+		h := newHouse(t, upstream, upstream, fewCalls, func(s *Service) { s.grpc.Streams.Timeout = 100 * time.Millisecond })
 		conn := dialFrom(t, attacker, h.conn.Target())
 		framer := withoutWindow(t, conn)
 		startCall(t, framer, 1)
@@ -275,7 +274,7 @@ func TestUnreadAnswers(t *testing.T) {
 		u := newUpstream(t)
 		upstream := u.serve(t)
 		h := newHouse(t, upstream, upstream, fewCalls,
-			func(s *Service) { s.rest.server.WriteTimeout = 100 * time.Millisecond })
+			func(s *Service) { s.rest.HTTP.WriteTimeout = 100 * time.Millisecond })
 		conn := dialFrom(t, attacker, h.ports()["REST"])
 		framer := withoutWindow(t, conn)
 		if err := startRequest(framer, 1, restHeaders("/.well-known/jwks.json"), true); err != nil {
@@ -290,7 +289,7 @@ func TestUnreadAnswers(t *testing.T) {
 		u := newUpstream(t)
 		upstream := u.serve(t)
 		h := newHouse(t, upstream, upstream, fewCalls,
-			func(s *Service) { s.rest.server.WriteTimeout = 100 * time.Millisecond })
+			func(s *Service) { s.rest.HTTP.WriteTimeout = 100 * time.Millisecond })
 		conn := dialFrom(t, attacker, h.ports()["REST"])
 		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 		_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
@@ -324,78 +323,4 @@ func wantReset(t testing.TB, framer *http2.Framer, stream uint32) {
 			return
 		}
 	}
-}
-
-// TestFrameScanner: the headers of frames are found however the bytes of the connection are cut.
-func TestFrameScanner(t *testing.T) {
-	random := rand.New(rand.NewPCG(1, 2))
-	var sent strings.Builder
-	sent.WriteString(http2.ClientPreface)
-	framer := http2.NewFramer(&sent, nil)
-	var want []frameHeader
-	for i := range uint32(200) {
-		end := random.IntN(2) == 0
-		switch random.IntN(3) {
-		case 0:
-			_ = framer.WriteData(i+1, end, make([]byte, random.IntN(300)))
-			want = append(want, frameHeader{frameData, flag(end), i + 1})
-		case 1:
-			_ = framer.WriteHeaders(http2.HeadersFrameParam{
-				StreamID: i + 1, EndStream: end, BlockFragment: make([]byte, random.IntN(70_000)),
-			})
-			want = append(want, frameHeader{frameHeaders, flag(end), i + 1})
-		default:
-			_ = framer.WriteRSTStream(i+1, http2.ErrCodeCancel)
-			want = append(want, frameHeader{frameRSTStream, 0, i + 1})
-		}
-	}
-	for _, most := range []int{1, 2, 9, 10, 1000, 1 << 20} {
-		scanner := frameScanner{skip: len(http2.ClientPreface)}
-		var got []frameHeader
-		for rest := []byte(sent.String()); len(rest) > 0; {
-			n := min(1+random.IntN(most), len(rest))
-			scanner.scan(rest[:n], func(header frameHeader) { got = append(got, header) })
-			rest = rest[n:]
-		}
-		if len(got) != len(want) {
-			t.Fatalf("in parts of up to %d bytes: %d frames, want %d", most, len(got), len(want))
-		}
-		for i := range want {
-			if got[i] != want[i] {
-				t.Fatalf("in parts of up to %d bytes, frame %d: %v, want %v", most, i, got[i], want[i])
-			}
-		}
-	}
-}
-
-func flag(endStream bool) byte {
-	if endStream {
-		return flagEndStream
-	}
-	return 0
-}
-
-// TestStreams: a connection whose client starts more streams than are tracked is closed, and what they held given back.
-func TestStreams(t *testing.T) {
-	client, server := net.Pipe()
-	limits := newStreamLimits(nil, slog.New(slog.DiscardHandler))
-	tracked := newStreams(server, limits)
-	go func() {
-		_, _ = io.WriteString(client, http2.ClientPreface)
-		framer := http2.NewFramer(client, client)
-		for i := range uint32(maxTracked + 1) {
-			_ = startRequest(framer, 2*i+1, nil, false)
-		}
-	}()
-	var err error
-	for buffer := make([]byte, 64); err == nil; {
-		_, err = tracked.Read(buffer)
-	}
-	if !errors.Is(err, io.ErrClosedPipe) || tracked.last != 2*maxTracked+1 {
-		t.Errorf("after stream %d the connection ends with %v", tracked.last, err)
-	}
-	if held, _ := limits.open.Usage(); held != 0 {
-		t.Errorf("%d streams are held", held)
-	}
-	_ = client.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 const (
@@ -17,10 +18,10 @@ const (
 )
 
 // connectionLimits returns the limits of each port. Trusted proxies connect for many clients.
-func connectionLimits(proxies trustedProxies) netlimit.Limits {
+func connectionLimits(proxies edge.TrustedProxies) netlimit.Limits {
 	limits := netlimit.Limits{
 		Total: maxConnections, PerClient: connectionShare,
-		Exempt: func(address netip.Addr) bool { return proxies.trust(address) },
+		Exempt: func(address netip.Addr) bool { return proxies.Trust(address) },
 	}
 	return limits.FitFiles(2)
 }

@@ -98,7 +98,7 @@ func TestConnections(t *testing.T) {
 	t.Run("without a complete request are closed in time", func(t *testing.T) {
 		u := newUpstream(t)
 		conn := u.serve(t)
-		h := newHouse(t, conn, conn, func(s *Service) { s.rest.server.ReadHeaderTimeout = 100 * time.Millisecond })
+		h := newHouse(t, conn, conn, func(s *Service) { s.rest.HTTP.ReadHeaderTimeout = 100 * time.Millisecond })
 		ports := h.ports()
 		for name, sent := range map[string]string{
 			"nothing":             "",

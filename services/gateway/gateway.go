@@ -1,6 +1,13 @@
 // Package gateway is the front controller: the one service that clients talk to. It terminates HTTP and gRPC,
-// authenticates with public keys only, and passes every call on to the service that answers it. It has no private key,
-// no database, and no code that knows one RPC from another.
+// authenticates with public keys only, and forwards every call to the service that serves it. It has no private key, no
+// database, and no code that distinguishes one RPC from another.
+//
+// This package wires its layers, each of which imports only those below it:
+//
+//	rest, grpcproxy        the two ports; docs, oauth and reply are parts of the port for HTTP
+//	ops                    health and readiness
+//	edge                   which call is admitted, where it goes, what one client may use
+//	upstream               the connection to the cache service, and past it to the store
 package gateway
 
 import (
@@ -9,6 +16,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -19,17 +27,26 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/grpcproxy"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/oauth"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/ops"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/rest"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/upstream"
 )
 
-// Config is what the gateway has to know.
+// Config is the configuration of a gateway.
 type Config struct {
 	Issuer         string         // `iss` that tokens must have
 	Audience       string         // `aud` that tokens must have
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
-	DrainDelay     time.Duration  // for how long all is served, and health says that it ends, before it does
-	Reflection     bool           // whether native gRPC has server reflection, which anybody may use
+	TrustedProxies []netip.Prefix // proxies whose X-Forwarded-For is trusted
+	DrainDelay     time.Duration  // how long the gateway serves after health has turned NOT_SERVING
+	Reflection     bool           // whether native gRPC has server reflection, which is public
 	Introspection  IntrospectionClient
 }
+
+// IntrospectionClient is the client that may introspect tokens. The zero value means that introspection is off.
+type IntrospectionClient = oauth.Client
 
 // Upstreams are the connections to the services behind the gateway.
 type Upstreams struct {
@@ -39,80 +56,112 @@ type Upstreams struct {
 
 // Service is a gateway that is ready to run.
 type Service struct {
-	rest   *restServer
-	grpc   *grpcServer
-	health *health
+	edge   *edge.Edge
+	rest   *rest.Server
+	grpc   *grpcproxy.Server
+	health *ops.Health
 	keys   *authn.KeySet
 	delay  time.Duration
 	limits netlimit.Limits // of the connections to each port
 	log    *slog.Logger
 }
 
-// New makes a gateway. It fails if a method of the contract has no policy.
+// New returns a gateway. It reports an error if the configuration is invalid, or if a method of the contract has no
+// policy.
 func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logger) (*Service, error) {
 	err := errors.Join(authn.ValidateNames(config.Issuer, config.Audience), config.Introspection.Validate())
 	if err != nil {
 		return nil, err
 	}
-	upstreamLog := newUpstreamLog(log)
-	routes := newRoutes(newFallback(upstreams, upstreamLog), upstreams.Store)
-	policies, err := authn.LoadPolicies(routes.services()...)
-	if err != nil {
-		return nil, err
-	}
-	methods, err := loadMethods(routes.services())
-	if err != nil {
-		return nil, err
-	}
+	upstreamLog := upstream.NewLog(log)
+	services := edge.Services(upstream.NewFallback(upstreams.Cache, upstreams.Store, upstreamLog), upstreams.Store)
 	check := authn.NewIssuerCheck(config.Issuer, config.Audience, time.Now, log)
-	fetch := check.FetchKeys(upstreams.Store)
-	keys := authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
-		defer grpcx.Recover(&err)
-		return fetch(ctx)
-	}, time.Now)
-	edge := &edge{
-		routes: routes, methods: methods,
-		authenticator: authn.NewAuthenticator(policies,
-			authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now), nil),
-		throttle: newThrottle(time.Now), budget: newRequestBudget(), answers: newAnswerBudget(),
-		calls: newCalls(),
-	}
-	health := newHealth(routes, upstreams, check, upstreamLog)
-	rest, err := newRESTServer(ctx, config, edge, health, log)
+	keys := newKeySet(check, upstreams.Store)
+	front, err := newEdge(services, authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now))
 	if err != nil {
 		return nil, err
 	}
-	var reflected *reflection
+	health := ops.NewHealth(services, upstreams.Cache, upstreams.Store, check, upstreamLog)
+	pages, err := newPages(config, front)
+	if err != nil {
+		return nil, err
+	}
+	httpServer, err := rest.New(ctx, rest.Config{TrustedProxies: config.TrustedProxies, Pages: pages}, front, health, log)
+	if err != nil {
+		return nil, err
+	}
+	var reflection *grpcproxy.Reflection
 	if config.Reflection {
-		if reflected, err = newReflection(routes.services()); err != nil {
+		if reflection, err = grpcproxy.NewReflection(services); err != nil {
 			return nil, err
 		}
 	}
 	return &Service{
-		rest: rest, grpc: newGRPCServer(edge, health, reflected, config.TrustedProxies, log), health: health,
-		keys:  keys,
+		edge: front, rest: httpServer, grpc: grpcproxy.New(front, health, reflection, config.TrustedProxies, log),
+		health: health, keys: keys,
 		delay: config.DrainDelay, limits: connectionLimits(config.TrustedProxies), log: log,
 	}, nil
 }
 
-// Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING, and for Config.DrainDelay all is served as
-// before, but HTTP connections end with their next answer: who balances the load, or keeps connections, goes elsewhere
-// before anything is refused. Then the listeners are closed, and calls under way get deadlines.Drain to end. If one
-// server ends by itself, the other is stopped. Run returns the errors of both.
+func newKeySet(check *authn.IssuerCheck, store grpc.ClientConnInterface) *authn.KeySet {
+	fetch := check.FetchKeys(store)
+	return authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
+		defer grpcx.Recover(&err)
+		return fetch(ctx)
+	}, time.Now)
+}
+
+func newEdge(services []edge.Service, verifier *authn.Verifier) (*edge.Edge, error) {
+	names := make([]string, 0, len(services))
+	for _, service := range services {
+		names = append(names, service.Name)
+	}
+	policies, err := authn.LoadPolicies(names...)
+	if err != nil {
+		return nil, err
+	}
+	methods, err := edge.LoadMethods(services)
+	if err != nil {
+		return nil, err
+	}
+	return edge.New(methods, authn.NewAuthenticator(policies, verifier, nil)), nil
+}
+
+// newPages returns the handlers of OAuth by their paths.
+func newPages(config Config, front *edge.Edge) (map[string]http.Handler, error) {
+	introspects := config.Introspection != IntrospectionClient{}
+	metadata, paths, err := oauth.NewMetadata(config.Issuer, introspects)
+	if err != nil {
+		return nil, err
+	}
+	pages := map[string]http.Handler{}
+	for _, path := range paths {
+		pages[path] = metadata
+	}
+	if introspects {
+		pages[oauth.IntrospectionPath] = oauth.NewIntrospection(config.Introspection, front)
+	}
+	return pages, nil
+}
+
+// Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING, and for Config.DrainDelay the gateway
+// serves as before, but HTTP connections end with their next answer: load balancers, and clients with connections, move
+// elsewhere before anything is refused. Then the listeners are closed, and calls under way have deadlines.Drain to
+// end. If one server ends by itself, the other is stopped. Run returns the errors of both.
 func (s *Service) Run(ctx context.Context, http, native net.Listener) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var running sync.WaitGroup
 	var restErr, grpcErr error
-	running.Go(func() { s.health.readiness.run(serving) })
+	running.Go(func() { s.health.Readiness.Run(serving) })
 	running.Go(func() { s.keys.Run(serving) })
 	running.Go(func() {
 		defer stop()
-		restErr = s.rest.run(serving, netlimit.New(http, s.limits, s.log))
+		restErr = s.rest.Run(serving, netlimit.New(http, s.limits, s.log))
 	})
 	running.Go(func() {
 		defer stop()
-		grpcErr = s.grpc.run(serving, netlimit.New(native, s.limits, s.log))
+		grpcErr = s.grpc.Run(serving, netlimit.New(native, s.limits, s.log))
 	})
 	s.drain(ctx, serving)
 	stop()
@@ -130,7 +179,7 @@ func (s *Service) drain(ctx, serving context.Context) {
 	case <-serving.Done():
 		return
 	}
-	s.health.draining.Store(true)
+	s.health.SetDraining(true)
 	delay := time.NewTimer(s.delay)
 	defer delay.Stop()
 	select {

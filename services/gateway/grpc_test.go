@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"log/slog"
 	"net"
 	"net/http"
 	"reflect"
@@ -23,6 +24,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 // wantStatus fails the test unless err is this code and reason.
@@ -128,14 +130,14 @@ func TestGRPCRefusals(t *testing.T) {
 func TestACallWithoutAMessageIsMalformed(t *testing.T) {
 	h, _ := newServedHouse(t)
 	stream, err := h.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
-		gatehousev1.UserService_CreateUser_FullMethodName, grpc.ForceCodecV2(frameCodec{}))
+		gatehousev1.UserService_CreateUser_FullMethodName, grpc.ForceCodecV2(edge.FrameCodec{}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	var response frame
+	var response edge.Frame
 	wantStatus(t, stream.RecvMsg(&response), codes.InvalidArgument, "MALFORMED_REQUEST")
 	if log := h.stop(t); strings.Contains(log, `"level":"ERROR"`) {
 		t.Error("what a client did wrong is logged as a fault of ours")
@@ -215,7 +217,7 @@ func TestHealth(t *testing.T) {
 	h.get(t, "/readyz").wantOK(t)
 
 	u.health.SetServingStatus("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_NOT_SERVING)
-	h.service.health.readiness.refresh(t.Context())
+	h.service.health.Readiness.Refresh(t.Context())
 	want("", healthpb.HealthCheckResponse_NOT_SERVING)
 	want("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_NOT_SERVING)
 	want("gatehouse.v1.UserService", healthpb.HealthCheckResponse_SERVING)
@@ -226,10 +228,10 @@ func TestHealth(t *testing.T) {
 	}
 	ready.wantHeader(t, "Cache-Control", "no-store")
 	u.health.SetServingStatus("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_SERVING)
-	h.service.health.readiness.refresh(t.Context())
+	h.service.health.Readiness.Refresh(t.Context())
 	h.get(t, "/readyz").wantOK(t)
 
-	h.service.health.draining.Store(true)
+	h.service.health.SetDraining(true)
 	for _, service := range services {
 		want(service, healthpb.HealthCheckResponse_NOT_SERVING)
 	}
@@ -256,7 +258,7 @@ func TestAGatewayThatDrainsSendsItsClientsAway(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}}
 		for _, draining := range []bool{false, true} {
-			h.service.health.draining.Store(draining)
+			h.service.health.SetDraining(draining)
 			before := dialled.Load()
 			for range 3 {
 				answer := h.get(t, "/v1/users/me", token)
@@ -291,7 +293,7 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 	conn := u.serve(t)
 	h := newHouse(t, conn, conn)
 	stopping := make(chan struct{})
-	h.service.rest.server.RegisterOnShutdown(func() { close(stopping) })
+	h.service.rest.HTTP.RegisterOnShutdown(func() { close(stopping) })
 
 	rest, native := make(chan int, 1), make(chan error, 1)
 	go func() {
@@ -312,7 +314,7 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 	<-entered
 	h.cancel()
 	<-stopping
-	for late := time.Now().Add(5 * time.Second); !h.service.health.draining.Load(); runtime.Gosched() {
+	for late := time.Now().Add(5 * time.Second); !h.service.health.Draining(); runtime.Gosched() {
 		if time.Now().After(late) {
 			t.Error("health does not tell that the gateway drains")
 			break
@@ -340,16 +342,16 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 // TestOneListenerLostStopsBoth: half a gateway would look alive.
 func TestOneListenerLostStopsBoth(t *testing.T) {
 	conn := newUpstream(t).serve(t)
-	h := newHouse(t, conn, conn)
 	lost, native := listen(t), listen(t)
 	if err := lost.Close(); err != nil {
 		t.Fatal(err)
 	}
-	second, err := New(t.Context(), Config{Issuer: issuer, Audience: audience}, Upstreams{Cache: conn, Store: conn}, h.service.rest.log)
+	service, err := New(t.Context(), Config{Issuer: issuer, Audience: audience},
+		Upstreams{Cache: conn, Store: conn}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Run(t.Context(), lost, native); err == nil || !strings.Contains(err.Error(), "serve HTTP") {
+	if err := service.Run(t.Context(), lost, native); err == nil || !strings.Contains(err.Error(), "serve HTTP") {
 		t.Errorf("Run = %v", err)
 	}
 }

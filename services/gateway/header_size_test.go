@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 // TestHeaderSize: a request with too large a header is refused, and the others of its HTTP/2 connection go on.
@@ -53,7 +54,7 @@ func TestHeaderSize(t *testing.T) {
 			h.get(t, "/.well-known/jwks.json", "X-Large: "+strings.Repeat("a", size)).
 				wantFailure(t, http.StatusRequestHeaderFieldsTooLarge, "REQUEST_TOO_LARGE")
 		}
-		h.get(t, "/.well-known/jwks.json", "X-Large: "+strings.Repeat("a", maxHeaderBytes-1000)).wantOK(t)
+		h.get(t, "/.well-known/jwks.json", "X-Large: "+strings.Repeat("a", edge.MaxHeaderBytes-1000)).wantOK(t)
 		h.wantBystanderServed(t)
 		leave <- struct{}{}
 		if err := <-neighbour; err != nil {
@@ -81,7 +82,7 @@ func TestHeaderSize(t *testing.T) {
 		for _, size := range sizes {
 			wantStatus(t, list(size), codes.ResourceExhausted, "REQUEST_TOO_LARGE")
 		}
-		if err := list(maxHeaderBytes - 1000); err != nil {
+		if err := list(edge.MaxHeaderBytes - 1000); err != nil {
 			t.Error(err)
 		}
 		h.wantBystanderServed(t)

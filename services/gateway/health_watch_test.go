@@ -40,7 +40,7 @@ func watchHealth(t *testing.T, conn *grpc.ClientConn, name string) healthpb.Heal
 	return stream
 }
 
-func wantHealth(t *testing.T, stream healthpb.Health_WatchClient, want servingStatus) {
+func wantHealth(t *testing.T, stream healthpb.Health_WatchClient, want healthpb.HealthCheckResponse_ServingStatus) {
 	t.Helper()
 	if got, err := stream.Recv(); err != nil || got.GetStatus() != want {
 		t.Fatalf("the health is %v, %v, want %v", got.GetStatus(), err, want)
@@ -55,7 +55,7 @@ func TestHealthWatch(t *testing.T) {
 		part, unknown := watchHealth(t, h.conn, "gatehouse.store"), watchHealth(t, h.conn, "no.such")
 		wantHealth(t, unknown, healthpb.HealthCheckResponse_SERVICE_UNKNOWN)
 		wantHealth(t, part, serving)
-		for _, want := range []servingStatus{serving, notServing, serving} {
+		for _, want := range []healthpb.HealthCheckResponse_ServingStatus{serving, notServing, serving} {
 			u.health.SetServingStatus(aService, want)
 			wantHealth(t, all, want)
 			wantHealth(t, one, want)
@@ -127,7 +127,7 @@ func TestHealthWatch(t *testing.T) {
 		h := newConfiguredHouse(t, Config{Issuer: issuer, Audience: audience, DrainDelay: time.Minute}, conn, conn)
 		stream := watchHealth(t, h.conn, "")
 		wantHealth(t, stream, serving)
-		h.service.health.draining.Store(true)
+		h.service.health.SetDraining(true)
 		wantHealth(t, stream, notServing)
 		h.wantBystanderServed(t)
 		h.service.delay = 0 // The test stops it.
@@ -140,7 +140,7 @@ func TestHealthWatchOnAConnection(t *testing.T) {
 	u := newUpstream(t)
 	u.fullName = strings.Repeat("a", largeAnswer)
 	upstream := u.serve(t)
-	h := newHouse(t, upstream, upstream, func(s *Service) { s.grpc.streams.timeout = timeout })
+	h := newHouse(t, upstream, upstream, func(s *Service) { s.grpc.Streams.Timeout = timeout })
 	opened := time.Now()
 	stream := watchHealth(t, h.conn, "")
 	wantHealth(t, stream, serving)
@@ -155,7 +155,7 @@ func TestHealthWatchOnAConnection(t *testing.T) {
 		return nil
 	})
 	testkit.Eventually(t, func() error {
-		if held, _ := h.service.grpc.edge.answers.large.Usage(); held != 0 {
+		if held, _ := h.service.edge.Answers.Large.Usage(); held != 0 {
 			return fmt.Errorf("%d bytes of answers are held", held)
 		}
 		return nil

@@ -32,6 +32,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/redact"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 const (
@@ -45,8 +46,8 @@ const (
 // credential is what the gateway presents.
 var credential = authn.ServiceCredential{Role: authn.PeerGateway, Token: strings.Repeat("s", authn.MinServiceToken)}
 
-// upstream stands in for the cache and the store. What it answers can be set before the first call.
-type upstream struct {
+// fakeUpstream stands in for the cache and the store. What it answers can be set before the first call.
+type fakeUpstream struct {
 	gatehousev1.UnimplementedUserServiceServer
 	gatehousev1.UnimplementedSessionServiceServer
 	gatehousev1.UnimplementedKeyServiceServer
@@ -66,7 +67,7 @@ type upstream struct {
 	seen metadata.MD // of the last call
 }
 
-func newUpstream(t testing.TB) *upstream {
+func newUpstream(t testing.TB) *fakeUpstream {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(nil)
 	if err != nil {
@@ -76,7 +77,7 @@ func newUpstream(t testing.TB) *upstream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &upstream{
+	return &fakeUpstream{
 		private: private, public: key, health: grpchealth.NewServer(),
 		createUser: func(context.Context, *gatehousev1.CreateUserRequest) error { return nil },
 		updateUser: func(context.Context, *gatehousev1.UpdateUserRequest) error { return nil },
@@ -84,19 +85,19 @@ func newUpstream(t testing.TB) *upstream {
 	}
 }
 
-func (u *upstream) remember(ctx context.Context) {
+func (u *fakeUpstream) remember(ctx context.Context) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.seen, _ = metadata.FromIncomingContext(ctx)
 }
 
-func (u *upstream) lastSeen() metadata.MD {
+func (u *fakeUpstream) lastSeen() metadata.MD {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.seen
 }
 
-func (u *upstream) CreateUser(
+func (u *fakeUpstream) CreateUser(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {
 	u.remember(ctx)
@@ -106,14 +107,14 @@ func (u *upstream) CreateUser(
 	return &gatehousev1.CreateUserResponse{User: &gatehousev1.User{Id: userID, FullName: req.GetFullName()[:min(200, len(req.GetFullName()))]}}, nil
 }
 
-func (u *upstream) ReadUser(
+func (u *fakeUpstream) ReadUser(
 	ctx context.Context, req *gatehousev1.ReadUserRequest,
 ) (*gatehousev1.ReadUserResponse, error) {
 	u.remember(ctx)
 	return &gatehousev1.ReadUserResponse{User: &gatehousev1.User{Id: req.GetId(), FullName: u.fullName}}, nil
 }
 
-func (u *upstream) UpdateUser(
+func (u *fakeUpstream) UpdateUser(
 	ctx context.Context, req *gatehousev1.UpdateUserRequest,
 ) (*gatehousev1.UpdateUserResponse, error) {
 	u.remember(ctx)
@@ -125,7 +126,7 @@ func (u *upstream) UpdateUser(
 	}, nil
 }
 
-func (u *upstream) CreateSession(
+func (u *fakeUpstream) CreateSession(
 	ctx context.Context, _ *gatehousev1.CreateSessionRequest,
 ) (*gatehousev1.CreateSessionResponse, error) {
 	u.remember(ctx)
@@ -133,7 +134,7 @@ func (u *upstream) CreateSession(
 }
 
 // ReadSession answers as if the session of any token stood.
-func (u *upstream) ReadSession(
+func (u *fakeUpstream) ReadSession(
 	context.Context, *gatehousev1.ReadSessionRequest,
 ) (*gatehousev1.ReadSessionResponse, error) {
 	if refusal := u.readSession.Load(); refusal != nil {
@@ -142,7 +143,7 @@ func (u *upstream) ReadSession(
 	return &gatehousev1.ReadSessionResponse{Active: true, Sub: userID, TokenType: "Bearer"}, nil
 }
 
-func (u *upstream) ListKeys(ctx context.Context, _ *gatehousev1.ListKeysRequest) (*gatehousev1.ListKeysResponse, error) {
+func (u *fakeUpstream) ListKeys(ctx context.Context, _ *gatehousev1.ListKeysRequest) (*gatehousev1.ListKeysResponse, error) {
 	if err := u.listKeys(); err != nil {
 		return nil, err
 	}
@@ -155,7 +156,7 @@ func (u *upstream) ListKeys(ctx context.Context, _ *gatehousev1.ListKeysRequest)
 }
 
 // serve serves the upstream in this process, and gives a connection to it such as the gateway has.
-func (u *upstream) serve(t testing.TB) *grpc.ClientConn {
+func (u *fakeUpstream) serve(t testing.TB) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(256 << 10)
 	server := grpc.NewServer(grpcx.Limits()...)
@@ -205,7 +206,7 @@ func away(t testing.TB) *grpc.ClientConn {
 }
 
 // token makes a good access token of somebody who has just logged in.
-func (u *upstream) token(t testing.TB, roles ...string) string {
+func (u *fakeUpstream) token(t testing.TB, roles ...string) string {
 	t.Helper()
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
@@ -293,7 +294,7 @@ func newConfiguredHouse(
 }
 
 // newServedHouse is a gateway before one upstream that is there.
-func newServedHouse(t testing.TB) (*house, *upstream) {
+func newServedHouse(t testing.TB) (*house, *fakeUpstream) {
 	t.Helper()
 	u := newUpstream(t)
 	conn := u.serve(t)
@@ -431,11 +432,36 @@ func (panicking) Invoke(context.Context, string, any, any, ...grpc.CallOption) e
 	panic("the panic's own words")
 }
 
+// stubConn is a connection to a service that answers calls with an error, which may be nil, and serves.
+type stubConn struct{ err error }
+
+func (c stubConn) Invoke(_ context.Context, _ string, _, reply any, options ...grpc.CallOption) error {
+	if health, ok := reply.(*healthpb.HealthCheckResponse); ok {
+		health.Status = healthpb.HealthCheckResponse_SERVING
+		return nil
+	}
+	for _, option := range options {
+		if at, ok := option.(grpc.PeerCallOption); ok {
+			at.PeerAddr.Addr = stubAddr{}
+		}
+	}
+	return c.err
+}
+
+func (stubConn) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.CallOption) (grpc.ClientStream, error) {
+	return nil, errors.New("there are no streams")
+}
+
+type stubAddr struct{}
+
+func (stubAddr) Network() string { return "test" }
+func (stubAddr) String() string  { return "test" }
+
 // raw calls a gRPC method with any bytes at all.
 func (h *house) raw(ctx context.Context, method string, request []byte, options ...grpc.CallOption) ([]byte, error) {
-	var response frame
-	message := frame(request)
-	err := h.conn.Invoke(ctx, method, &message, &response, append(options, grpc.ForceCodecV2(frameCodec{}))...)
+	var response edge.Frame
+	message := edge.Frame(request)
+	err := h.conn.Invoke(ctx, method, &message, &response, append(options, grpc.ForceCodecV2(edge.FrameCodec{}))...)
 	return response, err
 }
 

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/rest"
 )
 
 // pipeListener is a listener in this process whose connections are pipes, which work in a bubble of synctest.
@@ -51,7 +53,7 @@ func (l *pipeListener) Close() error {
 }
 
 // Addr implements net.Listener.
-func (l *pipeListener) Addr() net.Addr { return &address{} }
+func (l *pipeListener) Addr() net.Addr { return stubAddr{} }
 
 // TestIdleTimeout: a connection that a balancer keeps for 620 s without using it is served, and is closed later.
 func TestIdleTimeout(t *testing.T) {
@@ -59,14 +61,14 @@ func TestIdleTimeout(t *testing.T) {
 	// uses makes calls with pauses, and wants a new connection only for the last one.
 	uses := func(t *testing.T, listener *pipeListener, call func() error) {
 		t.Helper()
-		for i, pause := range []time.Duration{0, balancer, 30 * time.Second, balancer, 2 * idleTimeout} {
+		for i, pause := range []time.Duration{0, balancer, 30 * time.Second, balancer, 2 * rest.IdleTimeout} {
 			time.Sleep(pause) // of the bubble's clock
 			synctest.Wait()
 			if err := call(); err != nil {
 				t.Errorf("call %d, after %v: %v", i, pause, err)
 			}
 			want := 1
-			if pause > idleTimeout {
+			if pause > rest.IdleTimeout {
 				want = 2
 			}
 			if listener.dials != want {
@@ -76,7 +78,7 @@ func TestIdleTimeout(t *testing.T) {
 	}
 	newService := func(t *testing.T) (*Service, *pipeListener) {
 		t.Helper()
-		upstream := &link{answer: fine}
+		upstream := stubConn{}
 		service, err := New(t.Context(), Config{Issuer: issuer, Audience: audience, Reflection: true},
 			Upstreams{Cache: upstream, Store: upstream}, slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -91,7 +93,7 @@ func TestIdleTimeout(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				service, listener := newService(t)
-				go func() { _ = service.rest.server.Serve(listener) }()
+				go func() { _ = service.rest.HTTP.Serve(listener) }()
 				var protocols http.Protocols
 				set(&protocols, true)
 				transport := &http.Transport{Protocols: &protocols, DialContext: func(
@@ -112,7 +114,7 @@ func TestIdleTimeout(t *testing.T) {
 					return errors.Join(err, readErr, response.Body.Close())
 				})
 				transport.CloseIdleConnections()
-				_ = service.rest.server.Close()
+				_ = service.rest.HTTP.Close()
 			})
 		})
 	}
@@ -120,7 +122,7 @@ func TestIdleTimeout(t *testing.T) {
 	t.Run("gRPC", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			service, listener := newService(t)
-			go func() { _ = service.grpc.grpc.Serve(listener) }()
+			go func() { _ = service.grpc.GRPC.Serve(listener) }()
 			conn, err := grpc.NewClient("passthrough:///gateway", grpc.WithTransportCredentials(insecure.NewCredentials()),
 				grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return listener.dial() }))
 			if err != nil {
@@ -136,7 +138,7 @@ func TestIdleTimeout(t *testing.T) {
 				return err
 			})
 			_ = conn.Close()
-			service.grpc.grpc.Stop()
+			service.grpc.GRPC.Stop()
 		})
 	})
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/oauth"
 )
 
 var introspectionClient = IntrospectionClient{ID: "api", Secret: "a-secret+of/32-characters%or-more"}
@@ -24,7 +26,7 @@ func form(token string) *strings.Reader {
 	return strings.NewReader(url.Values{"token": {token}}.Encode())
 }
 
-func newIntrospectionHouse(t *testing.T) (*house, *upstream) {
+func newIntrospectionHouse(t *testing.T) (*house, *fakeUpstream) {
 	t.Helper()
 	u := newUpstream(t)
 	conn := u.serve(t)
@@ -38,7 +40,7 @@ func TestIntrospection(t *testing.T) {
 	token := u.token(t, "user")
 	post := func(t *testing.T, token string, headers ...string) *answer {
 		t.Helper()
-		return h.call(t, http.MethodPost, introspectionPath, form(token), append(headers, formType)...)
+		return h.call(t, http.MethodPost, oauth.IntrospectionPath, form(token), append(headers, formType)...)
 	}
 
 	t.Run("good_token", func(t *testing.T) {
@@ -90,8 +92,8 @@ func TestIntrospection(t *testing.T) {
 	})
 	t.Run("clients_that_do_not_authenticate", func(t *testing.T) {
 		for name, header := range map[string]string{
-			"none": "X: y", "another secret": basic(IntrospectionClient{client.ID, client.Secret + "2"}),
-			"another id": basic(IntrospectionClient{"api2", client.Secret}), "swapped": basic(IntrospectionClient{client.Secret, client.ID}),
+			"none": "X: y", "another secret": basic(IntrospectionClient{ID: client.ID, Secret: client.Secret + "2"}),
+			"another id": basic(IntrospectionClient{ID: "api2", Secret: client.Secret}), "swapped": basic(IntrospectionClient{ID: client.Secret, Secret: client.ID}),
 			"empty": basic(IntrospectionClient{}), "bearer": "Authorization: Bearer " + token, "garbage": "Authorization: Basic %%%",
 			"bad escape": "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte("%zz:%zz")),
 		} {
@@ -105,22 +107,22 @@ func TestIntrospection(t *testing.T) {
 	t.Run("bad_requests", func(t *testing.T) {
 		for name, body := range map[string]string{
 			"no token": "a=b", "empty token": "token=", "two tokens": "token=a&token=b", "bad escape": "token=%zz",
-			"oversized": "token=" + strings.Repeat("a", maxSmallRequest), "empty": "",
+			"oversized": "token=" + strings.Repeat("a", edge.MaxSmallRequest), "empty": "",
 		} {
-			found := h.call(t, http.MethodPost, introspectionPath, strings.NewReader(body), basic(client), formType)
+			found := h.call(t, http.MethodPost, oauth.IntrospectionPath, strings.NewReader(body), basic(client), formType)
 			if found.StatusCode != http.StatusBadRequest || strings.TrimSpace(found.text) != `{"error":"invalid_request"}` {
 				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
 			}
 		}
-		asJSON := h.call(t, http.MethodPost, introspectionPath, strings.NewReader(`{"token":"a"}`), basic(client),
+		asJSON := h.call(t, http.MethodPost, oauth.IntrospectionPath, strings.NewReader(`{"token":"a"}`), basic(client),
 			"Content-Type: application/json")
-		inQuery := h.call(t, http.MethodPost, introspectionPath+"?token="+token, strings.NewReader(""), basic(client), formType)
+		inQuery := h.call(t, http.MethodPost, oauth.IntrospectionPath+"?token="+token, strings.NewReader(""), basic(client), formType)
 		for name, found := range map[string]*answer{"JSON": asJSON, "a token in the URL": inQuery} {
 			if found.StatusCode != http.StatusBadRequest {
 				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
 			}
 		}
-		if found := h.get(t, introspectionPath, basic(client)); found.StatusCode != http.StatusMethodNotAllowed ||
+		if found := h.get(t, oauth.IntrospectionPath, basic(client)); found.StatusCode != http.StatusMethodNotAllowed ||
 			found.Header.Get("Allow") != http.MethodPost {
 			t.Errorf("GET: %d %s", found.StatusCode, found.text)
 		}
@@ -139,32 +141,12 @@ func TestIntrospection(t *testing.T) {
 func TestIntrospectionIsOffByDefault(t *testing.T) {
 	t.Parallel()
 	h, u := newServedHouse(t)
-	found := h.call(t, http.MethodPost, introspectionPath, form(u.token(t)), basic(IntrospectionClient{}), formType)
+	found := h.call(t, http.MethodPost, oauth.IntrospectionPath, form(u.token(t)), basic(IntrospectionClient{}), formType)
 	if found.StatusCode != http.StatusNotFound {
 		t.Errorf("%d %s", found.StatusCode, found.text)
 	}
-	if metadata := h.get(t, oauthMetadataPath); strings.Contains(metadata.text, "introspection") {
+	if metadata := h.get(t, "/.well-known/oauth-authorization-server"); strings.Contains(metadata.text, "introspection") {
 		t.Errorf("the metadata names it: %s", metadata.text)
-	}
-}
-
-func TestIntrospectionClient(t *testing.T) {
-	t.Parallel()
-	secret := strings.Repeat("s", minClientSecret)
-	for name, bad := range map[string]IntrospectionClient{
-		"no id": {"", secret}, "no secret": {"api", ""}, "short": {"api", secret[1:]}, "colon": {"a:b", secret},
-		"space": {"a b", secret}, "long id": {strings.Repeat("a", maxClientID+1), secret},
-		"long secret": {"api", strings.Repeat("s", maxClientSecret+1)}, "not ASCII": {"api", secret + "ß"},
-	} {
-		err := bad.Validate()
-		if err == nil || bad.Secret != "" && strings.Contains(err.Error(), bad.Secret) {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	for _, good := range []IntrospectionClient{{}, {"api", secret}} {
-		if err := good.Validate(); err != nil {
-			t.Error(err)
-		}
 	}
 }
 
@@ -176,15 +158,15 @@ func TestOAuthMetadata(t *testing.T) {
 		`"response_types_supported":[],"grant_types_supported":[],` +
 		`"introspection_endpoint":"` + issuer + `/oauth2/introspect",` +
 		`"introspection_endpoint_auth_methods_supported":["client_secret_basic"]}`
-	found := h.get(t, oauthMetadataPath)
+	found := h.get(t, "/.well-known/oauth-authorization-server")
 	if found.StatusCode != http.StatusOK || strings.TrimSpace(found.text) != want {
 		t.Errorf("%d %s\nwant %s", found.StatusCode, found.text, want)
 	}
-	if found.Header.Get("Access-Control-Allow-Origin") != "*" || found.Header.Get("Cache-Control") != publishedMaxAge {
+	if found.Header.Get("Access-Control-Allow-Origin") != "*" || found.Header.Get("Cache-Control") != "public, max-age=300" {
 		t.Errorf("headers are %v", found.Header)
 	}
 	t.Run("issuer_with_a_path", func(t *testing.T) {
-		_, paths, err := newOAuthMetadata("https://example.com/accounts", false)
+		_, paths, err := oauth.NewMetadata("https://example.com/accounts", false)
 		if err != nil || paths[1] != "/.well-known/oauth-authorization-server/accounts" {
 			t.Errorf("%q, %v", paths, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 // What a client puts anywhere: a refresh token, and what nobody would know for a secret.
@@ -82,8 +83,8 @@ func TestLoggedRoute(t *testing.T) {
 	for _, test := range []struct{ verb, path, route string }{
 		{http.MethodGet, "/v1/users/" + strayWord, "/v1/users/{id}"},
 		{http.MethodPost, "/v1/users/" + strayWord + ":disable", "/v1/users/{id}:disable"},
-		{http.MethodGet, "/v1/" + strayWord, unmatchedRoute},
-		{http.MethodDelete, "/v1/users?" + strayWord + "=" + strayWord, unmatchedRoute},
+		{http.MethodGet, "/v1/" + strayWord, edge.Unmatched},
+		{http.MethodDelete, "/v1/users?" + strayWord + "=" + strayWord, edge.Unmatched},
 		{http.MethodGet, "/docs/" + strayWord, "/docs/"},
 		{http.MethodGet, "/healthz?" + strayWord, "/healthz"},
 		{http.MethodGet, "/.well-known/jwks.json", "/.well-known/jwks.json"},
@@ -109,7 +110,7 @@ func TestLoggedRoute(t *testing.T) {
 	if strings.Contains(log, strayWord) {
 		t.Errorf("the log holds a word of a client: %s", lineWith(log, strayWord))
 	}
-	for _, want := range []string{`"method":"` + unmatchedRoute + `"`, `"method":"/gatehouse.v1.UserService/ReadUser"`} {
+	for _, want := range []string{`"method":"` + edge.Unmatched + `"`, `"method":"/gatehouse.v1.UserService/ReadUser"`} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log lacks %s", want)
 		}

@@ -18,6 +18,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 // createUserMethod is a method for the public, which takes a body.
@@ -29,7 +30,7 @@ func keyAt(address string) shares.Key { return shares.KeyOf(netip.MustParseAddr(
 
 // wantServed fails the test unless a client at the address is served over both transports: small calls, and for a user
 // also large ones.
-func wantServed(t *testing.T, h *house, u *upstream, address string) {
+func wantServed(t *testing.T, h *house, u *fakeUpstream, address string) {
 	t.Helper()
 	whole := *h
 	whole.client = httpFrom(t, address)
@@ -42,7 +43,7 @@ func wantServed(t *testing.T, h *house, u *upstream, address string) {
 			return err
 		},
 		"UpdateUser": func() error {
-			large := strings.Repeat("a", maxLargeRequest/2)
+			large := strings.Repeat("a", edge.MaxLargeRequest/2)
 			whole.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+large+`"}`),
 				"Content-Type: application/json", "Authorization: "+token).wantOK(t)
 			_, err := users.UpdateUser(metadata.AppendToOutgoingContext(t.Context(), "authorization", token),
@@ -64,48 +65,6 @@ func awaitCondition(t *testing.T, what string, holds func() bool) {
 			t.Fatalf("it never came about that %s", what)
 		}
 	}
-}
-
-func TestReservation(t *testing.T) {
-	budget := newRequestBudget()
-	usage := func(t *testing.T, small, large int64) {
-		t.Helper()
-		gotSmall, _ := budget.small.Usage()
-		gotLarge, _ := budget.large.Usage()
-		if gotSmall != small || gotLarge != large {
-			t.Errorf("reserved are %d and %d bytes, want %d and %d", gotSmall, gotLarge, small, large)
-		}
-	}
-	r := budget.newReservation(keyAt(attacker))
-	for _, step := range []struct{ bytes, small, large int64 }{
-		{100, 100, 0},
-		{maxSmallRequest, maxSmallRequest, 0},
-		{maxLargeRequest, maxSmallRequest, maxLargeRequest - maxSmallRequest},
-		{maxSmallRequest + 1, maxSmallRequest, 1},
-		{7, 7, 0},
-	} {
-		if err := r.reserve(step.bytes); err != nil {
-			t.Fatal(err)
-		}
-		usage(t, step.small, step.large)
-	}
-	t.Run("without room nothing changes", func(t *testing.T) {
-		for _, bytes := range []int64{maxSmallRequest + maxLargeBytesPerClient + 1, maxLargeBytes * 2} {
-			if err := r.reserve(bytes); apierr.ReasonOf(apierr.Status(err)) != overloaded {
-				t.Errorf("%d bytes: %v", bytes, err)
-			}
-			usage(t, 7, 0)
-		}
-	})
-	t.Run("after release nothing is reserved", func(t *testing.T) {
-		r.release()
-		usage(t, 0, 0)
-		if err := r.reserve(7); err != nil {
-			t.Error(err)
-		}
-		r.release()
-		usage(t, 0, 0)
-	})
 }
 
 // withhold announces a body of a sign-up and sends all of it but its last byte.
@@ -133,13 +92,13 @@ func withholdMessage(t *testing.T, conn *grpc.ClientConn) grpc.ClientStream {
 func TestRequestBudget(t *testing.T) {
 	t.Run("withheld REST bodies take the share of their client only", func(t *testing.T) {
 		h, u := newServedHouse(t)
-		small := h.service.grpc.edge.budget.small
-		for range maxSmallBytesPerClient / maxSmallRequest {
-			withhold(t, h, attacker, maxSmallRequest)
+		small := h.service.edge.Requests.Small
+		for range edge.MaxSmallBytesPerClient / edge.MaxSmallRequest {
+			withhold(t, h, attacker, edge.MaxSmallRequest)
 		}
 		awaitCondition(t, "the share of the client is used up", func() bool {
 			held, _ := small.Usage()
-			return held > maxSmallBytesPerClient-initialReservation
+			return held > edge.MaxSmallBytesPerClient-edge.InitialReservation
 		})
 		_, err := h.raw(t.Context(), createUserMethod, nil)
 		if st := status.Convert(err); apierr.ReasonOf(st) != overloaded {
@@ -149,9 +108,9 @@ func TestRequestBudget(t *testing.T) {
 	})
 	t.Run("a client without room is refused alike over both transports", func(t *testing.T) {
 		h, u := newServedHouse(t)
-		held := h.service.grpc.edge.budget.newReservation(keyAt(attacker))
-		defer held.release()
-		mustFill(t, h.service.grpc.edge.budget.small, maxSmallBytesPerClient)
+		held := h.service.edge.Requests.NewReservation(keyAt(attacker))
+		defer held.Release()
+		mustFill(t, h.service.edge.Requests.Small, edge.MaxSmallBytesPerClient)
 		refused := h.post(t, "/v1/users", "{}")
 		overREST := refused.wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
 		refused.wantHeader(t, "Retry-After", "1")
@@ -164,35 +123,35 @@ func TestRequestBudget(t *testing.T) {
 	t.Run("large requests leave room for small ones", func(t *testing.T) {
 		u := newUpstream(t)
 		conn := u.serve(t)
-		h := newHouse(t, conn, conn, func(s *Service) { s.grpc.edge.budget.large = shares.New(0, 0) })
+		h := newHouse(t, conn, conn, func(s *Service) { s.edge.Requests.Large = shares.New(0, 0) })
 		h.post(t, "/v1/users", "{}").wantOK(t)
 		if _, err := h.raw(t.Context(), createUserMethod, nil); err != nil {
 			t.Errorf("a small call over native gRPC: %v", err)
 		}
 		token := "Authorization: Bearer " + u.token(t)
-		h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+strings.Repeat("a", maxSmallRequest)+`"}`),
+		h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+strings.Repeat("a", edge.MaxSmallRequest)+`"}`),
 			"Content-Type: application/json", token).wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
 	})
 	t.Run("many clients that take all they get leave room for another", func(t *testing.T) {
 		h, u := newServedHouse(t)
-		budget := h.service.grpc.edge.budget
+		budget := h.service.edge.Requests
 		for network := range 25 {
 			client := shares.KeyOf(netip.AddrFrom4([4]byte{192, 0, 2, byte(network)}))
-			for budget.small.TryAcquire(client, maxSmallRequest) {
+			for budget.Small.TryAcquire(client, edge.MaxSmallRequest) {
 			}
-			for budget.large.TryAcquire(client, maxLargeRequest) {
+			for budget.Large.TryAcquire(client, edge.MaxLargeRequest) {
 			}
-			for budget.slow.TryAcquire(client, 1) {
+			for budget.Slow.TryAcquire(client, 1) {
 			}
 		}
-		if !budget.slow.TryAcquire(keyAt(bystander), 1) {
+		if !budget.Slow.TryAcquire(keyAt(bystander), 1) {
 			t.Error("there is no slot for a slow call")
 		}
 		wantServed(t, h, u, bystander)
 	})
 	t.Run("calls whose message is slow take the slots of their client only", func(t *testing.T) {
 		h, u := newServedHouse(t)
-		mustFill(t, h.service.grpc.edge.budget.slow, maxSlowCallsPerClient)
+		mustFill(t, h.service.edge.Requests.Slow, edge.MaxSlowCallsPerClient)
 		err := withholdMessage(t, h.conn).RecvMsg(&gatehousev1.CreateUserResponse{})
 		if apierr.ReasonOf(status.Convert(err)) != overloaded {
 			t.Errorf("a call beyond the slots: %v", err)
@@ -202,7 +161,7 @@ func TestRequestBudget(t *testing.T) {
 		}
 		slow := withholdMessage(t, h.grpcFrom(t, bystander))
 		awaitCondition(t, "a slow call of the bystander has a slot", func() bool {
-			_, clients := h.service.grpc.edge.budget.slow.Usage()
+			_, clients := h.service.edge.Requests.Slow.Usage()
 			return clients == 2
 		})
 		if err := slow.SendMsg(&gatehousev1.CreateUserRequest{}); err != nil {
@@ -215,12 +174,12 @@ func TestRequestBudget(t *testing.T) {
 	})
 	t.Run("all is given back however requests end", func(t *testing.T) {
 		h, u := newServedHouse(t)
-		budget := h.service.grpc.edge.budget
+		budget := h.service.edge.Requests
 		wantServed(t, h, u, bystander)
-		for _, body := range []string{"{}", "{", strings.Repeat(" ", maxSmallRequest+1)} {
+		for _, body := range []string{"{}", "{", strings.Repeat(" ", edge.MaxSmallRequest+1)} {
 			_ = h.post(t, "/v1/users", body)
 		}
-		for _, size := range []int{0, 1, maxSmallRequest + 1, maxLargeRequest + 1} {
+		for _, size := range []int{0, 1, edge.MaxSmallRequest + 1, edge.MaxLargeRequest + 1} {
 			_, _ = h.raw(t.Context(), createUserMethod, make([]byte, size))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -229,13 +188,13 @@ func TestRequestBudget(t *testing.T) {
 			t.Fatal(err)
 		}
 		awaitCondition(t, "the call is waited for", func() bool {
-			held, _ := budget.small.Usage()
-			return held == initialReservation
+			held, _ := budget.Small.Usage()
+			return held == edge.InitialReservation
 		})
 		cancel()
 		_ = stream.RecvMsg(&gatehousev1.CreateUserResponse{})
 		h.stop(t) // Handlers have returned.
-		for name, pool := range map[string]*shares.Pool{"small": budget.small, "large": budget.large, "slow": budget.slow} {
+		for name, pool := range map[string]*shares.Pool{"small": budget.Small, "large": budget.Large, "slow": budget.Slow} {
 			if held, clients := pool.Usage(); held != 0 || clients != 0 {
 				t.Errorf("of %s %d are held by %d clients", name, held, clients)
 			}

@@ -12,29 +12,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
-
-func TestMaxRequestSize(t *testing.T) {
-	h, _ := newServedHouse(t)
-	edge := h.service.grpc.edge
-	policies, err := authn.LoadPolicies(edge.routes.services()...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(policies) != len(edge.methods) {
-		t.Errorf("%d methods have a size, and %d a policy", len(edge.methods), len(policies))
-	}
-	for name, method := range edge.methods {
-		large := name == gatehousev1.UserService_UpdateUser_FullMethodName
-		if large != (method.maxRequestSize == maxLargeRequest) || !large && method.maxRequestSize != maxSmallRequest {
-			t.Errorf("%s accepts %d bytes", name, method.maxRequestSize)
-		}
-		if policies[name].Policy == gatehousev1.Policy_POLICY_PUBLIC && method.maxRequestSize > 16<<10 {
-			t.Errorf("anybody may send %s %d bytes", name, method.maxRequestSize)
-		}
-	}
-}
 
 // TestRequestTooLarge announces requests and sends nothing of them: the refusal must not wait for what is refused.
 func TestRequestTooLarge(t *testing.T) {
@@ -44,9 +23,9 @@ func TestRequestTooLarge(t *testing.T) {
 		name, verb, path, method string
 		size                     int
 	}{
-		{"public", http.MethodPost, "/v1/users", gatehousev1.UserService_CreateUser_FullMethodName, maxSmallRequest + 1},
+		{"public", http.MethodPost, "/v1/users", gatehousev1.UserService_CreateUser_FullMethodName, edge.MaxSmallRequest + 1},
 		{"public, far over", http.MethodPost, "/v1/sessions", gatehousev1.SessionService_CreateSession_FullMethodName, 1 << 30},
-		{"of a user", http.MethodPatch, "/v1/users/me", gatehousev1.UserService_UpdateUser_FullMethodName, maxLargeRequest + 1},
+		{"of a user", http.MethodPatch, "/v1/users/me", gatehousev1.UserService_UpdateUser_FullMethodName, edge.MaxLargeRequest + 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			conn := dialFrom(t, attacker, strings.TrimPrefix(h.base, "http://"))

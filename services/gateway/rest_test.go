@@ -19,6 +19,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
 func TestARESTCallReachesItsService(t *testing.T) {
@@ -124,7 +125,7 @@ type bodyCase struct {
 // oversize is JSON that is this many bytes longer than what may be sent.
 func oversize(by int) string {
 	const frame = `{"fullName":""}`
-	return `{"fullName":"` + strings.Repeat("a", maxSmallRequest+by-len(frame)) + `"}`
+	return `{"fullName":"` + strings.Repeat("a", edge.MaxSmallRequest+by-len(frame)) + `"}`
 }
 
 func TestABodyThatCanBeRead(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 )
 
 // TestUnusedHeaders sends what other programs and proxies put into requests, to calls that have no use for it.
@@ -97,8 +98,8 @@ func TestBodyOfRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// Far below readTimeout, which would otherwise end the wait with a failure.
-			if err := conn.SetReadDeadline(time.Now().Add(readTimeout / 2)); err != nil {
+			// Far below deadlines.ReadRequest, which would otherwise end the wait with a failure.
+			if err := conn.SetReadDeadline(time.Now().Add(deadlines.ReadRequest / 2)); err != nil {
 				t.Fatal(err)
 			}
 			response, err := http.ReadResponse(bufio.NewReader(conn), nil)

@@ -1,0 +1,121 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
+)
+
+// readBody reads the body of a call and checks it. The body of a read is not read, as it has no meaning (RFC 9110,
+// section 9.3.1): a proxy that sends a read on behalf of another request may announce the body of that request, and
+// never send it.
+func (a *api) readBody(c *call, w http.ResponseWriter, r *http.Request) (err error) {
+	if c.route.reads {
+		return nil
+	}
+	reservation := a.edge.Requests.NewReservation(edge.ClientKey(r.Context()))
+	c.releases = append(c.releases, reservation.Release)
+	if c.body, err = readAll(w, r, c.route.MaxRequestSize, reservation); err != nil {
+		return err
+	}
+	return c.route.checkBody(r.Header, c.body)
+}
+
+// readAll reads a body of at most limit bytes. One that is announced to be longer is not read at all.
+func readAll(w http.ResponseWriter, r *http.Request, limit int64, reservation *edge.Reservation) ([]byte, error) {
+	err := edge.CheckRequestSize(r.ContentLength, limit)
+	var raw []byte
+	if err == nil {
+		raw, err = io.ReadAll(reservation.Reader(http.MaxBytesReader(w, r.Body, limit)))
+	}
+	if err == nil {
+		return raw, nil
+	}
+	if r.ProtoMajor == 1 { // net/http would read what it can of the rest before it answers.
+		w.Header().Set("Connection", "close")
+	}
+	return nil, readError(err)
+}
+
+func readError(err error) error {
+	if full, noRoom := errors.AsType[*apierr.Error](err); noRoom {
+		return full
+	}
+	if _, tooLarge := errors.AsType[*http.MaxBytesError](err); tooLarge {
+		return apierr.RequestTooLarge(err)
+	}
+	return apierr.MalformedRequest("the body is incomplete", err)
+}
+
+// checkBody reports an error unless a body is empty or one JSON value with that media type. An empty object where the
+// call has no body needs no media type.
+func (r *route) checkBody(header http.Header, raw []byte) error {
+	if len(raw) == 0 || !r.takesBody && isEmptyObject(raw) {
+		return nil
+	}
+	mediaType, ok := r.mediaType(header)
+	if !ok {
+		return apierr.UnsupportedMediaType()
+	}
+	if err := edge.CheckJSONNesting(raw, r.aroundBody); err != nil {
+		return err
+	}
+	var value json.RawMessage
+	err := json.Unmarshal(raw, &value)
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return apierr.MalformedRequest(fmt.Sprintf("the body is not valid JSON: error at byte %d", syntax.Offset), nil)
+	}
+	if err != nil {
+		return apierr.MalformedRequest("the body is not valid JSON", nil)
+	}
+	if mediaType == mergePatchType {
+		return r.mask.checkMerge(raw)
+	}
+	return nil
+}
+
+// Media types of bodies.
+const (
+	jsonType       = "application/json"
+	mergePatchType = "application/merge-patch+json" // RFC 7396, of a PATCH
+)
+
+// mediaType returns the media type of a body, and reports whether the route accepts it.
+func (r *route) mediaType(header http.Header) (mediaType string, ok bool) {
+	mediaType, params, err := mime.ParseMediaType(header.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) { // Of the parameters, only a charset matters.
+		return "", false
+	}
+	encoding := header.Get("Content-Encoding")
+	ok = (mediaType == jsonType || mediaType == mergePatchType && r.mask != nil) && isUTF8(params["charset"]) &&
+		(encoding == "" || strings.EqualFold(encoding, "identity"))
+	return mediaType, ok
+}
+
+// isUTF8 reports whether a charset is absent, or one of the usual spellings of UTF-8 or its subset ASCII.
+func isUTF8(charset string) bool {
+	switch strings.ToLower(strings.Trim(charset, ` '"`)) {
+	case "", "utf-8", "utf8", "utf_8", "us-ascii", "ascii":
+		return true
+	default:
+		return false
+	}
+}
+
+// isEmptyObject reports whether a body is empty, white space, or `{}`.
+func isEmptyObject(raw []byte) bool {
+	text := bytes.TrimSpace(raw)
+	if len(text) == 0 {
+		return true
+	}
+	inside, isObject := bytes.CutPrefix(text, []byte("{"))
+	return isObject && string(bytes.TrimSpace(inside)) == "}"
+}
