@@ -19,7 +19,7 @@ import (
 )
 
 // oracle is a store that answers ReadSession as it is told, and counts.
-type oracle struct {
+type fakeSessionStore struct {
 	gatehousev1.SessionServiceClient
 
 	answer *gatehousev1.ReadSessionResponse
@@ -27,7 +27,7 @@ type oracle struct {
 	asked  int
 }
 
-func (o *oracle) ReadSession(
+func (o *fakeSessionStore) ReadSession(
 	ctx context.Context, _ *gatehousev1.ReadSessionRequest, _ ...grpc.CallOption,
 ) (*gatehousev1.ReadSessionResponse, error) {
 	o.asked++
@@ -39,13 +39,13 @@ func (o *oracle) ReadSession(
 }
 
 // newAccounts gives accounts over a store and a memory backend.
-func newAccounts(t *testing.T, store *oracle) *accounts {
+func newAccounts(t *testing.T, store *fakeSessionStore) *accounts {
 	t.Helper()
 	memory := memorybackend.New(memoryBytes, nil)
 	t.Cleanup(func() { _ = memory.Close() })
-	memory.Enter(epoch)
-	entries := believing(memory, time.Hour, slog.New(slog.DiscardHandler))
-	return &accounts{store: store, entries: entries, flights: newFlights[authn.Account](), now: time.Now}
+	memory.EnterEpoch(epoch)
+	entries := newSynced(memory, time.Hour, slog.New(slog.DiscardHandler))
+	return &accounts{store: store, entries: entries, reads: NewGroup[authn.Account](), now: time.Now}
 }
 
 func adas() authn.Caller { return authn.Caller{UserID: adaID, SessionID: sessionID} }
@@ -77,9 +77,9 @@ func TestTheStoreIsAskedUnlessTheSessionStands(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			store := &oracle{answer: answerOf(ada(3), adasSession(3))}
+			store := &fakeSessionStore{answer: answerOf(ada(3), adasSession(3))}
 			a := newAccounts(t, store)
-			a.entries.fill(t.Context(), a.entries.ask(), test.user, test.session)
+			a.entries.Fill(t.Context(), a.entries.AcquireLease(), test.user, test.session)
 			account, err := a.load(t.Context(), adas())
 			want := int64(2 + test.asked)
 			if err != nil || account.User.GetVersion() != want || account.Session.GetVersion() != want {
@@ -103,19 +103,19 @@ func TestTheAnswerOfTheStoreIsFinal(t *testing.T) {
 	stranger := ada(3)
 	stranger.Id = otherID
 	for name, test := range map[string]struct {
-		store oracle
+		store fakeSessionStore
 		want  gatehousev1.ErrorReason
 	}{
 		"it cannot be reached": {
-			oracle{err: apierr.Unavailable(nil)}, gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE,
+			fakeSessionStore{err: apierr.Unavailable(nil)}, gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE,
 		},
 		"it says no": {
-			oracle{err: apierr.SessionExpired()}, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED,
+			fakeSessionStore{err: apierr.SessionExpired()}, gatehousev1.ErrorReason_ERROR_REASON_SESSION_EXPIRED,
 		},
-		"it says something else": {oracle{err: errors.New("boom")}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL},
-		"it says nothing":        {oracle{answer: &gatehousev1.ReadSessionResponse{}}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL},
+		"it says something else": {fakeSessionStore{err: errors.New("boom")}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL},
+		"it says nothing":        {fakeSessionStore{answer: &gatehousev1.ReadSessionResponse{}}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL},
 		"it speaks of another": {
-			oracle{answer: answerOf(stranger, adasSession(3))}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL,
+			fakeSessionStore{answer: answerOf(stranger, adasSession(3))}, gatehousev1.ErrorReason_ERROR_REASON_INTERNAL,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -137,7 +137,7 @@ func TestTheAnswerOfTheStoreIsFinal(t *testing.T) {
 func TestAStoreThatHangsCannotBeReached(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		a := newAccounts(t, &oracle{})
+		a := newAccounts(t, &fakeSessionStore{})
 		_, err := a.load(t.Context(), adas())
 		if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE {
 			t.Errorf("error %v, want UNAVAILABLE", err)
@@ -145,10 +145,10 @@ func TestAStoreThatHangsCannotBeReached(t *testing.T) {
 		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		_, err = a.load(impatient, adas())
-		if !errors.Is(err, context.DeadlineExceeded) || outOfTime(apierr.Unavailable(nil)) {
+		if !errors.Is(err, context.DeadlineExceeded) || isTimeout(apierr.Unavailable(nil)) {
 			t.Errorf("error %v, want the caller's own", err)
 		}
-		time.Sleep(flightTimeout)
+		time.Sleep(callTimeout)
 	})
 }
 
@@ -156,25 +156,25 @@ func TestAStoreThatHangsCannotBeReached(t *testing.T) {
 func TestALeaseHasAnEnd(t *testing.T) {
 	t.Parallel()
 	for ttl, lasts := range map[time.Duration]time.Duration{time.Hour: maxLeaseTime, time.Second: time.Second / 2} {
-		a := newAccounts(t, &oracle{})
-		a.entries = believing(a.entries.backend, ttl, slog.New(slog.DiscardHandler))
+		a := newAccounts(t, &fakeSessionStore{})
+		a.entries = newSynced(a.entries.backend, ttl, slog.New(slog.DiscardHandler))
 		now := time.Now()
 		a.entries.now = func() time.Time { return now }
-		read, asked := a.entries.account(t.Context(), adaID, sessionID).lease, a.entries.ask()
+		read, asked := a.entries.Account(t.Context(), adaID, sessionID).Lease, a.entries.AcquireLease()
 		now = now.Add(lasts)
-		for _, lease := range []lease{read, asked} {
-			a.entries.fill(t.Context(), lease, ada(1), adasSession(1))
-			a.entries.change(t.Context(), lease, nil, adasSession(2))
-			known := a.entries.account(t.Context(), adaID, sessionID)
+		for _, lease := range []Lease{read, asked} {
+			a.entries.Fill(t.Context(), lease, ada(1), adasSession(1))
+			a.entries.Change(t.Context(), lease, nil, adasSession(2))
+			known := a.entries.Account(t.Context(), adaID, sessionID)
 			if known.User != nil || known.Session != nil {
 				t.Errorf("after %s the cache says %v", lasts, known)
 			}
 		}
-		read = a.entries.account(t.Context(), adaID, sessionID).lease
+		read = a.entries.Account(t.Context(), adaID, sessionID).Lease
 		now = now.Add(lasts - 1)
-		a.entries.fill(t.Context(), read, ada(1), adasSession(1))
-		a.entries.fill(t.Context(), read, nil, adasSession(2))
-		known := a.entries.account(t.Context(), adaID, sessionID)
+		a.entries.Fill(t.Context(), read, ada(1), adasSession(1))
+		a.entries.Fill(t.Context(), read, nil, adasSession(2))
+		known := a.entries.Account(t.Context(), adaID, sessionID)
 		if known.User.GetVersion() != 1 || known.Session.GetVersion() != 2 {
 			t.Errorf("in time the cache says %v", known)
 		}
@@ -184,15 +184,15 @@ func TestALeaseHasAnEnd(t *testing.T) {
 // A change that has no lease may itself be from before another. What is older than it is hidden all the same.
 func TestAChangeWithoutALeaseHidesWhatIsOlder(t *testing.T) {
 	t.Parallel()
-	a := newAccounts(t, &oracle{})
-	a.entries.fill(t.Context(), a.entries.ask(), ada(1), adasSession(1))
-	a.entries.change(t.Context(), lease{}, ada(2), adasSession(2))
-	a.entries.fill(t.Context(), a.entries.ask(), ada(1), adasSession(1))
-	if known := a.entries.account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
+	a := newAccounts(t, &fakeSessionStore{})
+	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(1), adasSession(1))
+	a.entries.Change(t.Context(), Lease{}, ada(2), adasSession(2))
+	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(1), adasSession(1))
+	if known := a.entries.Account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
 		t.Errorf("the cache says %v", known)
 	}
-	a.entries.fill(t.Context(), a.entries.ask(), ada(2), adasSession(2))
-	known := a.entries.account(t.Context(), adaID, sessionID)
+	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(2), adasSession(2))
+	known := a.entries.Account(t.Context(), adaID, sessionID)
 	if known.User.GetVersion() != 2 || known.Session.GetVersion() != 2 {
 		t.Errorf("the cache says %v", known)
 	}
@@ -201,16 +201,16 @@ func TestAChangeWithoutALeaseHidesWhatIsOlder(t *testing.T) {
 // What may have changed is not learnt anew, until all that may be on its way has arrived. That it has ended is.
 func TestDoubtOutlastsWhatIsOnItsWay(t *testing.T) {
 	t.Parallel()
-	a := newAccounts(t, &oracle{})
-	a.entries.fill(t.Context(), a.entries.ask(), ada(1), adasSession(1))
-	a.entries.doubt(t.Context(), adaID, sessionID)
-	a.entries.change(t.Context(), a.entries.ask(), ada(9), adasSession(9))
-	if known := a.entries.account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
+	a := newAccounts(t, &fakeSessionStore{})
+	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(1), adasSession(1))
+	a.entries.Invalidate(t.Context(), adaID, sessionID)
+	a.entries.Change(t.Context(), a.entries.AcquireLease(), ada(9), adasSession(9))
+	if known := a.entries.Account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
 		t.Errorf("the cache says %v", known)
 	}
-	a.entries.end(t.Context(), adaID, sessionID)
-	a.entries.doubt(t.Context(), adaID, sessionID)
-	if known := a.entries.account(t.Context(), adaID, sessionID); !known.ended {
+	a.entries.SessionEnded(t.Context(), adaID, sessionID)
+	a.entries.Invalidate(t.Context(), adaID, sessionID)
+	if known := a.entries.Account(t.Context(), adaID, sessionID); !known.Ended {
 		t.Errorf("the cache says %v", known)
 	}
 }
@@ -218,11 +218,11 @@ func TestDoubtOutlastsWhatIsOnItsWay(t *testing.T) {
 // A store may have asked a node of the database that lags behind: it does not know yet that all sessions have ended.
 func TestAStoreThatLagsBehindIsNotBelieved(t *testing.T) {
 	t.Parallel()
-	store := &oracle{answer: answerOf(ada(2), adasSession(2))}
+	store := &fakeSessionStore{answer: answerOf(ada(2), adasSession(2))}
 	a := newAccounts(t, store)
 	known := ada(3)
 	known.SessionGeneration++
-	a.entries.fill(t.Context(), a.entries.ask(), known, adasSession(2))
+	a.entries.Fill(t.Context(), a.entries.AcquireLease(), known, adasSession(2))
 	_, err := a.load(t.Context(), adas())
 	if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE {
 		t.Errorf("error is %v", err)

@@ -12,7 +12,7 @@ type admin struct {
 	gatehousev1.UnsafeAdminServiceServer
 
 	store   gatehousev1.AdminServiceClient
-	entries *entries
+	entries *Entries
 }
 
 // DisableUser passes the call on and keeps the user, all of whose sessions have ended with the change.

@@ -18,14 +18,14 @@ import (
 )
 
 // promote makes the user an admin, as every cache service knows, and gives a token that says so.
-func (h *household) promote(t *testing.T) (token string) {
+func (fix *accountFixture) promote(t *testing.T) (token string) {
 	t.Helper()
-	if err := h.setRoles(t.Context(), h.admin, h.user, authn.RoleAdmin, authn.RoleUser); err != nil {
+	if err := fix.setRoles(t.Context(), fix.admin, fix.user, authn.RoleAdmin, authn.RoleUser); err != nil {
 		t.Fatal(err)
 	}
-	token = h.store.another(h.phone.GetAccessToken())
-	for _, f := range h.others {
-		if err := f.listUsers(t.Context(), token); err != nil {
+	token = fix.store.anotherToken(fix.phone.GetAccessToken())
+	for _, r := range fix.replicas {
+		if err := r.listUsers(t.Context(), token); err != nil {
 			t.Fatalf("an admin may not list users: %v", err)
 		}
 	}
@@ -33,54 +33,54 @@ func (h *household) promote(t *testing.T) (token string) {
 }
 
 // wantNoAdmin insists that no cache service takes the token for that of an admin, and none asks the store to refuse it.
-func (h *house) wantNoAdmin(t *testing.T, token string) {
+func (env *testEnv) wantNoAdmin(t *testing.T, token string) {
 	t.Helper()
 	asked := false
-	h.store.hook(func(_ context.Context, method, called string) error {
+	env.store.hook(func(_ context.Context, method, called string) error {
 		asked = asked || called == "Bearer "+token && method == "ListUsers"
 		return nil
 	}, nil)
-	for _, f := range h.others {
-		wantError(t, f.listUsers(t.Context(), token), codes.PermissionDenied, roleRequired)
+	for _, r := range env.replicas {
+		wantError(t, r.listUsers(t.Context(), token), codes.PermissionDenied, roleRequired)
 	}
-	if h.store.hook(nil, nil); asked {
+	if env.store.hook(nil, nil); asked {
 		t.Error("the store was asked to do what only admins may")
 	}
 }
 
 // admin calls are those of the contract that ask for the role, and what they are about the user.
-func adminCalls(f *front, id string) map[string]func(context.Context) error {
+func adminCalls(r *replica, id string) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"DisableUser": func(ctx context.Context) error {
-			_, err := f.admins.DisableUser(ctx, &gatehousev1.DisableUserRequest{Id: id})
+			_, err := r.admins.DisableUser(ctx, &gatehousev1.DisableUserRequest{Id: id})
 			return err
 		},
 		"EnableUser": func(ctx context.Context) error {
-			_, err := f.admins.EnableUser(ctx, &gatehousev1.EnableUserRequest{Id: id})
+			_, err := r.admins.EnableUser(ctx, &gatehousev1.EnableUserRequest{Id: id})
 			return err
 		},
 		"SetRoles": func(ctx context.Context) error {
-			_, err := f.admins.SetRoles(ctx, &gatehousev1.SetRolesRequest{Id: id, Roles: []string{authn.RoleUser}})
+			_, err := r.admins.SetRoles(ctx, &gatehousev1.SetRolesRequest{Id: id, Roles: []string{authn.RoleUser}})
 			return err
 		},
 		"ResetUserPassword": func(ctx context.Context) error {
-			_, err := f.admins.ResetUserPassword(ctx, &gatehousev1.ResetUserPasswordRequest{Id: id, NewPassword: password})
+			_, err := r.admins.ResetUserPassword(ctx, &gatehousev1.ResetUserPasswordRequest{Id: id, NewPassword: password})
 			return err
 		},
 		"DeleteUserSessions": func(ctx context.Context) error {
-			_, err := f.admins.DeleteUserSessions(ctx, &gatehousev1.DeleteUserSessionsRequest{UserId: id})
+			_, err := r.admins.DeleteUserSessions(ctx, &gatehousev1.DeleteUserSessionsRequest{UserId: id})
 			return err
 		},
 		"RotateKey": func(ctx context.Context) error {
-			_, err := f.admins.RotateKey(ctx, &gatehousev1.RotateKeyRequest{})
+			_, err := r.admins.RotateKey(ctx, &gatehousev1.RotateKeyRequest{})
 			return err
 		},
 		"ListAuditEvents": func(ctx context.Context) error {
-			_, err := f.admins.ListAuditEvents(ctx, &gatehousev1.ListAuditEventsRequest{})
+			_, err := r.admins.ListAuditEvents(ctx, &gatehousev1.ListAuditEventsRequest{})
 			return err
 		},
 		"ListUsers": func(ctx context.Context) error {
-			_, err := f.users.ListUsers(ctx, &gatehousev1.ListUsersRequest{})
+			_, err := r.users.ListUsers(ctx, &gatehousev1.ListUsersRequest{})
 			return err
 		},
 	}
@@ -88,24 +88,24 @@ func adminCalls(f *front, id string) map[string]func(context.Context) error {
 
 func TestOnlyAdminsMayAdminister(t *testing.T) {
 	t.Parallel()
-	h, _ := newCountingHouse(t)
-	id := h.store.put("ada@example.com")
-	token, before := h.store.token(id), h.store.user(id)
-	for name, call := range adminCalls(h.front, authn.Me) {
+	env, _ := newCountingEnv(t)
+	id := env.store.put("ada@example.com")
+	token, before := env.store.token(id), env.store.user(id)
+	for name, call := range adminCalls(env.replica, authn.Me) {
 		wantError(t, call(as(t.Context(), token)), codes.PermissionDenied, roleRequired)
 		wantError(t, call(t.Context()), codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING)
-		if !proto.Equal(h.store.user(id), before) {
+		if !proto.Equal(env.store.user(id), before) {
 			t.Errorf("%s was done for one who is no admin", name)
 		}
 	}
 	for _, err := range []error{
-		h.deleteUser(t.Context(), token, uuid.NewString()), h.rename(t.Context(), token, uuid.NewString(), "x"),
+		env.deleteUser(t.Context(), token, uuid.NewString()), env.rename(t.Context(), token, uuid.NewString(), "x"),
 	} {
 		wantError(t, err, codes.NotFound, userNotFound)
 	}
-	h.wantReads(t, 1)
-	for name, call := range adminCalls(h.front, id) {
-		if err := call(as(t.Context(), h.admin)); err != nil {
+	env.wantReads(t, 1)
+	for name, call := range adminCalls(env.replica, id) {
+		if err := call(as(t.Context(), env.admin)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -114,42 +114,42 @@ func TestOnlyAdminsMayAdminister(t *testing.T) {
 // Nobody is asked about a user whom the caller may not change.
 func TestWhoMayNotChangeAUserDoesNotReachTheStore(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 1)
-	stranger := h.store.token(h.store.put("grace@example.com"))
-	h.wantIn(t, h.store, stranger)
-	h.store.hook(func(_ context.Context, method, _ string) error {
+	fix := newAccountFixture(t, 1)
+	stranger := fix.store.token(fix.store.put("grace@example.com"))
+	fix.wantIn(t, fix.store, stranger)
+	fix.store.hook(func(_ context.Context, method, _ string) error {
 		t.Errorf("the store was asked for %s", method)
 		return nil
 	}, nil)
-	wantError(t, h.rename(t.Context(), stranger, h.user, "x"), codes.NotFound, userNotFound)
-	wantError(t, h.deleteUser(t.Context(), stranger, h.user), codes.NotFound, userNotFound)
-	h.store.hook(nil, nil)
-	h.wantIn(t, h.store, h.phone.GetAccessToken())
+	wantError(t, fix.rename(t.Context(), stranger, fix.user, "x"), codes.NotFound, userNotFound)
+	wantError(t, fix.deleteUser(t.Context(), stranger, fix.user), codes.NotFound, userNotFound)
+	fix.store.hook(nil, nil)
+	fix.wantIn(t, fix.store, fix.phone.GetAccessToken())
 }
 
 func TestADemotionCountsAtOnceEverywhere(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 3)
-	token := h.promote(t)
-	if err := h.others[2].setRoles(t.Context(), h.admin, h.user, authn.RoleUser); err != nil {
+	fix := newAccountFixture(t, 3)
+	token := fix.promote(t)
+	if err := fix.replicas[2].setRoles(t.Context(), fix.admin, fix.user, authn.RoleUser); err != nil {
 		t.Fatal(err)
 	}
-	h.wantNoAdmin(t, token)
-	for _, f := range h.others {
-		_, err := f.users.ReadUser(as(t.Context(), token), &gatehousev1.ReadUserRequest{Id: uuid.NewString()})
+	fix.wantNoAdmin(t, token)
+	for _, r := range fix.replicas {
+		_, err := r.users.ReadUser(as(t.Context(), token), &gatehousev1.ReadUserRequest{Id: uuid.NewString()})
 		wantError(t, err, codes.NotFound, userNotFound)
-		f.wantIn(t, h.store, token) // The user sees no more than users see.
+		r.wantIn(t, fix.store, token) // The user sees no more than users see.
 	}
 }
 
 // An operator gives the role at the database, where no cache hears of it. The token is from after that.
 func TestARoleThatNobodyToldOfIsAskedFor(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 2)
-	h.untold(func(user *gatehousev1.User) { user.Roles = []string{authn.RoleAdmin, authn.RoleUser} })
-	token := h.store.another(h.phone.GetAccessToken())
-	for _, f := range h.others {
-		if err := f.listUsers(t.Context(), token); err != nil {
+	fix := newAccountFixture(t, 2)
+	fix.changeSilently(func(user *gatehousev1.User) { user.Roles = []string{authn.RoleAdmin, authn.RoleUser} })
+	token := fix.store.anotherToken(fix.phone.GetAccessToken())
+	for _, r := range fix.replicas {
+		if err := r.listUsers(t.Context(), token); err != nil {
 			t.Error(err)
 		}
 	}
@@ -157,13 +157,13 @@ func TestARoleThatNobodyToldOfIsAskedFor(t *testing.T) {
 
 func TestADisabledUserIsOutWithoutTheStore(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 2)
-	if err := h.others[1].disable(t.Context(), h.admin, h.user); err != nil {
+	fix := newAccountFixture(t, 2)
+	if err := fix.replicas[1].disable(t.Context(), fix.admin, fix.user); err != nil {
 		t.Fatal(err)
 	}
-	h.store.hook(func(context.Context, string, string) error { return apierr.Unavailable(nil) }, nil)
-	for _, f := range h.others {
-		if _, err := f.me(t.Context(), h.phone.GetAccessToken()); err == nil {
+	fix.store.hook(func(context.Context, string, string) error { return apierr.Unavailable(nil) }, nil)
+	for _, r := range fix.replicas {
+		if _, err := r.me(t.Context(), fix.phone.GetAccessToken()); err == nil {
 			t.Error("a session of a disabled user is let in")
 		}
 	}
@@ -172,14 +172,14 @@ func TestADisabledUserIsOutWithoutTheStore(t *testing.T) {
 // Who deletes the own account is told that the session has ended, whether or not the store can be reached.
 func TestWhoIsDeletedIsOutWithoutTheStore(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 2)
-	if err := h.others[1].deleteUser(t.Context(), h.phone.GetAccessToken(), authn.Me); err != nil {
+	fix := newAccountFixture(t, 2)
+	if err := fix.replicas[1].deleteUser(t.Context(), fix.phone.GetAccessToken(), authn.Me); err != nil {
 		t.Fatal(err)
 	}
-	h.store.hook(func(context.Context, string, string) error { return apierr.Unavailable(nil) }, nil)
-	h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
-	for _, f := range h.others {
-		if _, err := f.me(t.Context(), h.laptop.GetAccessToken()); err == nil {
+	fix.store.hook(func(context.Context, string, string) error { return apierr.Unavailable(nil) }, nil)
+	fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
+	for _, r := range fix.replicas {
+		if _, err := r.me(t.Context(), fix.laptop.GetAccessToken()); err == nil {
 			t.Error("a session of a deleted user is let in")
 		}
 	}
@@ -188,36 +188,36 @@ func TestWhoIsDeletedIsOutWithoutTheStore(t *testing.T) {
 // Admins see what is not kept, so the store answers them, about themselves as well.
 func TestAdminsReadFromTheStore(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 1)
-	admin := h.store.session(h.admin).GetUserId()
-	for _, id := range []string{h.user, strings.ToUpper(h.user), admin, authn.Me} {
-		before := h.store.readCount()
-		response, err := h.users.ReadUser(as(t.Context(), h.admin), &gatehousev1.ReadUserRequest{Id: id})
-		want := h.store.user(strings.ToLower(id))
+	fix := newAccountFixture(t, 1)
+	admin := fix.store.session(fix.admin).GetUserId()
+	for _, id := range []string{fix.user, strings.ToUpper(fix.user), admin, authn.Me} {
+		before := fix.store.readCount()
+		response, err := fix.users.ReadUser(as(t.Context(), fix.admin), &gatehousev1.ReadUserRequest{Id: id})
+		want := fix.store.user(strings.ToLower(id))
 		if id == authn.Me {
-			want = h.store.user(admin)
+			want = fix.store.user(admin)
 		}
 		if err != nil || !proto.Equal(response.GetUser(), want) || response.GetUser().GetAppMetadata() == nil {
 			t.Errorf("read %s: %v, error %v, want %v", id, response.GetUser(), err, want)
 		}
-		h.wantReads(t, before+1)
+		fix.wantReads(t, before+1)
 	}
-	wantError(t, h.deleteUser(t.Context(), h.admin, authn.Me), codes.FailedPrecondition,
+	wantError(t, fix.deleteUser(t.Context(), fix.admin, authn.Me), codes.FailedPrecondition,
 		gatehousev1.ErrorReason_ERROR_REASON_LAST_ADMIN)
-	before := h.store.readCount()
-	if err := h.listUsers(t.Context(), h.admin); err != nil {
+	before := fix.store.readCount()
+	if err := fix.listUsers(t.Context(), fix.admin); err != nil {
 		t.Error(err)
 	}
-	h.wantReads(t, before) // That one is the last admin tells nothing of what is known.
+	fix.wantReads(t, before) // That one is the last admin tells nothing of what is known.
 }
 
 // What a sign-up with a request id answers may be what it answered long ago.
 func TestARepeatedSignUpIsNotKept(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
-	h.read(t, h.store.put("grace@example.com")) // The run of the Redis is known.
+	env, _, client := newRedisEnv(t)
+	env.read(t, env.store.put("grace@example.com")) // The run of the Redis is known.
 	before := client.DBSize(t.Context()).Val()
-	_, err := h.users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{
+	_, err := env.users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{
 		Email: "ada@example.com", FullName: "Ada Lovelace", Password: password, RequestId: "1",
 	})
 	if err != nil {
@@ -226,7 +226,7 @@ func TestARepeatedSignUpIsNotKept(t *testing.T) {
 	if kept := client.DBSize(t.Context()).Val() - before; kept != 0 {
 		t.Errorf("%d entries were kept", kept)
 	}
-	h.signUp(t, "edsger@example.com")
+	env.signUp(t, "edsger@example.com")
 	if kept := client.DBSize(t.Context()).Val() - before; kept != 1 {
 		t.Errorf("of another sign-up %d entries were kept", kept)
 	}
@@ -235,9 +235,9 @@ func TestARepeatedSignUpIsNotKept(t *testing.T) {
 // What is passed on has its caller's deadline; a change of a user has as long as any change.
 func TestTheDeadlineOfWhatIsPassedOnIsTheCallers(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 1)
+	fix := newAccountFixture(t, 1)
 	var left time.Duration
-	h.store.hook(func(ctx context.Context, _, _ string) error {
+	fix.store.hook(func(ctx context.Context, _, _ string) error {
 		until, ok := ctx.Deadline()
 		if !ok {
 			return errors.New("there is no deadline")
@@ -246,8 +246,8 @@ func TestTheDeadlineOfWhatIsPassedOnIsTheCallers(t *testing.T) {
 		return nil
 	}, nil)
 	const deadline = 4 * time.Second
-	for name, call := range adminCalls(h.front, h.user) {
-		ctx, cancel := context.WithTimeout(as(t.Context(), h.admin), deadline)
+	for name, call := range adminCalls(fix.replica, fix.user) {
+		ctx, cancel := context.WithTimeout(as(t.Context(), fix.admin), deadline)
 		if err := call(ctx); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -7,8 +7,8 @@ import (
 	"log/slog"
 
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
@@ -21,7 +21,7 @@ import (
 // all of them together; it MUST NOT come back with one that it had lost or replaced.
 //
 // An error says that the operation may or may not have taken effect. Every operation may be repeated.
-type backend interface {
+type Backend interface {
 	// Get gives the entries under the keys, in their order, nil where there is none that has not expired, and a lease.
 	// Things under a key that this interface could not have put there are either not found or given as they are, never
 	// an error: the caller checks what it gets. It MUST be one atomic step, and one round trip.
@@ -50,7 +50,7 @@ type backend interface {
 
 	// Enter makes the backend one of this epoch. What was put in another epoch is not found, and no lease of another one
 	// stands. Before the first one nothing is found, and every operation is an error.
-	Enter(epoch string)
+	EnterEpoch(epoch string)
 
 	// Flush removes every entry of the epoch that was put before, whoever has put it.
 	Flush(ctx context.Context) error
@@ -64,7 +64,7 @@ type backend interface {
 const memoryBytes = 64 << 20
 
 // openBackend makes the backend that a valid Config asks for.
-func openBackend(cfg Config, changes *floors.Table, log *slog.Logger) (backend, error) {
+func openBackend(cfg Config, changes *minrank.Table, log *slog.Logger) (Backend, error) {
 	switch cfg.Backend {
 	case BackendMemory:
 		return memorybackend.New(memoryBytes, nil), nil
@@ -73,12 +73,12 @@ func openBackend(cfg Config, changes *floors.Table, log *slog.Logger) (backend, 
 		if err != nil {
 			return nil, err
 		}
-		forgeries := newSparseLog(log, "cache entry failed MAC verification")
-		forged := func(ctx context.Context, key string) { forgeries.report(ctx, errors.New("key "+key)) }
+		forgeries := NewLogger(log, "cache entry failed MAC verification")
+		forged := func(ctx context.Context, key string) { forgeries.Warn(ctx, errors.New("key "+key)) }
 		location.SetUser(cfg.RedisUser)
 		redis := redisbackend.New(location, cfg.RedisPassword, cfg.Key, changes, forged)
 		redis.WarnOfEviction(log)
-		return newBreaker(redis, log), nil
+		return NewBreaker(redis, log), nil
 	default:
 		return nil, fmt.Errorf("there is no cache backend %q", cfg.Backend)
 	}

@@ -35,27 +35,27 @@ var errOpen = errors.New("the cache backend is known to be down")
 
 // breaker is a backend that stops asking another one while that one is down, but for what has to be stored.
 type breaker struct {
-	backend
+	Backend
 
 	circuit *gobreaker.CircuitBreaker[struct{}]
 	log     *slog.Logger
 	failure atomic.Pointer[error] // the last, for the log
 }
 
-func newBreaker(guarded backend, log *slog.Logger) *breaker {
-	b := &breaker{backend: guarded, log: log}
+func NewBreaker(guarded Backend, log *slog.Logger) *breaker {
+	b := &breaker{Backend: guarded, log: log}
 	b.circuit = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		MaxRequests:   1,
 		Interval:      window,
 		BucketPeriod:  windowBucket,
 		Timeout:       probeInterval,
-		ReadyToTrip:   failing,
-		OnStateChange: b.changed,
+		ReadyToTrip:   readyToTrip,
+		OnStateChange: b.onStateChange,
 	})
 	return b
 }
 
-func failing(counts gobreaker.Counts) bool {
+func readyToTrip(counts gobreaker.Counts) bool {
 	if counts.ConsecutiveFailures >= tripAfter {
 		return true
 	}
@@ -65,8 +65,8 @@ func failing(counts gobreaker.Counts) bool {
 
 // Get implements backend. Its error is errOpen if the guarded backend was not asked.
 func (b *breaker) Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error) {
-	err = b.run(ctx, func(ctx context.Context) (err error) {
-		entries, lease, err = b.backend.Get(ctx, keys...)
+	err = b.execute(ctx, func(ctx context.Context) (err error) {
+		entries, lease, err = b.Backend.Get(ctx, keys...)
 		return err
 	})
 	return entries, lease, err
@@ -76,9 +76,9 @@ func (b *breaker) Get(ctx context.Context, keys ...string) (entries [][]byte, le
 // backend is back, and would go on to believe what is there. For the rest, the error is errOpen if the guarded backend
 // was not asked.
 func (b *breaker) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
-	set := func(ctx context.Context) error { return b.backend.Set(ctx, lease, writes...) }
-	err := b.run(ctx, set)
-	if errors.Is(err, errOpen) && entry.Must(writes) {
+	set := func(ctx context.Context) error { return b.Backend.Set(ctx, lease, writes...) }
+	err := b.execute(ctx, set)
+	if errors.Is(err, errOpen) && entry.MustStore(writes) {
 		return set(context.WithoutCancel(ctx))
 	}
 	return err
@@ -86,11 +86,11 @@ func (b *breaker) Set(ctx context.Context, lease entry.Lease, writes ...entry.Wr
 
 // Remove implements backend. Its error is errOpen if the guarded backend was not asked.
 func (b *breaker) Remove(ctx context.Context, key string, entry []byte) error {
-	return b.run(ctx, func(ctx context.Context) error { return b.backend.Remove(ctx, key, entry) })
+	return b.execute(ctx, func(ctx context.Context) error { return b.Backend.Remove(ctx, key, entry) })
 }
 
 // changed logs the beginning and the end of an outage, and nothing of the probes in between.
-func (b *breaker) changed(_ string, from, to gobreaker.State) {
+func (b *breaker) onStateChange(_ string, from, to gobreaker.State) {
 	switch {
 	case from == gobreaker.StateClosed && to == gobreaker.StateOpen:
 		var cause error
@@ -106,7 +106,7 @@ func (b *breaker) changed(_ string, from, to gobreaker.State) {
 // run gives the operation a context that the caller cannot cancel. A caller who gives up says nothing about the
 // backend, so many of them must not open the circuit; and a write to the backend belongs to what the store has
 // committed, whoever still waits for it.
-func (b *breaker) run(ctx context.Context, operation func(context.Context) error) error {
+func (b *breaker) execute(ctx context.Context, operation func(context.Context) error) error {
 	_, err := b.circuit.Execute(func() (struct{}, error) {
 		err := operation(context.WithoutCancel(ctx))
 		if err != nil {

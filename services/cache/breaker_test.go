@@ -13,23 +13,23 @@ import (
 )
 
 // mortalBackend fails every operation while it is dead, and counts them.
-type mortalBackend struct {
+type failingBackend struct {
 	dead       bool
 	operations int
 }
 
-func (d *mortalBackend) Get(_ context.Context, keys ...string) ([][]byte, entry.Lease, error) {
+func (d *failingBackend) Get(_ context.Context, keys ...string) ([][]byte, entry.Lease, error) {
 	return make([][]byte, len(keys)), "", d.answer()
 }
-func (d *mortalBackend) Lease() entry.Lease                                     { return "" }
-func (d *mortalBackend) Set(context.Context, entry.Lease, ...entry.Write) error { return d.answer() }
+func (d *failingBackend) Lease() entry.Lease                                     { return "" }
+func (d *failingBackend) Set(context.Context, entry.Lease, ...entry.Write) error { return d.answer() }
 
-func (d *mortalBackend) Remove(context.Context, string, []byte) error { return d.answer() }
-func (d *mortalBackend) Enter(string)                                 {}
-func (d *mortalBackend) Flush(context.Context) error                  { return d.answer() }
-func (d *mortalBackend) Close() error                                 { return nil }
+func (d *failingBackend) Remove(context.Context, string, []byte) error { return d.answer() }
+func (d *failingBackend) EnterEpoch(string)                            {}
+func (d *failingBackend) Flush(context.Context) error                  { return d.answer() }
+func (d *failingBackend) Close() error                                 { return nil }
 
-func (d *mortalBackend) answer() error {
+func (d *failingBackend) answer() error {
 	d.operations++
 	if d.dead {
 		return errors.New("it is dead")
@@ -41,8 +41,8 @@ func TestBreakerLeavesADeadBackendAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged strings.Builder
-		dead := &mortalBackend{dead: true}
-		b := newBreaker(dead, slog.New(slog.NewTextHandler(&logged, nil)))
+		dead := &failingBackend{dead: true}
+		b := NewBreaker(dead, slog.New(slog.NewTextHandler(&logged, nil)))
 		for range 100 {
 			if _, _, err := b.Get(t.Context(), "key"); err == nil {
 				t.Fatal("no error")
@@ -82,8 +82,8 @@ func TestBreakerLeavesADeadBackendAlone(t *testing.T) {
 // That this service has not noticed yet that the backend is back does not mean that others have not.
 func TestBreakerTriesWhatHasToBeStored(t *testing.T) {
 	t.Parallel()
-	dead := &mortalBackend{dead: true}
-	b := newBreaker(dead, slog.New(slog.DiscardHandler))
+	dead := &failingBackend{dead: true}
+	b := NewBreaker(dead, slog.New(slog.DiscardHandler))
 	for range 2 * tripAfter {
 		_, _, _ = b.Get(t.Context(), "key")
 	}
@@ -98,8 +98,8 @@ func TestBreakerTriesWhatHasToBeStored(t *testing.T) {
 
 func TestBreakerOpensWhenHalfFails(t *testing.T) {
 	t.Parallel()
-	dead := new(mortalBackend)
-	b := newBreaker(dead, slog.New(slog.DiscardHandler))
+	dead := new(failingBackend)
+	b := NewBreaker(dead, slog.New(slog.DiscardHandler))
 	for i := range 100 {
 		dead.dead = i%2 == 1
 		_, _, _ = b.Get(t.Context(), "key")
@@ -114,7 +114,7 @@ func TestBreakerDetachesFromTheCaller(t *testing.T) {
 	t.Parallel()
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	b := newBreaker(heedsContext{}, slog.New(slog.DiscardHandler))
+	b := NewBreaker(heedsContext{}, slog.New(slog.DiscardHandler))
 	for range 2 * tripAfter {
 		if err := b.Set(gone, "", entry.Write{}); err != nil {
 			t.Fatal(err)
@@ -122,6 +122,6 @@ func TestBreakerDetachesFromTheCaller(t *testing.T) {
 	}
 }
 
-type heedsContext struct{ backend }
+type heedsContext struct{ Backend }
 
 func (heedsContext) Set(ctx context.Context, _ entry.Lease, _ ...entry.Write) error { return ctx.Err() }

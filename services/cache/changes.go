@@ -20,20 +20,20 @@ const commitTimeout = 10 * time.Second
 type subject struct{ userID, sessionID string }
 
 // call is a method of a client of the store.
-type call[Request, Response any] func(context.Context, Request, ...grpc.CallOption) (Response, error)
+type rpcMethod[Request, Response any] func(context.Context, Request, ...grpc.CallOption) (Response, error)
 
 // commit makes a change at the store. The caller hears of it when the cache knows it: by keep, if the change was made,
 // else by what the error shows.
 func commit[Request, Response any](
-	ctx context.Context, kept *entries, about subject, change call[Request, Response], req Request,
-	keep func(lease, Response),
+	ctx context.Context, kept *Entries, about subject, change rpcMethod[Request, Response], req Request,
+	keep func(Lease, Response),
 ) (none Response, err error) {
-	lease := kept.ask()
+	lease := kept.AcquireLease()
 	uncut, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	response, err := change(uncut, req)
 	if err != nil {
-		kept.refused(ctx, err, about)
+		kept.AfterFailedChange(ctx, err, about)
 		return none, err
 	}
 	keep(lease, response)
@@ -42,38 +42,38 @@ func commit[Request, Response any](
 
 // manage makes a change of a user whom the caller may change, and keeps the user that it is answered with.
 func manage[Request any, Response interface{ GetUser() *gatehousev1.User }](
-	ctx context.Context, kept *entries, id string, change call[Request, Response], req Request,
+	ctx context.Context, kept *Entries, id string, change rpcMethod[Request, Response], req Request,
 ) (none Response, err error) {
 	id, err = authn.ManagedUserID(ctx, id)
 	if err != nil {
 		return none, err
 	}
-	return commit(ctx, kept, subject{userID: id}, change, req, func(lease lease, response Response) {
-		kept.change(ctx, lease, response.GetUser(), nil)
+	return commit(ctx, kept, subject{userID: id}, change, req, func(lease Lease, response Response) {
+		kept.Change(ctx, lease, response.GetUser(), nil)
 	})
 }
 
 // refused forgets what a change that failed may have changed all the same: the store can have committed it and its
 // answer be lost. What the error shows of the caller, the witness has seen.
-func (e *entries) refused(ctx context.Context, err error, about subject) {
-	if about.userID == "" || e.outdated(ctx, err, about.userID) {
+func (e *Entries) AfterFailedChange(ctx context.Context, err error, about subject) {
+	if about.userID == "" || e.AfterFailedCall(ctx, err, about.userID) {
 		return
 	}
 	switch apierr.Status(err).Code() {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled, codes.Internal, codes.Unknown, codes.Aborted:
-		e.doubt(ctx, about.userID, about.sessionID)
+		e.Invalidate(ctx, about.userID, about.sessionID)
 	default: // The store has said no.
 	}
 }
 
 // outdated tells whether an error of the store shows that what is kept of a user may be outdated, and forgets it then.
 // The call may repeat a change that was made through a cache service which died before it could tell.
-func (e *entries) outdated(ctx context.Context, err error, userID string) bool {
+func (e *Entries) AfterFailedCall(ctx context.Context, err error, userID string) bool {
 	switch apierr.ReasonOf(apierr.Status(err)) {
 	case gatehousev1.ErrorReason_ERROR_REASON_PASSWORD_WRONG,
 		gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND,
 		gatehousev1.ErrorReason_ERROR_REASON_VERSION_MISMATCH:
-		e.mistrust(ctx, userID)
+		e.InvalidateOutdated(ctx, userID)
 		return true
 	default:
 		return false

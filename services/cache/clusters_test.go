@@ -12,19 +12,19 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
 // openAt gives a backend on the Redis that the URL names, which is empty.
-func openAt(t *testing.T, url string) backend {
+func openAt(t *testing.T, url string) Backend {
 	t.Helper()
 	location, err := redisbackend.ParseURL(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := redisbackend.New(location, "", cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
-	b.Enter(epoch)
+	b := redisbackend.New(location, "", cacheKey(), minrank.New(minrank.MaxKeys), func(context.Context, string) {})
+	b.EnterEpoch(epoch)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)
@@ -35,7 +35,7 @@ func openAt(t *testing.T, url string) backend {
 
 func TestRedisClusterConformance(t *testing.T) {
 	cluster := testkit.StartRedisCluster(t)
-	conformance(t, func(t *testing.T) (backend, func(time.Duration)) {
+	conformance(t, func(t *testing.T) (Backend, func(time.Duration)) {
 		flushAll(t, cluster.Nodes)
 		return openAt(t, cluster.URL()), func(after time.Duration) { ageAll(t, cluster.Nodes, after) }
 	})
@@ -43,7 +43,7 @@ func TestRedisClusterConformance(t *testing.T) {
 
 func TestRedisSentinelConformance(t *testing.T) {
 	watched := testkit.StartWatchedRedis(t)
-	conformance(t, func(t *testing.T) (backend, func(time.Duration)) {
+	conformance(t, func(t *testing.T) (Backend, func(time.Duration)) {
 		flushAll(t, watched.Servers)
 		return openAt(t, watched.URL()), func(after time.Duration) { ageAll(t, watched.Servers, after) }
 	})
@@ -123,7 +123,7 @@ func TestAFailOverEndsRuns(t *testing.T) {
 			one, idle := openAt(t, url), openAt(t, url)
 			set(t, one, "key", entryOf(5, "of the first life"))
 			wantEntry(t, idle, "key", entryOf(5, "of the first life"))
-			read, asked := leaseOf(t, one), one.Lease()
+			read, asked := newLease(t, one), one.Lease()
 
 			promote()
 			wantNothing(t, one)
@@ -144,7 +144,7 @@ func TestAFailOverEndsRuns(t *testing.T) {
 }
 
 // fill puts something under "key" if the lease stands.
-func fill(t *testing.T, b backend, under entry.Lease, held []byte) {
+func fill(t *testing.T, b Backend, under entry.Lease, held []byte) {
 	t.Helper()
 	if err := b.Set(t.Context(), under, entry.Write{Key: "key", Entry: held, TTL: time.Minute}); err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestAMasterThatIsKilledIsReplaced(t *testing.T) {
 			set(t, unaware, "key", entryOf(2, "a"))
 			master.Kill()
 			testkit.Eventually(t, func() error {
-				return aware.Set(t.Context(), "", always("key", entryOf(1, "b")))
+				return aware.Set(t.Context(), "", unconditional("key", entryOf(1, "b")))
 			})
 			set(t, unaware, "key", entryOf(3, "c"))
 			wantEntry(t, aware, "key", entryOf(3, "c"))

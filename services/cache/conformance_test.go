@@ -13,9 +13,9 @@ import (
 )
 
 // conformance is what every backend must do. Open gives an empty one; expire lets so much time pass for its entries.
-func conformance(t *testing.T, open func(t *testing.T) (b backend, expire func(after time.Duration))) {
+func conformance(t *testing.T, open func(t *testing.T) (b Backend, expire func(after time.Duration))) {
 	t.Helper()
-	cases := map[string]func(*testing.T, backend){
+	cases := map[string]func(*testing.T, Backend){
 		"nothing is found where nothing was set":    nothingIsNotFound,
 		"what was set is found":                     setIsFound,
 		"lower does not replace higher":             lowerDoesNotReplace,
@@ -63,34 +63,34 @@ func conformance(t *testing.T, open func(t *testing.T) (b backend, expire func(a
 	})
 }
 
-func nothingIsNotFound(t *testing.T, b backend) { wantNothing(t, b) }
+func nothingIsNotFound(t *testing.T, b Backend) { wantNothing(t, b) }
 
-func setIsFound(t *testing.T, b backend) {
+func setIsFound(t *testing.T, b Backend) {
 	set(t, b, "key", entryOf(1, "a"))
 	wantEntry(t, b, "key", entryOf(1, "a"))
 }
 
-func lowerDoesNotReplace(t *testing.T, b backend) {
+func lowerDoesNotReplace(t *testing.T, b Backend) {
 	set(t, b, "key", entryOf(2, "new"))
 	set(t, b, "key", entryOf(1, "old"))
 	wantEntry(t, b, "key", entryOf(2, "new"))
 }
 
-func sameDoesNotReplace(t *testing.T, b backend) {
+func sameDoesNotReplace(t *testing.T, b Backend) {
 	set(t, b, "key", entryOf(2, "first"))
 	set(t, b, "key", entryOf(2, "second"))
 	wantEntry(t, b, "key", entryOf(2, "first"))
 }
 
-func higherReplaces(t *testing.T, b backend) {
+func higherReplaces(t *testing.T, b Backend) {
 	set(t, b, "key", entryOf(1, "old"))
 	set(t, b, "key", entryOf(2, "new"))
 	wantEntry(t, b, "key", entryOf(2, "new"))
 }
 
 // ranksAreNumbers takes pairs that a comparison of text, of signed bytes or of single bytes would get wrong.
-func ranksAreNumbers(t *testing.T, b backend) {
-	ascending := []uint64{1, 9, 10, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, 1 << 32, doubtRank, tombstoneRank, 1 << 53}
+func ranksAreNumbers(t *testing.T, b Backend) {
+	ascending := []uint64{1, 9, 10, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, 1 << 32, markerRank, tombstoneRank, 1 << 53}
 	for _, rank := range ascending {
 		set(t, b, "key", entryOf(rank, "now"))
 		set(t, b, "key", entryOf(rank-1, "before"))
@@ -98,20 +98,20 @@ func ranksAreNumbers(t *testing.T, b backend) {
 	}
 }
 
-func shortIsRefused(t *testing.T, b backend) {
+func shortIsRefused(t *testing.T, b Backend) {
 	short, long := []byte("1234567"), entryOf(1, "a")
 	for _, write := range []entry.Write{
 		{Key: "key", Entry: short, TTL: time.Minute},
 		{Key: "key", Entry: long, Outdated: short, TTL: time.Minute},
 	} {
-		if err := b.Set(t.Context(), leaseOf(t, b), write); err == nil {
+		if err := b.Set(t.Context(), newLease(t, b), write); err == nil {
 			t.Error("an entry of seven bytes was taken")
 		}
 	}
 	wantNothing(t, b)
 }
 
-func keysAreApart(t *testing.T, b backend) {
+func keysAreApart(t *testing.T, b Backend) {
 	set(t, b, "user:{a}", entryOf(5, "a"))
 	set(t, b, "user:{b}", entryOf(1, "b"))
 	set(t, b, "session:{a}:c", entryOf(2, "c"))
@@ -120,7 +120,7 @@ func keysAreApart(t *testing.T, b backend) {
 	wantEntry(t, b, "session:{a}:c", entryOf(2, "c"))
 }
 
-func orderIsKept(t *testing.T, b backend) {
+func orderIsKept(t *testing.T, b Backend) {
 	set(t, b, "a:{x}", entryOf(1, "a"))
 	set(t, b, "c:{x}", entryOf(1, "c"))
 	got, _, err := b.Get(t.Context(), "c:{x}", "b:{x}", "a:{x}")
@@ -132,14 +132,14 @@ func orderIsKept(t *testing.T, b backend) {
 	}
 }
 
-func writesAreOneStep(t *testing.T, b backend) {
+func writesAreOneStep(t *testing.T, b Backend) {
 	const last = 300
 	var written atomic.Bool
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		defer written.Store(true)
 		for rank := range uint64(last) {
-			user, session := always("a:{x}", entryOf(rank, "")), always("b:{x}", entryOf(rank, ""))
+			user, session := unconditional("a:{x}", entryOf(rank, "")), unconditional("b:{x}", entryOf(rank, ""))
 			if err := b.Set(t.Context(), "", user, session); err != nil {
 				t.Error(err)
 			}
@@ -155,7 +155,7 @@ func writesAreOneStep(t *testing.T, b backend) {
 	wg.Wait()
 }
 
-func entriesAreBytes(t *testing.T, b backend) {
+func entriesAreBytes(t *testing.T, b Backend) {
 	content := make([]byte, 256)
 	for i := range content {
 		content[i] = byte(i)
@@ -166,7 +166,7 @@ func entriesAreBytes(t *testing.T, b backend) {
 	wantEntry(t, b, "empty", entryOf(1, ""))
 }
 
-func entriesAreCopies(t *testing.T, b backend) {
+func entriesAreCopies(t *testing.T, b Backend) {
 	given := entryOf(1, "a")
 	set(t, b, "key", given)
 	clear(given)
@@ -178,12 +178,12 @@ func entriesAreCopies(t *testing.T, b backend) {
 	wantEntry(t, b, "key", entryOf(1, "a"))
 }
 
-func highestWins(t *testing.T, b backend) {
+func highestWins(t *testing.T, b Backend) {
 	const writers = 50
 	var wg sync.WaitGroup
 	for rank := range uint64(writers) {
 		wg.Go(func() {
-			if err := b.Set(t.Context(), "", always("key", entryOf(rank, "x"))); err != nil {
+			if err := b.Set(t.Context(), "", unconditional("key", entryOf(rank, "x"))); err != nil {
 				t.Error(err)
 			}
 		})
@@ -192,13 +192,13 @@ func highestWins(t *testing.T, b backend) {
 	wantEntry(t, b, "key", entryOf(writers-1, "x"))
 }
 
-func removeDeletes(t *testing.T, b backend) {
+func removeDeletes(t *testing.T, b Backend) {
 	set(t, b, "key", entryOf(1, "a"))
 	remove(t, b, "key", entryOf(1, "a"))
 	wantNothing(t, b)
 }
 
-func removeLeavesOthers(t *testing.T, b backend) {
+func removeLeavesOthers(t *testing.T, b Backend) {
 	set(t, b, "key", entryOf(2, "a"))
 	remove(t, b, "key", entryOf(1, "a"))
 	remove(t, b, "key", entryOf(2, "b"))
@@ -206,16 +206,16 @@ func removeLeavesOthers(t *testing.T, b backend) {
 	wantEntry(t, b, "key", entryOf(2, "a"))
 }
 
-func removeOfNothing(t *testing.T, b backend) { remove(t, b, "key", entryOf(1, "a")) }
+func removeOfNothing(t *testing.T, b Backend) { remove(t, b, "key", entryOf(1, "a")) }
 
-func removedMayBeLower(t *testing.T, b backend) {
+func removedMayBeLower(t *testing.T, b Backend) {
 	set(t, b, "key", entryOf(9, "a"))
 	remove(t, b, "key", entryOf(9, "a"))
 	set(t, b, "key", entryOf(1, "b"))
 	wantEntry(t, b, "key", entryOf(1, "b"))
 }
 
-func leaseStands(t *testing.T, b backend) {
+func leaseStands(t *testing.T, b Backend) {
 	_, read, err := b.Get(t.Context(), "key")
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func leaseStands(t *testing.T, b backend) {
 	}
 }
 
-func noLeaseNeverStands(t *testing.T, b backend) {
+func noLeaseNeverStands(t *testing.T, b Backend) {
 	write := entry.Write{Key: "key", Entry: entryOf(2, "a"), TTL: time.Minute}
 	for _, lease := range []entry.Lease{"", "never given"} {
 		if err := b.Set(t.Context(), lease, write); err != nil {
@@ -239,7 +239,7 @@ func noLeaseNeverStands(t *testing.T, b backend) {
 	wantNothing(t, b)
 }
 
-func outdatedIsStored(t *testing.T, b backend) {
+func outdatedIsStored(t *testing.T, b Backend) {
 	fill := entry.Write{Key: "a:{x}", Entry: entryOf(2, "a"), TTL: time.Minute}
 	change := entry.Write{Key: "key:{x}", Entry: entryOf(2, "a"), Outdated: entryOf(1, ""), TTL: time.Minute}
 	if err := b.Set(t.Context(), "", fill, change); err != nil {
@@ -247,7 +247,7 @@ func outdatedIsStored(t *testing.T, b backend) {
 	}
 	wantEntry(t, b, "key:{x}", entryOf(1, ""))
 	wantNoEntry(t, b, "a:{x}")
-	if err := b.Set(t.Context(), leaseOf(t, b), fill, change); err != nil {
+	if err := b.Set(t.Context(), newLease(t, b), fill, change); err != nil {
 		t.Fatal(err)
 	}
 	wantEntry(t, b, "key:{x}", entryOf(2, "a"))
@@ -258,12 +258,12 @@ func entryOf(rank uint64, content string) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, rank), content...)
 }
 
-func always(key string, held []byte) entry.Write {
+func unconditional(key string, held []byte) entry.Write {
 	return entry.Write{Key: key, Entry: held, Outdated: held, TTL: time.Minute}
 }
 
 // leaseOf gives a lease of now.
-func leaseOf(t *testing.T, b backend) entry.Lease {
+func newLease(t *testing.T, b Backend) entry.Lease {
 	t.Helper()
 	_, lease, err := b.Get(t.Context(), "key")
 	if err != nil {
@@ -273,14 +273,14 @@ func leaseOf(t *testing.T, b backend) entry.Lease {
 }
 
 // set stores an entry for a minute, in any case.
-func set(t *testing.T, b backend, key string, held []byte) {
+func set(t *testing.T, b Backend, key string, held []byte) {
 	t.Helper()
-	if err := b.Set(t.Context(), "", always(key, held)); err != nil {
+	if err := b.Set(t.Context(), "", unconditional(key, held)); err != nil {
 		t.Fatalf("set %s: %v", key, err)
 	}
 }
 
-func remove(t *testing.T, b backend, key string, held []byte) {
+func remove(t *testing.T, b Backend, key string, held []byte) {
 	t.Helper()
 	if err := b.Remove(t.Context(), key, held); err != nil {
 		t.Fatalf("remove %s: %v", key, err)
@@ -288,7 +288,7 @@ func remove(t *testing.T, b backend, key string, held []byte) {
 }
 
 // get gives what is under a key.
-func get(ctx context.Context, b backend, key string) ([]byte, error) {
+func get(ctx context.Context, b Backend, key string) ([]byte, error) {
 	entries, _, err := b.Get(ctx, key)
 	if err != nil {
 		return nil, err
@@ -296,14 +296,14 @@ func get(ctx context.Context, b backend, key string) ([]byte, error) {
 	return entries[0], nil
 }
 
-func wantEntry(t *testing.T, b backend, key string, want []byte) {
+func wantEntry(t *testing.T, b Backend, key string, want []byte) {
 	t.Helper()
 	if got, err := get(t.Context(), b, key); err != nil || !bytes.Equal(got, want) {
 		t.Fatalf("get %s: %q, error %v; want %q", key, got, err, want)
 	}
 }
 
-func wantNoEntry(t *testing.T, b backend, key string) {
+func wantNoEntry(t *testing.T, b Backend, key string) {
 	t.Helper()
 	if got, err := get(t.Context(), b, key); err != nil || got != nil {
 		t.Fatalf("get %s: %q, error %v; want nothing", key, got, err)
@@ -311,7 +311,7 @@ func wantNoEntry(t *testing.T, b backend, key string) {
 }
 
 // wantNothing insists that there is nothing under "key".
-func wantNothing(t *testing.T, b backend) {
+func wantNothing(t *testing.T, b Backend) {
 	t.Helper()
 	wantNoEntry(t, b, "key")
 }

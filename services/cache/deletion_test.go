@@ -19,27 +19,27 @@ import (
 // slow are calls that see a user whom somebody deletes before they are answered.
 var slow = map[string]struct {
 	method string
-	call   func(ctx context.Context, h *household, f *front) error
+	call   func(ctx context.Context, fix *accountFixture, r *replica) error
 }{
-	"a read": {"ReadSession", func(ctx context.Context, h *household, f *front) error {
-		_, err := f.me(ctx, h.store.another(h.tablet))
+	"a read": {"ReadSession", func(ctx context.Context, fix *accountFixture, r *replica) error {
+		_, err := r.me(ctx, fix.store.anotherToken(fix.tablet))
 		return err
 	}},
-	"an update": {"UpdateUser", func(ctx context.Context, h *household, f *front) error {
-		return f.rename(ctx, h.phone.GetAccessToken(), authn.Me, "Countess Lovelace")
+	"an update": {"UpdateUser", func(ctx context.Context, fix *accountFixture, r *replica) error {
+		return r.rename(ctx, fix.phone.GetAccessToken(), authn.Me, "Countess Lovelace")
 	}},
-	"an update by an admin": {"UpdateUser", func(ctx context.Context, h *household, f *front) error {
-		return f.rename(ctx, h.admin, h.user, "Countess Lovelace")
+	"an update by an admin": {"UpdateUser", func(ctx context.Context, fix *accountFixture, r *replica) error {
+		return r.rename(ctx, fix.admin, fix.user, "Countess Lovelace")
 	}},
-	"an admin's setting of roles": {"SetRoles", func(ctx context.Context, h *household, f *front) error {
-		return f.setRoles(ctx, h.admin, h.user, authn.RoleAdmin, authn.RoleUser)
+	"an admin's setting of roles": {"SetRoles", func(ctx context.Context, fix *accountFixture, r *replica) error {
+		return r.setRoles(ctx, fix.admin, fix.user, authn.RoleAdmin, authn.RoleUser)
 	}},
-	"a refresh": {"RefreshSession", func(ctx context.Context, h *household, f *front) error {
-		_, err := f.refresh(ctx, h.phone.GetRefreshToken())
+	"a refresh": {"RefreshSession", func(ctx context.Context, fix *accountFixture, r *replica) error {
+		_, err := r.refresh(ctx, fix.phone.GetRefreshToken())
 		return err
 	}},
-	"a change of the password": {"ChangePassword", func(ctx context.Context, h *household, f *front) error {
-		_, err := f.changePassword(ctx, h.phone.GetAccessToken())
+	"a change of the password": {"ChangePassword", func(ctx context.Context, fix *accountFixture, r *replica) error {
+		_, err := r.changePassword(ctx, fix.phone.GetAccessToken())
 		return err
 	}},
 }
@@ -48,21 +48,21 @@ var slow = map[string]struct {
 func TestNothingSlowBringsAUserBack(t *testing.T) {
 	t.Parallel()
 	for name, slow := range slow {
-		for place, forget := range map[string]func(*testing.T, *household, *testkit.Redis){
-			"Redis goes on":    func(*testing.T, *household, *testkit.Redis) {},
-			"Redis is back":    func(t *testing.T, _ *household, server *testkit.Redis) { t.Helper(); restart(t, server) },
-			"the run is known": known,
+		for place, forget := range map[string]func(*testing.T, *accountFixture, *testkit.Redis){
+			"Redis goes on":    func(*testing.T, *accountFixture, *testkit.Redis) {},
+			"Redis is back":    func(t *testing.T, _ *accountFixture, server *testkit.Redis) { t.Helper(); restart(t, server) },
+			"the run is known": warm,
 		} {
 			t.Run(name+", "+place, func(t *testing.T) {
 				t.Parallel()
-				h, server, _ := newRedisTown(t, 2)
-				house := h.household(t)
-				house.tablet = h.store.token(house.user)
-				seen, answer := h.store.hold(slow.method)
+				env, server, _ := newRedisEnvOf(t, 2)
+				house := env.newFixture(t)
+				house.tablet = env.store.token(house.user)
+				seen, answer := env.store.block(slow.method)
 				answered := make(chan error, 1)
-				go func() { answered <- slow.call(t.Context(), house, h.others[1]) }()
+				go func() { answered <- slow.call(t.Context(), house, env.replicas[1]) }()
 				<-seen
-				if err := h.deleteUser(t.Context(), h.admin, house.user); err != nil {
+				if err := env.deleteUser(t.Context(), env.admin, house.user); err != nil {
 					t.Fatal(err)
 				}
 				forget(t, house, server)
@@ -70,31 +70,31 @@ func TestNothingSlowBringsAUserBack(t *testing.T) {
 				if err := <-answered; err != nil {
 					t.Fatalf("what began before the deletion: %v", err)
 				}
-				house.wantGone(t)
+				house.wantDeleted(t)
 			})
 		}
 	}
 }
 
 // known restarts the Redis, and lets all know it.
-func known(t *testing.T, h *household, server *testkit.Redis) {
+func warm(t *testing.T, fix *accountFixture, server *testkit.Redis) {
 	t.Helper()
 	restart(t, server)
-	other := h.store.token(h.store.put("grace@example.com"))
-	for _, f := range h.others {
-		f.wantIn(t, h.store, other)
+	other := fix.store.token(fix.store.put("grace@example.com"))
+	for _, r := range fix.replicas {
+		r.wantIn(t, fix.store, other)
 	}
 }
 
 // wantGone insists that no session of the user is let in, and that the store has the last word on it.
-func (h *household) wantGone(t *testing.T) {
+func (fix *accountFixture) wantDeleted(t *testing.T) {
 	t.Helper()
 	for range 2 {
-		for _, token := range []string{h.phone.GetAccessToken(), h.laptop.GetAccessToken()} {
-			h.wantOut(t, token, sessionEnded)
+		for _, token := range []string{fix.phone.GetAccessToken(), fix.laptop.GetAccessToken()} {
+			fix.wantOut(t, token, sessionEnded)
 		}
-		if h.tablet != "" {
-			h.wantOut(t, h.tablet, sessionEnded)
+		if fix.tablet != "" {
+			fix.wantOut(t, fix.tablet, sessionEnded)
 		}
 	}
 }
@@ -108,30 +108,30 @@ func TestWhatRedisDiedBeforeItWasTold(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, server, client := newRedisTown(t, 2)
-			house := h.household(t)
+			env, server, client := newRedisEnvOf(t, 2)
+			house := env.newFixture(t)
 			if err := client.Save(t.Context()).Err(); err != nil {
 				t.Fatal(err)
 			}
 			var once sync.Once
-			h.store.hook(nil, func(_ context.Context, method, _ string) error {
+			env.store.hook(nil, func(_ context.Context, method, _ string) error {
 				if !strings.HasPrefix(method, "Read") {
 					once.Do(server.Kill)
 				}
 				return nil
 			})
-			if err := way.end(t, house, h.others[1]); err != nil {
+			if err := way.end(t, house, env.replicas[1]); err != nil {
 				t.Fatal(err)
 			}
-			h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+			env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 			if err := server.Start(); err != nil {
 				t.Fatal(err)
 			}
-			h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
-			h.untilUsed(t, h.store.put("grace@example.com"))
-			h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+			env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+			env.readUntilCached(t, env.store.put("grace@example.com"))
+			env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 			if !way.spares {
-				h.wantOut(t, house.laptop.GetAccessToken(), sessionEnded)
+				env.wantOut(t, house.laptop.GetAccessToken(), sessionEnded)
 			}
 		})
 	}
@@ -140,61 +140,61 @@ func TestWhatRedisDiedBeforeItWasTold(t *testing.T) {
 // What could not be told of a deletion is remembered, and not believed meanwhile.
 func TestADeletionThatRedisMissedIsToldLater(t *testing.T) {
 	t.Parallel()
-	h, server, _ := newRedisTown(t, 2)
-	house := h.household(t)
+	env, server, _ := newRedisEnvOf(t, 2)
+	house := env.newFixture(t)
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.deleteUser(t.Context(), house.phone.GetAccessToken(), authn.Me); err != nil {
+	if err := env.deleteUser(t.Context(), house.phone.GetAccessToken(), authn.Me); err != nil {
 		t.Fatal(err)
 	}
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
 	for _, token := range []string{house.phone.GetAccessToken(), house.laptop.GetAccessToken()} {
-		h.front.wantOut(t, token, sessionEnded)
+		env.replica.wantOut(t, token, sessionEnded)
 	}
 	testkit.Eventually(t, func() error {
-		_, err := h.others[1].me(t.Context(), house.laptop.GetAccessToken())
+		_, err := env.replicas[1].me(t.Context(), house.laptop.GetAccessToken())
 		if apierr.ReasonOf(status.Convert(err)) != sessionEnded {
 			return errors.New("another service was not told")
 		}
 		return nil
 	})
-	house.wantGone(t)
+	house.wantDeleted(t)
 }
 
 // An address is free again when its account is deleted, and what is known of the old account is nothing of the new.
 func TestTheAddressOfADeletedUserHasANewOwner(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 2)
-	if err := h.others[1].deleteUser(t.Context(), h.phone.GetAccessToken(), authn.Me); err != nil {
+	fix := newAccountFixture(t, 2)
+	if err := fix.replicas[1].deleteUser(t.Context(), fix.phone.GetAccessToken(), authn.Me); err != nil {
 		t.Fatal(err)
 	}
-	if again := h.signUp(t, "ada@example.com"); again == h.user {
+	if again := fix.signUp(t, "ada@example.com"); again == fix.user {
 		t.Fatal("the id was given again")
 	}
-	token := h.logIn(t, "ada@example.com").GetAccessToken()
-	for _, f := range h.others {
-		f.wantIn(t, h.store, token)
+	token := fix.logIn(t, "ada@example.com").GetAccessToken()
+	for _, r := range fix.replicas {
+		r.wantIn(t, fix.store, token)
 	}
-	h.wantGone(t)
+	fix.wantDeleted(t)
 }
 
 func TestWhatWasChangedIsSeenEverywhere(t *testing.T) {
 	t.Parallel()
 	for name, way := range updates {
-		for outcome, after := range map[string]hook{"and told": nil, "and lost": lose} {
+		for outcome, after := range map[string]hook{"and told": nil, "and lost": loseAnswer} {
 			t.Run(name+" "+outcome, func(t *testing.T) {
 				t.Parallel()
-				h := newHousehold(t, 2)
-				h.store.hook(nil, after)
-				if err := way.end(t, h, h.others[1]); (err != nil) != (after != nil) {
+				fix := newAccountFixture(t, 2)
+				fix.store.hook(nil, after)
+				if err := way.end(t, fix, fix.replicas[1]); (err != nil) != (after != nil) {
 					t.Fatal(err)
 				}
-				for _, f := range h.others {
-					f.wantIn(t, h.store, h.phone.GetAccessToken())
-					f.wantIn(t, h.store, h.laptop.GetAccessToken())
+				for _, r := range fix.replicas {
+					r.wantIn(t, fix.store, fix.phone.GetAccessToken())
+					r.wantIn(t, fix.store, fix.laptop.GetAccessToken())
 				}
 			})
 		}
@@ -207,15 +207,15 @@ func TestWhatWasChangedIsKept(t *testing.T) {
 	for name, way := range updates {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHousehold(t, 2)
-			before := h.store.readCount()
-			if err := way.end(t, h, h.others[1]); err != nil {
+			fix := newAccountFixture(t, 2)
+			before := fix.store.readCount()
+			if err := way.end(t, fix, fix.replicas[1]); err != nil {
 				t.Fatal(err)
 			}
-			for _, f := range h.others {
-				f.wantIn(t, h.store, h.phone.GetAccessToken())
+			for _, r := range fix.replicas {
+				r.wantIn(t, fix.store, fix.phone.GetAccessToken())
 			}
-			h.wantReads(t, before)
+			fix.wantReads(t, before)
 		})
 	}
 }
@@ -223,15 +223,15 @@ func TestWhatWasChangedIsKept(t *testing.T) {
 // What only admins may see is in every answer of the store, and in nothing that is kept, whatever was called.
 func TestWhatOnlyAdminsMaySeeIsNotKept(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisTown(t, 2)
-	for i, ways := range []map[string]way{ends, updates} {
+	env, _, client := newRedisEnvOf(t, 2)
+	for i, ways := range []map[string]revocation{ends, updates} {
 		for name, way := range ways {
-			house := h.householdOf(t, rand.Text()+"@example.com")
-			if err := way.end(t, house, h.others[i]); err != nil {
+			house := env.newFixtureOf(t, rand.Text()+"@example.com")
+			if err := way.end(t, house, env.replicas[i]); err != nil {
 				t.Errorf("%s: %v", name, err)
 			}
-			_, err := h.users.ReadUser(as(t.Context(), h.admin), &gatehousev1.ReadUserRequest{Id: house.user})
-			if gone := h.store.user(house.user) == nil; gone != (err != nil) {
+			_, err := env.users.ReadUser(as(t.Context(), env.admin), &gatehousev1.ReadUserRequest{Id: house.user})
+			if gone := env.store.user(house.user) == nil; gone != (err != nil) {
 				t.Errorf("%s: %v", name, err)
 			}
 			keys := client.Keys(t.Context(), "*").Val()

@@ -14,47 +14,47 @@ import (
 )
 
 // oneRun is a backend whose leases stand whatever is written, as those of a Redis do that is not restarted.
-type oneRun struct{ backend }
+type permanentLeases struct{ Backend }
 
-func (o oneRun) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
+func (o permanentLeases) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
 	if lease != "" {
 		lease = o.Lease()
 	}
-	return o.backend.Set(ctx, lease, writes...)
+	return o.Backend.Set(ctx, lease, writes...)
 }
 
 // A mistrust is soon over. A doubt that is put meanwhile is not, or what was asked for before it would still be kept.
 func TestADoubtThatIsPutWhileThereIsOneLastsLonger(t *testing.T) {
 	t.Parallel()
-	for name, forget := range map[string]func(*entries){
-		"a deletion":       func(e *entries) { e.gone(t.Context(), adaID, "") },
-		"a doubt":          func(e *entries) { e.doubt(t.Context(), adaID, "") },
-		"another mistrust": func(e *entries) { e.mistrust(t.Context(), adaID) },
+	for name, forget := range map[string]func(*Entries){
+		"a deletion":       func(e *Entries) { e.UserDeleted(t.Context(), adaID, "") },
+		"a doubt":          func(e *Entries) { e.Invalidate(t.Context(), adaID, "") },
+		"another mistrust": func(e *Entries) { e.InvalidateOutdated(t.Context(), adaID) },
 	} {
 		memory, clock := openMemory(t, memoryBytes)
-		e := believing(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
+		e := newSynced(permanentLeases{memory}, time.Hour, slog.New(slog.DiscardHandler))
 		now := time.Now()
 		e.now = func() time.Time { return now }
 		pass := func(d time.Duration) {
 			now = now.Add(d)
 			clock.advance(d)
 		}
-		e.mistrust(t.Context(), adaID)
+		e.InvalidateOutdated(t.Context(), adaID)
 		pass(2*e.leaseTime - 2*time.Second)
-		asked := e.ask()
+		asked := e.AcquireLease()
 		forget(e)
 		pass(e.leaseTime - time.Second)
-		e.change(t.Context(), asked, ada(2), nil)
-		if known := e.account(t.Context(), adaID, sessionID); known.User != nil {
+		e.Change(t.Context(), asked, ada(2), nil)
+		if known := e.Account(t.Context(), adaID, sessionID); known.User != nil {
 			t.Errorf("after %s the cache says %v", name, known)
 		}
-		e.change(t.Context(), e.ask(), nil, adasSession(2))
-		if known := e.account(t.Context(), adaID, sessionID); known.Session == nil {
+		e.Change(t.Context(), e.AcquireLease(), nil, adasSession(2))
+		if known := e.Account(t.Context(), adaID, sessionID); known.Session == nil {
 			t.Fatal("the cache keeps nothing at all")
 		}
 		pass(2 * time.Hour)
-		e.change(t.Context(), e.ask(), ada(3), nil)
-		if known := e.account(t.Context(), adaID, sessionID); known.User.GetVersion() != 3 {
+		e.Change(t.Context(), e.AcquireLease(), ada(3), nil)
+		if known := e.Account(t.Context(), adaID, sessionID); known.User.GetVersion() != 3 {
 			t.Errorf("after %s the cache learns nothing any more", name)
 		}
 	}
@@ -64,12 +64,12 @@ func TestADoubtThatIsPutWhileThereIsOneLastsLonger(t *testing.T) {
 func TestAMistrustDoesNotEndADoubt(t *testing.T) {
 	t.Parallel()
 	memory, clock := openMemory(t, memoryBytes)
-	e := believing(oneRun{memory}, time.Hour, slog.New(slog.DiscardHandler))
-	e.gone(t.Context(), adaID, "")
-	e.mistrust(t.Context(), adaID)
+	e := newSynced(permanentLeases{memory}, time.Hour, slog.New(slog.DiscardHandler))
+	e.UserDeleted(t.Context(), adaID, "")
+	e.InvalidateOutdated(t.Context(), adaID)
 	clock.advance(3 * e.leaseTime)
-	e.fill(t.Context(), e.ask(), ada(2), nil)
-	if known := e.account(t.Context(), adaID, sessionID); known.User != nil {
+	e.Fill(t.Context(), e.AcquireLease(), ada(2), nil)
+	if known := e.Account(t.Context(), adaID, sessionID); known.User != nil {
 		t.Errorf("the cache says %v", known)
 	}
 }
@@ -77,16 +77,16 @@ func TestAMistrustDoesNotEndADoubt(t *testing.T) {
 // What is owed under a key is the doubt that lasts longest.
 func TestTheLongestDoubtIsOwed(t *testing.T) {
 	t.Parallel()
-	e, _ := newIndebted(t, slog.New(slog.DiscardHandler))
-	e.mistrust(t.Context(), adaID)
-	e.gone(t.Context(), adaID, sessionID)
-	e.mistrust(t.Context(), adaID)
-	for _, write := range e.owed.all() {
+	e, _ := newDisconnected(t, slog.New(slog.DiscardHandler))
+	e.InvalidateOutdated(t.Context(), adaID)
+	e.UserDeleted(t.Context(), adaID, sessionID)
+	e.InvalidateOutdated(t.Context(), adaID)
+	for _, write := range e.pending.snapshot() {
 		if write.TTL < e.ttl/2 {
 			t.Errorf("%s is owed for %s", write.Key, write.TTL)
 		}
 	}
-	if !e.owed.any(userKey(adaID)) || !e.owed.any(sessionKey(adaID, sessionID)) {
+	if !e.pending.covers(userKey(adaID)) || !e.pending.covers(SessionKey(adaID, sessionID)) {
 		t.Error("a deletion is not owed")
 	}
 }
@@ -114,12 +114,12 @@ func TestForHowLongAnErrorMakesAUserForgotten(t *testing.T) {
 		{apierr.Overloaded(time.Second), 0},
 	} {
 		memory, clock := openMemory(t, memoryBytes)
-		e := believing(memory, time.Hour, slog.New(slog.DiscardHandler))
+		e := newSynced(memory, time.Hour, slog.New(slog.DiscardHandler))
 		learns := func() bool {
-			e.fill(t.Context(), e.ask(), ada(1), nil)
-			return e.account(t.Context(), adaID, sessionID).User != nil
+			e.Fill(t.Context(), e.AcquireLease(), ada(1), nil)
+			return e.Account(t.Context(), adaID, sessionID).User != nil
 		}
-		e.refused(t.Context(), test.err, subject{userID: adaID})
+		e.AfterFailedChange(t.Context(), test.err, subject{userID: adaID})
 		if test.want > 0 {
 			clock.advance(test.want - time.Second)
 			if learns() {

@@ -28,8 +28,8 @@ import (
 // about has arrived.
 const (
 	tombstoneRank = 1<<53 - 1
-	doubtRank     = 1<<52 + 1 // the lowest
-	maxVersion    = doubtRank/2 - 1
+	markerRank    = 1<<52 + 1 // the lowest
+	maxVersion    = markerRank/2 - 1
 )
 
 // record is what a user and a session have in common.
@@ -42,9 +42,9 @@ type record interface {
 // The keys of a user's entry and of a session's. The braces make the user's id the hash tag: all keys of one user are
 // in one slot of a Redis Cluster, where one operation can be about several.
 func userKey(id string) string                   { return "user:{" + id + "}" }
-func sessionKey(userID, sessionID string) string { return "session:{" + userID + "}:" + sessionID }
+func SessionKey(userID, sessionID string) string { return "session:{" + userID + "}:" + sessionID }
 
-func rank(version int64) (uint64, error) {
+func versionRank(version int64) (uint64, error) {
 	if version < 1 || version > maxVersion {
 		return 0, fmt.Errorf("version %d is none", version)
 	}
@@ -53,11 +53,11 @@ func rank(version int64) (uint64, error) {
 
 // encode makes the entry of a record, and the one that says that what is older is outdated.
 func encode(of record) (current, outdated []byte, err error) {
-	rank, err := rank(of.GetVersion())
+	rank, err := versionRank(of.GetVersion())
 	if err != nil {
 		return nil, nil, fmt.Errorf("keep %s: %w", of.GetId(), err)
 	}
-	current, err = ranked(rank, of)
+	current, err = marshalEntry(rank, of)
 	if err != nil {
 		return nil, nil, fmt.Errorf("keep %s: %w", of.GetId(), err)
 	}
@@ -66,14 +66,14 @@ func encode(of record) (current, outdated []byte, err error) {
 
 // tombstone makes the entry of a session that has ended by itself.
 func tombstone(userID, sessionID string) ([]byte, error) {
-	made, err := ranked(tombstoneRank, &gatehousev1.Session{Id: sessionID, UserId: userID})
+	made, err := marshalEntry(tombstoneRank, &gatehousev1.Session{Id: sessionID, UserId: userID})
 	if err != nil {
 		return nil, fmt.Errorf("keep the end of session %s: %w", sessionID, err)
 	}
 	return made, nil
 }
 
-func ranked(rank uint64, message proto.Message) ([]byte, error) {
+func marshalEntry(rank uint64, message proto.Message) ([]byte, error) {
 	made, err := proto.MarshalOptions{}.MarshalAppend(binary.BigEndian.AppendUint64(nil, rank), message)
 	if err != nil {
 		return nil, fmt.Errorf("marshal: %w", err)
@@ -82,8 +82,8 @@ func ranked(rank uint64, message proto.Message) ([]byte, error) {
 }
 
 // doubt makes the entry of what may have changed, and is not learnt anew until this time.
-func doubt(until time.Time) []byte {
-	return binary.BigEndian.AppendUint64(nil, doubtRank+2*uint64(max(0, until.UnixMilli())))
+func marker(until time.Time) []byte {
+	return binary.BigEndian.AppendUint64(nil, markerRank+2*uint64(max(0, until.UnixMilli())))
 }
 
 // decodeUser reads an entry and refuses one that was not made of the user with this id: another user's above all. It
@@ -140,7 +140,7 @@ func decode(bytes []byte, into record) (known bool, err error) {
 	if err := unmarshal(bytes, into); err != nil {
 		return false, err
 	}
-	if stated, err := rank(into.GetVersion()); err != nil || held != stated {
+	if stated, err := versionRank(into.GetVersion()); err != nil || held != stated {
 		return false, errors.New("its rank is not that of its version")
 	}
 	return true, nil

@@ -42,16 +42,16 @@ func encoded(t testing.TB, of record) []byte {
 	return current
 }
 
-func sealed(t testing.TB, rank uint64, message proto.Message) []byte {
+func marshaled(t testing.TB, rank uint64, message proto.Message) []byte {
 	t.Helper()
-	made, err := ranked(rank, message)
+	made, err := marshalEntry(rank, message)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return made
 }
 
-func buried(t testing.TB, userID, sessionID string) []byte {
+func tombstoneOf(t testing.TB, userID, sessionID string) []byte {
 	t.Helper()
 	made, err := tombstone(userID, sessionID)
 	if err != nil {
@@ -75,17 +75,17 @@ func TestDecodeTakesOnlyWhatEncodeMade(t *testing.T) {
 	for name, held := range map[string][]byte{
 		"another user's session": encoded(t, &gatehousev1.Session{Id: sessionID, UserId: otherID, Version: 3}),
 		"another session":        encoded(t, &gatehousev1.Session{Id: otherID, UserId: adaID, Version: 3}),
-		"another rank":           sealed(t, 8, adasSession(3)),
-		"an outdated rank":       sealed(t, 5, adasSession(3)),
+		"another rank":           marshaled(t, 8, adasSession(3)),
+		"an outdated rank":       marshaled(t, 5, adasSession(3)),
 		"another version":        append(encoded(t, adasSession(3))[:8], encoded(t, adasSession(4))[8:]...),
-		"no rank that we give":   entryOf(doubtRank+1, ""),
+		"no rank that we give":   entryOf(markerRank+1, ""),
 		"the greatest rank":      entryOf(1<<64-1, ""),
 		"a user":                 encoded(t, ada(3)),
 		"a session of some call": encoded(t, current),
-		"another's tombstone":    buried(t, otherID, sessionID),
-		"a tombstone of another": buried(t, adaID, otherID),
+		"another's tombstone":    tombstoneOf(t, otherID, sessionID),
+		"a tombstone of another": tombstoneOf(t, adaID, otherID),
 		"an empty tombstone":     entryOf(tombstoneRank, ""),
-		"a living tombstone":     sealed(t, tombstoneRank, adasSession(3)),
+		"a living tombstone":     marshaled(t, tombstoneRank, adasSession(3)),
 	} {
 		if session, ended, err := decodeSession(held, adaID, sessionID); err == nil {
 			t.Errorf("%s was taken for %v, ended %t", name, session, ended)
@@ -93,8 +93,8 @@ func TestDecodeTakesOnlyWhatEncodeMade(t *testing.T) {
 	}
 	for name, held := range map[string][]byte{
 		"another user": encoded(t, &gatehousev1.User{Id: otherID, Version: 3}),
-		"another rank": sealed(t, 8, ada(3)),
-		"a tombstone":  buried(t, adaID, adaID),
+		"another rank": marshaled(t, 8, ada(3)),
+		"a tombstone":  tombstoneOf(t, adaID, adaID),
 		"a session":    encoded(t, adasSession(3)),
 		"what only admins may see": encoded(t, &gatehousev1.User{
 			Id: adaID, Version: 3, AppMetadata: &structpb.Struct{},
@@ -112,7 +112,7 @@ func TestOutdatedEntriesTellNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, held := range [][]byte{outdated, doubt(time.Now())} {
+	for _, held := range [][]byte{outdated, marker(time.Now())} {
 		session, ended, err := decodeSession(held, adaID, sessionID)
 		if session != nil || ended || err != nil {
 			t.Errorf("%x was taken for %v, ended %t, error %v", held, session, ended, err)
@@ -131,8 +131,8 @@ func TestRanksAreInTheOrderOfTheTruth(t *testing.T) {
 	_, outdated2, _ := encode(adasSession(2))
 	ascending := [][]byte{
 		outdated1, encoded(t, adasSession(1)), outdated2, encoded(t, adasSession(2)),
-		encoded(t, adasSession(maxVersion)), doubt(time.Time{}), doubt(time.Now()),
-		doubt(time.Now().Add(time.Millisecond)), buried(t, adaID, sessionID), entryOf(1<<53, ""),
+		encoded(t, adasSession(maxVersion)), marker(time.Time{}), marker(time.Now()),
+		marker(time.Now().Add(time.Millisecond)), tombstoneOf(t, adaID, sessionID), entryOf(1<<53, ""),
 	}
 	for i := range len(ascending) - 1 {
 		if entry.Rank(ascending[i]) >= entry.Rank(ascending[i+1]) {
@@ -152,7 +152,7 @@ func TestEncodeRefusesVersionsThatHaveNoRank(t *testing.T) {
 
 func TestKeysOfAUserHaveOneTag(t *testing.T) {
 	t.Parallel()
-	for _, key := range []string{userKey(adaID), sessionKey(adaID, sessionID)} {
+	for _, key := range []string{userKey(adaID), SessionKey(adaID, sessionID)} {
 		if tag := entry.Tag(key); tag != adaID || strings.Count(key, "{") != 1 {
 			t.Errorf("key %s has the tag %s", key, tag)
 		}
@@ -167,8 +167,8 @@ func TestKeysOfAUserHaveOneTag(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, ada(3)))
 	f.Add(encoded(f, adasSession(3)))
-	f.Add(buried(f, adaID, sessionID))
-	f.Add(doubt(time.Now()))
+	f.Add(tombstoneOf(f, adaID, sessionID))
+	f.Add(marker(time.Now()))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, held []byte) {
 		user, err := decodeUser(held, adaID)

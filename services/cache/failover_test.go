@@ -113,25 +113,25 @@ func TestAFailOverAndItsWayBackBringNoSessionBack(t *testing.T) {
 	one, two := testkit.StartRedis(t), testkit.StartRedis(t)
 	follow(t, two, one)
 	address := newVirtualAddress(t, one.Addr())
-	h := newTown(t, config("redis://"+address.Addr().String()+"/0"), 2).household(t)
+	fix := newTestEnvOf(t, config("redis://"+address.Addr().String()+"/0"), 2).newFixture(t)
 
 	promote(t, two)
 	follow(t, one, two)
 	address.leadTo(two.Addr())
-	for _, service := range h.others {
-		service.wantIn(t, h.store, h.phone.GetAccessToken())
+	for _, service := range fix.replicas {
+		service.wantIn(t, fix.store, fix.phone.GetAccessToken())
 	}
-	if err := h.logOut(t.Context(), h.phone.GetAccessToken(), authn.Current); err != nil {
+	if err := fix.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current); err != nil {
 		t.Fatal(err)
 	}
-	h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
+	fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 
 	promote(t, one)
 	follow(t, two, one)
 	address.leadTo(one.Addr())
-	for i, service := range h.others {
+	for i, service := range fix.replicas {
 		for range 3 {
-			if _, err := service.me(t.Context(), h.phone.GetAccessToken()); err == nil {
+			if _, err := service.me(t.Context(), fix.phone.GetAccessToken()); err == nil {
 				t.Errorf("cache %d lets a session in that has ended", i)
 			}
 		}

@@ -13,7 +13,7 @@ func (s *fakeStore) DeleteSession(
 	ctx context.Context, req *gatehousev1.DeleteSessionRequest,
 ) (*gatehousev1.DeleteSessionResponse, error) {
 	return serve(ctx, s, "DeleteSession", func() (*gatehousev1.DeleteSessionResponse, error) {
-		_, _, named, err := s.own(ctx, req.GetId())
+		_, _, named, err := s.lookUp(ctx, req.GetId())
 		if err != nil {
 			return nil, err
 		}
@@ -31,7 +31,7 @@ func (s *fakeStore) DeleteAllSessions(
 			return nil, err
 		}
 		response := &gatehousev1.DeleteAllSessionsResponse{}
-		s.raise(user)
+		s.endAllSessions(user)
 		if req.GetKeepCurrent() {
 			successor := s.replace(current, user)
 			response.Session, response.AccessToken = successor.shown(true), s.issue(successor)
@@ -53,7 +53,7 @@ func (s *fakeStore) ChangePassword(
 		if req.GetCurrentPassword() != password {
 			return nil, apierr.PasswordWrong()
 		}
-		s.raise(user)
+		s.endAllSessions(user)
 		successor := s.replace(current, user)
 		return &gatehousev1.ChangePasswordResponse{
 			Session: successor.shown(true), AccessToken: s.issue(successor), RefreshToken: successor.refreshToken(),
@@ -62,13 +62,13 @@ func (s *fakeStore) ChangePassword(
 	})
 }
 
-func (s *fakeStore) raise(user *gatehousev1.User) {
+func (s *fakeStore) endAllSessions(user *gatehousev1.User) {
 	user.Version++
 	user.SessionGeneration++
 }
 
 // replace ends a session, and opens another one in its place.
-func (s *fakeStore) replace(session *heldSession, user *gatehousev1.User) *heldSession {
+func (s *fakeStore) replace(session *sessionRow, user *gatehousev1.User) *sessionRow {
 	session.ended = true
 	return s.open(user)
 }

@@ -23,28 +23,28 @@ type fakeFeed struct {
 	changes []*internalv1.Change // the cursor is how many there are
 	lost    int64                // of the oldest
 	cut     bool                 // nobody is told anything
-	news    chan struct{}        // closed when something is new
+	updated chan struct{}        // closed when something is new
 	asked   []*internalv1.WatchChangesRequest
 	streams int
 }
 
 func newFakeFeed() *fakeFeed {
-	return &fakeFeed{epoch: "0190a1b2-0000-7000-8000-00000000000e", news: make(chan struct{})}
+	return &fakeFeed{epoch: "0190a1b2-0000-7000-8000-00000000000e", updated: make(chan struct{})}
 }
 
 // meddle changes the feed, and ends or wakes the streams.
-func (f *fakeFeed) meddle(change func(*fakeFeed)) {
+func (f *fakeFeed) update(change func(*fakeFeed)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	change(f)
-	close(f.news)
-	f.news = make(chan struct{})
+	close(f.updated)
+	f.updated = make(chan struct{})
 }
 
 // away ends all streams, and lets something happen before there are others.
-func (f *fakeFeed) away(t *testing.T, happen func(*fakeFeed)) {
+func (f *fakeFeed) disconnect(t *testing.T, happen func(*fakeFeed)) {
 	t.Helper()
-	f.meddle(func(f *fakeFeed) { f.cut = true })
+	f.update(func(f *fakeFeed) { f.cut = true })
 	testkit.Eventually(t, func() error {
 		f.mu.Lock()
 		defer f.mu.Unlock()
@@ -53,13 +53,13 @@ func (f *fakeFeed) away(t *testing.T, happen func(*fakeFeed)) {
 		}
 		return nil
 	})
-	f.meddle(happen)
-	f.meddle(func(f *fakeFeed) { f.cut = false })
+	f.update(happen)
+	f.update(func(f *fakeFeed) { f.cut = false })
 }
 
 // tell adds a change that the store has made.
-func (f *fakeFeed) tell(change *internalv1.Change) {
-	f.meddle(func(f *fakeFeed) { f.changes = append(f.changes, change) })
+func (f *fakeFeed) publish(change *internalv1.Change) {
+	f.update(func(f *fakeFeed) { f.changes = append(f.changes, change) })
 }
 
 func (f *fakeFeed) WatchChanges(
@@ -69,7 +69,7 @@ func (f *fakeFeed) WatchChanges(
 	f.asked = append(f.asked, req)
 	f.streams++
 	f.mu.Unlock()
-	defer f.meddle(func(f *fakeFeed) { f.streams-- })
+	defer f.update(func(f *fakeFeed) { f.streams-- })
 	cursor, epoch, first := req.GetCursor(), "", true
 	for {
 		answer, news := f.after(cursor)
@@ -102,5 +102,5 @@ func (f *fakeFeed) after(cursor int64) (*internalv1.WatchChangesResponse, <-chan
 	}
 	return &internalv1.WatchChangesResponse{
 		Epoch: f.epoch, Cursor: int64(len(f.changes)), Changes: f.changes[min(cursor, int64(len(f.changes))):],
-	}, f.news
+	}, f.updated
 }

@@ -44,7 +44,7 @@ type fakeStore struct {
 
 	mu       sync.Mutex
 	users    map[string]*gatehousev1.User
-	sessions map[string]*heldSession
+	sessions map[string]*sessionRow
 	tokens   map[string]string // session ids by access token
 	ofAdmins map[string]bool   // access tokens that say so
 	reads    int
@@ -52,7 +52,7 @@ type fakeStore struct {
 	after    func(ctx context.Context, method, token string) error // runs in each call, before it answers
 }
 
-type heldSession struct {
+type sessionRow struct {
 	*gatehousev1.Session
 
 	ended     bool
@@ -71,7 +71,7 @@ func newFakeStore(t *testing.T) *fakeStore {
 	}
 	return &fakeStore{
 		private: private, public: key,
-		users: map[string]*gatehousev1.User{}, sessions: map[string]*heldSession{}, tokens: map[string]string{},
+		users: map[string]*gatehousev1.User{}, sessions: map[string]*sessionRow{}, tokens: map[string]string{},
 		ofAdmins: map[string]bool{},
 	}
 }
@@ -105,7 +105,7 @@ func serve[T any](ctx context.Context, s *fakeStore, method string, see func() (
 }
 
 // caller finds whom a call is of. The truth must be locked.
-func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *heldSession, error) {
+func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *sessionRow, error) {
 	values := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey)
 	if len(values) != 1 {
 		return nil, nil, apierr.AccessTokenMissing()
@@ -126,7 +126,7 @@ func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *heldSession
 }
 
 // own finds the session of the caller that a request names. The truth must be locked.
-func (s *fakeStore) own(ctx context.Context, id string) (user *gatehousev1.User, current, named *heldSession, err error) {
+func (s *fakeStore) lookUp(ctx context.Context, id string) (user *gatehousev1.User, current, named *sessionRow, err error) {
 	user, current, err = s.caller(ctx)
 	if err != nil {
 		return nil, nil, nil, err
@@ -141,7 +141,7 @@ func (s *fakeStore) own(ctx context.Context, id string) (user *gatehousev1.User,
 	return user, current, named, nil
 }
 
-func (h *heldSession) getUserID() string {
+func (h *sessionRow) getUserID() string {
 	if h == nil {
 		return ""
 	}
@@ -149,7 +149,7 @@ func (h *heldSession) getUserID() string {
 }
 
 // shown is a session as an answer shows it.
-func (h *heldSession) shown(current bool) *gatehousev1.Session {
+func (h *sessionRow) shown(current bool) *gatehousev1.Session {
 	session := proto.CloneOf(h.Session)
 	session.Current = current
 	return session
@@ -209,7 +209,7 @@ func (s *fakeStore) RefreshSession(
 	})
 }
 
-func (h *heldSession) refreshToken() string {
+func (h *sessionRow) refreshToken() string {
 	return "ghrt_" + h.GetId() + "_" + strconv.Itoa(h.refreshes)
 }
 
@@ -217,7 +217,7 @@ func (s *fakeStore) ReadSession(
 	ctx context.Context, req *gatehousev1.ReadSessionRequest,
 ) (*gatehousev1.ReadSessionResponse, error) {
 	return serve(ctx, s, "ReadSession", func() (*gatehousev1.ReadSessionResponse, error) {
-		user, current, named, err := s.own(ctx, req.GetId())
+		user, current, named, err := s.lookUp(ctx, req.GetId())
 		if err != nil {
 			return nil, err
 		}
@@ -259,9 +259,9 @@ func (s *fakeStore) add(email string) *gatehousev1.User {
 }
 
 // open makes a session. The truth must be locked.
-func (s *fakeStore) open(user *gatehousev1.User) *heldSession {
+func (s *fakeStore) open(user *gatehousev1.User) *sessionRow {
 	now := time.Now()
-	session := &heldSession{Session: &gatehousev1.Session{
+	session := &sessionRow{Session: &gatehousev1.Session{
 		Id: uuid.Must(uuid.NewV7()).String(), UserId: user.GetId(), Version: 1, Generation: user.GetSessionGeneration(),
 		CreateTime: timestamppb.New(now), ExpireTime: timestamppb.New(now.Add(lifetime)),
 	}}
@@ -270,7 +270,7 @@ func (s *fakeStore) open(user *gatehousev1.User) *heldSession {
 }
 
 // issue makes an access token, each time another one. The truth must be locked.
-func (s *fakeStore) issue(session *heldSession) string {
+func (s *fakeStore) issue(session *sessionRow) string {
 	now := time.Now()
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
 		RegisteredClaims: jwt.RegisteredClaims{
@@ -312,7 +312,7 @@ func (s *fakeStore) token(userID string) string {
 }
 
 // another gives another token of the session of a token.
-func (s *fakeStore) another(token string) string {
+func (s *fakeStore) anotherToken(token string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.issue(s.sessions[s.tokens[token]])
@@ -366,7 +366,7 @@ func (s *fakeStore) hook(before, after hook) {
 
 // hold stops the next call of the method before it answers, when it has seen the truth. Seen is closed then; the call
 // goes on when answer is closed.
-func (s *fakeStore) hold(method string) (seen <-chan struct{}, answer chan<- struct{}) {
+func (s *fakeStore) block(method string) (seen <-chan struct{}, answer chan<- struct{}) {
 	arrived, open := make(chan struct{}), make(chan struct{})
 	var held atomic.Bool
 	s.hook(nil, func(ctx context.Context, called, _ string) error {

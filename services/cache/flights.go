@@ -9,57 +9,57 @@ import (
 )
 
 // flightTimeout bounds a read of the store that several callers wait for, none of whom can cancel it.
-const flightTimeout = 5 * time.Second
+const callTimeout = 5 * time.Second
 
 // flights lets callers who want the same at the same time share one answer. Nobody gets one that was asked for before
 // they came: it could be from before a change that they know of. So of each key one flight is under way, and one is
 // boarding, for all who came since that one began.
-type flights[T any] struct {
+type Group[T any] struct {
 	mu   sync.Mutex
-	next map[string]*flight[T] // by key; a key that is there has a flight under way. Nil if nobody waits for another
+	next map[string]*call[T] // by key; a key that is there has a flight under way. Nil if nobody waits for another
 }
 
-type flight[T any] struct {
-	depart  func() (T, error)
+type call[T any] struct {
+	start   func() (T, error)
 	waiting int
-	landed  chan struct{} // closed when what follows is final
+	done    chan struct{} // closed when what follows is final
 	result  T
 	err     error
 }
 
-func newFlights[T any]() *flights[T] { return &flights[T]{next: map[string]*flight[T]{}} }
+func NewGroup[T any]() *Group[T] { return &Group[T]{next: map[string]*call[T]{}} }
 
 // join gives the answer of a flight that begins now or later, and tells whether it is the caller's own: one that asks
 // as this caller asks. A flight has the values of its first caller's context. A caller whose ctx is done goes without.
-func (f *flights[T]) join(
+func (g *Group[T]) Do(
 	ctx context.Context, key string, ask func(context.Context) (T, error),
 ) (result T, own bool, err error) {
-	joined, own := f.board(ctx, key, ask)
+	joined, own := g.join(ctx, key, ask)
 	select {
-	case <-joined.landed:
+	case <-joined.done:
 		return joined.result, own, joined.err
 	case <-ctx.Done():
-		f.mu.Lock()
-		defer f.mu.Unlock()
+		g.mu.Lock()
+		defer g.mu.Unlock()
 		joined.waiting--
 		return result, own, ctx.Err()
 	}
 }
 
-func (f *flights[T]) board(
+func (g *Group[T]) join(
 	ctx context.Context, key string, ask func(context.Context) (T, error),
-) (joined *flight[T], own bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	joined, underWay := f.next[key]
+) (joined *call[T], own bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	joined, underWay := g.next[key]
 	if joined == nil {
 		own = true
-		joined = &flight[T]{landed: make(chan struct{}), depart: func() (T, error) { return fly(ctx, ask) }}
+		joined = &call[T]{done: make(chan struct{}), start: func() (T, error) { return detach(ctx, ask) }}
 		if underWay {
-			f.next[key] = joined
+			g.next[key] = joined
 		} else {
-			f.next[key] = nil
-			go f.run(key, joined)
+			g.next[key] = nil
+			go g.run(key, joined)
 		}
 	}
 	joined.waiting++
@@ -67,31 +67,31 @@ func (f *flights[T]) board(
 }
 
 // run lets one flight follow the other for as long as somebody waits.
-func (f *flights[T]) run(key string, underWay *flight[T]) {
+func (g *Group[T]) run(key string, underWay *call[T]) {
 	for underWay != nil {
-		underWay.result, underWay.err = underWay.depart()
-		close(underWay.landed)
-		underWay = f.following(key)
+		underWay.result, underWay.err = underWay.start()
+		close(underWay.done)
+		underWay = g.following(key)
 	}
 }
 
-func (f *flights[T]) following(key string) *flight[T] {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	following := f.next[key]
+func (g *Group[T]) following(key string) *call[T] {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	following := g.next[key]
 	if following == nil || following.waiting == 0 {
-		delete(f.next, key)
+		delete(g.next, key)
 		return nil
 	}
-	f.next[key] = nil
+	g.next[key] = nil
 	return following
 }
 
 // fly goes on when the caller who began it gives up. It runs in a goroutine of its own, where a panic would end the
 // process.
-func fly[T any](ctx context.Context, ask func(context.Context) (T, error)) (result T, err error) {
+func detach[T any](ctx context.Context, ask func(context.Context) (T, error)) (result T, err error) {
 	defer grpcx.Recover(&err)
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flightTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)
 	defer cancel()
 	return ask(ctx)
 }

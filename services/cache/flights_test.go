@@ -13,7 +13,7 @@ import (
 )
 
 // truth is what flights bring news of. Each takes a second, and sees the truth at its beginning.
-type truth struct {
+type fakeSource struct {
 	mu      sync.Mutex
 	version int
 	flights int
@@ -21,7 +21,7 @@ type truth struct {
 	most    int
 }
 
-func (s *truth) ask(ctx context.Context) (int, error) {
+func (s *fakeSource) read(ctx context.Context) (int, error) {
 	s.mu.Lock()
 	seen := s.version
 	s.flights++
@@ -42,7 +42,7 @@ func (s *truth) ask(ctx context.Context) (int, error) {
 }
 
 // report tells what there was, and how many keys are left.
-func report(s *truth, f *flights[int]) (flights, atOnce, keys int) {
+func concurrencyOf(s *fakeSource, f *Group[int]) (flights, atOnce, keys int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.mu.Lock()
@@ -54,14 +54,14 @@ func TestNobodyGetsAnAnswerFromBeforeTheyCame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const callers = 300
-		s, f := new(truth), newFlights[int]()
+		s, f := new(fakeSource), NewGroup[int]()
 		var wg sync.WaitGroup
 		for i := range callers {
 			s.mu.Lock()
 			s.version = i
 			s.mu.Unlock()
 			wg.Go(func() {
-				if seen, _, err := f.join(t.Context(), "key", s.ask); err != nil || seen < i {
+				if seen, _, err := f.Do(t.Context(), "key", s.read); err != nil || seen < i {
 					t.Errorf("who came at %d was told of %d, error %v", i, seen, err)
 				}
 			})
@@ -70,7 +70,7 @@ func TestNobodyGetsAnAnswerFromBeforeTheyCame(t *testing.T) {
 		}
 		wg.Wait()
 		synctest.Wait()
-		if flights, atOnce, keys := report(s, f); atOnce != 1 || flights > callers/100+2 || keys != 0 {
+		if flights, atOnce, keys := concurrencyOf(s, f); atOnce != 1 || flights > callers/100+2 || keys != 0 {
 			t.Errorf("%d callers made %d flights, %d at once; %d keys are left", callers, flights, atOnce, keys)
 		}
 	})
@@ -79,12 +79,12 @@ func TestNobodyGetsAnAnswerFromBeforeTheyCame(t *testing.T) {
 func TestFlightsOfSeveralKeysAreApart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, f := new(truth), newFlights[int]()
+		s, f := new(fakeSource), NewGroup[int]()
 		for _, key := range []string{"a", "b", "c"} {
-			go func() { _, _, _ = f.join(t.Context(), key, s.ask) }()
+			go func() { _, _, _ = f.Do(t.Context(), key, s.read) }()
 		}
 		time.Sleep(2 * time.Second)
-		if _, atOnce, _ := report(s, f); atOnce != 3 {
+		if _, atOnce, _ := concurrencyOf(s, f); atOnce != 3 {
 			t.Errorf("%d flights were under way at once, want 3", atOnce)
 		}
 	})
@@ -93,12 +93,12 @@ func TestFlightsOfSeveralKeysAreApart(t *testing.T) {
 func TestWhoGivesUpStopsNoFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, f := new(truth), newFlights[int]()
+		s, f := new(fakeSource), NewGroup[int]()
 		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
 		defer giveUp()
 		ended := make(chan error, 3)
 		join := func(ctx context.Context) {
-			_, _, err := f.join(ctx, "key", s.ask)
+			_, _, err := f.Do(ctx, "key", s.read)
 			ended <- err
 		}
 		go join(impatient) // flies
@@ -114,7 +114,7 @@ func TestWhoGivesUpStopsNoFlight(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Errorf("who waited got %v", err)
 		}
-		if flights, _, _ := report(s, f); flights != 2 {
+		if flights, _, _ := concurrencyOf(s, f); flights != 2 {
 			t.Errorf("there were %d flights, want 2", flights)
 		}
 	})
@@ -123,16 +123,16 @@ func TestWhoGivesUpStopsNoFlight(t *testing.T) {
 func TestNoFlightLeavesForNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, f := new(truth), newFlights[int]()
+		s, f := new(fakeSource), NewGroup[int]()
 		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
 		defer giveUp()
-		go func() { _, _, _ = f.join(t.Context(), "key", s.ask) }()
+		go func() { _, _, _ = f.Do(t.Context(), "key", s.read) }()
 		synctest.Wait()
-		if _, _, err := f.join(impatient, "key", s.ask); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := f.Do(impatient, "key", s.read); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("who gave up got %v", err)
 		}
 		time.Sleep(5 * time.Second)
-		if flights, _, keys := report(s, f); flights != 1 || keys != 0 {
+		if flights, _, keys := concurrencyOf(s, f); flights != 1 || keys != 0 {
 			t.Errorf("there were %d flights, want 1; %d keys are left", flights, keys)
 		}
 	})
@@ -146,8 +146,8 @@ func TestAFlightHasAnEnd(t *testing.T) {
 			return 0, ctx.Err()
 		}
 		begin := time.Now()
-		_, own, err := newFlights[int]().join(t.Context(), "key", hang)
-		if !own || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != flightTimeout {
+		_, own, err := NewGroup[int]().Do(t.Context(), "key", hang)
+		if !own || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != callTimeout {
 			t.Errorf("it ended after %s with %v, own %t", time.Since(begin), err, own)
 		}
 	})
@@ -156,9 +156,9 @@ func TestAFlightHasAnEnd(t *testing.T) {
 // A flight runs in a goroutine of its own, where no interceptor stands between a panic and the end of the process.
 func TestPanicInAFlightIsAnErrorOfTheCall(t *testing.T) {
 	t.Parallel()
-	f := newFlights[int]()
+	f := NewGroup[int]()
 	for range 2 { // The key is free afterwards.
-		_, _, err := f.join(t.Context(), "key", func(context.Context) (int, error) { panic("no store") })
+		_, _, err := f.Do(t.Context(), "key", func(context.Context) (int, error) { panic("no store") })
 		if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_INTERNAL {
 			t.Errorf("error %v, want an internal one", err)
 		}

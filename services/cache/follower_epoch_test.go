@@ -46,15 +46,15 @@ func TestFollowerEpochs(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), seconds*time.Second)
 			defer cancel()
 			feed := &epochFeed{epochs: []string{"one", "another"}, cancel: cancel}
-			feed.most = seconds*int(time.Second/feedRetry) + 2 // Of the first two, none waits.
+			feed.most = seconds*int(time.Second/reconnectInterval) + 2 // Of the first two, none waits.
 			memory, _ := openMemory(t, memoryBytes)
-			e := believing(memory, time.Hour, slog.New(slog.DiscardHandler))
-			f := &follower{feed: feed, entries: e, log: slog.New(slog.DiscardHandler), now: time.Now}
-			f.run(ctx)
+			e := newSynced(memory, time.Hour, slog.New(slog.DiscardHandler))
+			f := &Follower{feed: feed, entries: e, log: slog.New(slog.DiscardHandler), now: time.Now}
+			f.Run(ctx)
 			if feed.streams > feed.most {
 				t.Errorf("there are more than %d streams in %d s", feed.most, seconds)
 			}
-			if e.believed.Load() || f.ready(t.Context()) == nil {
+			if e.synced.Load() || f.Ready(t.Context()) == nil {
 				t.Error("what is in the cache is believed")
 			}
 		})
@@ -64,10 +64,10 @@ func TestFollowerEpochs(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			feed := &epochFeed{epochs: []string{"one"}, most: 1, cancel: cancel}
 			memory, _ := openMemory(t, memoryBytes)
-			e := believing(memory, time.Hour, slog.New(slog.DiscardHandler))
-			f := &follower{feed: feed, entries: e, log: slog.New(slog.DiscardHandler), now: time.Now}
+			e := newSynced(memory, time.Hour, slog.New(slog.DiscardHandler))
+			f := &Follower{feed: feed, entries: e, log: slog.New(slog.DiscardHandler), now: time.Now}
 			began := time.Now()
-			f.run(ctx)
+			f.Run(ctx)
 			if waited := time.Since(began); waited != 0 || feed.streams != 2 {
 				t.Errorf("after %v there are %d streams", waited, feed.streams)
 			}

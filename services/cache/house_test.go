@@ -48,7 +48,7 @@ const (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // front is a cache service, and clients of it.
-type front struct {
+type replica struct {
 	users    gatehousev1.UserServiceClient
 	sessions gatehousev1.SessionServiceClient
 	admins   gatehousev1.AdminServiceClient
@@ -57,14 +57,14 @@ type front struct {
 }
 
 // house is cache services between clients and a fake store. What it does itself it does by the first.
-type house struct {
-	*front
+type testEnv struct {
+	*replica
 
-	store  *fakeStore
-	feed   *fakeFeed
-	admin  string // a token of an admin
-	others []*front
-	own    map[string]string // a token of each user, by user id
+	store    *fakeStore
+	feed     *fakeFeed
+	admin    string // a token of an admin
+	replicas []*replica
+	tokens   map[string]string // a token of each user, by user id
 
 	storeListener *bufconn.Listener
 	config        cache.Config
@@ -80,63 +80,63 @@ func config(redisURL string) cache.Config {
 	}
 }
 
-func newHouse(t *testing.T, cfg cache.Config) *house {
+func newTestEnv(t *testing.T, cfg cache.Config) *testEnv {
 	t.Helper()
-	return newTown(t, cfg, 1)
+	return newTestEnvOf(t, cfg, 1)
 }
 
 // newTown gives a house of several cache services.
-func newTown(t *testing.T, cfg cache.Config, fronts int) *house {
+func newTestEnvOf(t *testing.T, cfg cache.Config, fronts int) *testEnv {
 	t.Helper()
-	h := openHouse(t, fronts, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	env := startTestEnv(t, fronts, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(cfg, store, log)
 	})
-	h.config = cfg
-	for _, f := range h.others {
-		f.wantFollowing(t)
+	env.config = cfg
+	for _, r := range env.replicas {
+		r.wantFollowing(t)
 	}
-	return h
+	return env
 }
 
 // newCountingHouse gives a house on a memory backend, and how often that is asked for entries. Nothing times out there
 // and no breaker opens, however busy the machine is.
-func newCountingHouse(t *testing.T) (*house, *atomic.Int64) {
+func newCountingEnv(t *testing.T) (*testEnv, *atomic.Int64) {
 	t.Helper()
 	gets := new(atomic.Int64)
-	h := openHouse(t, 1, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	env := startTestEnv(t, 1, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.NewCounting(config(""), store, log, gets)
 	})
-	h.wantFollowing(t)
+	env.wantFollowing(t)
 	gets.Store(0)
-	return h, gets
+	return env, gets
 }
 
-func openHouse(
+func startTestEnv(
 	t *testing.T, fronts int, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
-) *house {
+) *testEnv {
 	t.Helper()
-	h := &house{store: newFakeStore(t), feed: newFakeFeed(), own: map[string]string{}}
-	h.admin = h.store.token(h.store.putAdmin("root@example.com"))
+	env := &testEnv{store: newFakeStore(t), feed: newFakeFeed(), tokens: map[string]string{}}
+	env.admin = env.store.token(env.store.putAdmin("root@example.com"))
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(grpc.UnaryInterceptor(tell))
-	internalv1.RegisterChangeServiceServer(server, h.feed)
-	gatehousev1.RegisterUserServiceServer(server, h.store)
-	gatehousev1.RegisterSessionServiceServer(server, h.store)
-	gatehousev1.RegisterKeyServiceServer(server, h.store)
-	gatehousev1.RegisterAdminServiceServer(server, h.store)
+	server := grpc.NewServer(grpc.UnaryInterceptor(withStatus))
+	internalv1.RegisterChangeServiceServer(server, env.feed)
+	gatehousev1.RegisterUserServiceServer(server, env.store)
+	gatehousev1.RegisterSessionServiceServer(server, env.store)
+	gatehousev1.RegisterKeyServiceServer(server, env.store)
+	gatehousev1.RegisterAdminServiceServer(server, env.store)
 	run(t, func(ctx context.Context) error {
 		return grpcx.ServeUntil(ctx, server, listener, func() {})
 	})
-	h.storeListener = listener
+	env.storeListener = listener
 	for range fronts {
-		h.others = append(h.others, h.newFront(t, open))
+		env.replicas = append(env.replicas, env.startReplica(t, open))
 	}
-	h.front = h.others[0]
-	return h
+	env.replica = env.replicas[0]
+	return env
 }
 
 // tell gives errors the form that they have from the store.
-func tell(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+func withStatus(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	response, err := handle(ctx, req)
 	if err != nil {
 		return nil, apierr.Status(err).Err()
@@ -145,44 +145,44 @@ func tell(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.Una
 }
 
 // join gives another cache service, after something has happened, which follows the feed.
-func (h *house) join(t *testing.T, cfg cache.Config, after func()) *front {
+func (env *testEnv) addReplica(t *testing.T, cfg cache.Config, after func()) *replica {
 	t.Helper()
 	after()
-	f := h.newFront(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	r := env.startReplica(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(cfg, store, log)
 	})
-	f.wantFollowing(t)
-	return f
+	r.wantFollowing(t)
+	return r
 }
 
-func (h *house) newFront(
+func (env *testEnv) startReplica(
 	t *testing.T, open func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error),
-) *front {
+) *replica {
 	t.Helper()
 	store, err := grpcx.Dial("passthrough:///in-process",
-		authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken}, grpcx.InProcess(h.storeListener))
+		authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken}, grpcx.InProcess(env.storeListener))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = store.Close() })
-	f := &front{logged: new(logBuffer)}
-	log := slog.New(slog.NewJSONHandler(f.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	r := &replica{logged: new(logBuffer)}
+	log := slog.New(slog.NewJSONHandler(r.logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	service, err := open(store, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	listener := bufconn.Listen(1 << 20)
 	run(t, func(ctx context.Context) error { return service.Run(ctx, listener) })
-	f.conn = dial(t, listener)
-	f.users, f.sessions = gatehousev1.NewUserServiceClient(f.conn), gatehousev1.NewSessionServiceClient(f.conn)
-	f.admins = gatehousev1.NewAdminServiceClient(f.conn)
-	return f
+	r.conn = dial(t, listener)
+	r.users, r.sessions = gatehousev1.NewUserServiceClient(r.conn), gatehousev1.NewSessionServiceClient(r.conn)
+	r.admins = gatehousev1.NewAdminServiceClient(r.conn)
+	return r
 }
 
 // wantFollowing waits until it is known here that nothing is missing in the cache.
-func (f *front) wantFollowing(t *testing.T) {
+func (r *replica) wantFollowing(t *testing.T) {
 	t.Helper()
-	health := healthpb.NewHealthClient(f.conn)
+	health := healthpb.NewHealthClient(r.conn)
 	testkit.Eventually(t, func() error {
 		response, err := health.Check(t.Context(), &healthpb.HealthCheckRequest{Service: cache.FeedHealth})
 		if err == nil && response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
@@ -232,20 +232,20 @@ func as(ctx context.Context, token string) context.Context {
 }
 
 // me reads the profile of whom the token is of.
-func (f *front) me(ctx context.Context, token string) (*gatehousev1.User, error) {
-	response, err := f.users.ReadUser(as(ctx, token), &gatehousev1.ReadUserRequest{Id: authn.Me})
+func (r *replica) me(ctx context.Context, token string) (*gatehousev1.User, error) {
+	response, err := r.users.ReadUser(as(ctx, token), &gatehousev1.ReadUserRequest{Id: authn.Me})
 	return response.GetUser(), err
 }
 
 // wantIn insists that the session of the token is let in, and that nothing old is shown.
-func (f *front) wantIn(t *testing.T, s *fakeStore, token string) {
+func (r *replica) wantIn(t *testing.T, s *fakeStore, token string) {
 	t.Helper()
 	session := s.session(token)
-	user, err := f.me(t.Context(), token)
+	user, err := r.me(t.Context(), token)
 	if want := s.profile(token); err != nil || !proto.Equal(user, want) {
 		t.Fatalf("read: %v, error %v, want %v", user, err, want)
 	}
-	response, err := f.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current})
+	response, err := r.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current})
 	session.Current = true
 	session = authn.ShowSession(t.Context(), session)
 	if err != nil || !proto.Equal(response.GetSession(), session) {
@@ -254,36 +254,36 @@ func (f *front) wantIn(t *testing.T, s *fakeStore, token string) {
 }
 
 // wantOut insists that the session of the token is refused.
-func (f *front) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
+func (r *replica) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
 	t.Helper()
-	_, err := f.me(t.Context(), token)
+	_, err := r.me(t.Context(), token)
 	wantError(t, err, codes.Unauthenticated, reason)
 }
 
 // wantOut insists that all cache services refuse the token.
-func (h *house) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
+func (env *testEnv) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
 	t.Helper()
-	for _, f := range h.others {
-		f.wantOut(t, token, reason)
+	for _, r := range env.replicas {
+		r.wantOut(t, token, reason)
 	}
 }
 
 // read reads a user's own profile, in a session that is always the same, and insists on the right answer.
-func (h *house) read(t *testing.T, id string) {
+func (env *testEnv) read(t *testing.T, id string) {
 	t.Helper()
-	if h.own[id] == "" {
-		h.own[id] = h.store.token(id)
+	if env.tokens[id] == "" {
+		env.tokens[id] = env.store.token(id)
 	}
-	user, err := h.me(t.Context(), h.own[id])
-	if want := h.store.profile(h.own[id]); err != nil || !proto.Equal(user, want) {
+	user, err := env.me(t.Context(), env.tokens[id])
+	if want := env.store.profile(env.tokens[id]); err != nil || !proto.Equal(user, want) {
 		t.Fatalf("read user %s: %v, error %v, want %v", id, user, err, want)
 	}
 }
 
 // wantReads insists on how many reads the store has served.
-func (h *house) wantReads(t *testing.T, want int) {
+func (env *testEnv) wantReads(t *testing.T, want int) {
 	t.Helper()
-	if got := h.store.readCount(); got != want {
+	if got := env.store.readCount(); got != want {
 		t.Fatalf("the store has served %d reads, want %d", got, want)
 	}
 }

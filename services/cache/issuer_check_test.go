@@ -20,25 +20,25 @@ func TestHealth(t *testing.T) {
 		cfg := cache.Config{
 			Backend: cache.BackendMemory, ServiceToken: serviceToken, Issuer: issuer, Audience: audience,
 		}
-		h := newHouse(t, cfg)
-		h.wantHealth(t, healthpb.HealthCheckResponse_SERVING)
-		token := h.store.token(h.store.put("ada@example.com"))
+		env := newTestEnv(t, cfg)
+		env.wantHealth(t, healthpb.HealthCheckResponse_SERVING)
+		token := env.store.token(env.store.put("ada@example.com"))
 		cfg.Audience = "other"
-		odd := h.join(t, cfg, func() {})
+		odd := env.addReplica(t, cfg, func() {})
 		odd.wantHealth(t, healthpb.HealthCheckResponse_NOT_SERVING)
 		// The other cache service is served meanwhile.
-		if _, err := h.users.ReadUser(as(t.Context(), token), &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
+		if _, err := env.users.ReadUser(as(t.Context(), token), &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
 			t.Error(err)
 		}
-		h.wantHealth(t, healthpb.HealthCheckResponse_SERVING)
+		env.wantHealth(t, healthpb.HealthCheckResponse_SERVING)
 	})
 }
 
 // wantHealth waits until the service has this health.
-func (f *front) wantHealth(t *testing.T, want healthpb.HealthCheckResponse_ServingStatus) {
+func (r *replica) wantHealth(t *testing.T, want healthpb.HealthCheckResponse_ServingStatus) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		response, err := healthpb.NewHealthClient(f.conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+		response, err := healthpb.NewHealthClient(r.conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
 		if err == nil && response.GetStatus() != want {
 			err = errors.New("the health is " + response.GetStatus().String())
 		}

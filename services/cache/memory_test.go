@@ -13,18 +13,18 @@ import (
 )
 
 // handClock is a clock that a test moves by hand. It implements otter.Clock.
-type handClock struct{ now atomic.Int64 }
+type manualClock struct{ now atomic.Int64 }
 
-func (c *handClock) NowNano() int64                      { return c.now.Load() }
-func (c *handClock) Tick(time.Duration) <-chan time.Time { return nil }
-func (c *handClock) advance(by time.Duration)            { c.now.Add(int64(by)) }
+func (c *manualClock) NowNano() int64                      { return c.now.Load() }
+func (c *manualClock) Tick(time.Duration) <-chan time.Time { return nil }
+func (c *manualClock) advance(by time.Duration)            { c.now.Add(int64(by)) }
 
-func openMemory(t *testing.T, maxBytes uint64) (backend, *handClock) {
+func openMemory(t *testing.T, maxBytes uint64) (Backend, *manualClock) {
 	t.Helper()
-	clock := new(handClock)
+	clock := new(manualClock)
 	clock.advance(time.Hour)
 	b := memorybackend.New(maxBytes, clock)
-	b.Enter(epoch)
+	b.EnterEpoch(epoch)
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
 			t.Error(err)
@@ -35,7 +35,7 @@ func openMemory(t *testing.T, maxBytes uint64) (backend, *handClock) {
 
 func TestMemoryConformance(t *testing.T) {
 	t.Parallel()
-	conformance(t, func(t *testing.T) (backend, func(time.Duration)) {
+	conformance(t, func(t *testing.T) (Backend, func(time.Duration)) {
 		b, clock := openMemory(t, memoryBytes)
 		return b, clock.advance
 	})

@@ -8,7 +8,7 @@ import (
 )
 
 // measure registers what can be measured of a cache service, where anybody wants to know.
-func measure(into prometheus.Registerer, follower *follower, owed *owed) error {
+func registerMetrics(into prometheus.Registerer, follower *Follower, owed *pendingInvalidations) error {
 	if into == nil {
 		return nil
 	}
@@ -17,7 +17,7 @@ func measure(into prometheus.Registerer, follower *follower, owed *owed) error {
 			Name: "gatehouse_cache_feed_lag_seconds",
 			Help: "Age of the youngest state of the store of which it is known that all before it is in the cache; " +
 				"+Inf before any is.",
-		}, follower.lag)),
+		}, follower.Lag)),
 		into.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_cache_owed_entries",
 			Help: "Entries that could not be told to Redis and are told again.",
@@ -26,7 +26,7 @@ func measure(into prometheus.Registerer, follower *follower, owed *owed) error {
 }
 
 // lag is how long ago nothing was missing in the backend, in seconds; infinite if that is not known of any time.
-func (f *follower) lag() float64 {
+func (f *Follower) Lag() float64 {
 	last := f.current.Load()
 	if last == nil {
 		return math.Inf(1)
@@ -35,8 +35,8 @@ func (f *follower) lag() float64 {
 }
 
 // count is how many entries are owed.
-func (o *owed) count() float64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return float64(len(o.writes))
+func (p *pendingInvalidations) count() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return float64(len(p.writes))
 }

@@ -18,34 +18,34 @@ import (
 func TestMetricsTellWhatIsMissing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		e, kept := newIndebted(t, slog.New(slog.DiscardHandler))
-		f := newFollower(nil, e, slog.New(slog.DiscardHandler))
+		e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
+		f := NewFollower(nil, e, slog.New(slog.DiscardHandler))
 		registry := prometheus.NewRegistry()
-		if err := measure(registry, f, e.owed); err != nil {
+		if err := registerMetrics(registry, f, e.pending); err != nil {
 			t.Fatal(err)
 		}
 		wantMetric(t, registry, "gatehouse_cache_feed_lag_seconds", math.Inf(1))
 		wantMetric(t, registry, "gatehouse_cache_owed_entries", 0)
 
-		e.change(t.Context(), e.ask(), ada(2), nil)
+		e.Change(t.Context(), e.AcquireLease(), ada(2), nil)
 		wantMetric(t, registry, "gatehouse_cache_owed_entries", 1)
 
-		kept.cut.Store(false)
+		kept.disconnected.Store(false)
 		told := &internalv1.WatchChangesResponse{Epoch: epoch, Cursor: 7, LagMilliseconds: 1500}
-		if err := f.take(t.Context(), told); !errors.Is(err, errFeedEpoch) {
+		if err := f.apply(t.Context(), told); !errors.Is(err, errEpochChanged) {
 			t.Fatalf("the first answer: %v", err)
 		}
-		if err := f.take(t.Context(), told); err != nil {
+		if err := f.apply(t.Context(), told); err != nil {
 			t.Fatal(err)
 		}
 		wantMetric(t, registry, "gatehouse_cache_feed_lag_seconds", 1.5)
 		time.Sleep(2 * time.Second) // of the bubble's clock
 		wantMetric(t, registry, "gatehouse_cache_feed_lag_seconds", 3.5)
-		if err := f.ready(t.Context()); err != nil {
+		if err := f.Ready(t.Context()); err != nil {
 			t.Errorf("with a lag of 3.5 s: %v", err)
 		}
 		time.Sleep(2 * time.Second)
-		if f.ready(t.Context()) == nil {
+		if f.Ready(t.Context()) == nil {
 			t.Error("it is ready with a lag of 5.5 s")
 		}
 	})

@@ -18,23 +18,23 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-func (h *house) signUp(t *testing.T, email string) string {
+func (env *testEnv) signUp(t *testing.T, email string) string {
 	t.Helper()
-	response, err := h.users.CreateUser(t.Context(),
+	response, err := env.users.CreateUser(t.Context(),
 		&gatehousev1.CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: password})
 	if err != nil {
 		t.Fatalf("sign up: %v", err)
 	}
-	if want := h.store.user(response.GetUser().GetId()); !proto.Equal(response.GetUser(), want) {
+	if want := env.store.user(response.GetUser().GetId()); !proto.Equal(response.GetUser(), want) {
 		t.Fatalf("sign up: %v, want %v", response.GetUser(), want)
 	}
 	return response.GetUser().GetId()
 }
 
 // logIn opens a session by this cache service.
-func (f *front) logIn(t *testing.T, email string) *gatehousev1.CreateSessionResponse {
+func (r *replica) logIn(t *testing.T, email string) *gatehousev1.CreateSessionResponse {
 	t.Helper()
-	response, err := f.sessions.CreateSession(t.Context(),
+	response, err := r.sessions.CreateSession(t.Context(),
 		&gatehousev1.CreateSessionRequest{Email: email, Password: password})
 	if err != nil {
 		t.Fatalf("log in: %v", err)
@@ -43,12 +43,12 @@ func (f *front) logIn(t *testing.T, email string) *gatehousev1.CreateSessionResp
 }
 
 // untilUsed reads until the cache answers.
-func (h *house) untilUsed(t *testing.T, id string) {
+func (env *testEnv) readUntilCached(t *testing.T, id string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		before := h.store.readCount()
-		h.read(t, id)
-		if h.store.readCount() != before {
+		before := env.store.readCount()
+		env.read(t, id)
+		if env.store.readCount() != before {
 			return errors.New("the cache is not used again")
 		}
 		return nil
@@ -57,13 +57,13 @@ func (h *house) untilUsed(t *testing.T, id string) {
 
 func TestSignUpAndLogInWarmTheCache(t *testing.T) {
 	t.Parallel()
-	h, _, _ := newRedisHouse(t)
+	env, _, _ := newRedisEnv(t)
 	// The run of a Redis is known from the first use of it: until then nothing may be kept.
-	h.read(t, h.store.put("grace@example.com"))
-	h.signUp(t, "ada@example.com")
-	h.wantIn(t, h.store, h.logIn(t, "ada@example.com").GetAccessToken())
-	h.wantReads(t, 1)
-	_, err := h.users.CreateUser(t.Context(),
+	env.read(t, env.store.put("grace@example.com"))
+	env.signUp(t, "ada@example.com")
+	env.wantIn(t, env.store, env.logIn(t, "ada@example.com").GetAccessToken())
+	env.wantReads(t, 1)
+	_, err := env.users.CreateUser(t.Context(),
 		&gatehousev1.CreateUserRequest{Email: "ada@example.com", FullName: "Ada", Password: password})
 	wantError(t, err, codes.AlreadyExists, gatehousev1.ErrorReason_ERROR_REASON_EMAIL_TAKEN)
 }
@@ -71,48 +71,48 @@ func TestSignUpAndLogInWarmTheCache(t *testing.T) {
 func TestRedisMayDieAndComeBack(t *testing.T) {
 	t.Parallel()
 	const reads = 200
-	h, server, _ := newRedisHouse(t)
-	id := h.signUp(t, "ada@example.com")
-	h.read(t, id)
-	h.wantReads(t, 1)
+	env, server, _ := newRedisEnv(t)
+	id := env.signUp(t, "ada@example.com")
+	env.read(t, id)
+	env.wantReads(t, 1)
 
 	server.Kill()
 	for range reads {
-		h.read(t, id)
+		env.read(t, id)
 	}
-	h.wantReads(t, 1+reads)
-	h.read(t, h.signUp(t, "grace@example.com")) // Writes go through as well.
+	env.wantReads(t, 1+reads)
+	env.read(t, env.signUp(t, "grace@example.com")) // Writes go through as well.
 
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	h.untilUsed(t, id)
-	h.wantFewWarnings(t)
+	env.readUntilCached(t, id)
+	env.wantFewWarnings(t)
 }
 
 func TestRedisMayHang(t *testing.T) {
 	t.Parallel()
 	const reads = 100
-	h, server, _ := newRedisHouse(t)
-	id := h.signUp(t, "ada@example.com")
+	env, server, _ := newRedisEnv(t)
+	id := env.signUp(t, "ada@example.com")
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
 	for range reads {
-		h.read(t, id)
+		env.read(t, id)
 	}
-	h.wantReads(t, reads)
+	env.wantReads(t, reads)
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	h.untilUsed(t, id)
-	h.wantFewWarnings(t)
+	env.readUntilCached(t, id)
+	env.wantFewWarnings(t)
 }
 
 // wantFewWarnings insists that an outage was logged, but not with each request.
-func (h *house) wantFewWarnings(t *testing.T) {
+func (env *testEnv) wantFewWarnings(t *testing.T) {
 	t.Helper()
-	log := h.logged.String()
+	log := env.logged.String()
 	if warnings := strings.Count(log, `"level":"WARN"`); warnings == 0 || warnings > 5 {
 		t.Errorf("the outage made %d warnings:\n%s", warnings, log)
 	}
@@ -133,7 +133,7 @@ func TestPoisonIsNotServedAndHeals(t *testing.T) {
 			return client.Set(ctx, key, change(entry, others), redis.KeepTTL).Err()
 		}
 	}
-	h, _, client := newRedisHouse(t)
+	env, _, client := newRedisEnv(t)
 	newest := strings.Repeat("\xff", 8)  // A rank that nothing is higher than.
 	tombstone := "\x00\x1f" + newest[:6] // That of a session that has ended.
 	doubtful := tombstone[:7] + "\xfd"   // That of one that may have changed.
@@ -166,30 +166,30 @@ func TestPoisonIsNotServedAndHeals(t *testing.T) {
 			"session": func(s *gatehousev1.Session) string { return "session:{" + s.GetUserId() + "}:" + s.GetId() },
 		} {
 			t.Run(kind+" "+name, func(t *testing.T) {
-				id, other := h.store.put("ada@example.com"), h.store.put("grace@example.com")
-				h.readUntilKept(t, client, id)
-				h.readUntilKept(t, client, other)
-				err := poison(t.Context(), client, place(t, client, key(h.store.session(h.own[id]))),
-					place(t, client, key(h.store.session(h.own[other]))))
+				id, other := env.store.put("ada@example.com"), env.store.put("grace@example.com")
+				env.readUntilStored(t, client, id)
+				env.readUntilStored(t, client, other)
+				err := poison(t.Context(), client, redisKey(t, client, key(env.store.session(env.tokens[id]))),
+					redisKey(t, client, key(env.store.session(env.tokens[other]))))
 				if err != nil {
 					t.Fatal(err)
 				}
-				before := h.store.readCount()
-				h.read(t, id)
-				h.wantReads(t, before+1)
-				h.read(t, id)
-				h.read(t, other)
-				h.wantReads(t, before+1)
+				before := env.store.readCount()
+				env.read(t, id)
+				env.wantReads(t, before+1)
+				env.read(t, id)
+				env.read(t, other)
+				env.wantReads(t, before+1)
 			})
 		}
 	}
 }
 
 // readUntilKept reads until Redis has the user and the session: what takes too long on a busy machine is not kept.
-func (h *house) readUntilKept(t *testing.T, client *redis.Client, id string) {
+func (env *testEnv) readUntilStored(t *testing.T, client *redis.Client, id string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		h.read(t, id)
+		env.read(t, id)
 		for _, kind := range []string{"user", "session"} {
 			if keys := client.Keys(t.Context(), "*:"+kind+":{"+id+"}*").Val(); len(keys) == 0 {
 				return fmt.Errorf("the %s is not kept", kind)
@@ -202,32 +202,32 @@ func (h *house) readUntilKept(t *testing.T, client *redis.Client, id string) {
 // No password, hash or token is in Redis or in the log, whatever went through the cache.
 func TestRedisHoldsNothingSecret(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
+	env, _, client := newRedisEnv(t)
 	var tokens []string
 	for _, email := range []string{"ada@example.com", "grace@example.com", "edsger@example.com"} {
-		h.signUp(t, email)
-		session := h.logIn(t, email)
-		h.wantIn(t, h.store, session.GetAccessToken())
-		refreshed, err := h.refresh(t.Context(), session.GetRefreshToken())
+		env.signUp(t, email)
+		session := env.logIn(t, email)
+		env.wantIn(t, env.store, session.GetAccessToken())
+		refreshed, err := env.refresh(t.Context(), session.GetRefreshToken())
 		if err != nil {
 			t.Fatal(err)
 		}
 		tokens = append(tokens, session.GetAccessToken(), session.GetRefreshToken(), refreshed.GetAccessToken())
-		changed, err := h.changePassword(t.Context(), refreshed.GetAccessToken())
+		changed, err := env.changePassword(t.Context(), refreshed.GetAccessToken())
 		if err != nil {
 			t.Fatal(err)
 		}
 		tokens = append(tokens, changed.GetAccessToken(), changed.GetRefreshToken())
-		if err := h.logOut(t.Context(), changed.GetAccessToken(), authn.Current); err != nil {
+		if err := env.logOut(t.Context(), changed.GetAccessToken(), authn.Current); err != nil {
 			t.Fatal(err)
 		}
 	}
-	_, err := h.sessions.CreateSession(t.Context(),
+	_, err := env.sessions.CreateSession(t.Context(),
 		&gatehousev1.CreateSessionRequest{Email: "ada@example.com", Password: "wrong " + password})
 	wantError(t, err, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS)
 
 	secrets := append([]string{password, "$argon2", "Bearer", "eyJ", "ghrt_"}, tokens...)
-	wantNoSecret(t, "the log", h.logged.String(), secrets)
+	wantNoSecret(t, "the log", env.logged.String(), secrets)
 	const id = `[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`
 	ours := regexp.MustCompile(`^gatehouse:[0-9a-f]{16}:(user:\{` + id + `\}|session:\{` + id + `\}:` + id + `)$`)
 	found := 0
@@ -260,10 +260,10 @@ func wantNoSecret(t *testing.T, where, text string, secrets []string) {
 func TestRunClosesTheBackend(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
-	var h *house
+	var env *testEnv
 	t.Run("serve", func(t *testing.T) {
-		h = newHouse(t, config(server.URL()))
-		h.read(t, h.signUp(t, "ada@example.com"))
+		env = newTestEnv(t, config(server.URL()))
+		env.read(t, env.signUp(t, "ada@example.com"))
 	})
 	client := server.Client()
 	t.Cleanup(func() { _ = client.Close() })
@@ -273,5 +273,5 @@ func TestRunClosesTheBackend(t *testing.T) {
 		}
 		return nil
 	})
-	runtime.KeepAlive(h) // Or the collector would have closed them.
+	runtime.KeepAlive(env) // Or the collector would have closed them.
 }

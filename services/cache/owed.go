@@ -15,71 +15,71 @@ const (
 	// retryInterval is how long the backend is left alone before what is owed to it is tried again. With the timeout of a
 	// write, and the time that it takes to tell all that is owed, it bounds for how long other services may believe what
 	// this one could not take back.
-	retryInterval = 100 * time.Millisecond
+	flushInterval = 100 * time.Millisecond
 
 	// maxPayers is how many are told at once: half of the connections, so that calls find others.
-	maxPayers = 16
+	maxFlushers = 16
 
 	// maxOwed bounds what is owed: about 3 MB.
-	maxOwed = 10_000
+	maxPending = 10_000
 
 	// lastTry bounds how long the end of the service waits for what is owed still.
-	lastTry = time.Second
+	finalFlushTimeout = time.Second
 )
 
 // owed is what the backend should know and could not be told. Until it is told, nothing that is in the backend under
 // the same key is believed here.
-type owed struct {
-	backend  backend
-	distrust time.Duration
-	log      *slog.Logger
+type pendingInvalidations struct {
+	backend      Backend
+	maxEntryLife time.Duration
+	log          *slog.Logger
 
-	mu     sync.Mutex
-	writes map[string]entry.Write // by key; of each only what may be stored at any time
-	until  time.Time              // nothing of the backend is believed before; zero where nothing was forgotten
+	mu          sync.Mutex
+	writes      map[string]entry.Write // by key; of each only what may be stored at any time
+	bypassUntil time.Time              // nothing of the backend is believed before; zero where nothing was forgotten
 }
 
 // newOwed makes an empty one. Distrust is for how long an entry may live at most.
-func newOwed(kept backend, distrust time.Duration, log *slog.Logger) *owed {
-	return &owed{backend: kept, distrust: distrust, log: log, writes: map[string]entry.Write{}}
+func newPendingInvalidations(kept Backend, distrust time.Duration, log *slog.Logger) *pendingInvalidations {
+	return &pendingInvalidations{backend: kept, maxEntryLife: distrust, log: log, writes: map[string]entry.Write{}}
 }
 
 // add remembers those of the writes that had to be stored, or, if there is no room, that nothing of the backend may be
 // believed until all that is there now has expired.
-func (o *owed) add(ctx context.Context, writes []entry.Write) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
+func (p *pendingInvalidations) add(ctx context.Context, writes []entry.Write) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, write := range writes {
 		if write.Outdated == nil {
 			continue
 		}
 		write.Entry = write.Outdated
-		present, known := o.writes[write.Key]
+		present, known := p.writes[write.Key]
 		switch {
 		case known && entry.Rank(present.Entry) >= entry.Rank(write.Entry):
-		case known || len(o.writes) < maxOwed:
-			o.writes[write.Key] = write
+		case known || len(p.writes) < maxPending:
+			p.writes[write.Key] = write
 		default:
-			if o.until.IsZero() {
-				o.log.ErrorContext(ctx, "the cache backend cannot be told of changes, and there are too many to remember; "+
+			if p.bypassUntil.IsZero() {
+				p.log.ErrorContext(ctx, "the cache backend cannot be told of changes, and there are too many to remember; "+
 					"this service does not use it for now, others may answer with what was before",
-					"owed", len(o.writes), "not_used_for", o.distrust)
+					"owed", len(p.writes), "not_used_for", p.maxEntryLife)
 			}
-			o.until = time.Now().Add(o.distrust)
+			p.bypassUntil = time.Now().Add(p.maxEntryLife)
 		}
 	}
 }
 
 // any tells whether something is owed under one of the keys.
-func (o *owed) any(keys ...string) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.until.IsZero() && time.Now().Before(o.until) {
+func (p *pendingInvalidations) covers(keys ...string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.bypassUntil.IsZero() && time.Now().Before(p.bypassUntil) {
 		return true
 	}
-	o.until = time.Time{}
+	p.bypassUntil = time.Time{}
 	for _, key := range keys {
-		if _, known := o.writes[key]; known {
+		if _, known := p.writes[key]; known {
 			return true
 		}
 	}
@@ -87,34 +87,34 @@ func (o *owed) any(keys ...string) bool {
 }
 
 // run pays what is owed until ctx is done, and tries once more then.
-func (o *owed) run(ctx context.Context) {
-	ticker := time.NewTicker(retryInterval)
+func (p *pendingInvalidations) run(ctx context.Context) {
+	ticker := time.NewTicker(flushInterval)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ticker.C:
-			o.pay(ctx)
+			p.flush(ctx)
 		case <-ctx.Done():
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastTry)
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalFlushTimeout)
 			defer cancel()
-			o.pay(last)
+			p.flush(last)
 			return
 		}
 	}
 }
 
 // pay stops at the first failure: the others would most likely fail as well, each after its timeout.
-func (o *owed) pay(ctx context.Context) {
+func (p *pendingInvalidations) flush(ctx context.Context) {
 	payers, ctx := errgroup.WithContext(ctx)
-	payers.SetLimit(maxPayers)
-	for _, write := range o.all() {
+	payers.SetLimit(maxFlushers)
+	for _, write := range p.snapshot() {
 		if ctx.Err() != nil {
 			break
 		}
 		payers.Go(func() error {
-			err := o.backend.Set(ctx, "", write)
+			err := p.backend.Set(ctx, "", write)
 			if err == nil {
-				o.paid(write)
+				p.ack(write)
 			}
 			return err
 		})
@@ -122,20 +122,20 @@ func (o *owed) pay(ctx context.Context) {
 	_ = payers.Wait() // What is still owed is tried again.
 }
 
-func (o *owed) all() []entry.Write {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	writes := make([]entry.Write, 0, len(o.writes))
-	for _, write := range o.writes {
+func (p *pendingInvalidations) snapshot() []entry.Write {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	writes := make([]entry.Write, 0, len(p.writes))
+	for _, write := range p.writes {
 		writes = append(writes, write)
 	}
 	return writes
 }
 
-func (o *owed) paid(write entry.Write) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if present, known := o.writes[write.Key]; known && entry.Rank(present.Entry) == entry.Rank(write.Entry) {
-		delete(o.writes, write.Key)
+func (p *pendingInvalidations) ack(write entry.Write) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if present, known := p.writes[write.Key]; known && entry.Rank(present.Entry) == entry.Rank(write.Entry) {
+		delete(p.writes, write.Key)
 	}
 }

@@ -15,53 +15,53 @@ import (
 )
 
 // cutOff is a backend that cannot be written to while it is cut off.
-type cutOff struct {
-	backend
+type disconnectable struct {
+	Backend
 
-	cut atomic.Bool
+	disconnected atomic.Bool
 }
 
-func (c *cutOff) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
-	if c.cut.Load() {
+func (c *disconnectable) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
+	if c.disconnected.Load() {
 		return errOpen
 	}
-	return c.backend.Set(ctx, lease, writes...)
+	return c.Backend.Set(ctx, lease, writes...)
 }
 
 // newIndebted gives entries over a backend that is cut off and knows ada and her session, and what is owed to it.
-func newIndebted(t *testing.T, log *slog.Logger) (*entries, *cutOff) {
+func newDisconnected(t *testing.T, log *slog.Logger) (*Entries, *disconnectable) {
 	t.Helper()
 	memory := memorybackend.New(memoryBytes, nil)
 	t.Cleanup(func() { _ = memory.Close() })
-	memory.Enter(epoch)
-	kept := &cutOff{backend: memory}
-	e := believing(kept, time.Hour, log)
-	e.change(t.Context(), e.ask(), ada(1), adasSession(1))
-	if known := e.account(t.Context(), adaID, sessionID); known.User == nil || known.Session == nil {
+	memory.EnterEpoch(epoch)
+	kept := &disconnectable{Backend: memory}
+	e := newSynced(kept, time.Hour, log)
+	e.Change(t.Context(), e.AcquireLease(), ada(1), adasSession(1))
+	if known := e.Account(t.Context(), adaID, sessionID); known.User == nil || known.Session == nil {
 		t.Fatalf("the cache knows %v", known)
 	}
-	kept.cut.Store(true)
+	kept.disconnected.Store(true)
 	return e, kept
 }
 
 func TestWhatIsOwedIsNotBelievedUntilItIsPaid(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		e, kept := newIndebted(t, slog.New(slog.DiscardHandler))
+		e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
 		ctx, stop := context.WithCancel(t.Context())
-		go e.owed.run(ctx)
-		e.change(t.Context(), e.ask(), ada(2), nil)
-		e.end(t.Context(), adaID, sessionID)
+		go e.pending.run(ctx)
+		e.Change(t.Context(), e.AcquireLease(), ada(2), nil)
+		e.SessionEnded(t.Context(), adaID, sessionID)
 		for range 3 {
-			if known := e.account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil || known.ended {
+			if known := e.Account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil || known.Ended {
 				t.Errorf("the cache says %v", known)
 			}
-			time.Sleep(10 * retryInterval)
+			time.Sleep(10 * flushInterval)
 		}
-		kept.cut.Store(false)
-		time.Sleep(2 * retryInterval)
-		known := e.account(t.Context(), adaID, sessionID)
-		if known.User != nil || !known.ended || known.lease.kept == "" {
+		kept.disconnected.Store(false)
+		time.Sleep(2 * flushInterval)
+		known := e.Account(t.Context(), adaID, sessionID)
+		if known.User != nil || !known.Ended || known.Lease.granted == "" {
 			t.Errorf("the cache says %v", known)
 		}
 		stop()
@@ -72,13 +72,13 @@ func TestWhatIsOwedIsNotBelievedUntilItIsPaid(t *testing.T) {
 func TestWhatIsOwedIsTriedOnceMoreAtTheEnd(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		e, kept := newIndebted(t, slog.New(slog.DiscardHandler))
-		e.end(t.Context(), adaID, sessionID)
-		kept.cut.Store(false)
+		e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
+		e.SessionEnded(t.Context(), adaID, sessionID)
+		kept.disconnected.Store(false)
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
-		e.owed.run(ctx)
-		if known := e.account(t.Context(), adaID, sessionID); !known.ended {
+		e.pending.run(ctx)
+		if known := e.Account(t.Context(), adaID, sessionID); !known.Ended {
 			t.Errorf("the cache says %v", known)
 		}
 	})
@@ -87,22 +87,22 @@ func TestWhatIsOwedIsTriedOnceMoreAtTheEnd(t *testing.T) {
 // What is owed under a key may grow while it is paid.
 func TestOnlyWhatWasPaidIsForgotten(t *testing.T) {
 	t.Parallel()
-	e, _ := newIndebted(t, slog.New(slog.DiscardHandler))
-	e.change(t.Context(), e.ask(), nil, adasSession(2))
-	owed := e.owed.all()
+	e, _ := newDisconnected(t, slog.New(slog.DiscardHandler))
+	e.Change(t.Context(), e.AcquireLease(), nil, adasSession(2))
+	owed := e.pending.snapshot()
 	if len(owed) != 1 {
 		t.Fatalf("what is owed is %v, want one entry", owed)
 	}
-	e.end(t.Context(), adaID, sessionID)
-	e.change(t.Context(), e.ask(), nil, adasSession(3)) // One that was slow.
-	e.owed.paid(owed[0])
-	left := e.owed.all()
+	e.SessionEnded(t.Context(), adaID, sessionID)
+	e.Change(t.Context(), e.AcquireLease(), nil, adasSession(3)) // One that was slow.
+	e.pending.ack(owed[0])
+	left := e.pending.snapshot()
 	if len(left) != 1 || entry.Rank(left[0].Entry) != tombstoneRank {
 		t.Errorf("what is owed is %v, want a tombstone", left)
 	}
-	e.owed.paid(left[0])
-	e.owed.paid(left[0])
-	if e.owed.any(sessionKey(adaID, sessionID)) {
+	e.pending.ack(left[0])
+	e.pending.ack(left[0])
+	if e.pending.covers(SessionKey(adaID, sessionID)) {
 		t.Error("it is owed still")
 	}
 }
@@ -111,25 +111,25 @@ func TestWhenTooMuchIsOwedNothingIsBelieved(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged strings.Builder
-		e, kept := newIndebted(t, slog.New(slog.NewTextHandler(&logged, nil)))
-		for i := range maxOwed + 10 {
-			e.end(t.Context(), adaID, fmt.Sprint(i))
+		e, kept := newDisconnected(t, slog.New(slog.NewTextHandler(&logged, nil)))
+		for i := range maxPending + 10 {
+			e.SessionEnded(t.Context(), adaID, fmt.Sprint(i))
 		}
-		if owed := len(e.owed.all()); owed != maxOwed {
-			t.Errorf("%d keys are owed, want %d", owed, maxOwed)
+		if owed := len(e.pending.snapshot()); owed != maxPending {
+			t.Errorf("%d keys are owed, want %d", owed, maxPending)
 		}
-		kept.cut.Store(false)
-		e.owed.pay(t.Context())
-		if known := e.account(t.Context(), adaID, sessionID); known.User != nil {
+		kept.disconnected.Store(false)
+		e.pending.flush(t.Context())
+		if known := e.Account(t.Context(), adaID, sessionID); known.User != nil {
 			t.Errorf("the cache says %v", known)
 		}
 		if lines := strings.Count(logged.String(), "too many to remember"); lines != 1 {
 			t.Errorf("it was told %d times", lines)
 		}
 		time.Sleep(time.Hour + time.Hour/10) // Whatever was there then has expired.
-		e.change(t.Context(), e.ask(), ada(2), adasSession(2))
+		e.Change(t.Context(), e.AcquireLease(), ada(2), adasSession(2))
 		time.Sleep(maxLeaseTime)
-		if known := e.account(t.Context(), adaID, sessionID); known.User == nil {
+		if known := e.Account(t.Context(), adaID, sessionID); known.User == nil {
 			t.Error("the cache is not believed for good")
 		}
 	})

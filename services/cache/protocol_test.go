@@ -34,28 +34,28 @@ func TestASlowReadDoesNotBringASessionBack(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, server, _ := newRedisTown(t, 3)
-			house := h.household(t)
-			tablet := h.store.token(house.user)
-			seen, answer := h.store.hold("ReadSession")
+			env, server, _ := newRedisEnvOf(t, 3)
+			house := env.newFixture(t)
+			tablet := env.store.token(house.user)
+			seen, answer := env.store.block("ReadSession")
 			read := make(chan error, 1)
 			go func() {
-				_, err := h.others[1].me(t.Context(), tablet)
+				_, err := env.replicas[1].me(t.Context(), tablet)
 				read <- err
 			}()
 			<-seen
-			if err := h.logOut(t.Context(), tablet, authn.Current); err != nil {
+			if err := env.logOut(t.Context(), tablet, authn.Current); err != nil {
 				t.Fatal(err)
 			}
 			forget(t, server)
 			if name == "Redis comes back late" {
-				h.others[1].wantIn(t, h.store, house.phone.GetAccessToken()) // It knows the new run.
+				env.replicas[1].wantIn(t, env.store, house.phone.GetAccessToken()) // It knows the new run.
 			}
 			close(answer)
 			if err := <-read; err != nil {
 				t.Fatalf("a read that began before the log-out: %v", err)
 			}
-			h.wantOut(t, tablet, sessionEnded)
+			env.wantOut(t, tablet, sessionEnded)
 		})
 	}
 }
@@ -63,53 +63,53 @@ func TestASlowReadDoesNotBringASessionBack(t *testing.T) {
 // A refresh that is slow was committed before somebody logged out, and would be kept after the Redis has forgotten that.
 func TestASlowRefreshDoesNotBringASessionBack(t *testing.T) {
 	t.Parallel()
-	h, server, _ := newRedisTown(t, 3)
-	house := h.household(t)
-	seen, answer := h.store.hold("RefreshSession")
+	env, server, _ := newRedisEnvOf(t, 3)
+	house := env.newFixture(t)
+	seen, answer := env.store.block("RefreshSession")
 	refreshed := make(chan error, 1)
 	go func() {
-		_, err := h.others[1].refresh(t.Context(), house.phone.GetRefreshToken())
+		_, err := env.replicas[1].refresh(t.Context(), house.phone.GetRefreshToken())
 		refreshed <- err
 	}()
 	<-seen
-	if err := h.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
+	if err := env.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
 		t.Fatal(err)
 	}
 	restart(t, server)
-	for _, f := range h.others { // The Redis knows the user again, and all know the Redis.
-		f.wantIn(t, h.store, house.laptop.GetAccessToken())
+	for _, r := range env.replicas { // The Redis knows the user again, and all know the Redis.
+		r.wantIn(t, env.store, house.laptop.GetAccessToken())
 	}
 	close(answer)
 	if err := <-refreshed; err != nil {
 		t.Fatal(err)
 	}
-	h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 }
 
 // The Redis dies when the store has committed the end, and comes back before anybody asks.
 func TestTheEndIsKnownThoughRedisDiedMeanwhile(t *testing.T) {
 	t.Parallel()
-	h, server, client := newRedisTown(t, 3)
-	house := h.household(t)
+	env, server, client := newRedisEnvOf(t, 3)
+	house := env.newFixture(t)
 	if err := client.Save(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
-	seen, answer := h.store.hold("DeleteSession")
+	seen, answer := env.store.block("DeleteSession")
 	ended := make(chan error, 1)
-	go func() { ended <- h.others[1].logOut(t.Context(), house.phone.GetAccessToken(), authn.Current) }()
+	go func() { ended <- env.replicas[1].logOut(t.Context(), house.phone.GetAccessToken(), authn.Current) }()
 	<-seen
 	server.Kill()
 	close(answer)
 	if err := <-ended; err != nil {
 		t.Fatal(err)
 	}
-	h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
-	h.untilUsed(t, house.user)
-	h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.readUntilCached(t, house.user)
+	env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 }
 
 // The Redis comes back with what it knew before the end.
@@ -118,21 +118,21 @@ func TestOldDataOfRedisIsNotBelieved(t *testing.T) {
 	for name, way := range ends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, server, client := newRedisTown(t, 2)
-			house := h.household(t)
+			env, server, client := newRedisEnvOf(t, 2)
+			house := env.newFixture(t)
 			if err := client.Save(t.Context()).Err(); err != nil {
 				t.Fatal(err)
 			}
-			if err := way.end(t, house, h.others[1]); err != nil {
+			if err := way.end(t, house, env.replicas[1]); err != nil {
 				t.Fatal(err)
 			}
 			restart(t, server)
 			if size := client.DBSize(t.Context()).Val(); size == 0 {
 				t.Fatal("the Redis came back without its data")
 			}
-			h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+			env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 			if way.spares {
-				h.wantIn(t, h.store, house.laptop.GetAccessToken())
+				env.wantIn(t, env.store, house.laptop.GetAccessToken())
 			}
 		})
 	}
@@ -141,70 +141,70 @@ func TestOldDataOfRedisIsNotBelieved(t *testing.T) {
 // One service has noticed that the Redis is back, another has not, and that is where somebody logs out.
 func TestWhoGivesUpReadingGoesOnWriting(t *testing.T) {
 	t.Parallel()
-	h, server, _ := newRedisTown(t, 2)
-	house := h.household(t)
-	aware, unaware := h.others[0], h.others[1]
+	env, server, _ := newRedisEnvOf(t, 2)
+	house := env.newFixture(t)
+	aware, unaware := env.replicas[0], env.replicas[1]
 	server.Kill()
 	for range 10 {
-		unaware.wantIn(t, h.store, house.phone.GetAccessToken())
+		unaware.wantIn(t, env.store, house.phone.GetAccessToken())
 	}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	aware.wantIn(t, h.store, house.phone.GetAccessToken())
+	aware.wantIn(t, env.store, house.phone.GetAccessToken())
 	if err := unaware.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
 		t.Fatal(err)
 	}
-	h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 }
 
 // A Redis that hangs is not told of a log-out in time. Who knows of it does not believe what is there, and tells the
 // Redis as soon as it goes on.
 func TestWhatRedisMissedIsToldLater(t *testing.T) {
 	t.Parallel()
-	h, server, _ := newRedisTown(t, 2)
-	house := h.household(t)
+	env, server, _ := newRedisEnvOf(t, 2)
+	house := env.newFixture(t)
 	if err := server.Freeze(); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
+	if err := env.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
 		t.Fatal(err)
 	}
-	h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 	if err := server.Thaw(); err != nil {
 		t.Fatal(err)
 	}
-	h.front.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.replica.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 	testkit.Eventually(t, func() error {
-		_, err := h.others[1].me(t.Context(), house.phone.GetAccessToken())
+		_, err := env.replicas[1].me(t.Context(), house.phone.GetAccessToken())
 		if apierr.ReasonOf(status.Convert(err)) == sessionEnded {
 			return nil
 		}
 		return status.Error(codes.Unknown, "another service was not told")
 	})
-	h.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+	env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
 }
 
 // Without a cache, all that protects a caller from an answer of before is that nobody joins a read that is under way.
 func TestNobodyJoinsAReadFromBeforeALogOut(t *testing.T) {
 	t.Parallel()
 	asked := new(atomic.Int64)
-	h := openHouse(t, 2, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
-		return cache.NewDead(config(""), store, log, asked)
+	env := startTestEnv(t, 2, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+		return cache.NewFailing(config(""), store, log, asked)
 	})
-	for _, f := range h.others {
-		f.wantFollowing(t)
+	for _, r := range env.replicas {
+		r.wantFollowing(t)
 	}
-	token := h.store.token(h.store.put("ada@example.com"))
-	seen, answer := h.store.hold("ReadSession")
+	token := env.store.token(env.store.put("ada@example.com"))
+	seen, answer := env.store.block("ReadSession")
 	read := func(ended chan<- error) {
-		_, err := h.me(t.Context(), token)
+		_, err := env.me(t.Context(), token)
 		ended <- err
 	}
 	before, after := make(chan error, 1), make(chan error, 1)
 	go read(before)
 	<-seen
-	if err := h.others[1].logOut(t.Context(), token, authn.Current); err != nil {
+	if err := env.replicas[1].logOut(t.Context(), token, authn.Current); err != nil {
 		t.Fatal(err)
 	}
 	settled := asked.Load()

@@ -29,18 +29,18 @@ import (
 )
 
 // newRedisHouse gives a house on a Redis of its own, and a client to look into that.
-func newRedisHouse(t *testing.T) (*house, *testkit.Redis, *redis.Client) {
+func newRedisEnv(t *testing.T) (*testEnv, *testkit.Redis, *redis.Client) {
 	t.Helper()
-	return newRedisTown(t, 1)
+	return newRedisEnvOf(t, 1)
 }
 
 // newRedisTown gives a house of several cache services on one Redis, and a client to look into that.
-func newRedisTown(t *testing.T, fronts int) (*house, *testkit.Redis, *redis.Client) {
+func newRedisEnvOf(t *testing.T, fronts int) (*testEnv, *testkit.Redis, *redis.Client) {
 	t.Helper()
 	server := testkit.StartRedis(t)
 	client := server.Client()
 	t.Cleanup(func() { _ = client.Close() })
-	return newTown(t, config(server.URL()), fronts), server, client
+	return newTestEnvOf(t, config(server.URL()), fronts), server, client
 }
 
 var ofEntries = regexp.MustCompile(`cmdstat_(mget|evalsha|eval|get|set|del):calls=(\d+)`)
@@ -64,7 +64,7 @@ func commands(t *testing.T, client *redis.Client) int {
 }
 
 // place finds where in the Redis something is kept.
-func place(t *testing.T, client *redis.Client, key string) string {
+func redisKey(t *testing.T, client *redis.Client, key string) string {
 	t.Helper()
 	found := client.Keys(t.Context(), "*:"+key).Val()
 	if len(found) != 1 {
@@ -80,12 +80,12 @@ func TestHitLeavesTheStoreAlone(t *testing.T) {
 			t.Parallel()
 			cfg := config(testkit.StartRedis(t).URL())
 			cfg.Backend = backend
-			h := newHouse(t, cfg)
-			id := h.store.put("ada@example.com")
+			env := newTestEnv(t, cfg)
+			id := env.store.put("ada@example.com")
 			for range 5 {
-				h.read(t, id)
+				env.read(t, id)
 			}
-			h.wantReads(t, 1)
+			env.wantReads(t, 1)
 		})
 	}
 }
@@ -93,17 +93,17 @@ func TestHitLeavesTheStoreAlone(t *testing.T) {
 // One round trip to the Redis admits the caller and gives the answer.
 func TestHitIsOneRoundTrip(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
-	id := h.store.put("ada@example.com")
-	h.read(t, id)
-	ctx := as(t.Context(), h.own[id])
+	env, _, client := newRedisEnv(t)
+	id := env.store.put("ada@example.com")
+	env.read(t, id)
+	ctx := as(t.Context(), env.tokens[id])
 	for name, call := range map[string]func() error{
 		"ReadUser": func() error {
-			_, err := h.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: authn.Me})
+			_, err := env.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: authn.Me})
 			return err
 		},
 		"ReadSession": func() error {
-			_, err := h.sessions.ReadSession(ctx, &gatehousev1.ReadSessionRequest{Id: authn.Current})
+			_, err := env.sessions.ReadSession(ctx, &gatehousev1.ReadSessionRequest{Id: authn.Current})
 			return err
 		},
 	} {
@@ -115,21 +115,21 @@ func TestHitIsOneRoundTrip(t *testing.T) {
 			t.Errorf("%s made %d round trips", name, asked)
 		}
 	}
-	h.wantReads(t, 1)
+	env.wantReads(t, 1)
 }
 
 func TestReadByIDInAnyCase(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
-	id := h.store.put("ada@example.com")
-	ctx := as(t.Context(), h.store.token(id))
+	env, _, client := newRedisEnv(t)
+	id := env.store.put("ada@example.com")
+	ctx := as(t.Context(), env.store.token(id))
 	for _, spelt := range []string{id, strings.ToUpper(id), authn.Me} {
-		response, err := h.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: spelt})
+		response, err := env.users.ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: spelt})
 		if err != nil || response.GetUser().GetId() != id {
 			t.Errorf("read %s: %v, error %v", spelt, response, err)
 		}
 	}
-	h.wantReads(t, 1)
+	env.wantReads(t, 1)
 	if n := client.DBSize(t.Context()).Val(); n != 2 {
 		t.Errorf("a user and a session have %d keys", n)
 	}
@@ -137,11 +137,11 @@ func TestReadByIDInAnyCase(t *testing.T) {
 
 func TestEntriesExpireAboutWhenTold(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
-	id := h.store.put("ada@example.com")
-	h.read(t, id)
-	for _, key := range []string{"user:{" + id + "}", "session:{" + id + "}:" + h.store.session(h.own[id]).GetId()} {
-		left := client.PTTL(t.Context(), place(t, client, key)).Val()
+	env, _, client := newRedisEnv(t)
+	id := env.store.put("ada@example.com")
+	env.read(t, id)
+	for _, key := range []string{"user:{" + id + "}", "session:{" + id + "}:" + env.store.session(env.tokens[id]).GetId()} {
+		left := client.PTTL(t.Context(), redisKey(t, client, key)).Val()
 		if left < cache.DefaultTTL*9/10-time.Minute/2 || left > cache.DefaultTTL*11/10 {
 			t.Errorf("%s expires in %s, want %s give or take a tenth", key, left, cache.DefaultTTL)
 		}
@@ -150,26 +150,26 @@ func TestEntriesExpireAboutWhenTold(t *testing.T) {
 
 func TestAnotherUserIsNotFoundWithoutAsking(t *testing.T) {
 	t.Parallel()
-	h, _, _ := newRedisHouse(t)
-	id, other := h.store.put("ada@example.com"), h.store.put("grace@example.com")
-	h.read(t, other) // So that the cache could answer.
-	h.read(t, id)
+	env, _, _ := newRedisEnv(t)
+	id, other := env.store.put("ada@example.com"), env.store.put("grace@example.com")
+	env.read(t, other) // So that the cache could answer.
+	env.read(t, id)
 	for _, foreign := range []string{other, uuid.NewString()} {
-		_, err := h.users.ReadUser(as(t.Context(), h.own[id]), &gatehousev1.ReadUserRequest{Id: foreign})
+		_, err := env.users.ReadUser(as(t.Context(), env.tokens[id]), &gatehousev1.ReadUserRequest{Id: foreign})
 		wantError(t, err, codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND)
 	}
-	h.wantReads(t, 2)
+	env.wantReads(t, 2)
 }
 
 func TestCallsWithoutATokenAreRefused(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
+	env, _, client := newRedisEnv(t)
 	before := commands(t, client)
-	_, err := h.users.ReadUser(t.Context(), &gatehousev1.ReadUserRequest{Id: authn.Me})
+	_, err := env.users.ReadUser(t.Context(), &gatehousev1.ReadUserRequest{Id: authn.Me})
 	wantError(t, err, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING)
-	_, err = h.me(t.Context(), "forged")
+	_, err = env.me(t.Context(), "forged")
 	wantError(t, err, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID)
-	h.wantReads(t, 0)
+	env.wantReads(t, 0)
 	if asked := commands(t, client); asked != before {
 		t.Errorf("the Redis was asked %d times", asked-before)
 	}
@@ -177,32 +177,32 @@ func TestCallsWithoutATokenAreRefused(t *testing.T) {
 
 func TestErrorsOfTheStorePassAsTheyAre(t *testing.T) {
 	t.Parallel()
-	h, _, client := newRedisHouse(t)
-	id := h.store.put("ada@example.com")
+	env, _, client := newRedisEnv(t)
+	id := env.store.put("ada@example.com")
 	want := status.Convert(apierr.Overloaded(3 * time.Second))
-	h.store.hook(func(context.Context, string, string) error { return want.Err() }, nil)
-	_, err := h.me(t.Context(), h.store.token(id))
+	env.store.hook(func(context.Context, string, string) error { return want.Err() }, nil)
+	_, err := env.me(t.Context(), env.store.token(id))
 	if got := status.Convert(err); !proto.Equal(got.Proto(), want.Proto()) {
 		t.Errorf("error %v, want %v", got, want)
 	}
 	if n := client.DBSize(t.Context()).Val(); n != 0 {
 		t.Errorf("an error left %d keys", n)
 	}
-	h.store.hook(nil, nil)
-	h.read(t, id)
+	env.store.hook(nil, nil)
+	env.read(t, id)
 }
 
 func TestConcurrentMissesReadTheStoreOnce(t *testing.T) {
 	t.Parallel()
 	const callers = 100
-	h, gets := newCountingHouse(t)
-	token := h.store.token(h.store.put("ada@example.com"))
+	env, gets := newCountingEnv(t)
+	token := env.store.token(env.store.put("ada@example.com"))
 	missed := make(chan struct{})
-	h.store.hook(func(ctx context.Context, _, _ string) error { return waitFor(ctx, missed) }, nil)
+	env.store.hook(func(ctx context.Context, _, _ string) error { return waitFor(ctx, missed) }, nil)
 	var wg sync.WaitGroup
 	for range callers {
 		wg.Go(func() {
-			if _, err := h.me(t.Context(), token); err != nil {
+			if _, err := env.me(t.Context(), token); err != nil {
 				t.Errorf("read: %v", err)
 			}
 		})
@@ -211,7 +211,7 @@ func TestConcurrentMissesReadTheStoreOnce(t *testing.T) {
 	testkit.Eventually(t, func() error { return atLeast("looks into the cache", gets, callers+1) })
 	close(missed)
 	wg.Wait()
-	h.wantReads(t, 1) // The second flight has found what the first brought.
+	env.wantReads(t, 1) // The second flight has found what the first brought.
 }
 
 func atLeast(what string, counted *atomic.Int64, want int64) error {
@@ -222,7 +222,7 @@ func atLeast(what string, counted *atomic.Int64, want int64) error {
 }
 
 // flight is one read of the store that one caller began. Others wait for the next.
-type flight struct {
+type sharedRead struct {
 	giveUp context.CancelFunc // makes the first caller give up
 	first  chan error         // how the first caller's read ended
 	others chan error         // how the others' ended
@@ -231,16 +231,16 @@ type flight struct {
 
 // fly begins a flight and has five others wait, with a token each. When it lands, onRead says how the store answers one
 // of the first two tokens that it sees, or another.
-func fly(t *testing.T, onRead func(first bool) error) (*house, *flight) {
+func readConcurrently(t *testing.T, onRead func(first bool) error) (*testEnv, *sharedRead) {
 	t.Helper()
 	const others = 5
-	h, gets := newCountingHouse(t)
-	first := h.store.token(h.store.put("ada@example.com"))
-	f := &flight{first: make(chan error, 1), others: make(chan error, others), land: make(chan struct{})}
+	env, gets := newCountingEnv(t)
+	first := env.store.token(env.store.put("ada@example.com"))
+	f := &sharedRead{first: make(chan error, 1), others: make(chan error, others), land: make(chan struct{})}
 	arrived := make(chan struct{})
 	var once sync.Once
 	var second atomic.Pointer[string]
-	h.store.hook(func(ctx context.Context, _, token string) error {
+	env.store.hook(func(ctx context.Context, _, token string) error {
 		once.Do(func() { close(arrived) })
 		if err := waitFor(ctx, f.land); err != nil {
 			return err
@@ -252,7 +252,7 @@ func fly(t *testing.T, onRead func(first bool) error) (*house, *flight) {
 		return onRead(token == *second.Load())
 	}, nil)
 	read := func(ctx context.Context, token string, ended chan<- error) {
-		_, err := h.me(ctx, token)
+		_, err := env.me(ctx, token)
 		ended <- err
 	}
 	var ctx context.Context
@@ -261,21 +261,21 @@ func fly(t *testing.T, onRead func(first bool) error) (*house, *flight) {
 	go read(ctx, first, f.first)
 	<-arrived
 	for range others {
-		go read(t.Context(), h.store.another(first), f.others)
+		go read(t.Context(), env.store.anotherToken(first), f.others)
 	}
 	testkit.Eventually(t, func() error { return atLeast("looks into the cache", gets, 2+others) })
-	return h, f
+	return env, f
 }
 
 func TestCallerWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
 	t.Parallel()
-	h, f := fly(t, func(bool) error { return nil })
+	env, f := readConcurrently(t, func(bool) error { return nil })
 	f.giveUp()
 	if err := <-f.first; status.Code(err) != codes.Canceled {
 		t.Errorf("the caller who gave up got %v", err)
 	}
 	testkit.Eventually(t, func() error {
-		if !strings.Contains(h.logged.String(), "Canceled") {
+		if !strings.Contains(env.logged.String(), "Canceled") {
 			return errors.New("the cache has not noticed")
 		}
 		return nil
@@ -286,13 +286,13 @@ func TestCallerWhoGivesUpDoesNotFailTheOthers(t *testing.T) {
 			t.Errorf("another caller got %v", err)
 		}
 	}
-	h.wantReads(t, 1)
+	env.wantReads(t, 1)
 }
 
 // The store takes neither the token of the first flight nor that of the second, which the others share.
 func TestRefusedTokenDoesNotFailTheOthers(t *testing.T) {
 	t.Parallel()
-	_, f := fly(t, func(refused bool) error {
+	_, f := readConcurrently(t, func(refused bool) error {
 		if refused {
 			return apierr.AccessTokenInvalid(nil)
 		}
@@ -315,33 +315,33 @@ func TestRefusedTokenDoesNotFailTheOthers(t *testing.T) {
 // A session that has ended has ended for every token of it.
 func TestEndOfASessionIsAskedForOnce(t *testing.T) {
 	t.Parallel()
-	h, f := fly(t, func(bool) error { return nil })
-	h.store.mu.Lock()
-	for _, session := range h.store.sessions {
+	env, f := readConcurrently(t, func(bool) error { return nil })
+	env.store.mu.Lock()
+	for _, session := range env.store.sessions {
 		session.ended = true
 	}
-	h.store.mu.Unlock()
+	env.store.mu.Unlock()
 	close(f.land)
 	wantError(t, <-f.first, codes.Unauthenticated, sessionEnded)
 	for range cap(f.others) {
 		wantError(t, <-f.others, codes.Unauthenticated, sessionEnded)
 	}
-	h.wantReads(t, 1) // The others have found the tombstone.
+	env.wantReads(t, 1) // The others have found the tombstone.
 }
 
 // Health says whether the service answers, which it does without a Redis.
 func TestServingDoesNotWantARedis(t *testing.T) {
 	t.Parallel()
-	h := openHouse(t, 1, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	env := startTestEnv(t, 1, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(config("redis://127.0.0.1:1"), store, log)
 	})
 	for _, service := range []string{
 		gatehousev1.UserService_ServiceDesc.ServiceName, gatehousev1.SessionService_ServiceDesc.ServiceName, "",
 	} {
-		response, err := healthpb.NewHealthClient(h.conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
+		response, err := healthpb.NewHealthClient(env.conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
 		if err != nil || response.GetStatus() != healthpb.HealthCheckResponse_SERVING {
 			t.Errorf("health of %q: %v, error %v", service, response, err)
 		}
 	}
-	h.read(t, h.store.put("ada@example.com"))
+	env.read(t, env.store.put("ada@example.com"))
 }

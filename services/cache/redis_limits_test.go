@@ -34,9 +34,9 @@ func setUser(t *testing.T, client *redis.Client, name string, rules string) {
 	}
 }
 
-func (f *front) backendHealth(t *testing.T) healthpb.HealthCheckResponse_ServingStatus {
+func (r *replica) backendHealth(t *testing.T) healthpb.HealthCheckResponse_ServingStatus {
 	t.Helper()
-	response, err := healthpb.NewHealthClient(f.conn).Check(context.WithoutCancel(t.Context()),
+	response, err := healthpb.NewHealthClient(r.conn).Check(context.WithoutCancel(t.Context()),
 		&healthpb.HealthCheckRequest{Service: cache.BackendHealth})
 	if err != nil {
 		t.Fatal(err)
@@ -44,20 +44,20 @@ func (f *front) backendHealth(t *testing.T) healthpb.HealthCheckResponse_Serving
 	return response.GetStatus()
 }
 
-func (f *front) awaitBackend(t *testing.T, wanted healthpb.HealthCheckResponse_ServingStatus) {
+func (r *replica) awaitBackend(t *testing.T, wanted healthpb.HealthCheckResponse_ServingStatus) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		if got := f.backendHealth(t); got != wanted {
+		if got := r.backendHealth(t); got != wanted {
 			return errors.New("the backend is " + got.String())
 		}
 		return nil
 	})
 }
 
-func (f *front) awaitLog(t *testing.T, text string) {
+func (r *replica) awaitLog(t *testing.T, text string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
-		if log := f.logged.String(); !strings.Contains(log, text) {
+		if log := r.logged.String(); !strings.Contains(log, text) {
 			return errors.New("the log has no such text: " + log)
 		}
 		return nil
@@ -73,10 +73,10 @@ func TestRedisUser(t *testing.T) {
 	setUser(t, client, "cache", "on >secret "+leastRights)
 	cfg := config(server.URL())
 	cfg.RedisUser, cfg.RedisPassword = "cache", "secret"
-	h := newHouse(t, cfg)
-	id := h.signUp(t, "ada@example.com")
-	h.untilUsed(t, id)
-	h.awaitBackend(t, healthpb.HealthCheckResponse_SERVING)
+	env := newTestEnv(t, cfg)
+	id := env.signUp(t, "ada@example.com")
+	env.readUntilCached(t, id)
+	env.awaitBackend(t, healthpb.HealthCheckResponse_SERVING)
 	denied, err := client.Do(t.Context(), "ACL", "LOG").Slice()
 	if err != nil || len(denied) != 0 {
 		t.Errorf("the server has refused %v, %v", denied, err)
@@ -88,13 +88,13 @@ func TestRedisUser(t *testing.T) {
 
 	// Of another password nothing comes but that all is asked of the store.
 	cfg.RedisPassword = "not-the-secret"
-	other := h.newFrontOf(t, cfg)
+	other := env.newReplicaOf(t, cfg)
 	other.awaitLog(t, "WRONGPASS")
 	if log := other.logged.String(); strings.Contains(log, cfg.RedisPassword) {
 		t.Errorf("the log has the password: %s", log)
 	}
 	other.awaitBackend(t, healthpb.HealthCheckResponse_NOT_SERVING)
-	h.read(t, id)
+	env.read(t, id)
 }
 
 // TestRedisRefuses has a Redis refuse what a cache service needs, in all ways that can be brought about. Reads are
@@ -112,9 +112,9 @@ func TestRedisRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, _, client := newRedisHouse(t)
-			id := h.signUp(t, "ada@example.com")
-			h.untilUsed(t, id)
+			env, _, client := newRedisEnv(t)
+			id := env.signUp(t, "ada@example.com")
+			env.readUntilCached(t, id)
 			conn := client.Conn()
 			t.Cleanup(func() { _ = conn.Close() })
 			do := func(command string) {
@@ -131,12 +131,12 @@ func TestRedisRefuses(t *testing.T) {
 			if name == "connections" {
 				do("CLIENT KILL TYPE normal SKIPME yes")
 			}
-			h.read(t, h.signUp(t, "grace@example.com")) // A change is made, and a bystander is served.
-			h.read(t, id)
-			h.awaitBackend(t, healthpb.HealthCheckResponse_NOT_SERVING)
+			env.read(t, env.signUp(t, "grace@example.com")) // A change is made, and a bystander is served.
+			env.read(t, id)
+			env.awaitBackend(t, healthpb.HealthCheckResponse_NOT_SERVING)
 			do(test.mend)
-			h.awaitBackend(t, healthpb.HealthCheckResponse_SERVING)
-			h.untilUsed(t, id)
+			env.awaitBackend(t, healthpb.HealthCheckResponse_SERVING)
+			env.readUntilCached(t, id)
 		})
 	}
 }
@@ -164,10 +164,10 @@ func TestRedisEvictionWarning(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			h := newHouse(t, config(server.URL()))
-			id := h.signUp(t, "ada@example.com")
-			h.untilUsed(t, id)
-			log := h.logged.String()
+			env := newTestEnv(t, config(server.URL()))
+			id := env.signUp(t, "ada@example.com")
+			env.readUntilCached(t, id)
+			log := env.logged.String()
 			if got := strings.Count(log, warning); got != test.warnings {
 				t.Errorf("there are %d warnings: %s", got, log)
 			}
@@ -196,12 +196,12 @@ func TestRedisVersion(t *testing.T) {
 			go older(client, server.Addr())
 		}
 	}()
-	h := newHouse(t, config(server.URL()))
-	id := h.signUp(t, "ada@example.com")
-	old := h.newFrontOf(t, config("redis://"+listener.Addr().String()))
+	env := newTestEnv(t, config(server.URL()))
+	id := env.signUp(t, "ada@example.com")
+	old := env.newReplicaOf(t, config("redis://"+listener.Addr().String()))
 	old.awaitLog(t, "and 6.0 or later is needed")
 	old.awaitBackend(t, healthpb.HealthCheckResponse_NOT_SERVING)
-	h.read(t, id)
+	env.read(t, id)
 }
 
 // older passes a connection on, and alters the version in the answers.
@@ -228,9 +228,9 @@ func older(client net.Conn, address string) {
 }
 
 // newFrontOf adds a cache service that need not follow the feed.
-func (h *house) newFrontOf(t *testing.T, cfg cache.Config) *front {
+func (env *testEnv) newReplicaOf(t *testing.T, cfg cache.Config) *replica {
 	t.Helper()
-	return h.newFront(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	return env.startReplica(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(cfg, store, log)
 	})
 }

@@ -15,7 +15,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
@@ -25,14 +25,14 @@ const epoch = "0190a1b2-0000-7000-8000-00000000000e"
 func cacheKey() []byte { return bytes.Repeat([]byte("c"), KeySize) }
 
 // openRedis gives a backend on a real Redis, and a client to look behind it.
-func openRedis(t *testing.T, server *testkit.Redis) (backend, *redis.Client) {
+func openRedis(t *testing.T, server *testkit.Redis) (Backend, *redis.Client) {
 	t.Helper()
 	location, err := redisbackend.ParseURL(server.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := redisbackend.New(location, "", cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
-	b.Enter(epoch)
+	b := redisbackend.New(location, "", cacheKey(), minrank.New(minrank.MaxKeys), func(context.Context, string) {})
+	b.EnterEpoch(epoch)
 	client := server.Client()
 	t.Cleanup(func() {
 		if err := b.Close(); err != nil {
@@ -49,7 +49,7 @@ func openRedis(t *testing.T, server *testkit.Redis) (backend, *redis.Client) {
 func TestRedisConformance(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
-	conformance(t, func(t *testing.T) (backend, func(time.Duration)) {
+	conformance(t, func(t *testing.T) (Backend, func(time.Duration)) {
 		b, client := openRedis(t, server)
 		return b, func(after time.Duration) { age(t, client, after) }
 	})
@@ -74,7 +74,7 @@ func age(t *testing.T, client *redis.Client, by time.Duration) {
 }
 
 // placeOf is where the backend keeps what is under a key.
-func placeOf(t *testing.T, client *redis.Client, key string) string {
+func redisKey(t *testing.T, client *redis.Client, key string) string {
 	t.Helper()
 	lives := epoch + "\n"
 	for _, wanted := range [][2]string{{"server", "run_id:"}, {"replication", "master_replid:"}} {
@@ -107,7 +107,7 @@ func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, client := openRedis(t, server)
-			if err := poison(t.Context(), client, placeOf(t, client, "key")); err != nil {
+			if err := poison(t.Context(), client, redisKey(t, client, "key")); err != nil {
 				t.Fatal(err)
 			}
 			if got, err := get(t.Context(), b, "key"); err != nil || len(got) >= entry.RankLength {
@@ -118,7 +118,7 @@ func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 			}
 			set(t, b, "key", entryOf(1, "a"))
 			wantEntry(t, b, "key", entryOf(1, "a"))
-			if got := client.Get(t.Context(), placeOf(t, client, "key")).Val(); !strings.HasPrefix(got, string(entryOf(1, "a"))) {
+			if got := client.Get(t.Context(), redisKey(t, client, "key")).Val(); !strings.HasPrefix(got, string(entryOf(1, "a"))) {
 				t.Errorf("the poison was put in another place: there is %q", got)
 			}
 		})
@@ -129,15 +129,15 @@ func TestRedisReplacesWhatItCannotHavePut(t *testing.T) {
 func TestRedisBelievesOnlyWhatACacheServiceHasPut(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
-	stranger := func(t *testing.T, epoch string, key []byte) backend {
+	stranger := func(t *testing.T, epoch string, key []byte) Backend {
 		t.Helper()
 		location, err := redisbackend.ParseURL(server.URL())
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := redisbackend.New(location, "", key, floors.New(floors.MaxKeys), func(context.Context, string) {})
+		b := redisbackend.New(location, "", key, minrank.New(minrank.MaxKeys), func(context.Context, string) {})
 		t.Cleanup(func() { _ = b.Close() })
-		b.Enter(epoch)
+		b.EnterEpoch(epoch)
 		return b
 	}
 	const old, present, highest = 2, 4, 1<<53 - 2
@@ -172,14 +172,14 @@ func TestRedisBelievesOnlyWhatACacheServiceHasPut(t *testing.T) {
 			b, client := openRedis(t, server)
 			set(t, b, "other", entryOf(highest, "b"))
 			set(t, b, "key", entryOf(old, "a"))
-			place := placeOf(t, client, "key")
+			place := redisKey(t, client, "key")
 			forged := forge(t, client, place)
 			if err := client.Set(t.Context(), place, forged, time.Minute).Err(); err != nil || forged == "" {
 				t.Fatalf("forged %q, %v", forged, err)
 			}
 			wantNothing(t, b)
 			fill := entry.Write{Key: "key", Entry: entryOf(present, "c"), TTL: time.Minute}
-			if err := b.Set(t.Context(), leaseOf(t, b), fill); err != nil {
+			if err := b.Set(t.Context(), newLease(t, b), fill); err != nil {
 				t.Fatal(err)
 			}
 			wantEntry(t, b, "key", entryOf(present, "c"))
@@ -192,7 +192,7 @@ func TestRedisBelievesOnlyWhatACacheServiceHasPut(t *testing.T) {
 // newest is what is under the one key of a Redis that is in another epoch than the rest.
 func newest(t *testing.T, client *redis.Client) string {
 	t.Helper()
-	ours, _, _ := strings.Cut(placeOf(t, client, "key"), "key")
+	ours, _, _ := strings.Cut(redisKey(t, client, "key"), "key")
 	for _, key := range client.Keys(t.Context(), "*:key").Val() {
 		if !strings.HasPrefix(key, ours) {
 			return client.Get(t.Context(), key).Val()
@@ -210,7 +210,7 @@ func TestRedisForgetsWithItsRun(t *testing.T) {
 			server := testkit.StartRedis(t)
 			b, client := openRedis(t, server)
 			set(t, b, "key", entryOf(2, "old"))
-			read, asked := leaseOf(t, b), b.Lease()
+			read, asked := newLease(t, b), b.Lease()
 			if saved {
 				if err := client.Save(t.Context()).Err(); err != nil {
 					t.Fatal(err)
@@ -248,7 +248,7 @@ func TestRedisThatIsBackIsReachedAtOnce(t *testing.T) {
 	for round := range uint64(3) {
 		server.Kill()
 		for range 100 { // more than there are connections
-			if err := b.Set(t.Context(), "", always("key", entryOf(1, "a"))); err == nil {
+			if err := b.Set(t.Context(), "", unconditional("key", entryOf(1, "a"))); err == nil {
 				t.Fatal("set in a Redis that is down gave no error")
 			}
 		}
@@ -301,7 +301,7 @@ func TestRedisThatHangsIsGivenUp(t *testing.T) {
 	if _, err := get(patient, b, "key"); err == nil {
 		t.Error("get from a Redis that hangs gave no error")
 	}
-	if err := b.Set(patient, "", always("key", entryOf(2, "a"))); err == nil {
+	if err := b.Set(patient, "", unconditional("key", entryOf(2, "a"))); err == nil {
 		t.Error("set in a Redis that hangs gave no error")
 	}
 	if patient.Err() != nil {
@@ -322,9 +322,9 @@ func TestRedisAsksForItsPassword(t *testing.T) {
 		t.Fatal(err)
 	}
 	for password, admitted := range map[string]bool{"hush": true, "wrong": false, "": false} {
-		b := redisbackend.New(location, password, cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
-		b.Enter(epoch)
-		err := b.Set(t.Context(), "", always("key", entryOf(1, "a")))
+		b := redisbackend.New(location, password, cacheKey(), minrank.New(minrank.MaxKeys), func(context.Context, string) {})
+		b.EnterEpoch(epoch)
+		err := b.Set(t.Context(), "", unconditional("key", entryOf(1, "a")))
 		if (err == nil) != admitted {
 			t.Errorf("with password %q: %v", password, err)
 		}
@@ -359,9 +359,9 @@ func TestAReplicaThatComesDividesNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	after := redisbackend.New(location, "", cacheKey(), floors.New(floors.MaxKeys), func(context.Context, string) {})
+	after := redisbackend.New(location, "", cacheKey(), minrank.New(minrank.MaxKeys), func(context.Context, string) {})
 	defer after.Close()
-	after.Enter(epoch)
+	after.EnterEpoch(epoch)
 	set(t, after, "key", entryOf(2, "of who came after"))
 	set(t, before, "key", entryOf(3, "of who was there before"))
 	wantEntry(t, after, "key", entryOf(3, "of who was there before"))

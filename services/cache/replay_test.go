@@ -30,9 +30,9 @@ func record(t *testing.T, client *redis.Client) recording {
 }
 
 // replay puts everything back, without an end, over whatever is there.
-func (r recording) replay(t *testing.T, client *redis.Client) {
+func (rec recording) replay(t *testing.T, client *redis.Client) {
 	t.Helper()
-	for key, value := range r {
+	for key, value := range rec {
 		if err := client.Set(t.Context(), key, value, redis.KeepTTL).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -44,11 +44,11 @@ func (r recording) replay(t *testing.T, client *redis.Client) {
 
 // wantRefused replays the entries until the service knows of the change by the feed, and then some more: none may be
 // believed any more.
-func (r recording) wantRefused(t *testing.T, f *front, client *redis.Client, check func(*front) error) {
+func (rec recording) wantRefused(t *testing.T, r *replica, client *redis.Client, check func(*replica) error) {
 	t.Helper()
 	attack := func() error {
 		r.replay(t, client)
-		return check(f)
+		return check(r)
 	}
 	testkit.Eventually(t, attack)
 	for range 5 {
@@ -60,36 +60,36 @@ func (r recording) wantRefused(t *testing.T, f *front, client *redis.Client, che
 
 func TestReplay(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(t *testing.T, h *house, userID, token string) (feed *internalv1.Change, check func(*front) error){
+	for name, change := range map[string]func(t *testing.T, env *testEnv, userID, token string) (feed *internalv1.Change, check func(*replica) error){
 		"of a session that has ended is not believed": func(
-			t *testing.T, h *house, userID, token string,
-		) (*internalv1.Change, func(*front) error) {
+			t *testing.T, env *testEnv, userID, token string,
+		) (*internalv1.Change, func(*replica) error) {
 			t.Helper()
-			sessionID := h.store.session(token).GetId()
-			if err := h.logOut(t.Context(), token, authn.Current); err != nil {
+			sessionID := env.store.session(token).GetId()
+			if err := env.logOut(t.Context(), token, authn.Current); err != nil {
 				t.Fatal(err)
 			}
 			return &internalv1.Change{UserId: userID, SessionId: sessionID, Ended: true}, refuses(t, token)
 		},
 		"of a user who was changed elsewhere is not believed": func(
-			t *testing.T, h *house, userID, token string,
-		) (*internalv1.Change, func(*front) error) {
+			t *testing.T, env *testEnv, userID, token string,
+		) (*internalv1.Change, func(*replica) error) {
 			t.Helper()
-			renamed := h.store.behind(userID, func(user *gatehousev1.User) { user.FullName = "Ada King" })
-			return renamed, func(f *front) error {
-				user, err := f.me(t.Context(), token)
-				if want := h.store.profile(token); err == nil && !proto.Equal(user, want) {
+			renamed := env.store.changeSilently(userID, func(user *gatehousev1.User) { user.FullName = "Ada King" })
+			return renamed, func(r *replica) error {
+				user, err := r.me(t.Context(), token)
+				if want := env.store.profile(token); err == nil && !proto.Equal(user, want) {
 					err = fmt.Errorf("the user is %v, want %v", user, want)
 				}
 				return err
 			}
 		},
 		"of a user who was deleted is not believed": func(
-			t *testing.T, h *house, userID, token string,
-		) (*internalv1.Change, func(*front) error) {
+			t *testing.T, env *testEnv, userID, token string,
+		) (*internalv1.Change, func(*replica) error) {
 			t.Helper()
-			version := h.store.user(userID).GetVersion()
-			if err := h.deleteUser(t.Context(), token, userID); err != nil {
+			version := env.store.user(userID).GetVersion()
+			if err := env.deleteUser(t.Context(), token, userID); err != nil {
 				t.Fatal(err)
 			}
 			return &internalv1.Change{UserId: userID, Version: version + 1, Ended: true}, refuses(t, token)
@@ -97,61 +97,61 @@ func TestReplay(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h, _, client := newRedisTown(t, 2)
-			ada := h.store.put("ada@example.com")
-			token := h.store.token(ada)
-			for _, f := range h.others {
-				f.wantIn(t, h.store, token)
+			env, _, client := newRedisEnvOf(t, 2)
+			ada := env.store.put("ada@example.com")
+			token := env.store.token(ada)
+			for _, r := range env.replicas {
+				r.wantIn(t, env.store, token)
 			}
 			recorded := record(t, client)
-			told, check := change(t, h, ada, token)
+			told, check := change(t, env, ada, token)
 			if !told.GetEnded() { // Nobody but the feed knows of it.
-				h.feed.tell(told)
+				env.feed.publish(told)
 			} else {
 				recorded.replay(t, client)
-				if err := check(h.front); err != nil { // The feed has told nobody yet.
+				if err := check(env.replica); err != nil { // The feed has told nobody yet.
 					t.Errorf("the service that made the change believes what was before: %v", err)
 				}
-				h.feed.tell(told)
+				env.feed.publish(told)
 			}
-			for _, f := range h.others {
-				recorded.wantRefused(t, f, client, check)
+			for _, r := range env.replicas {
+				recorded.wantRefused(t, r, client, check)
 			}
-			late := h.join(t, h.config, func() {})
+			late := env.addReplica(t, env.config, func() {})
 			recorded.replay(t, client)
 			if err := check(late); err != nil {
 				t.Errorf("a service that started later believes what was before: %v", err)
 			}
 			// Somebody else is served from the cache as before.
-			grace := h.store.put("grace@example.com")
-			h.read(t, grace)
-			reads := h.store.readCount()
-			h.read(t, grace)
-			h.wantReads(t, reads)
+			grace := env.store.put("grace@example.com")
+			env.read(t, grace)
+			reads := env.store.readCount()
+			env.read(t, grace)
+			env.wantReads(t, reads)
 		})
 	}
 	t.Run("leaves an entry that is outdated to be replaced, so that the next call is a hit again", func(t *testing.T) {
 		t.Parallel()
-		h, _, client := newRedisTown(t, 1)
-		ada := h.store.put("ada@example.com")
-		h.read(t, ada)
-		h.feed.tell(h.store.behind(h.store.put("grace@example.com"), func(*gatehousev1.User) {}))
+		env, _, client := newRedisEnvOf(t, 1)
+		ada := env.store.put("ada@example.com")
+		env.read(t, ada)
+		env.feed.publish(env.store.changeSilently(env.store.put("grace@example.com"), func(*gatehousev1.User) {}))
 		// Whoever starts now does not know what was changed before: it must ask once, though the entry is genuine.
-		late := h.join(t, h.config, func() { h.wantNoted(t, client, 1) })
-		late.wantIn(t, h.store, h.own[ada])
-		reads := h.store.readCount()
-		for _, f := range []*front{late, h.front} {
-			f.wantIn(t, h.store, h.own[ada])
+		late := env.addReplica(t, env.config, func() { env.wantCursor(t, client, 1) })
+		late.wantIn(t, env.store, env.tokens[ada])
+		reads := env.store.readCount()
+		for _, r := range []*replica{late, env.replica} {
+			r.wantIn(t, env.store, env.tokens[ada])
 		}
-		h.wantReads(t, reads)
+		env.wantReads(t, reads)
 	})
 }
 
 // refuses returns a check that a service refuses the token.
-func refuses(t *testing.T, token string) func(*front) error {
+func refuses(t *testing.T, token string) func(*replica) error {
 	t.Helper()
-	return func(f *front) error {
-		if user, err := f.me(t.Context(), token); err == nil {
+	return func(r *replica) error {
+		if user, err := r.me(t.Context(), token); err == nil {
 			return fmt.Errorf("it is let in as %s", user.GetId())
 		}
 		return nil
@@ -159,7 +159,7 @@ func refuses(t *testing.T, token string) func(*front) error {
 }
 
 // wantNoted waits until the cache services have noted in Redis that they have read the feed to a cursor.
-func (h *house) wantNoted(t *testing.T, client *redis.Client, cursor byte) {
+func (env *testEnv) wantCursor(t *testing.T, client *redis.Client, cursor byte) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
 		for _, key := range client.Keys(t.Context(), "*cursor:*").Val() {

@@ -17,15 +17,15 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
 // Service is a cache service.
 type Service struct {
 	server   *grpcx.Server
-	backend  backend
-	owed     *owed
-	follower *follower
+	backend  Backend
+	pending  *pendingInvalidations
+	follower *Follower
 	keys     *authn.KeySet
 }
 
@@ -44,7 +44,7 @@ func New(cfg Config, store grpc.ClientConnInterface, log *slog.Logger) (*Service
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	changes := floors.New(floors.MaxKeys)
+	changes := minrank.New(minrank.MaxKeys)
 	kept, err := openBackend(cfg, changes, log)
 	if err != nil {
 		return nil, err
@@ -57,13 +57,13 @@ func New(cfg Config, store grpc.ClientConnInterface, log *slog.Logger) (*Service
 }
 
 func newService(
-	cfg Config, kept backend, changes *floors.Table, store grpc.ClientConnInterface, log *slog.Logger,
+	cfg Config, kept Backend, changes *minrank.Table, store grpc.ClientConnInterface, log *slog.Logger,
 ) (*Service, error) {
-	entries := newEntries(kept, changes, cfg.ttl(), log)
-	store = witness{ClientConnInterface: store, entries: entries}
+	entries := NewEntries(kept, changes, cfg.ttl(), log)
+	store = invalidatingConn{ClientConnInterface: store, entries: entries}
 	sessionStore := gatehousev1.NewSessionServiceClient(store)
 	accounts := &accounts{
-		store: sessionStore, entries: entries, flights: newFlights[authn.Account](), now: time.Now,
+		store: sessionStore, entries: entries, reads: NewGroup[authn.Account](), now: time.Now,
 	}
 	check := authn.NewIssuerCheck(cfg.Issuer, cfg.Audience, time.Now, log)
 	keys := newKeySet(check.FetchKeys(store))
@@ -82,13 +82,13 @@ func newService(
 	gatehousev1.RegisterAdminServiceServer(server, &admin{
 		store: gatehousev1.NewAdminServiceClient(store), entries: entries,
 	})
-	follower := newFollower(store, entries, log)
-	server.Probe(FeedHealth, follower.ready)
-	server.Probe(BackendHealth, entries.reachable)
-	if err := measure(cfg.Metrics, follower, entries.owed); err != nil {
+	follower := NewFollower(store, entries, log)
+	server.Probe(FeedHealth, follower.Ready)
+	server.Probe(BackendHealth, entries.CheckBackend)
+	if err := registerMetrics(cfg.Metrics, follower, entries.pending); err != nil {
 		return nil, fmt.Errorf("register the metrics: %w", err)
 	}
-	return &Service{server: server, backend: kept, owed: entries.owed, follower: follower, keys: keys}, nil
+	return &Service{server: server, backend: kept, pending: entries.pending, follower: follower, keys: keys}, nil
 }
 
 // Run serves until ctx is done, lets calls under way end, tells the backend what it is owed, if it can be reached, and
@@ -97,8 +97,8 @@ func newService(
 func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var upkeep sync.WaitGroup
-	upkeep.Go(func() { s.owed.run(serving) })
-	upkeep.Go(func() { s.follower.run(serving) })
+	upkeep.Go(func() { s.pending.run(serving) })
+	upkeep.Go(func() { s.follower.Run(serving) })
 	upkeep.Go(func() { s.keys.Run(serving) })
 	err := s.server.Serve(ctx, listener)
 	stop()

@@ -16,61 +16,61 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-func (f *front) logOut(ctx context.Context, token, id string) error {
-	_, err := f.sessions.DeleteSession(as(ctx, token), &gatehousev1.DeleteSessionRequest{Id: id})
+func (r *replica) logOut(ctx context.Context, token, id string) error {
+	_, err := r.sessions.DeleteSession(as(ctx, token), &gatehousev1.DeleteSessionRequest{Id: id})
 	return err
 }
 
-func (f *front) logOutEverywhere(ctx context.Context, token string, keepCurrent bool) error {
-	_, err := f.sessions.DeleteAllSessions(as(ctx, token),
+func (r *replica) logOutEverywhere(ctx context.Context, token string, keepCurrent bool) error {
+	_, err := r.sessions.DeleteAllSessions(as(ctx, token),
 		&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: keepCurrent})
 	return err
 }
 
-func (f *front) changePassword(ctx context.Context, token string) (*gatehousev1.ChangePasswordResponse, error) {
-	return f.sessions.ChangePassword(as(ctx, token), &gatehousev1.ChangePasswordRequest{
+func (r *replica) changePassword(ctx context.Context, token string) (*gatehousev1.ChangePasswordResponse, error) {
+	return r.sessions.ChangePassword(as(ctx, token), &gatehousev1.ChangePasswordRequest{
 		Id: authn.Me, CurrentPassword: password, NewPassword: password + "!",
 	})
 }
 
-func (f *front) refresh(ctx context.Context, refreshToken string) (*gatehousev1.RefreshSessionResponse, error) {
-	return f.sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: refreshToken})
+func (r *replica) refresh(ctx context.Context, refreshToken string) (*gatehousev1.RefreshSessionResponse, error) {
+	return r.sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: refreshToken})
 }
 
 // steal ends a session by a refresh token that was traded already.
-func (f *front) steal(t *testing.T, refreshToken string) {
+func (r *replica) reuse(t *testing.T, refreshToken string) {
 	t.Helper()
-	_, err := f.refresh(t.Context(), refreshToken)
+	_, err := r.refresh(t.Context(), refreshToken)
 	wantError(t, err, codes.Unauthenticated, tokenReused)
 }
 
 // household is a user who is logged in twice, on a phone and a laptop, as every cache service knows.
-type household struct {
-	*house
+type accountFixture struct {
+	*testEnv
 
 	user          string
 	phone, laptop *gatehousev1.CreateSessionResponse
 	tablet        string // a token of a session that no cache service knows, if there is one
 }
 
-func newHousehold(t *testing.T, fronts int) *household {
+func newAccountFixture(t *testing.T, fronts int) *accountFixture {
 	t.Helper()
-	h, _, _ := newRedisTown(t, fronts)
-	return h.household(t)
+	env, _, _ := newRedisEnvOf(t, fronts)
+	return env.newFixture(t)
 }
 
-func (h *house) household(t *testing.T) *household {
+func (env *testEnv) newFixture(t *testing.T) *accountFixture {
 	t.Helper()
-	return h.householdOf(t, "ada@example.com")
+	return env.newFixtureOf(t, "ada@example.com")
 }
 
-func (h *house) householdOf(t *testing.T, email string) *household {
+func (env *testEnv) newFixtureOf(t *testing.T, email string) *accountFixture {
 	t.Helper()
-	made := &household{house: h, user: h.signUp(t, email), phone: h.logIn(t, email), laptop: h.logIn(t, email)}
-	for _, f := range h.others {
-		f.wantIn(t, h.store, made.phone.GetAccessToken())
-		f.wantIn(t, h.store, made.laptop.GetAccessToken())
-		f.wantIn(t, h.store, h.admin)
+	made := &accountFixture{testEnv: env, user: env.signUp(t, email), phone: env.logIn(t, email), laptop: env.logIn(t, email)}
+	for _, r := range env.replicas {
+		r.wantIn(t, env.store, made.phone.GetAccessToken())
+		r.wantIn(t, env.store, made.laptop.GetAccessToken())
+		r.wantIn(t, env.store, env.admin)
 	}
 	return made
 }
@@ -80,22 +80,22 @@ func TestWhatHasEndedIsRefusedEverywhere(t *testing.T) {
 	for name, way := range ends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHousehold(t, 2)
-			another, before := h.store.another(h.phone.GetAccessToken()), h.store.readCount()
-			if err := way.end(t, h, h.others[1]); err != nil {
+			fix := newAccountFixture(t, 2)
+			another, before := fix.store.anotherToken(fix.phone.GetAccessToken()), fix.store.readCount()
+			if err := way.end(t, fix, fix.replicas[1]); err != nil {
 				t.Fatal(err)
 			}
-			h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
-			h.wantOut(t, another, sessionEnded)
+			fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
+			fix.wantOut(t, another, sessionEnded)
 			if way.spares {
-				for _, f := range h.others {
-					f.wantIn(t, h.store, h.laptop.GetAccessToken())
+				for _, r := range fix.replicas {
+					r.wantIn(t, fix.store, fix.laptop.GetAccessToken())
 				}
 			} else {
-				h.wantOut(t, h.laptop.GetAccessToken(), sessionEnded)
+				fix.wantOut(t, fix.laptop.GetAccessToken(), sessionEnded)
 			}
 			// What the cache does not know by itself, it asks once for each session, but for those of a deleted user.
-			if asked := h.store.readCount() - before; asked > 2 && h.store.user(h.user) != nil {
+			if asked := fix.store.readCount() - before; asked > 2 && fix.store.user(fix.user) != nil {
 				t.Errorf("the store was asked %d times", asked)
 			}
 		})
@@ -104,18 +104,18 @@ func TestWhatHasEndedIsRefusedEverywhere(t *testing.T) {
 
 func TestATombstoneNeedsNoStore(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 2)
-	if err := h.logOut(t.Context(), h.phone.GetAccessToken(), authn.Current); err != nil {
+	fix := newAccountFixture(t, 2)
+	if err := fix.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current); err != nil {
 		t.Fatal(err)
 	}
-	before := h.store.readCount()
+	before := fix.store.readCount()
 	for range 5 {
-		h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
+		fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 	}
-	h.wantReads(t, before)
-	_, err := h.me(t.Context(), h.phone.GetAccessToken())
+	fix.wantReads(t, before)
+	_, err := fix.me(t.Context(), fix.phone.GetAccessToken())
 	ended, of := apierr.EndedSession(apierr.Status(err))
-	if ended != h.phone.GetSessionId() || of != h.user {
+	if ended != fix.phone.GetSessionId() || of != fix.user {
 		t.Errorf("the error is about session %q of user %q", ended, of)
 	}
 }
@@ -123,72 +123,72 @@ func TestATombstoneNeedsNoStore(t *testing.T) {
 // The store may know more than this cache: somebody may have spoken to it directly.
 func TestAnyErrorThatNamesAnEndedSessionEndsItHere(t *testing.T) {
 	t.Parallel()
-	for name, call := range map[string]func(ctx context.Context, f *front, h *household) error{
-		"ListSessions": func(ctx context.Context, f *front, h *household) error {
-			_, err := f.sessions.ListSessions(as(ctx, h.phone.GetAccessToken()), &gatehousev1.ListSessionsRequest{})
+	for name, call := range map[string]func(ctx context.Context, r *replica, fix *accountFixture) error{
+		"ListSessions": func(ctx context.Context, r *replica, fix *accountFixture) error {
+			_, err := r.sessions.ListSessions(as(ctx, fix.phone.GetAccessToken()), &gatehousev1.ListSessionsRequest{})
 			return err
 		},
-		"ReadSession": func(ctx context.Context, f *front, h *household) error {
-			_, err := f.sessions.ReadSession(as(ctx, h.phone.GetAccessToken()),
-				&gatehousev1.ReadSessionRequest{Id: h.laptop.GetSessionId()})
+		"ReadSession": func(ctx context.Context, r *replica, fix *accountFixture) error {
+			_, err := r.sessions.ReadSession(as(ctx, fix.phone.GetAccessToken()),
+				&gatehousev1.ReadSessionRequest{Id: fix.laptop.GetSessionId()})
 			return err
 		},
-		"RefreshSession": func(ctx context.Context, f *front, h *household) error {
-			_, err := f.refresh(ctx, h.phone.GetRefreshToken())
+		"RefreshSession": func(ctx context.Context, r *replica, fix *accountFixture) error {
+			_, err := r.refresh(ctx, fix.phone.GetRefreshToken())
 			return err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHousehold(t, 2)
-			h.store.end(h.phone.GetAccessToken())
-			wantError(t, call(t.Context(), h.others[1], h), codes.Unauthenticated, sessionEnded)
-			before := h.store.readCount()
-			h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
-			h.wantReads(t, before)
+			fix := newAccountFixture(t, 2)
+			fix.store.end(fix.phone.GetAccessToken())
+			wantError(t, call(t.Context(), fix.replicas[1], fix), codes.Unauthenticated, sessionEnded)
+			before := fix.store.readCount()
+			fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
+			fix.wantReads(t, before)
 		})
 	}
 }
 
 func TestRefreshIsSeenEverywhere(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 2)
-	before := h.store.readCount()
-	refreshed, err := h.refresh(t.Context(), h.phone.GetRefreshToken())
+	fix := newAccountFixture(t, 2)
+	before := fix.store.readCount()
+	refreshed, err := fix.refresh(t.Context(), fix.phone.GetRefreshToken())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range h.others {
-		f.wantIn(t, h.store, refreshed.GetAccessToken())
-		f.wantIn(t, h.store, h.phone.GetAccessToken())
+	for _, r := range fix.replicas {
+		r.wantIn(t, fix.store, refreshed.GetAccessToken())
+		r.wantIn(t, fix.store, fix.phone.GetAccessToken())
 	}
-	h.wantReads(t, before)
+	fix.wantReads(t, before)
 }
 
 func TestSessionsOfOthersAreNotFound(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 1)
-	h.signUp(t, "grace@example.com")
-	stranger := h.logIn(t, "grace@example.com")
-	err := h.logOut(t.Context(), stranger.GetAccessToken(), h.phone.GetSessionId())
+	fix := newAccountFixture(t, 1)
+	fix.signUp(t, "grace@example.com")
+	stranger := fix.logIn(t, "grace@example.com")
+	err := fix.logOut(t.Context(), stranger.GetAccessToken(), fix.phone.GetSessionId())
 	wantError(t, err, codes.NotFound, gatehousev1.ErrorReason_ERROR_REASON_SESSION_NOT_FOUND)
-	h.wantIn(t, h.store, h.phone.GetAccessToken())
+	fix.wantIn(t, fix.store, fix.phone.GetAccessToken())
 }
 
 func TestOtherSessionsAreAskedForAtTheStore(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 1)
-	before := h.store.readCount()
-	response, err := h.sessions.ReadSession(as(t.Context(), h.phone.GetAccessToken()),
-		&gatehousev1.ReadSessionRequest{Id: h.laptop.GetSessionId()})
-	if err != nil || !proto.Equal(response.GetSession(), authn.ShowSession(t.Context(), h.store.session(h.laptop.GetAccessToken()))) {
+	fix := newAccountFixture(t, 1)
+	before := fix.store.readCount()
+	response, err := fix.sessions.ReadSession(as(t.Context(), fix.phone.GetAccessToken()),
+		&gatehousev1.ReadSessionRequest{Id: fix.laptop.GetSessionId()})
+	if err != nil || !proto.Equal(response.GetSession(), authn.ShowSession(t.Context(), fix.store.session(fix.laptop.GetAccessToken()))) {
 		t.Errorf("read: %v, error %v", response, err)
 	}
-	h.wantReads(t, before+1)
+	fix.wantReads(t, before+1)
 }
 
 // lose loses the answers to changes.
-func lose(_ context.Context, method, _ string) error {
+func loseAnswer(_ context.Context, method, _ string) error {
 	if method == "RefreshSession" || strings.HasPrefix(method, "Read") {
 		return nil // Whose session a refresh token is of, the cache cannot know.
 	}
@@ -201,13 +201,13 @@ func TestAChangeThatMayHaveFailedIsNotIgnored(t *testing.T) {
 	for name, way := range ends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := newHousehold(t, 2)
-			h.store.hook(nil, lose)
-			err := way.end(t, h, h.others[1])
+			fix := newAccountFixture(t, 2)
+			fix.store.hook(nil, loseAnswer)
+			err := way.end(t, fix, fix.replicas[1])
 			if name != "reuse a refresh token" {
 				wantError(t, err, codes.Unavailable, unavailable)
 			}
-			h.wantOut(t, h.phone.GetAccessToken(), sessionEnded)
+			fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 		})
 	}
 }
@@ -215,15 +215,15 @@ func TestAChangeThatMayHaveFailedIsNotIgnored(t *testing.T) {
 // A thief who gives up at once does not keep the cache from hearing that the session has ended.
 func TestAChangeGoesOnWhenItsCallerGivesUp(t *testing.T) {
 	t.Parallel()
-	h := newHousehold(t, 1)
-	if _, err := h.refresh(t.Context(), h.phone.GetRefreshToken()); err != nil {
+	fix := newAccountFixture(t, 1)
+	if _, err := fix.refresh(t.Context(), fix.phone.GetRefreshToken()); err != nil {
 		t.Fatal(err)
 	}
-	seen, answer := h.store.hold("RefreshSession")
+	seen, answer := fix.store.block("RefreshSession")
 	ctx, giveUp := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() {
-		_, err := h.refresh(ctx, h.phone.GetRefreshToken())
+		_, err := fix.refresh(ctx, fix.phone.GetRefreshToken())
 		ended <- err
 	}()
 	<-seen
@@ -233,7 +233,7 @@ func TestAChangeGoesOnWhenItsCallerGivesUp(t *testing.T) {
 	}
 	close(answer)
 	testkit.Eventually(t, func() error {
-		if _, err := h.me(t.Context(), h.phone.GetAccessToken()); apierr.ReasonOf(status.Convert(err)) != sessionEnded {
+		if _, err := fix.me(t.Context(), fix.phone.GetAccessToken()); apierr.ReasonOf(status.Convert(err)) != sessionEnded {
 			return fmt.Errorf("the session has ended, and the answer is of %s", status.Code(err))
 		}
 		return nil
@@ -242,33 +242,33 @@ func TestAChangeGoesOnWhenItsCallerGivesUp(t *testing.T) {
 
 // TestAReplacedSession: its tokens are refused at once at each cache service, and the new one is served from the cache.
 func TestAReplacedSession(t *testing.T) {
-	for name, replace := range map[string]func(h *household) (token string, err error){
-		"change of the password": func(h *household) (string, error) {
-			response, err := h.changePassword(t.Context(), h.laptop.GetAccessToken())
+	for name, replace := range map[string]func(fix *accountFixture) (token string, err error){
+		"change of the password": func(fix *accountFixture) (string, error) {
+			response, err := fix.changePassword(t.Context(), fix.laptop.GetAccessToken())
 			return response.GetAccessToken(), err
 		},
-		"log-out everywhere else": func(h *household) (string, error) {
-			response, err := h.sessions.DeleteAllSessions(as(t.Context(), h.laptop.GetAccessToken()),
+		"log-out everywhere else": func(fix *accountFixture) (string, error) {
+			response, err := fix.sessions.DeleteAllSessions(as(t.Context(), fix.laptop.GetAccessToken()),
 				&gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true})
 			return response.GetAccessToken(), err
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHousehold(t, 2)
-			token, err := replace(h)
+			fix := newAccountFixture(t, 2)
+			token, err := replace(fix)
 			if err != nil {
 				t.Fatal(err)
 			}
-			reads := h.store.readCount()
-			for _, f := range h.others {
-				_, err := f.sessions.ReadSession(as(t.Context(), h.laptop.GetAccessToken()),
+			reads := fix.store.readCount()
+			for _, r := range fix.replicas {
+				_, err := r.sessions.ReadSession(as(t.Context(), fix.laptop.GetAccessToken()),
 					&gatehousev1.ReadSessionRequest{Id: authn.Current})
 				wantError(t, err, codes.Unauthenticated, sessionEnded)
-				if _, err := f.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current}); err != nil {
+				if _, err := r.sessions.ReadSession(as(t.Context(), token), &gatehousev1.ReadSessionRequest{Id: authn.Current}); err != nil {
 					t.Errorf("the new session: %v", err)
 				}
 			}
-			if got := h.store.readCount(); got != reads {
+			if got := fix.store.readCount(); got != reads {
 				t.Errorf("the store was asked %d times", got-reads)
 			}
 		})

@@ -15,19 +15,19 @@ type sessions struct {
 	gatehousev1.UnsafeSessionServiceServer
 
 	store   gatehousev1.SessionServiceClient
-	entries *entries
+	entries *Entries
 }
 
 // CreateSession passes the call on and keeps the session.
 func (s *sessions) CreateSession(
 	ctx context.Context, req *gatehousev1.CreateSessionRequest,
 ) (*gatehousev1.CreateSessionResponse, error) {
-	lease := s.entries.ask()
+	lease := s.entries.AcquireLease()
 	response, err := s.store.CreateSession(ctx, req)
 	if err != nil {
 		return nil, err
 	}
-	s.entries.fill(ctx, lease, nil, kept(response.GetSession()))
+	s.entries.Fill(ctx, lease, nil, withoutCurrent(response.GetSession()))
 	response.Session = authn.ShowSession(ctx, response.GetSession())
 	return response, nil
 }
@@ -38,8 +38,8 @@ func (s *sessions) RefreshSession(
 	ctx context.Context, req *gatehousev1.RefreshSessionRequest,
 ) (*gatehousev1.RefreshSessionResponse, error) {
 	return commit(ctx, s.entries, subject{}, s.store.RefreshSession, req,
-		func(lease lease, response *gatehousev1.RefreshSessionResponse) {
-			s.entries.change(ctx, lease, nil, kept(response.GetSession()))
+		func(lease Lease, response *gatehousev1.RefreshSessionResponse) {
+			s.entries.Change(ctx, lease, nil, withoutCurrent(response.GetSession()))
 			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
@@ -49,7 +49,7 @@ func (s *sessions) RefreshSession(
 func (s *sessions) ReadSession(
 	ctx context.Context, req *gatehousev1.ReadSessionRequest,
 ) (*gatehousev1.ReadSessionResponse, error) {
-	id, caller, err := named(ctx, req.GetId())
+	id, caller, err := resolveSession(ctx, req.GetId())
 	if err != nil {
 		return nil, err
 	}
@@ -82,13 +82,13 @@ func (s *sessions) ListSessions(
 func (s *sessions) DeleteSession(
 	ctx context.Context, req *gatehousev1.DeleteSessionRequest,
 ) (*gatehousev1.DeleteSessionResponse, error) {
-	id, caller, err := named(ctx, req.GetId())
+	id, caller, err := resolveSession(ctx, req.GetId())
 	if err != nil {
 		return nil, err
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteSession, req,
-		func(lease, *gatehousev1.DeleteSessionResponse) {
-			s.entries.end(ctx, caller.UserID, id)
+		func(Lease, *gatehousev1.DeleteSessionResponse) {
+			s.entries.SessionEnded(ctx, caller.UserID, id)
 		})
 }
 
@@ -97,13 +97,13 @@ func (s *sessions) DeleteSession(
 func (s *sessions) DeleteAllSessions(
 	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
 ) (*gatehousev1.DeleteAllSessionsResponse, error) {
-	id, caller, err := named(ctx, authn.Current)
+	id, caller, err := resolveSession(ctx, authn.Current)
 	if err != nil {
 		return nil, err
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteAllSessions, req,
-		func(lease lease, response *gatehousev1.DeleteAllSessionsResponse) {
-			s.entries.replace(ctx, lease, caller.UserID, id, response.GetUser(), kept(response.GetSession()))
+		func(lease Lease, response *gatehousev1.DeleteAllSessionsResponse) {
+			s.entries.ReplaceSession(ctx, lease, caller.UserID, id, response.GetUser(), withoutCurrent(response.GetSession()))
 			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
@@ -113,26 +113,26 @@ func (s *sessions) DeleteAllSessions(
 func (s *sessions) ChangePassword(
 	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
 ) (*gatehousev1.ChangePasswordResponse, error) {
-	id, caller, err := named(ctx, authn.Current)
+	id, caller, err := resolveSession(ctx, authn.Current)
 	if err != nil {
 		return nil, err
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.ChangePassword, req,
-		func(lease lease, response *gatehousev1.ChangePasswordResponse) {
-			s.entries.replace(ctx, lease, caller.UserID, id, response.GetUser(), kept(response.GetSession()))
+		func(lease Lease, response *gatehousev1.ChangePasswordResponse) {
+			s.entries.ReplaceSession(ctx, lease, caller.UserID, id, response.GetUser(), withoutCurrent(response.GetSession()))
 			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
 
 // named gives the id of the session that a request names, and the caller.
-func named(ctx context.Context, id string) (string, authn.Caller, error) {
+func resolveSession(ctx context.Context, id string) (string, authn.Caller, error) {
 	id, err := authn.ReadableSessionID(ctx, id)
 	caller, _ := authn.CallerFrom(ctx) // There is one if there is no error.
 	return id, caller, err
 }
 
 // kept is the session as it is kept: without what is true only of the call that it is an answer to.
-func kept(session *gatehousev1.Session) *gatehousev1.Session {
+func withoutCurrent(session *gatehousev1.Session) *gatehousev1.Session {
 	if !session.GetCurrent() {
 		return session
 	}

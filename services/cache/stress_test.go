@@ -29,18 +29,18 @@ var tries = flag.Int("tries", 15, "how often each resident of the stress test tr
 func TestNothingOfBeforeIsSeenAfterwards(t *testing.T) {
 	t.Parallel()
 	const residents, officials = 20, 4
-	h, server, _ := newRedisTown(t, 3)
-	h.store.hook(dawdle, dawdle)
+	env, server, _ := newRedisEnvOf(t, 3)
+	env.store.hook(delayRandomly, delayRandomly)
 	over := make(chan struct{})
 	var trouble sync.WaitGroup
-	trouble.Go(func() { makeTrouble(t, server, over) })
+	trouble.Go(func() { injectFaults(t, server, over) })
 	t.Run("residents", func(t *testing.T) {
 		for i := range residents {
 			t.Run(fmt.Sprint(i), func(t *testing.T) {
 				t.Parallel()
-				r := &resident{house: h, email: fmt.Sprintf("ada-%d@example.com", i)}
+				r := &randomUser{testEnv: env, email: fmt.Sprintf("ada-%d@example.com", i)}
 				for range *tries {
-					r.settle(t)
+					r.start(t)
 					r.try(t)
 				}
 			})
@@ -49,7 +49,7 @@ func TestNothingOfBeforeIsSeenAfterwards(t *testing.T) {
 			t.Run(fmt.Sprintf("official %d", i), func(t *testing.T) {
 				t.Parallel()
 				email := fmt.Sprintf("grace-%d@example.com", i)
-				o := &official{house: h, email: email, user: h.signUp(t, email)}
+				o := &randomAdmin{testEnv: env, email: email, user: env.signUp(t, email)}
 				for range *tries {
 					o.try(t)
 				}
@@ -61,7 +61,7 @@ func TestNothingOfBeforeIsSeenAfterwards(t *testing.T) {
 }
 
 // dawdle makes the store slow now and then.
-func dawdle(ctx context.Context, _, _ string) error {
+func delayRandomly(ctx context.Context, _, _ string) error {
 	select {
 	case <-time.After(rand.N(3 * time.Millisecond)):
 		return nil
@@ -71,7 +71,7 @@ func dawdle(ctx context.Context, _, _ string) error {
 }
 
 // makeTrouble kills the Redis and starts it again, at times with old data, and freezes it for less than a write waits.
-func makeTrouble(t *testing.T, server *testkit.Redis, over <-chan struct{}) {
+func injectFaults(t *testing.T, server *testkit.Redis, over <-chan struct{}) {
 	client := server.Client()
 	defer func() { _ = client.Close() }()
 	for {
@@ -102,8 +102,8 @@ func makeTrouble(t *testing.T, server *testkit.Redis, over <-chan struct{}) {
 }
 
 // resident is a user who logs in, reads, and ends sessions, again and again.
-type resident struct {
-	*house
+type randomUser struct {
+	*testEnv
 
 	email string
 	user  string
@@ -117,34 +117,34 @@ type session struct {
 	version atomic.Int64 // of the user
 }
 
-func (h *house) any() *front { return h.others[rand.N(len(h.others))] }
+func (env *testEnv) anyReplica() *replica { return env.replicas[rand.N(len(env.replicas))] }
 
 // settle makes an account that can be used, if there is none.
-func (r *resident) settle(t *testing.T) {
+func (r *randomUser) start(t *testing.T) {
 	t.Helper()
 	user := r.store.user(r.user)
 	if user == nil {
 		r.user = r.signUp(t, r.email)
 	}
 	if user.GetState() == gatehousev1.UserState_USER_STATE_DISABLED {
-		if err := r.any().enable(t.Context(), r.admin, r.user); err != nil {
+		if err := r.anyReplica().enable(t.Context(), r.admin, r.user); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func (r *resident) try(t *testing.T) {
+func (r *randomUser) try(t *testing.T) {
 	t.Helper()
-	h := &household{house: r.house, user: r.user, phone: r.any().logIn(t, r.email), laptop: r.any().logIn(t, r.email)}
-	name, way, ending := anyWay()
-	phone := &session{token: h.phone.GetAccessToken(), spared: !ending}
-	laptop := &session{token: h.laptop.GetAccessToken(), spared: way.spares}
+	fix := &accountFixture{testEnv: r.testEnv, user: r.user, phone: r.anyReplica().logIn(t, r.email), laptop: r.anyReplica().logIn(t, r.email)}
+	name, way, ending := randomRevocation()
+	phone := &session{token: fix.phone.GetAccessToken(), spared: !ending}
+	laptop := &session{token: fix.laptop.GetAccessToken(), spared: way.spares}
 	over := make(chan struct{})
 	var readers sync.WaitGroup
 	for _, s := range []*session{phone, phone, laptop} {
-		readers.Go(func() { until(over, func() { r.check(t, s, r.any(), name) }) })
+		readers.Go(func() { until(over, func() { r.check(t, s, r.anyReplica(), name) }) })
 	}
-	if err := way.end(t, h, r.any()); err != nil {
+	if err := way.end(t, fix, r.anyReplica()); err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
 	phone.ended.Store(!phone.spared)
@@ -152,16 +152,16 @@ func (r *resident) try(t *testing.T) {
 	for _, s := range []*session{phone, laptop} {
 		s.version.Store(r.store.user(r.user).GetVersion())
 	}
-	for _, f := range r.others {
-		r.check(t, phone, f, name)
-		r.check(t, laptop, f, name)
+	for _, r := range r.replicas {
+		r.check(t, phone, r, name)
+		r.check(t, laptop, r, name)
 	}
 	close(over)
 	readers.Wait()
 }
 
 // anyWay gives something to do to a household, and whether it ends the session on the phone.
-func anyWay() (name string, chosen way, ending bool) {
+func randomRevocation() (name string, chosen revocation, ending bool) {
 	ways := updates
 	if rand.N(3) > 0 {
 		ways, ending = ends, true
@@ -184,22 +184,22 @@ func until(over <-chan struct{}, do func()) {
 }
 
 // official is a user who is made an admin and no admin, again and again.
-type official struct {
-	*house
+type randomAdmin struct {
+	*testEnv
 
 	email, user string
 }
 
-func (o *official) try(t *testing.T) {
+func (o *randomAdmin) try(t *testing.T) {
 	t.Helper()
-	if err := o.any().setRoles(t.Context(), o.admin, o.user, authn.RoleAdmin, authn.RoleUser); err != nil {
+	if err := o.anyReplica().setRoles(t.Context(), o.admin, o.user, authn.RoleAdmin, authn.RoleUser); err != nil {
 		t.Fatal(err)
 	}
-	token := o.any().logIn(t, o.email).GetAccessToken()
+	token := o.anyReplica().logIn(t, o.email).GetAccessToken()
 	var demoted atomic.Bool
-	check := func(f *front) {
+	check := func(r *replica) {
 		was := demoted.Load()
-		err := f.listUsers(t.Context(), token)
+		err := r.listUsers(t.Context(), token)
 		switch reason := apierr.ReasonOf(status.Convert(err)); {
 		case err == nil && was:
 			t.Error("a user who is no admin any more may list users")
@@ -207,32 +207,32 @@ func (o *official) try(t *testing.T) {
 			t.Errorf("refused with %v", err)
 		}
 	}
-	for _, f := range o.others {
-		if err := f.listUsers(t.Context(), token); err != nil {
+	for _, r := range o.replicas {
+		if err := r.listUsers(t.Context(), token); err != nil {
 			t.Errorf("a new admin is refused with %v", err)
 		}
 	}
 	over := make(chan struct{})
 	var callers sync.WaitGroup
 	for range 2 {
-		callers.Go(func() { until(over, func() { check(o.any()) }) })
+		callers.Go(func() { until(over, func() { check(o.anyReplica()) }) })
 	}
-	if err := o.any().setRoles(t.Context(), o.admin, o.user, authn.RoleUser); err != nil {
+	if err := o.anyReplica().setRoles(t.Context(), o.admin, o.user, authn.RoleUser); err != nil {
 		t.Error(err)
 	}
 	demoted.Store(true)
-	for _, f := range o.others {
-		check(f)
+	for _, r := range o.replicas {
+		check(r)
 	}
 	close(over)
 	callers.Wait()
 }
 
 // check reads by a cache service and judges the answer by what was acknowledged before.
-func (r *resident) check(t *testing.T, s *session, f *front, how string) {
+func (r *randomUser) check(t *testing.T, s *session, r *replica, how string) {
 	t.Helper()
 	ended, version := s.ended.Load(), s.version.Load()
-	user, err := f.me(t.Context(), s.token)
+	user, err := r.me(t.Context(), s.token)
 	reason := apierr.ReasonOf(status.Convert(err))
 	switch {
 	case err != nil && (s.spared || reason != sessionEnded):

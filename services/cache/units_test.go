@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
 func TestConfigNamesAllFaults(t *testing.T) {
@@ -86,9 +86,9 @@ func TestSparseLogWritesOneLineAMinute(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var logged strings.Builder
-		s := newSparseLog(slog.New(slog.NewTextHandler(&logged, nil)), "it failed")
+		l := NewLogger(slog.New(slog.NewTextHandler(&logged, nil)), "it failed")
 		for range 100 {
-			s.report(t.Context(), errors.New("boom"))
+			l.Warn(t.Context(), errors.New("boom"))
 			time.Sleep(time.Second)
 		}
 		if lines := strings.Count(logged.String(), "\n"); lines != 2 {
@@ -101,8 +101,8 @@ func TestSparseLogWritesOneLineAMinute(t *testing.T) {
 }
 
 // believing gives entries over a backend that has entered its epoch, and of which nothing is missing.
-func believing(kept backend, ttl time.Duration, log *slog.Logger) *entries {
-	e := newEntries(kept, floors.New(floors.MaxKeys), ttl, log)
-	e.believed.Store(true)
+func newSynced(kept Backend, ttl time.Duration, log *slog.Logger) *Entries {
+	e := NewEntries(kept, minrank.New(minrank.MaxKeys), ttl, log)
+	e.synced.Store(true)
 	return e
 }

@@ -14,7 +14,7 @@ type users struct {
 	gatehousev1.UnsafeUserServiceServer
 
 	store   gatehousev1.UserServiceClient
-	entries *entries
+	entries *Entries
 }
 
 // CreateUser passes the call on and keeps the user whom the store has made. With a request id it may have made the user
@@ -22,13 +22,13 @@ type users struct {
 func (u *users) CreateUser(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {
-	lease := u.entries.ask()
+	lease := u.entries.AcquireLease()
 	response, err := u.store.CreateUser(ctx, req)
 	if err != nil {
 		return nil, err
 	}
 	if req.GetRequestId() == "" {
-		u.entries.fill(ctx, lease, response.GetUser(), nil)
+		u.entries.Fill(ctx, lease, response.GetUser(), nil)
 	}
 	return response, nil
 }
@@ -45,7 +45,7 @@ func (u *users) ReadUser(
 	if authn.IsAdmin(ctx) {
 		response, err := u.store.ReadUser(ctx, req)
 		if err != nil {
-			u.entries.outdated(ctx, err, id)
+			u.entries.AfterFailedCall(ctx, err, id)
 		}
 		return response, err
 	}
@@ -75,8 +75,8 @@ func (u *users) DeleteUser(
 	if caller, _ := authn.CallerFrom(ctx); caller.UserID == id {
 		about.sessionID = caller.SessionID
 	}
-	return commit(ctx, u.entries, about, u.store.DeleteUser, req, func(lease, *gatehousev1.DeleteUserResponse) {
-		u.entries.gone(ctx, about.userID, about.sessionID)
+	return commit(ctx, u.entries, about, u.store.DeleteUser, req, func(Lease, *gatehousev1.DeleteUserResponse) {
+		u.entries.UserDeleted(ctx, about.userID, about.sessionID)
 	})
 }
 

@@ -10,116 +10,116 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-func (f *front) rename(ctx context.Context, token, id, name string) error {
-	_, err := f.users.UpdateUser(as(ctx, token),
+func (r *replica) rename(ctx context.Context, token, id, name string) error {
+	_, err := r.users.UpdateUser(as(ctx, token),
 		&gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: id, FullName: name}})
 	return err
 }
 
-func (f *front) deleteUser(ctx context.Context, token, id string) error {
-	_, err := f.users.DeleteUser(as(ctx, token), &gatehousev1.DeleteUserRequest{Id: id})
+func (r *replica) deleteUser(ctx context.Context, token, id string) error {
+	_, err := r.users.DeleteUser(as(ctx, token), &gatehousev1.DeleteUserRequest{Id: id})
 	return err
 }
 
-func (f *front) listUsers(ctx context.Context, token string) error {
-	_, err := f.users.ListUsers(as(ctx, token), &gatehousev1.ListUsersRequest{})
+func (r *replica) listUsers(ctx context.Context, token string) error {
+	_, err := r.users.ListUsers(as(ctx, token), &gatehousev1.ListUsersRequest{})
 	return err
 }
 
-func (f *front) disable(ctx context.Context, token, id string) error {
-	_, err := f.admins.DisableUser(as(ctx, token), &gatehousev1.DisableUserRequest{Id: id})
+func (r *replica) disable(ctx context.Context, token, id string) error {
+	_, err := r.admins.DisableUser(as(ctx, token), &gatehousev1.DisableUserRequest{Id: id})
 	return err
 }
 
-func (f *front) enable(ctx context.Context, token, id string) error {
-	_, err := f.admins.EnableUser(as(ctx, token), &gatehousev1.EnableUserRequest{Id: id})
+func (r *replica) enable(ctx context.Context, token, id string) error {
+	_, err := r.admins.EnableUser(as(ctx, token), &gatehousev1.EnableUserRequest{Id: id})
 	return err
 }
 
-func (f *front) setRoles(ctx context.Context, token, id string, roles ...string) error {
-	_, err := f.admins.SetRoles(as(ctx, token), &gatehousev1.SetRolesRequest{Id: id, Roles: roles})
+func (r *replica) setRoles(ctx context.Context, token, id string, roles ...string) error {
+	_, err := r.admins.SetRoles(as(ctx, token), &gatehousev1.SetRolesRequest{Id: id, Roles: roles})
 	return err
 }
 
 // way is something to do to a household.
-type way struct {
-	end    func(t *testing.T, h *household, f *front) error
+type revocation struct {
+	end    func(t *testing.T, fix *accountFixture, r *replica) error
 	spares bool // the laptop
 }
 
 // ends are the ways to end the session on the phone, and whether they spare the laptop.
-var ends = map[string]way{
-	"log out": {func(t *testing.T, h *household, f *front) error {
-		return f.logOut(t.Context(), h.phone.GetAccessToken(), authn.Current)
+var ends = map[string]revocation{
+	"log out": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current)
 	}, true},
-	"log out of another": {func(t *testing.T, h *household, f *front) error {
-		return f.logOut(t.Context(), h.laptop.GetAccessToken(), strings.ToUpper(h.phone.GetSessionId()))
+	"log out of another": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.logOut(t.Context(), fix.laptop.GetAccessToken(), strings.ToUpper(fix.phone.GetSessionId()))
 	}, true},
-	"log out everywhere": {func(t *testing.T, h *household, f *front) error {
-		return f.logOutEverywhere(t.Context(), h.laptop.GetAccessToken(), false)
+	"log out everywhere": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.logOutEverywhere(t.Context(), fix.laptop.GetAccessToken(), false)
 	}, false},
-	"log out everywhere, oneself": {func(t *testing.T, h *household, f *front) error {
-		return f.logOutEverywhere(t.Context(), h.phone.GetAccessToken(), false)
+	"log out everywhere, oneself": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.logOutEverywhere(t.Context(), fix.phone.GetAccessToken(), false)
 	}, false},
-	"log out everywhere else": {func(t *testing.T, h *household, f *front) error {
-		return f.logOutEverywhere(t.Context(), h.laptop.GetAccessToken(), true)
+	"log out everywhere else": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.logOutEverywhere(t.Context(), fix.laptop.GetAccessToken(), true)
 	}, false},
-	"change the password": {func(t *testing.T, h *household, f *front) error {
-		_, err := f.changePassword(t.Context(), h.laptop.GetAccessToken())
+	"change the password": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		_, err := r.changePassword(t.Context(), fix.laptop.GetAccessToken())
 		return err
 	}, false},
-	"reuse a refresh token": {func(t *testing.T, h *household, f *front) error {
-		if _, err := f.refresh(t.Context(), h.phone.GetRefreshToken()); err != nil {
+	"reuse a refresh token": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		if _, err := r.refresh(t.Context(), fix.phone.GetRefreshToken()); err != nil {
 			return err
 		}
-		f.steal(t, h.phone.GetRefreshToken())
+		r.reuse(t, fix.phone.GetRefreshToken())
 		return nil
 	}, true},
-	"delete the account": {func(t *testing.T, h *household, f *front) error {
-		return f.deleteUser(t.Context(), h.phone.GetAccessToken(), authn.Me)
+	"delete the account": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.deleteUser(t.Context(), fix.phone.GetAccessToken(), authn.Me)
 	}, false},
-	"delete the account elsewhere": {func(t *testing.T, h *household, f *front) error {
-		return f.deleteUser(t.Context(), h.laptop.GetAccessToken(), strings.ToUpper(h.user))
+	"delete the account elsewhere": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.deleteUser(t.Context(), fix.laptop.GetAccessToken(), strings.ToUpper(fix.user))
 	}, false},
-	"have the account deleted": {func(t *testing.T, h *household, f *front) error {
-		return f.deleteUser(t.Context(), h.admin, strings.ToUpper(h.user))
+	"have the account deleted": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.deleteUser(t.Context(), fix.admin, strings.ToUpper(fix.user))
 	}, false},
-	"have the account disabled": {func(t *testing.T, h *household, f *front) error {
-		return f.disable(t.Context(), h.admin, strings.ToUpper(h.user))
+	"have the account disabled": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.disable(t.Context(), fix.admin, strings.ToUpper(fix.user))
 	}, false},
-	"have the account disabled and enabled": {func(t *testing.T, h *household, f *front) error {
-		if err := f.disable(t.Context(), h.admin, h.user); err != nil {
+	"have the account disabled and enabled": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		if err := r.disable(t.Context(), fix.admin, fix.user); err != nil {
 			return err
 		}
-		return f.enable(t.Context(), h.admin, h.user)
+		return r.enable(t.Context(), fix.admin, fix.user)
 	}, false},
-	"have the password reset": {func(t *testing.T, h *household, f *front) error {
-		_, err := f.admins.ResetUserPassword(as(t.Context(), h.admin),
-			&gatehousev1.ResetUserPasswordRequest{Id: h.user, NewPassword: password})
+	"have the password reset": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		_, err := r.admins.ResetUserPassword(as(t.Context(), fix.admin),
+			&gatehousev1.ResetUserPasswordRequest{Id: fix.user, NewPassword: password})
 		return err
 	}, false},
-	"be logged out by an admin": {func(t *testing.T, h *household, f *front) error {
-		_, err := f.admins.DeleteUserSessions(as(t.Context(), h.admin),
-			&gatehousev1.DeleteUserSessionsRequest{UserId: h.user})
+	"be logged out by an admin": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		_, err := r.admins.DeleteUserSessions(as(t.Context(), fix.admin),
+			&gatehousev1.DeleteUserSessionsRequest{UserId: fix.user})
 		return err
 	}, false},
 }
 
 // updates are the ways to change the user that end no session.
-var updates = map[string]way{
-	"change the profile": {func(t *testing.T, h *household, f *front) error {
-		return f.rename(t.Context(), h.laptop.GetAccessToken(), authn.Me, rand.Text())
+var updates = map[string]revocation{
+	"change the profile": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.rename(t.Context(), fix.laptop.GetAccessToken(), authn.Me, rand.Text())
 	}, true},
-	"have the profile changed": {func(t *testing.T, h *household, f *front) error {
-		return f.rename(t.Context(), h.admin, strings.ToUpper(h.user), rand.Text())
+	"have the profile changed": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.rename(t.Context(), fix.admin, strings.ToUpper(fix.user), rand.Text())
 	}, true},
-	"have the roles set": {func(t *testing.T, h *household, f *front) error {
-		if err := f.setRoles(t.Context(), h.admin, h.user, authn.RoleAdmin, authn.RoleUser); err != nil {
+	"have the roles set": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		if err := r.setRoles(t.Context(), fix.admin, fix.user, authn.RoleAdmin, authn.RoleUser); err != nil {
 			return err
 		}
-		return f.setRoles(t.Context(), h.admin, h.user, authn.RoleUser)
+		return r.setRoles(t.Context(), fix.admin, fix.user, authn.RoleUser)
 	}, true},
-	"have the account enabled": {func(t *testing.T, h *household, f *front) error {
-		return f.enable(t.Context(), h.admin, h.user)
+	"have the account enabled": {func(t *testing.T, fix *accountFixture, r *replica) error {
+		return r.enable(t.Context(), fix.admin, fix.user)
 	}, true},
 }

@@ -1,4 +1,4 @@
-// Package entry is what the cache service and the places that keep its entries say to each other.
+// Package entry defines cache entries as the cache protocol and its backends exchange them.
 package entry
 
 import (
@@ -8,45 +8,45 @@ import (
 	"time"
 )
 
-// RankLength is the length of the rank that an entry begins with, in bytes.
+// RankLength is the length of the rank at the beginning of an entry, in bytes.
 const RankLength = 8
 
-// ErrShort is an entry that is too short to begin with a rank.
+// ErrShort reports an entry that is too short for a rank.
 var ErrShort = errors.New("the entry is too short to begin with a rank")
 
-// Lease is a backend's word that it will know later what is put from now on. Nothing is a lease that was never given;
-// what it says inside is the business of the backend that gave it.
+// Lease is a point in time of a backend, which later can tell whether it may have lost a write since. Its content is
+// defined by the backend that issued it. The empty lease is never valid.
 type Lease string
 
-// Write is an entry on its way into a backend.
+// Write is an entry to be stored in a backend.
 type Write struct {
 	Key string
-	// Entry is stored if the lease stands.
+	// Entry is stored if the lease is valid.
 	Entry []byte
-	// Outdated is stored if it does not: an entry of a lower rank than Entry, or Entry itself where that is true at any
-	// time. It is nil for what may as well not be stored.
+	// Outdated is stored otherwise: an entry of a lower rank than Entry, or Entry itself if it is true at any time. It is
+	// nil if nothing must be stored then.
 	Outdated []byte
 	TTL      time.Duration
 }
 
-// Chosen is what a Write stores under a lease that stands or does not; nil is nothing.
-func (w Write) Chosen(stands bool) []byte {
-	if stands {
+// EntryFor returns the entry to store with a valid or an invalid lease, or nil for none.
+func (w Write) EntryFor(validLease bool) []byte {
+	if validLease {
 		return w.Entry
 	}
 	return w.Outdated
 }
 
-// Check refuses an entry without a rank.
-func (w Write) Check() error {
+// Validate returns ErrShort if an entry has no rank.
+func (w Write) Validate() error {
 	if len(w.Entry) < RankLength || w.Outdated != nil && len(w.Outdated) < RankLength {
 		return ErrShort
 	}
 	return nil
 }
 
-// Must tells whether one of the writes has to be stored in any case.
-func Must(writes []Write) bool {
+// MustStore reports whether one of the writes must be stored with any lease.
+func MustStore(writes []Write) bool {
 	for _, w := range writes {
 		if w.Outdated != nil {
 			return true
@@ -55,10 +55,10 @@ func Must(writes []Write) bool {
 	return false
 }
 
-// Rank is what an entry of at least RankLength bytes begins with.
+// Rank returns the rank of an entry of at least RankLength bytes.
 func Rank(entry []byte) uint64 { return binary.BigEndian.Uint64(entry) }
 
-// Tag is the part of a key that all keys of one user share, as Redis Cluster finds it.
+// Tag returns the hash tag of a key, which all keys of one user share, by the rule of Redis Cluster.
 func Tag(key string) string {
 	_, after, opened := strings.Cut(key, "{")
 	tag, _, closed := strings.Cut(after, "}")

@@ -1,4 +1,4 @@
-// Package memorybackend keeps cache entries in the memory of the process, for a cache service that is alone.
+// Package memorybackend stores cache entries in the memory of the process, for a single cache service.
 package memorybackend
 
 import (
@@ -19,50 +19,49 @@ import (
 var errNoEpoch = errors.New("the epoch of the store is not known yet")
 
 const (
-	// overhead is about what an entry costs beside its key and its bytes: the node, the slot in the hash table, and the
-	// headers of string and slice, in bytes.
+	// overhead is the approximate cost of an entry beside its key and its bytes: the node, the slot in the hash table, and
+	// the headers of string and slice, in bytes.
 	overhead = 160
 
-	// shardCount is so high that a write seldom ends the lease of another user's read: with 1,000 writes a second and
-	// reads of the store that take 10 ms, one in a hundred.
+	// shardCount is so high that a write seldom invalidates the lease of another user's read: with 1,000 writes a second
+	// and reads of the store that take 10 ms, one in a hundred.
 	shardCount = 1024
 
 	leaseBase = 36
 )
 
-// Backend keeps entries in memory. It is safe for concurrent use.
+// Backend stores entries in memory. It is safe for concurrent use.
 //
-// The cache below may give up an entry as soon as it is put, one that says that a session has ended as well. So a lease
-// is the number of the last write that had to be stored, and ends with the next one to the same shard, whether or not
-// that is still there.
+// The underlying cache may evict an entry as soon as it is stored, even a tombstone. So a lease is the number of the last
+// mandatory write, and is invalidated by the next one to the same shard, whether or not the entry is still there.
 type Backend struct {
 	epoch   atomic.Pointer[string] // nil before the first
-	entries *otter.Cache[string, held]
+	entries *otter.Cache[string, stored]
 	seed    maphash.Seed
-	writes  atomic.Uint64 // how many had to be stored
+	writes  atomic.Uint64 // how many were mandatory
 	shards  [shardCount]shard
 }
 
-// shard is some of the users.
+// shard serializes the writes of some of the users.
 type shard struct {
-	mu   sync.Mutex // makes what is done with several keys of a user one step
-	last uint64     // number of the last write that had to be stored
+	mu   sync.Mutex // makes an operation on several keys of a user atomic
+	last uint64     // number of the last mandatory write
 }
 
-type held struct {
+type stored struct {
 	bytes []byte // never changed once it is in the cache
 	ttl   time.Duration
 }
 
-// New makes a backend that holds up to maxBytes, keys and overhead included, and then gives up what is used least. The
-// clock decides when an entry expires; nil is the system's.
+// New returns a backend of up to maxBytes, including keys and overhead, which then evicts the least used entries. The
+// clock determines when an entry expires; nil is the system's clock.
 func New(maxBytes uint64, clock otter.Clock) *Backend {
-	return &Backend{seed: maphash.MakeSeed(), entries: otter.Must(&otter.Options[string, held]{
+	return &Backend{seed: maphash.MakeSeed(), entries: otter.Must(&otter.Options[string, stored]{
 		MaximumWeight: maxBytes,
-		Weigher: func(key string, entry held) uint32 {
+		Weigher: func(key string, entry stored) uint32 {
 			return uint32(len(key) + len(entry.bytes) + overhead) //nolint:gosec // a message has at most 1 MiB
 		},
-		ExpiryCalculator: otter.ExpiryWritingFunc(func(entry otter.Entry[string, held]) time.Duration {
+		ExpiryCalculator: otter.ExpiryWritingFunc(func(entry otter.Entry[string, stored]) time.Duration {
 			return entry.Value.ttl
 		}),
 		Clock: clock,
@@ -100,7 +99,7 @@ func (b *Backend) Set(_ context.Context, lease entry.Lease, writes ...entry.Writ
 		return errNoEpoch
 	}
 	for _, write := range writes {
-		if err := write.Check(); err != nil {
+		if err := write.Validate(); err != nil {
 			return err
 		}
 	}
@@ -108,22 +107,22 @@ func (b *Backend) Set(_ context.Context, lease entry.Lease, writes ...entry.Writ
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	seen, err := strconv.ParseUint(string(lease), leaseBase, 64)
-	stands := err == nil && shard.last <= seen
-	if entry.Must(writes) {
+	valid := err == nil && shard.last <= seen
+	if entry.MustStore(writes) {
 		shard.last = b.writes.Add(1)
 	}
 	for _, write := range writes {
-		if chosen := write.Chosen(stands); chosen != nil {
-			b.setIfHigher(write.Key, held{bytes: bytes.Clone(chosen), ttl: write.TTL})
+		if chosen := write.EntryFor(valid); chosen != nil {
+			b.setIfHigher(write.Key, stored{bytes: bytes.Clone(chosen), ttl: write.TTL})
 		}
 	}
 	return nil
 }
 
-func (b *Backend) setIfHigher(key string, higher held) {
-	b.entries.Compute(key, func(present held, found bool) (held, otter.ComputeOp) {
+func (b *Backend) setIfHigher(key string, higher stored) {
+	b.entries.Compute(key, func(present stored, found bool) (stored, otter.ComputeOp) {
 		if found && entry.Rank(present.bytes) >= entry.Rank(higher.bytes) {
-			return held{}, otter.CancelOp
+			return stored{}, otter.CancelOp
 		}
 		return higher, otter.WriteOp
 	})
@@ -134,30 +133,30 @@ func (b *Backend) Remove(_ context.Context, key string, entry []byte) error {
 	if b.epoch.Load() == nil {
 		return errNoEpoch
 	}
-	b.entries.ComputeIfPresent(key, func(present held) (held, otter.ComputeOp) {
+	b.entries.ComputeIfPresent(key, func(present stored) (stored, otter.ComputeOp) {
 		if bytes.Equal(present.bytes, entry) {
-			return held{}, otter.InvalidateOp
+			return stored{}, otter.InvalidateOp
 		}
-		return held{}, otter.CancelOp
+		return stored{}, otter.CancelOp
 	})
 	return nil
 }
 
-// Enter implements the contract of a cache backend.
-func (b *Backend) Enter(epoch string) {
+// EnterEpoch implements the contract of a cache backend.
+func (b *Backend) EnterEpoch(epoch string) {
 	if before := b.epoch.Swap(&epoch); before == nil || *before != epoch {
-		b.drop()
+		b.invalidateAll()
 	}
 }
 
 // Flush implements the contract of a cache backend.
 func (b *Backend) Flush(context.Context) error {
-	b.drop()
+	b.invalidateAll()
 	return nil
 }
 
-// drop ends all leases first: what is put under one meanwhile is not of now.
-func (b *Backend) drop() {
+// invalidateAll invalidates all leases first, so that nothing read earlier is stored meanwhile.
+func (b *Backend) invalidateAll() {
 	for i := range b.shards {
 		b.shards[i].mu.Lock()
 		b.shards[i].last = b.writes.Add(1)
@@ -166,7 +165,7 @@ func (b *Backend) drop() {
 	b.entries.InvalidateAll()
 }
 
-// Close stops the clean-up of expired entries.
+// Close stops the removal of expired entries.
 func (b *Backend) Close() error {
 	b.entries.StopAllGoroutines()
 	return nil

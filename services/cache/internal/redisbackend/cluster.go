@@ -16,48 +16,48 @@ var (
 	errAllSlots = errors.New("some slots of the cluster have no master")
 )
 
-// cluster is a source of the masters of a Redis Cluster. Keys name the life of the master that keeps them, so where a
-// key is has to be known before what it is called. That is why this is not the cluster client of go-redis, which finds
-// the master of a key that it is given.
+// cluster is a source of the masters of a Redis Cluster. A key in Redis names the instance that holds it, so the master
+// must be found before the key is known. The cluster client of go-redis works the other way round, and learns the masters
+// from one node (ADR 0028).
 type cluster struct {
-	shared *shared
-	turn   chan struct{} // held by who looks for the masters
+	shared     *shared
+	refreshing chan struct{} // holds an element during a refresh
 
-	mu        sync.Mutex
-	epoch     string
-	masters   *masters // nil until they are looked for
-	addresses []string // of all nodes that were heard of
-	begun     uint64   // how often the masters were looked for
-	found     uint64   // the last time that they were found
-	closed    bool
+	mu          sync.Mutex
+	epoch       string
+	masters     *masters // nil before the first refresh
+	addresses   []string // of all known nodes
+	refreshes   uint64   // how many were begun
+	lastRefresh uint64   // the number of the last that succeeded
+	closed      bool
 }
 
-// masters is who keeps what.
+// masters are the instances of all masters, and the slots that they hold.
 type masters struct {
-	runs  []*run
-	owner [slots]*run // nil for nobody
+	instances []*instance
+	owner     [slots]*instance // nil for a slot without a master
 }
 
 func newCluster(s *shared) *cluster {
-	return &cluster{shared: s, turn: make(chan struct{}, 1), addresses: s.location.addresses}
+	return &cluster{shared: s, refreshing: make(chan struct{}, 1), addresses: s.location.addresses}
 }
 
-func (c *cluster) of(ctx context.Context, key string) (*run, error) {
-	r, begun, err := c.owner(key)
-	if err == nil && r == nil {
-		if err = c.look(ctx, begun); err == nil {
-			r, _, err = c.owner(key)
+func (c *cluster) instanceFor(ctx context.Context, key string) (*instance, error) {
+	inst, begun, err := c.owner(key)
+	if err == nil && inst == nil {
+		if err = c.refresh(ctx, begun); err == nil {
+			inst, _, err = c.owner(key)
 		}
 	}
-	if err == nil && r == nil {
+	if err == nil && inst == nil {
 		err = errNoMaster
 	}
-	return r, err
+	return inst, err
 }
 
-// owner gives the run of the master that keeps a key, nil if the masters have to be looked for, and how often they
-// were.
-func (c *cluster) owner(key string) (r *run, begun uint64, err error) {
+// owner returns the instance that holds a key, or nil if a refresh is needed. It also returns the number of refreshes
+// begun so far.
+func (c *cluster) owner(key string) (inst *instance, begun uint64, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
@@ -66,20 +66,20 @@ func (c *cluster) owner(key string) (r *run, begun uint64, err error) {
 	case c.epoch == "":
 		return nil, 0, errNoEpoch
 	case c.masters == nil:
-		return nil, c.begun, nil
+		return nil, c.refreshes, nil
 	}
-	r = c.masters.owner[slot(entry.Tag(key))]
-	if r != nil && r.suspect.Load() {
-		r = nil
+	inst = c.masters.owner[slot(entry.Tag(key))]
+	if inst != nil && inst.suspect.Load() {
+		inst = nil
 	}
-	return r, c.begun, nil
+	return inst, c.refreshes, nil
 }
 
-func (c *cluster) all(ctx context.Context) ([]*run, error) {
+func (c *cluster) instances(ctx context.Context) ([]*instance, error) {
 	c.mu.Lock()
-	begun := c.begun
+	begun := c.refreshes
 	c.mu.Unlock()
-	if err := c.look(ctx, begun); err != nil {
+	if err := c.refresh(ctx, begun); err != nil {
 		return nil, err
 	}
 	c.mu.Lock()
@@ -90,31 +90,31 @@ func (c *cluster) all(ctx context.Context) ([]*run, error) {
 	case slices.Contains(c.masters.owner[:], nil):
 		return nil, errAllSlots
 	}
-	return c.masters.runs, nil
+	return c.masters.instances, nil
 }
 
-// lost looks for the masters before it says that there is no other: who gives up although a replica was made the master
-// would be missed there. Others may believe that one already.
-func (c *cluster) lost(ctx context.Context, key string, in *run, err error) bool {
+// onError looks for the masters before it reports that there is no other instance. If a replica was promoted, other
+// services may use it already, and would miss a write that is given up.
+func (c *cluster) onError(ctx context.Context, key string, in *instance, err error) bool {
 	c.mu.Lock()
-	begun := c.begun
+	begun := c.refreshes
 	c.mu.Unlock()
 	switch {
-	case over(err):
-		_ = in.end()
-	case away(err):
+	case isInstanceGone(err):
+		_ = in.close()
+	case isUnreachable(err):
 		in.suspect.Store(true)
 	default:
 		return false
 	}
-	if ctx.Err() != nil || c.look(ctx, begun) != nil {
+	if ctx.Err() != nil || c.refresh(ctx, begun) != nil {
 		return false
 	}
-	r, _, err := c.owner(key)
-	return err == nil && r != nil && r != in
+	inst, _, err := c.owner(key)
+	return err == nil && inst != nil && inst != in
 }
 
-func (c *cluster) enter(epoch string) {
+func (c *cluster) setEpoch(epoch string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.epoch == epoch {
@@ -131,39 +131,39 @@ func (c *cluster) close() error {
 	return c.replace(nil)
 }
 
-// replace takes other masters for the present ones, and ends the runs that are not among them.
+// replace replaces the masters, and closes the instances that are not among the new ones.
 func (c *cluster) replace(by *masters) error {
-	var faults []error
+	var errs []error
 	if c.masters != nil {
-		for _, r := range c.masters.runs {
-			if by == nil || !slices.Contains(by.runs, r) {
-				faults = append(faults, r.end())
+		for _, inst := range c.masters.instances {
+			if by == nil || !slices.Contains(by.instances, inst) {
+				errs = append(errs, inst.close())
 			}
 		}
 	}
 	c.masters = by
-	return errors.Join(faults...)
+	return errors.Join(errs...)
 }
 
-// look looks for the masters, unless somebody has found them who began after they had been looked for so often.
-func (c *cluster) look(ctx context.Context, begun uint64) error {
+// refresh finds the masters. It does nothing if a refresh has succeeded that began after the given number of others.
+func (c *cluster) refresh(ctx context.Context, begun uint64) error {
 	select {
-	case c.turn <- struct{}{}:
-		defer func() { <-c.turn }()
+	case c.refreshing <- struct{}{}:
+		defer func() { <-c.refreshing }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	c.mu.Lock()
-	done := c.found > begun
+	done := c.lastRefresh > begun
 	if !done {
-		c.begun++
+		c.refreshes++
 	}
 	addresses := c.addresses
 	c.mu.Unlock()
 	if done {
 		return nil
 	}
-	views, err := askAll(ctx, addresses, askTimeout, c.view)
+	views, err := queryQuorum(ctx, addresses, queryTimeout, c.queryNode)
 	if err != nil {
 		return err
 	}
@@ -176,8 +176,8 @@ func (c *cluster) look(ctx context.Context, begun uint64) error {
 	if c.epoch == "" {
 		return errNoEpoch
 	}
-	_ = c.replace(c.runs(shards)) // What is under way there begins again.
-	c.found = c.begun
+	_ = c.replace(c.newMasters(shards)) // Operations under way in the others are retried.
+	c.lastRefresh = c.refreshes
 	for _, seed := range c.shared.location.addresses {
 		if !slices.Contains(heard, seed) {
 			heard = append(heard, seed)
@@ -187,42 +187,42 @@ func (c *cluster) look(ctx context.Context, begun uint64) error {
 	return nil
 }
 
-// view asks a node for what it knows.
-func (c *cluster) view(ctx context.Context, address string) (view, error) {
+// queryNode returns a node's view of the cluster.
+func (c *cluster) queryNode(ctx context.Context, address string) (view, error) {
 	options := c.shared.options(address)
 	options.MaxRetries, options.PoolSize, options.MaxActiveConns = -1, 1, 1
-	options.Dialer = honest(redis.NewDialer(options)) // The pool would go on trying for a second after it is closed.
+	options.Dialer = deferDialError(redis.NewDialer(options)) // The pool would keep dialing for a second after Close.
 	client := redis.NewClient(options)
-	defer func() { _ = client.Close() }() // It was asked once.
+	defer func() { _ = client.Close() }() // One query was all.
 	nodes, err := client.ClusterNodes(ctx).Result()
 	return view{address, nodes}, err
 }
 
-// runs gives the masters of the shards: the runs that there are, where nothing has changed.
-func (c *cluster) runs(shards []*shard) *masters {
+// newMasters returns the masters of the shards. It reuses the instance of a shard that has not changed.
+func (c *cluster) newMasters(shards []*shard) *masters {
 	m := new(masters)
 	for _, s := range shards {
-		r := c.present(s)
-		if r == nil {
-			r = c.shared.newRun(c.epoch, s.address)
-			r.shard = s
+		inst := c.existing(s)
+		if inst == nil {
+			inst = c.shared.newInstance(c.epoch, s.address)
+			inst.shard = s
 		}
-		r.suspect.Store(false)
-		m.runs = append(m.runs, r)
+		inst.suspect.Store(false)
+		m.instances = append(m.instances, inst)
 		for _, slot := range s.slots {
-			m.owner[slot] = r
+			m.owner[slot] = inst
 		}
 	}
 	return m
 }
 
-func (c *cluster) present(s *shard) *run {
+func (c *cluster) existing(s *shard) *instance {
 	if c.masters == nil {
 		return nil
 	}
-	for _, r := range c.masters.runs {
-		if !r.over.Load() && r.shard.same(s) {
-			return r
+	for _, inst := range c.masters.instances {
+		if !inst.ended.Load() && inst.shard.equal(s) {
+			return inst
 		}
 	}
 	return nil

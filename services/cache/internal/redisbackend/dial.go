@@ -8,29 +8,30 @@ import (
 
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
 
-// honest makes a dialer whose failures the pool does not see, but only who uses the connection. After as many failures
-// as it has connections, the pool would answer for up to a second that nothing can be reached without trying. The Redis
-// may be back by then, and other services believe what it says: a write that gave up unsent would be missed there.
-func honest(dial dialer) dialer {
+// deferDialError returns a dialer whose failures are reported by the first use of the connection, so that the pool of
+// go-redis does not see them. After as many dial errors as it has connections, that pool fails every operation for up to
+// a second without trying to connect. Redis may be back by then and other services may use what is in it: they would
+// miss a write that failed without having been sent.
+func deferDialError(dial dialer) dialer {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dial(ctx, network, address)
 		if err != nil {
 			near, far := net.Pipe()
-			return unreachable{Conn: near, cause: err}, far.Close()
+			return failedConn{Conn: near, cause: err}, far.Close()
 		}
 		return conn, nil
 	}
 }
 
-// unreachable is a connection that could not be made.
-type unreachable struct {
+// failedConn is a connection that could not be established.
+type failedConn struct {
 	net.Conn
 
 	cause error
 }
 
-func (u unreachable) Read([]byte) (int, error)         { return 0, u.cause }
-func (u unreachable) Write([]byte) (int, error)        { return 0, u.cause }
-func (u unreachable) SetDeadline(time.Time) error      { return nil } // A pipe that is closed would say so instead.
-func (u unreachable) SetReadDeadline(time.Time) error  { return nil }
-func (u unreachable) SetWriteDeadline(time.Time) error { return nil }
+func (c failedConn) Read([]byte) (int, error)         { return 0, c.cause }
+func (c failedConn) Write([]byte) (int, error)        { return 0, c.cause }
+func (c failedConn) SetDeadline(time.Time) error      { return nil } // A closed pipe would return an error of its own.
+func (c failedConn) SetReadDeadline(time.Time) error  { return nil }
+func (c failedConn) SetWriteDeadline(time.Time) error { return nil }

@@ -1,7 +1,7 @@
-// Package redisbackend keeps cache entries in Redis, or in anything that speaks its protocol, runs its scripts, and
-// tells its `run_id`: in one server, in one that Sentinels watch, or in a Redis Cluster. The Redis user needs the
-// commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK, in a cluster CLUSTER INFO and CLUSTER NODES
-// as well, in another database than 0 SELECT, and keys that begin with gatehouse:.
+// Package redisbackend stores cache entries in Redis, or in any server that speaks its protocol, runs its scripts, and
+// reports its `run_id`: a single server, one that Sentinels watch, or a Redis Cluster. The Redis user needs the commands
+// MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK, in a cluster also CLUSTER INFO and CLUSTER NODES, in
+// another database than 0 also SELECT, and access to keys that begin with gatehouse:.
 package redisbackend
 
 import (
@@ -15,49 +15,48 @@ import (
 	"github.com/redis/go-redis/v9/logging"
 
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
 const (
-	// readTimeout bounds one operation that may as well not be done, the wait for a connection included. A Redis that is
-	// well answers within a millisecond or two; one that needs longer than this is slower than the store that it should
-	// relieve.
+	// readTimeout bounds one optional operation, including the wait for a connection. A healthy Redis answers within a
+	// millisecond or two. One that needs longer than this is slower than the store that it should relieve.
 	readTimeout = 250 * time.Millisecond
 
-	// writeTimeout bounds one that should be done. It is longer, because whoever waits has been promised that nobody sees
-	// what was before; a Redis that is down, and not only slow, is noticed at once.
+	// writeTimeout bounds one mandatory operation. It is longer, because the caller was promised that nobody reads an
+	// older state. A Redis that is down, and not only slow, is noticed at once.
 	writeTimeout = time.Second
 
-	// dialTimeout bounds a new connection. It may outlast the operation that asked for it: the next one finds it made.
+	// dialTimeout bounds a new connection. It may outlast the operation that needed it: the next one uses it.
 	dialTimeout = time.Second
 
 	// poolSize bounds the connections. One carries about 10,000 operations a second.
 	poolSize = 32
 
-	// retries is how often an operation is sent again, within its timeout: a connection that the server closed while it
-	// was idle shows only when it is used.
+	// retries is how often an operation is sent again, within its timeout: that the server closed an idle connection
+	// shows only when it is used.
 	retries = 1
 
-	// maxRuns bounds how many runs one operation tries. A Redis that is restarted more often than this within the timeout
-	// is as good as down.
-	maxRuns = 3
+	// maxInstances bounds how many instances one operation tries. A Redis that is restarted more often than this within
+	// the timeout is as good as down.
+	maxInstances = 3
 
-	// namespace begins every key, for the case that others use the same database.
+	// namespace is the beginning of every key, in case others use the same database.
 	namespace = "gatehouse:"
 
-	// flushKeys is how many keys one step of a flush looks at. It keeps the Redis from others for less than a millisecond.
+	// flushKeys is how many keys one step of a flush scans. It blocks Redis for less than a millisecond.
 	flushKeys = 1000
 
-	// idLength is how much of a run's id stands in the keys: 64 bits of a hash of two random numbers.
+	// idLength is how much of an instance's id is part of the keys: 64 bits of a hash of two random numbers.
 	idLength = 16
 )
 
-// setIfHigher stores for each key KEYS[i] the entry ARGV[3i-2] for ARGV[3i-1] milliseconds, unless what is there has
-// the same or a higher rank and is not ARGV[3i], which nobody has put there who may. It gives for each key what was in
-// the way, or "".
+// setIfHigher stores for each key KEYS[i] the entry ARGV[3i-2] for ARGV[3i-1] milliseconds, unless the present value has
+// the same or a higher rank and is not ARGV[3i], which is known to be forged. It returns for each key the value that was
+// in the way, or "".
 //
-// pcall, because GET of a list or a hash is an error: whatever such a thing is, and a string too short for a rank, it
-// is not ours and is replaced, or the key would never be cached again.
+// It uses pcall, because GET of a list or a hash is an error. Such a value, and a string too short for a rank, is not
+// ours and is replaced. Otherwise the key would never be cached again.
 //
 // The ranks are compared as numbers, which are exact up to 2^53: Lua compares strings by the locale of the server.
 const setIfHigher = `
@@ -73,20 +72,20 @@ end
 return inTheWay
 `
 
-// storing is what setIfHigher is given.
-type storing struct {
+// batch holds the keys and arguments of setIfHigher.
+type batch struct {
 	keys      []string
 	arguments []any
 }
 
-func (s *storing) add(key string, entry []byte, milliseconds any, forged string) {
-	s.keys, s.arguments = append(s.keys, key), append(s.arguments, entry, milliseconds, forged)
+func (b *batch) add(key string, value []byte, milliseconds any, forged string) {
+	b.keys, b.arguments = append(b.keys, key), append(b.arguments, value, milliseconds, forged)
 }
 
-// maxForged bounds how often a write meets something that was forged, and tries again.
+// maxForged bounds how often a write is retried because of a forged value.
 const maxForged = 3
 
-// remove deletes the entry if it is still ARGV[1].
+// remove deletes the value if it is still ARGV[1].
 const remove = `
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then
   return redis.call('DEL', KEYS[1])
@@ -94,66 +93,66 @@ end
 return 0
 `
 
-// Backend keeps entries in Redis. It is safe for concurrent use.
+// Backend stores entries in Redis. It is safe for concurrent use.
 //
-// A Redis that comes back after a restart is empty, or knows what it knew at some time before; so does a replica that
-// is made the master. So the keys name the run of the process that they are of. They name the epoch as well, and each
-// entry bears a MAC of itself, of its key, of its end, and of the position of the feed that it shows. Whoever can write
-// to Redis can put an entry back that was there before, but it is not found where a change is known that it lacks.
+// A Redis that was restarted is empty, or holds the state of some earlier time; so does a replica that is promoted. So
+// each key names the instance that it belongs to, and the epoch. Each value has a MAC of the entry, its key, its expiry,
+// and the position of the feed that it shows. An attacker who can write to Redis can put an earlier value back, but Get
+// ignores it if this process knows of a change that the value lacks.
 //
-// A lease is how many runs were known when it was given, and the position that was reached. It stands in a run that was
-// known by then: what was put there since is still there.
+// A lease is the number of instances that were identified when it was acquired, and the position of the feed. It is
+// valid in an instance that was identified by then: what was stored there since is still there.
 type Backend struct {
 	source      source
 	shared      *shared
-	forged      func(ctx context.Context, key string)
+	onForged    func(ctx context.Context, key string)
 	setIfHigher *redis.Script
 	remove      *redis.Script
 }
 
-// New makes a backend of no epoch. It does not wait for the Redis: connections are made when they are needed. An empty
-// password means that none is sent. The secret is that of all who share the entries, and changes are those that this
-// process knows of; forged is told of every key under which there is something that no cache service has put there.
+// New returns a backend without an epoch. It does not wait for Redis: connections are established when they are needed.
+// With an empty password, none is sent. All services that share the entries have the same secret. The table holds the
+// changes that this process knows of. The backend calls onForged with every key whose value no cache service has put
+// there.
 func New(
-	location Location, password string, secret []byte, changes *floors.Table,
-	forged func(ctx context.Context, key string),
+	location Location, password string, secret []byte, minRanks *minrank.Table,
+	onForged func(ctx context.Context, key string),
 ) *Backend {
 	// The logger of go-redis belongs to the process, not to a client, and writes free text to standard error for each
-	// connection that fails. The same comes back as an error of the operation and is logged there.
+	// connection that fails. The same error is returned by the operation and is logged by its caller.
 	logging.Disable()
-	s := &shared{location: location, password: password, seal: secret, changes: changes, now: time.Now}
+	s := &shared{location: location, password: password, mac: secret, minRanks: minRanks, now: time.Now}
 	return &Backend{
-		source: newSource(s), shared: s, forged: forged,
+		source: newSource(s), shared: s, onForged: onForged,
 		setIfHigher: redis.NewScript(setIfHigher), remove: redis.NewScript(remove),
 	}
 }
 
 func newSource(s *shared) source {
 	switch s.location.kind {
-	case redisCluster:
+	case kindCluster:
 		return newCluster(s)
-	case sentinels:
-		watch := newWatch(s)
-		return newOne(watch.open, watch.close)
-	case oneServer:
+	case kindSentinel:
+		sentinels := newSentinels(s)
+		return newSingleNode(sentinels.open, sentinels.close)
+	case kindSingle:
 	}
-	open := func(epoch string) *run { return s.newRun(epoch, s.location.addresses[0]) }
-	return newOne(open, func() error { return nil })
+	open := func(epoch string) *instance { return s.newInstance(epoch, s.location.addresses[0]) }
+	return newSingleNode(open, func() error { return nil })
 }
 
-// Get implements the contract of a cache backend. A key that holds anything but a string holds no entry.
+// Get implements the contract of a cache backend. A key whose value is not a string holds no entry.
 func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error) {
-	err = b.do(ctx, false, keys[0], func(ctx context.Context, r *run) error {
-		places := r.keys(keys)
+	err = b.withInstance(ctx, false, keys[0], func(ctx context.Context, inst *instance) error {
 		lease = b.Lease()
-		values, err := r.client.MGet(ctx, places...).Result()
+		values, err := inst.client.MGet(ctx, inst.redisKeys(keys)...).Result()
 		if err != nil {
 			return err
 		}
 		entries = make([][]byte, len(keys))
 		for i, value := range values {
 			if text, ok := value.(string); ok {
-				entries[i] = b.believed(ctx, r, keys[i], text)
+				entries[i] = b.currentEntry(ctx, inst, keys[i], text)
 			}
 		}
 		return nil
@@ -166,37 +165,36 @@ func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, le
 
 // Lease implements the contract of a cache backend.
 func (b *Backend) Lease() entry.Lease {
-	return leaseOf(b.shared.numbers.Load(), b.shared.changes.Position())
+	return newLease(b.shared.instanceCount.Load(), b.shared.minRanks.Position())
 }
 
-// believed returns the entry of what was found under a key, or nil if it is forged or outdated.
-func (b *Backend) believed(ctx context.Context, r *run, key, found string) []byte {
-	held, position := r.seal.open(r.key(key), []byte(found), b.shared.now())
-	switch {
-	case held == nil:
-		b.forged(ctx, key)
+// currentEntry returns the entry in the value of a key, or nil if it is forged or outdated.
+func (b *Backend) currentEntry(ctx context.Context, inst *instance, key, value string) []byte {
+	held, position := b.shared.mac.verify(inst.redisKey(key), []byte(value), b.shared.now())
+	if held == nil {
+		b.onForged(ctx, key)
 		return nil
-	case !b.believes(key, held, position):
-		return nil
-	default:
-		return held
 	}
+	if !b.isCurrent(key, held, position) {
+		return nil
+	}
+	return held
 }
 
-// believes leaves it to the caller what is no entry at all.
-func (b *Backend) believes(key string, held []byte, position uint64) bool {
-	return len(held) < entry.RankLength || b.shared.changes.Believes(key, entry.Rank(held), position)
+// isCurrent reports whether no known change makes an entry outdated. The caller checks what is too short for a rank.
+func (b *Backend) isCurrent(key string, held []byte, position uint64) bool {
+	return len(held) < entry.RankLength || b.shared.minRanks.IsCurrent(key, entry.Rank(held), position)
 }
 
 // Set implements the contract of a cache backend.
 func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
-	err := b.do(ctx, entry.Must(writes), writes[0].Key, func(ctx context.Context, r *run) error {
-		storing, err := r.chosen(lease, writes)
-		for tries := 0; err == nil && len(storing.keys) > 0; tries++ {
+	err := b.withInstance(ctx, entry.MustStore(writes), writes[0].Key, func(ctx context.Context, inst *instance) error {
+		pending, err := inst.selectWrites(lease, writes)
+		for tries := 0; err == nil && len(pending.keys) > 0; tries++ {
 			if tries == maxForged {
 				return errForged
 			}
-			storing, err = b.store(ctx, r, storing)
+			pending, err = b.store(ctx, inst, pending)
 		}
 		return err
 	})
@@ -206,44 +204,45 @@ func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Wr
 	return nil
 }
 
-// store gives back what could not be stored because of something that is forged. It names that: so it is replaced the
-// next time, whatever rank it claims. So is what has the same rank and is not believed here: nobody would ever find it.
-func (b *Backend) store(ctx context.Context, r *run, all storing) (again storing, err error) {
-	inTheWay, err := b.setIfHigher.Run(ctx, r.client, all.keys, all.arguments...).StringSlice()
+// store stores a batch, and returns the part that must be retried because a forged value was in the way. It names that
+// value, so that the retry replaces it, whatever its rank. The same is done to a value of the same rank that is not
+// current here: Get would never return it.
+func (b *Backend) store(ctx context.Context, inst *instance, all batch) (again batch, err error) {
+	inTheWay, err := b.setIfHigher.Run(ctx, inst.client, all.keys, all.arguments...).StringSlice()
 	if err != nil {
 		return again, err
 	}
-	for i, held := range inTheWay {
-		if held == "" {
+	for i, value := range inTheWay {
+		if value == "" {
 			continue
 		}
-		place := all.keys[i]
+		key := all.keys[i]
 		ours, _ := all.arguments[3*i].([]byte)
-		found, position := r.seal.open(place, []byte(held), b.shared.now())
-		switch {
-		case found == nil:
-			b.forged(ctx, place)
-		case entry.Rank([]byte(held)) != entry.Rank(ours) || b.believes(r.unplaced(place), found, position):
+		held, position := b.shared.mac.verify(key, []byte(value), b.shared.now())
+		if held == nil {
+			b.onForged(ctx, key)
+		} else if entry.Rank(held) != entry.Rank(ours) || b.isCurrent(inst.cacheKey(key), held, position) {
 			continue
 		}
-		again.add(place, ours, all.arguments[3*i+1], held)
+		again.add(key, ours, all.arguments[3*i+1], value)
 	}
 	return again, nil
 }
 
 // Remove implements the contract of a cache backend.
 func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
-	err := b.do(ctx, false, key, func(ctx context.Context, r *run) error {
-		place := r.key(key)
-		found, err := r.client.MGet(ctx, place).Result() // No error where there is no string.
+	err := b.withInstance(ctx, false, key, func(ctx context.Context, inst *instance) error {
+		redisKey := inst.redisKey(key)
+		found, err := inst.client.MGet(ctx, redisKey).Result() // GET of a list or a hash would be an error.
 		if err != nil {
 			return err
 		}
-		text, _ := found[0].(string)
-		if held, _ := r.seal.open(place, []byte(text), b.shared.now()); held == nil || !bytes.Equal(held, entry) {
+		value, _ := found[0].(string)
+		held, _ := b.shared.mac.verify(redisKey, []byte(value), b.shared.now())
+		if held == nil || !bytes.Equal(held, entry) {
 			return nil
 		}
-		return b.remove.Run(ctx, r.client, []string{place}, text).Err()
+		return b.remove.Run(ctx, inst.client, []string{redisKey}, value).Err()
 	})
 	if err != nil {
 		return fmt.Errorf("remove from Redis: %w", err)
@@ -251,45 +250,44 @@ func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
 	return nil
 }
 
-// Enter implements the contract of a cache backend.
-func (b *Backend) Enter(epoch string) { b.source.enter(epoch) }
+// EnterEpoch implements the contract of a cache backend.
+func (b *Backend) EnterEpoch(epoch string) { b.source.setEpoch(epoch) }
 
-// Flush implements the contract of a cache backend. It looks at all keys of the database, of which others may have
-// many, a part at a time. In a run that begins meanwhile there is nothing from before.
+// Flush implements the contract of a cache backend. It scans all keys of the database, of which others may have many, in
+// steps. An instance that begins meanwhile holds nothing older.
 func (b *Backend) Flush(ctx context.Context) error {
 	for tries := 1; ; tries++ {
 		again, err := b.flushAll(ctx)
 		if err == nil {
 			return nil
 		}
-		if !again || tries == maxRuns {
+		if !again || tries == maxInstances {
 			return fmt.Errorf("flush from Redis: %w", err)
 		}
 	}
 }
 
-// flushAll flushes every run that there is. What it has begun with need not be what is there in the end: again tells
-// whether it may be tried in others.
+// flushAll flushes every instance. The instances may change meanwhile: again reports whether a retry may find others.
 func (b *Backend) flushAll(ctx context.Context) (again bool, err error) {
 	finding, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	runs, err := b.source.all(finding)
+	instances, err := b.source.instances(finding)
 	if err != nil {
 		return false, err
 	}
-	for _, r := range runs {
-		if err := b.flush(ctx, r); err != nil {
-			looking, cancel := context.WithTimeout(ctx, writeTimeout)
+	for _, inst := range instances {
+		if err := b.flushInstance(ctx, inst); err != nil {
+			searching, cancel := context.WithTimeout(ctx, writeTimeout)
 			defer cancel()
-			return b.source.lost(looking, "", r, err) || r.over.Load(), err
+			return b.source.onError(searching, "", inst, err) || inst.ended.Load(), err
 		}
 	}
 	return false, nil
 }
 
-func (b *Backend) flush(ctx context.Context, r *run) error {
+func (b *Backend) flushInstance(ctx context.Context, inst *instance) error {
 	for cursor := uint64(0); ; {
-		next, err := flushPart(ctx, r, cursor)
+		next, err := flushPart(ctx, inst, cursor)
 		if err != nil || next == 0 {
 			return err
 		}
@@ -297,28 +295,28 @@ func (b *Backend) flush(ctx context.Context, r *run) error {
 	}
 }
 
-func flushPart(ctx context.Context, r *run, cursor uint64) (next uint64, err error) {
+func flushPart(ctx context.Context, inst *instance, cursor uint64) (next uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	if err := r.know(ctx); err != nil {
+	if err := inst.ensureIdentified(ctx); err != nil {
 		return 0, err
 	}
-	keys, next, err := r.client.Scan(ctx, cursor, r.prefix()+"*", flushKeys).Result()
+	keys, next, err := inst.client.Scan(ctx, cursor, inst.prefix()+"*", flushKeys).Result()
 	if err == nil && len(keys) > 0 {
-		_, err = r.client.Pipelined(ctx, func(each redis.Pipeliner) error { // Of any slots.
+		_, err = inst.client.Pipelined(ctx, func(pipe redis.Pipeliner) error { // The keys are in different slots.
 			for _, key := range keys {
-				each.Unlink(ctx, key)
+				pipe.Unlink(ctx, key)
 			}
 			return nil
 		})
 	}
 	if err == nil {
-		err = r.standing(ctx, true)
+		err = inst.verify(ctx, true)
 	}
 	return next, err
 }
 
-// Close ends the connections. Operations fail from then on.
+// Close closes the connections. Later operations fail.
 func (b *Backend) Close() error {
 	if err := b.source.close(); err != nil {
 		return fmt.Errorf("close the connections to Redis: %w", err)
@@ -326,29 +324,30 @@ func (b *Backend) Close() error {
 	return nil
 }
 
-// do does an operation in the run that the Redis of the key is in, as a whole: what was done in another one counts for
-// nothing. Who must write has longer, and is sure that the run still stood afterwards.
-func (b *Backend) do(
-	ctx context.Context, must bool, key string, operation func(context.Context, *run) error,
+// withInstance runs an operation in the instance that holds the key. If the instance is gone, it repeats the whole
+// operation in the next one: what was done in an instance that is gone does not count. A mandatory operation has a longer
+// timeout, and the instance is verified afterwards.
+func (b *Backend) withInstance(
+	ctx context.Context, mandatory bool, key string, operation func(context.Context, *instance) error,
 ) (err error) {
 	timeout := readTimeout
-	if must {
+	if mandatory {
 		timeout = writeTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	for range maxRuns {
-		r, noRun := b.source.of(ctx, key)
-		if noRun != nil {
-			return errors.Join(noRun, err)
+	for range maxInstances {
+		inst, sourceErr := b.source.instanceFor(ctx, key)
+		if sourceErr != nil {
+			return errors.Join(sourceErr, err)
 		}
-		if err = r.know(ctx); err == nil {
-			err = operation(ctx, r)
+		if err = inst.ensureIdentified(ctx); err == nil {
+			err = operation(ctx, inst)
 		}
 		if err == nil {
-			err = r.standing(ctx, must)
+			err = inst.verify(ctx, mandatory)
 		}
-		if err == nil || !b.source.lost(ctx, key, r, err) {
+		if err == nil || !b.source.onError(ctx, key, inst, err) {
 			return err
 		}
 	}

@@ -9,74 +9,73 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sentinelConns bounds the connections to one Sentinel. Readers ask at most every 100 ms, writers share what there is.
+// sentinelConns bounds the connections to one Sentinel. Readers query it at most every 100 ms, and writers share what
+// there is.
 const sentinelConns = 4
 
-// watch is the Sentinels of a master.
+// sentinels are the Sentinels of one master.
 //
-// A master that hangs, and goes on after another one was made the master, does not know of that for some ten seconds.
-// So who has a connection to it asks the Sentinels as well.
-type watch struct {
-	shared    *shared
-	sentinels []*redis.Client
+// A master that hung while another one was promoted does not learn of the promotion for about ten seconds. So the
+// Sentinels are queried also while a connection to a master is open.
+type sentinels struct {
+	shared  *shared
+	clients []*redis.Client
 }
 
-func newWatch(s *shared) *watch {
-	w := &watch{shared: s}
-	for _, address := range s.location.addresses {
-		options := s.options(address)
+func newSentinels(of *shared) *sentinels {
+	s := &sentinels{shared: of}
+	for _, address := range of.location.addresses {
+		options := of.options(address)
 		options.Username = ""
 		options.DB, options.PoolSize, options.MaxActiveConns = 0, sentinelConns, sentinelConns
-		// One that hangs holds as many connections as ask it.
-		options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = askTimeout, askTimeout, askTimeout
-		options.Dialer = honest(redis.NewDialer(options))
-		w.sentinels = append(w.sentinels, redis.NewClient(options))
+		// A Sentinel that hangs occupies one connection for each query.
+		options.ReadTimeout, options.WriteTimeout, options.PoolTimeout = queryTimeout, queryTimeout, queryTimeout
+		options.Dialer = deferDialError(redis.NewDialer(options))
+		s.clients = append(s.clients, redis.NewClient(options))
 	}
-	return w
+	return s
 }
 
-// open gives a run of the master.
-func (w *watch) open(epoch string) *run {
-	s := w.shared
-	r := &run{
-		epoch: epoch, seal: s.seal, now: s.now, numbers: &s.numbers, inspect: s.inspect, confirm: w.confirm,
-	}
-	options := s.options("master")
-	options.OnConnect = r.meet
-	options.Dialer = honest(func(ctx context.Context, network, _ string) (net.Conn, error) {
-		address, err := w.master(ctx)
+// open returns an instance for the current master.
+func (s *sentinels) open(epoch string) *instance {
+	inst := &instance{epoch: epoch, shared: s.shared, confirmMaster: s.confirmMaster}
+	options := s.shared.options("master")
+	options.OnConnect = inst.handshake
+	options.Dialer = deferDialError(func(ctx context.Context, network, _ string) (net.Conn, error) {
+		address, err := s.masterAddr(ctx)
 		if err != nil {
 			return nil, err
 		}
-		conn, err := redis.NewDialer(s.options(address))(ctx, network, address)
+		conn, err := redis.NewDialer(s.shared.options(address))(ctx, network, address)
 		if err == nil {
-			r.address.CompareAndSwap(nil, &address)
+			inst.address.CompareAndSwap(nil, &address)
 		}
 		return conn, err
 	})
-	r.client = redis.NewClient(options)
-	return r
+	inst.client = redis.NewClient(options)
+	return inst
 }
 
-// confirm asks whether the master is where the first connection of the run led, and with it all that were admitted.
-func (w *watch) confirm(ctx context.Context, r *run) error {
-	address, err := w.master(ctx)
-	if err == nil && *r.address.Load() != address {
-		err = errOver
+// confirmMaster returns errInstanceGone if the master is no longer at the address of the instance's first connection.
+// All other connections of the instance were verified to lead to the same process.
+func (s *sentinels) confirmMaster(ctx context.Context, inst *instance) error {
+	address, err := s.masterAddr(ctx)
+	if err == nil && *inst.address.Load() != address {
+		err = errInstanceGone
 	}
 	return err
 }
 
-// promotion is a master as a Sentinel knows it.
-type promotion struct {
+// masterInfo is a master as one Sentinel reports it.
+type masterInfo struct {
 	address string
-	epoch   uint64 // of the fail-over that made it the master
+	epoch   uint64 // of the fail-over that promoted it
 }
 
-// master gives the address of the one who was made the master last, by what any of the Sentinels knows. One that makes
-// a replica the master knows it first.
-func (w *watch) master(ctx context.Context) (string, error) {
-	known, err := askAll(ctx, w.sentinels, sentinelGrace, w.ask)
+// masterAddr returns the address of the master that was promoted last, according to any of the Sentinels. The Sentinel
+// that promotes a replica is the first to know.
+func (s *sentinels) masterAddr(ctx context.Context) (string, error) {
+	known, err := queryQuorum(ctx, s.clients, sentinelGrace, s.query)
 	if err != nil {
 		return "", err
 	}
@@ -89,31 +88,31 @@ func (w *watch) master(ctx context.Context) (string, error) {
 	return last.address, nil
 }
 
-func (w *watch) ask(ctx context.Context, sentinel *redis.Client) (p promotion, err error) {
+func (s *sentinels) query(ctx context.Context, sentinel *redis.Client) (info masterInfo, err error) {
 	var address *redis.StringSliceCmd
 	var state *redis.MapStringStringCmd
-	_, err = sentinel.Pipelined(ctx, func(both redis.Pipeliner) error {
-		// During a fail-over the first tells the new master already, and the second only its epoch.
-		address = redis.NewStringSliceCmd(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", w.shared.location.master)
-		state = redis.NewMapStringStringCmd(ctx, "SENTINEL", "MASTER", w.shared.location.master)
-		return errors.Join(both.Process(ctx, address), both.Process(ctx, state))
+	_, err = sentinel.Pipelined(ctx, func(pipe redis.Pipeliner) error {
+		// During a fail-over the first command already returns the new master, the second only its epoch.
+		address = redis.NewStringSliceCmd(ctx, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", s.shared.location.master)
+		state = redis.NewMapStringStringCmd(ctx, "SENTINEL", "MASTER", s.shared.location.master)
+		return errors.Join(pipe.Process(ctx, address), pipe.Process(ctx, state))
 	})
 	if err != nil {
-		return p, err
+		return info, err
 	}
-	place := address.Val()
-	if len(place) != 2 { //nolint:mnd // host and port
-		return p, errNobody
+	hostPort := address.Val()
+	if len(hostPort) != 2 { //nolint:mnd // host and port
+		return info, errNoAnswer
 	}
-	p.address = net.JoinHostPort(place[0], place[1])
-	p.epoch, err = strconv.ParseUint(state.Val()["config-epoch"], 10, 64)
-	return p, err
+	info.address = net.JoinHostPort(hostPort[0], hostPort[1])
+	info.epoch, err = strconv.ParseUint(state.Val()["config-epoch"], 10, 64)
+	return info, err
 }
 
-func (w *watch) close() error {
-	var faults []error
-	for _, sentinel := range w.sentinels {
-		faults = append(faults, sentinel.Close())
+func (s *sentinels) close() error {
+	var errs []error
+	for _, client := range s.clients {
+		errs = append(errs, client.Close())
 	}
-	return errors.Join(faults...)
+	return errors.Join(errs...)
 }

@@ -11,128 +11,128 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// source finds the run of the Redis that keeps a key.
+// source finds the instance of Redis that holds a key.
 type source interface {
-	// of gives the run of the Redis that keeps the key now, as far as is known.
-	of(ctx context.Context, key string) (*run, error)
-	// all gives the runs of all Redis that keep keys, or fails.
-	all(ctx context.Context) ([]*run, error)
-	// lost takes it that an operation about the key has failed, and tells whether it may be done in another run. It looks
-	// for another master if it has to, within ctx.
-	lost(ctx context.Context, key string, in *run, err error) bool
-	// enter ends what is of another epoch.
-	enter(epoch string)
-	// close ends the connections, for good.
+	// instanceFor returns the instance that holds the key now, as far as is known.
+	instanceFor(ctx context.Context, key string) (*instance, error)
+	// instances returns the instances of all masters, or an error if one is missing.
+	instances(ctx context.Context) ([]*instance, error)
+	// onError handles a failed operation on the key, and reports whether the operation may be retried in another
+	// instance. It looks for another master if necessary, within ctx.
+	onError(ctx context.Context, key string, in *instance, err error) bool
+	// setEpoch closes the instances of any other epoch.
+	setEpoch(epoch string)
+	// close closes all connections permanently.
 	close() error
 }
 
-// over tells whether an operation failed because the run is over. A Redis that refuses to write has been made a
-// replica: its address leads to its master by now, or soon will. One that says MOVED keeps the key no more.
-func over(err error) bool {
-	return errors.Is(err, errOver) || errors.Is(err, redis.ErrClosed) ||
+// isInstanceGone reports whether an operation failed because its instance is gone. A Redis that refuses writes has been
+// made a replica, so its address leads to the master, or soon will. One that answers MOVED does not hold the key.
+func isInstanceGone(err error) bool {
+	return errors.Is(err, errInstanceGone) || errors.Is(err, redis.ErrClosed) ||
 		redis.HasErrorPrefix(err, "READONLY") || redis.HasErrorPrefix(err, "MOVED")
 }
 
-// away tells whether an operation failed in a way that makes another Redis take over, sooner or later.
-func away(err error) bool {
+// isUnreachable reports whether an operation failed in a way that makes another Redis take over sooner or later.
+func isUnreachable(err error) bool {
 	_, network := errors.AsType[net.Error](err)
 	return network || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, redis.ErrPoolTimeout) ||
 		redis.HasErrorPrefix(err, "CLUSTERDOWN") || redis.HasErrorPrefix(err, "MASTERDOWN")
 }
 
-// one is a source of one Redis at a time.
-type one struct {
-	open    func(epoch string) *run
-	release func() error // what runs share
+// singleNode is a source of one instance at a time.
+type singleNode struct {
+	open    func(epoch string) *instance
+	release func() error // releases what the instances share
 
 	mu      sync.Mutex
-	current *run
+	current *instance
 	closed  bool
 }
 
-func newOne(open func(epoch string) *run, release func() error) *one {
-	return &one{open: open, release: release, current: open("")}
+func newSingleNode(open func(epoch string) *instance, release func() error) *singleNode {
+	return &singleNode{open: open, release: release, current: open("")}
 }
 
-func (o *one) of(context.Context, string) (*run, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.current, nil
+func (n *singleNode) instanceFor(context.Context, string) (*instance, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.current, nil
 }
 
-func (o *one) all(ctx context.Context) ([]*run, error) {
-	r, err := o.of(ctx, "")
-	return []*run{r}, err
+func (n *singleNode) instances(ctx context.Context) ([]*instance, error) {
+	inst, err := n.instanceFor(ctx, "")
+	return []*instance{inst}, err
 }
 
-func (o *one) lost(_ context.Context, _ string, in *run, err error) bool {
-	if !over(err) {
+func (n *singleNode) onError(_ context.Context, _ string, in *instance, err error) bool {
+	if !isInstanceGone(err) {
 		return false
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
 		return false
 	}
-	if o.current == in {
-		o.current = o.open(in.epoch)
-		_ = in.end() // Its connections lead nowhere.
+	if n.current == in {
+		n.current = n.open(in.epoch)
+		_ = in.close() // Its connections are broken.
 	}
 	return true
 }
 
-func (o *one) enter(epoch string) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.closed || o.current.epoch == epoch {
+func (n *singleNode) setEpoch(epoch string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed || n.current.epoch == epoch {
 		return
 	}
-	_ = o.current.end()
-	o.current = o.open(epoch)
+	_ = n.current.close()
+	n.current = n.open(epoch)
 }
 
-func (o *one) close() error {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.closed = true
-	return errors.Join(o.current.end(), o.release())
+func (n *singleNode) close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.closed = true
+	return errors.Join(n.current.close(), n.release())
 }
 
 const (
-	// askTimeout bounds how long the servers that know who the master is are asked: all at once.
-	askTimeout = 150 * time.Millisecond
+	// queryTimeout bounds a query of all servers that may know the master. They are queried concurrently.
+	queryTimeout = 150 * time.Millisecond
 
-	// sentinelGrace is how long other Sentinels are waited for when most have answered: one that hangs must not cost
-	// every operation the whole timeout. Nodes of a cluster are asked seldom.
+	// sentinelGrace is how long the remaining Sentinels are waited for once most have answered: one that hangs must not
+	// cost every operation the whole timeout. Nodes of a cluster are queried seldom.
 	sentinelGrace = 10 * time.Millisecond
 )
 
-// errNobody says that none of those who should know the master has answered.
-var errNobody = errors.New("nobody tells who the master is")
+// errNoAnswer says that none of the servers that should know the master has answered.
+var errNoAnswer = errors.New("no server reports the master")
 
-// askAll asks all of them at once, and gives what it was answered in time. It fails if that is nothing. When most have
-// answered, it does not wait for the others beyond the grace.
-func askAll[Who, Answer any](
-	ctx context.Context, whom []Who, grace time.Duration, ask func(context.Context, Who) (Answer, error),
+// queryQuorum queries all servers concurrently, and returns the answers that arrive in time. It returns an error if
+// there are none. When most have answered, it waits no longer than grace for the others.
+func queryQuorum[Server, Answer any](
+	ctx context.Context, servers []Server, grace time.Duration, query func(context.Context, Server) (Answer, error),
 ) ([]Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout)
 	defer cancel()
 	type result struct {
 		answer Answer
 		err    error
 	}
-	results := make(chan result, len(whom))
-	for _, who := range whom {
+	results := make(chan result, len(servers))
+	for _, server := range servers {
 		go func() {
-			answer, err := ask(ctx, who)
+			answer, err := query(ctx, server)
 			results <- result{answer, err}
 		}()
 	}
 	var answers []Answer
-	failures := []error{errNobody}
+	failures := []error{errNoAnswer}
 	var late <-chan time.Time
-	for range whom {
+	for range servers {
 		select {
 		case r := <-results:
 			if r.err != nil {
@@ -140,12 +140,12 @@ func askAll[Who, Answer any](
 				continue
 			}
 			answers = append(answers, r.answer)
-			if late == nil && len(answers) > len(whom)/2 {
+			if late == nil && len(answers) > len(servers)/2 {
 				late = time.After(grace)
 			}
 		case <-late:
 			return answers, nil
-		case <-ctx.Done(): // Each of them ends by itself.
+		case <-ctx.Done(): // Each query ends by itself.
 			failures = append(failures, ctx.Err())
 		}
 	}

@@ -15,36 +15,35 @@ const (
 	defaultSentinelPort = "26379"
 )
 
-// errForm is what every unreadable URL answers. The URL is not quoted, and neither is the parser's error, which would
-// quote it: a URL that should hold no password may hold one all the same.
+// errForm is the error of every malformed URL. It quotes neither the URL nor the parser's error, which contains the URL:
+// the URL may hold a password although it must not.
 var errForm = errors.New("the Redis URL must have the form redis://host:port[/database], " +
 	"redis+sentinel://master@host:port,host:port[/database] with the addresses of Sentinels, " +
 	"or redis+cluster://host:port,host:port; rediss instead of redis is for TLS")
 
-// kind is what a Location leads to.
+// kind is the topology at a Location.
 type kind int
 
 const (
-	oneServer kind = iota
-	sentinels
-	redisCluster
+	kindSingle kind = iota
+	kindSentinel
+	kindCluster
 )
 
 // Location is where a Redis is and how to reach it.
 type Location struct {
 	kind      kind
-	addresses []string // HOST:PORT: of the one server, of Sentinels, or of some nodes of a cluster
-	master    string   // what the Sentinels call it
+	addresses []string // HOST:PORT of the single server, of Sentinels, or of some nodes of a cluster
+	master    string   // its name for the Sentinels
 	database  int
 	tls       bool
 	user      string // of the Redis, not of Sentinels; "" for the default user
 }
 
-// SetUser sets the user of an ACL as whom the Redis is used. Sentinels, which have users of their own, are used as the
-// default user.
+// SetUser sets the ACL user for the Redis. Sentinels have users of their own: there, the default user is used.
 func (l *Location) SetUser(name string) { l.user = name }
 
-// ParseURL reads a URL of one of the forms that errForm names. It refuses a password: URLs end up in process lists and
+// ParseURL parses a URL of one of the forms that errForm names. It rejects a password: URLs end up in process lists and
 // logs. Its errors never quote the URL.
 func ParseURL(text string) (Location, error) {
 	scheme, rest, found := strings.Cut(text, "://")
@@ -57,9 +56,9 @@ func ParseURL(text string) (Location, error) {
 	switch form {
 	case "":
 	case "sentinel":
-		l.kind, port = sentinels, defaultSentinelPort
+		l.kind, port = kindSentinel, defaultSentinelPort
 	case "cluster":
-		l.kind = redisCluster
+		l.kind = kindCluster
 	default:
 		return Location{}, errForm
 	}
@@ -67,33 +66,33 @@ func ParseURL(text string) (Location, error) {
 		return Location{}, errForm
 	}
 	authority, path, _ := strings.Cut(rest, "/")
-	hosts, err := l.named(authority)
+	hosts, err := l.cutMaster(authority)
 	if err != nil {
 		return Location{}, err
 	}
-	if l.addresses, err = addressesOf(hosts, port); err != nil {
+	if l.addresses, err = parseAddresses(hosts, port); err != nil {
 		return Location{}, err
 	}
-	if l.kind == oneServer && len(l.addresses) > 1 {
+	if l.kind == kindSingle && len(l.addresses) > 1 {
 		return Location{}, errForm
 	}
-	if l.database, err = databaseOf(path); err != nil {
+	if l.database, err = parseDatabase(path); err != nil {
 		return Location{}, err
 	}
-	if l.kind == redisCluster && l.database != 0 {
+	if l.kind == kindCluster && l.database != 0 {
 		return Location{}, errors.New("the Redis URL of a cluster must name no database: a cluster has but one")
 	}
 	return l, nil
 }
 
-// named takes the name of the master from before the hosts, where there has to be one.
-func (l *Location) named(authority string) (hosts string, err error) {
+// cutMaster returns the hosts, and stores the name of the master before them if there must be one.
+func (l *Location) cutMaster(authority string) (hosts string, err error) {
 	at := strings.LastIndex(authority, "@")
 	name, hosts := authority[:max(0, at)], authority[at+1:]
 	switch {
-	case l.kind == sentinels && at > 0 && !strings.ContainsAny(name, ":%"):
+	case l.kind == kindSentinel && at > 0 && !strings.ContainsAny(name, ":%"):
 		l.master = name
-	case l.kind == sentinels && at <= 0:
+	case l.kind == kindSentinel && at <= 0:
 		return "", errors.New("the Redis URL must say what the Sentinels call the master: redis+sentinel://master@host:port")
 	case at >= 0:
 		return "", errors.New("the Redis URL must not hold credentials: give user and password by their own settings")
@@ -101,7 +100,7 @@ func (l *Location) named(authority string) (hosts string, err error) {
 	return hosts, nil
 }
 
-func addressesOf(hosts, port string) ([]string, error) {
+func parseAddresses(hosts, port string) ([]string, error) {
 	addresses := make([]string, 0, 1)
 	for host := range strings.SplitSeq(hosts, ",") {
 		parsed, err := url.Parse("redis://" + host)
@@ -117,7 +116,7 @@ func addressesOf(hosts, port string) ([]string, error) {
 	return addresses, nil
 }
 
-func databaseOf(path string) (int, error) {
+func parseDatabase(path string) (int, error) {
 	if path == "" {
 		return 0, nil
 	}

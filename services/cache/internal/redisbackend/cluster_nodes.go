@@ -9,7 +9,7 @@ import (
 // slots is how many slots a cluster has.
 const slots = 1 << 14
 
-// slot is where a cluster keeps the keys of a tag: CRC-16/XMODEM, as its specification says.
+// slot returns the slot of the keys with a hash tag: its CRC-16/XMODEM, by the specification of Redis Cluster.
 func slot(tag string) int {
 	const polynomial, highest = 0x1021, 0x8000
 	var crc uint16
@@ -26,7 +26,7 @@ func slot(tag string) int {
 	return int(crc) % slots
 }
 
-// view is what one node of a cluster knows: the answer to CLUSTER NODES, and where it is from.
+// view is one node's view of the cluster: the answer to CLUSTER NODES, and the address that gave it.
 type view struct{ address, nodes string }
 
 // node is a line of a view.
@@ -37,7 +37,7 @@ type node struct {
 	ranges  []string
 }
 
-// parse gives the nodes of a view that can be reached. A node that does not know its own address is where it was asked.
+// parse returns the nodes of a view that have an address. A node that does not know its own has that of the view.
 func (v view) parse(preferNames bool) []node {
 	var nodes []node
 	for line := range strings.Lines(v.nodes) {
@@ -47,7 +47,7 @@ func (v view) parse(preferNames bool) []node {
 		if len(fields) < first || strings.Contains(fields[flags], "noaddr") || strings.Contains(fields[flags], "handshake") {
 			continue
 		}
-		n := node{address: v.place(fields[1], preferNames), ranges: fields[first:]}
+		n := node{address: v.advertisedAddr(fields[1], preferNames), ranges: fields[first:]}
 		n.master = strings.Contains(fields[flags], "master")
 		var err error
 		if n.epoch, err = strconv.ParseUint(fields[epoch], 10, 64); err == nil && n.address != "" {
@@ -57,12 +57,13 @@ func (v view) parse(preferNames bool) []node {
 	return nodes
 }
 
-// place gives the HOST:PORT of what stands in a line. Certificates are of names.
-func (v view) place(told string, preferNames bool) string {
-	address, more, _ := strings.Cut(told, ",")
+// advertisedAddr returns the HOST:PORT that a line advertises. Names are preferred with TLS, as certificates are for
+// names.
+func (v view) advertisedAddr(advertised string, preferNames bool) string {
+	address, more, _ := strings.Cut(advertised, ",")
 	name, _, _ := strings.Cut(more, ",")
 	address, _, _ = strings.Cut(address, "@")
-	colon := strings.LastIndex(address, ":") // An IPv6 address has no brackets here.
+	colon := strings.LastIndex(address, ":") // IPv6 addresses have no brackets here.
 	if colon < 0 {
 		return ""
 	}
@@ -76,15 +77,15 @@ func (v view) place(told string, preferNames bool) string {
 	return net.JoinHostPort(host, address[colon+1:])
 }
 
-// shard is a master and the slots that it keeps.
+// shard is a master and the slots that it holds.
 type shard struct {
 	address string
-	epoch   uint64 // grows whenever the master takes slots over from another
+	epoch   uint64 // config epoch; grows when the master takes over slots
 	slots   []int  // in order
 }
 
-// same tells whether a connection made for one shard is good for the other.
-func (s *shard) same(other *shard) bool {
+// equal reports whether a connection made for one shard can be used for the other.
+func (s *shard) equal(other *shard) bool {
 	if s.address != other.address || s.epoch != other.epoch || len(s.slots) != len(other.slots) {
 		return false
 	}
@@ -96,15 +97,15 @@ func (s *shard) same(other *shard) bool {
 	return true
 }
 
-// claim is what a view says of a slot.
+// claim is the master of a slot according to a view.
 type claim struct {
 	address string
 	epoch   uint64
 }
 
-// merge gives the shards by what all views say, and the addresses of all nodes. Of two who claim a slot, the one of the
-// higher epoch has it: by this rule the nodes come to agree themselves. What is said of a slot by a view that knows an
-// older epoch of its master than others do is out of date, and the slot is nobody's.
+// merge returns the shards according to all views, and the addresses of all nodes. If two masters claim a slot, the one
+// with the higher config epoch has it: the nodes themselves reach agreement by this rule. A claim from a view that knows
+// an older epoch of the master than other views do is outdated, and leaves the slot without a master.
 func merge(views []view, preferNames bool) (shards []*shard, addresses []string) {
 	var best [slots]claim
 	newest := map[string]uint64{}
@@ -119,7 +120,7 @@ func merge(views []view, preferNames bool) (shards []*shard, addresses []string)
 				continue
 			}
 			for _, slots := range n.ranges {
-				claimAll(best[:], slots, claim{n.address, n.epoch})
+				claimRange(best[:], slots, claim{n.address, n.epoch})
 			}
 		}
 	}
@@ -139,9 +140,9 @@ func merge(views []view, preferNames bool) (shards []*shard, addresses []string)
 	return shards, addresses
 }
 
-// claimAll takes a range of slots such as 0-5460 or 7. Slots on their way to or from another node stand in brackets,
-// and their master has them still.
-func claimAll(best []claim, slots string, by claim) {
+// claimRange records the claim of a range of slots such as 0-5460 or 7. It ignores slots in brackets, which are being
+// moved to or from another node: their master is listed separately.
+func claimRange(best []claim, slots string, by claim) {
 	from, to, several := strings.Cut(slots, "-")
 	if !several {
 		to = from

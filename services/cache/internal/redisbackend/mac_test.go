@@ -8,18 +8,18 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/floors"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
 func TestSeal(t *testing.T) {
-	secret, now := seal("secret"), time.UnixMilli(1_700_000_000_000)
+	secret, now := mac("secret"), time.UnixMilli(1_700_000_000_000)
 	held := []byte("12345678 an entry")
-	sealed := secret.close("key", held, stamp{position: 7, expires: now})
+	sealed := secret.append("key", held, stamp{position: 7, expires: now})
 	t.Run("opens until the entry expires, for clocks that are 10 s apart", func(t *testing.T) {
 		for after, want := range map[time.Duration]bool{
 			-time.Hour: true, 0: true, clockSkew: true, clockSkew + time.Millisecond: false, time.Hour: false,
 		} {
-			got, position := secret.open("key", sealed, now.Add(after))
+			got, position := secret.verify("key", sealed, now.Add(after))
 			if opened := bytes.Equal(got, held) && position == 7; opened != want || got != nil != want {
 				t.Errorf("%v after its end: %q at %d", after, got, position)
 			}
@@ -29,14 +29,14 @@ func TestSeal(t *testing.T) {
 		for i := range sealed {
 			changed := bytes.Clone(sealed)
 			changed[i] ^= 1
-			if got, _ := secret.open("key", changed, now); got != nil {
+			if got, _ := secret.verify("key", changed, now); got != nil {
 				t.Errorf("byte %d can be changed", i)
 			}
-			if got, _ := secret.open("key", sealed[:i], now); got != nil {
+			if got, _ := secret.verify("key", sealed[:i], now); got != nil {
 				t.Errorf("it can be cut off after %d bytes", i)
 			}
 		}
-		if got, _ := secret.open("another", sealed, now); got != nil {
+		if got, _ := secret.verify("another", sealed, now); got != nil {
 			t.Error("it can be copied to another key")
 		}
 	})
@@ -50,11 +50,11 @@ func TestExpiry(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged := 0
-	b := New(location, "", bytes.Repeat([]byte("c"), 32), floors.New(10), func(context.Context, string) { forged++ })
+	b := New(location, "", bytes.Repeat([]byte("c"), 32), minrank.New(10), func(context.Context, string) { forged++ })
 	defer b.Close()
 	now := time.Now()
 	b.shared.now = func() time.Time { return now }
-	b.Enter("epoch")
+	b.EnterEpoch("epoch")
 	if _, _, err := b.Get(t.Context(), "key"); err != nil { // So that there is a lease.
 		t.Fatal(err)
 	}
