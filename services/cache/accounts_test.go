@@ -15,7 +15,11 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/freshgroup"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
 // oracle is a store that answers ReadSession as it is told, and counts.
@@ -27,15 +31,15 @@ type fakeSessionStore struct {
 	asked  int
 }
 
-func (o *fakeSessionStore) ReadSession(
+func (s *fakeSessionStore) ReadSession(
 	ctx context.Context, _ *gatehousev1.ReadSessionRequest, _ ...grpc.CallOption,
 ) (*gatehousev1.ReadSessionResponse, error) {
-	o.asked++
-	if o.answer == nil && o.err == nil {
+	s.asked++
+	if s.answer == nil && s.err == nil {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	return proto.CloneOf(o.answer), o.err
+	return proto.CloneOf(s.answer), s.err
 }
 
 // newAccounts gives accounts over a store and a memory backend.
@@ -44,8 +48,30 @@ func newAccounts(t *testing.T, store *fakeSessionStore) *accounts {
 	memory := memorybackend.New(memoryBytes, nil)
 	t.Cleanup(func() { _ = memory.Close() })
 	memory.EnterEpoch(epoch)
-	entries := newSynced(memory, time.Hour, slog.New(slog.DiscardHandler))
-	return &accounts{store: store, entries: entries, reads: NewGroup[authn.Account](), now: time.Now}
+	entries := coherence.New(memory, minrank.New(minrank.MaxKeys), time.Hour, slog.New(slog.DiscardHandler))
+	entries.SetSynced()
+	return &accounts{store: store, entries: entries, reads: freshgroup.New[authn.Account](), now: time.Now}
+}
+
+const (
+	epoch     = "0190a1b2-0000-7000-8000-00000000000e"
+	adaID     = "01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21"
+	sessionID = "01970e2c-7a10-7b5e-8c43-0d6f1a9e2b54"
+	otherID   = "01970e2c-6f3a-7c41-9d1b-000000000000"
+)
+
+func ada(version int64) *gatehousev1.User {
+	return &gatehousev1.User{
+		Id: adaID, Email: "ada@example.com", FullName: "Ada Lovelace", Version: version, SessionGeneration: 1,
+	}
+}
+
+// adasSession expires in 2100.
+func adasSession(version int64) *gatehousev1.Session {
+	return &gatehousev1.Session{
+		Id: sessionID, UserId: adaID, Version: version, Generation: 1,
+		ExpireTime: timestamppb.New(time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC)),
+	}
 }
 
 func adas() authn.Caller { return authn.Caller{UserID: adaID, SessionID: sessionID} }
@@ -148,71 +174,8 @@ func TestAStoreThatHangsCannotBeReached(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || isTimeout(apierr.Unavailable(nil)) {
 			t.Errorf("error %v, want the caller's own", err)
 		}
-		time.Sleep(callTimeout)
+		time.Sleep(deadlines.SharedRead)
 	})
-}
-
-// An entry may be lost when its time is over. So nobody may take longer to keep something than that.
-func TestALeaseHasAnEnd(t *testing.T) {
-	t.Parallel()
-	for ttl, lasts := range map[time.Duration]time.Duration{time.Hour: maxLeaseTime, time.Second: time.Second / 2} {
-		a := newAccounts(t, &fakeSessionStore{})
-		a.entries = newSynced(a.entries.backend, ttl, slog.New(slog.DiscardHandler))
-		now := time.Now()
-		a.entries.now = func() time.Time { return now }
-		read, asked := a.entries.Account(t.Context(), adaID, sessionID).Lease, a.entries.AcquireLease()
-		now = now.Add(lasts)
-		for _, lease := range []Lease{read, asked} {
-			a.entries.Fill(t.Context(), lease, ada(1), adasSession(1))
-			a.entries.Change(t.Context(), lease, nil, adasSession(2))
-			known := a.entries.Account(t.Context(), adaID, sessionID)
-			if known.User != nil || known.Session != nil {
-				t.Errorf("after %s the cache says %v", lasts, known)
-			}
-		}
-		read = a.entries.Account(t.Context(), adaID, sessionID).Lease
-		now = now.Add(lasts - 1)
-		a.entries.Fill(t.Context(), read, ada(1), adasSession(1))
-		a.entries.Fill(t.Context(), read, nil, adasSession(2))
-		known := a.entries.Account(t.Context(), adaID, sessionID)
-		if known.User.GetVersion() != 1 || known.Session.GetVersion() != 2 {
-			t.Errorf("in time the cache says %v", known)
-		}
-	}
-}
-
-// A change that has no lease may itself be from before another. What is older than it is hidden all the same.
-func TestAChangeWithoutALeaseHidesWhatIsOlder(t *testing.T) {
-	t.Parallel()
-	a := newAccounts(t, &fakeSessionStore{})
-	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(1), adasSession(1))
-	a.entries.Change(t.Context(), Lease{}, ada(2), adasSession(2))
-	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(1), adasSession(1))
-	if known := a.entries.Account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
-		t.Errorf("the cache says %v", known)
-	}
-	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(2), adasSession(2))
-	known := a.entries.Account(t.Context(), adaID, sessionID)
-	if known.User.GetVersion() != 2 || known.Session.GetVersion() != 2 {
-		t.Errorf("the cache says %v", known)
-	}
-}
-
-// What may have changed is not learnt anew, until all that may be on its way has arrived. That it has ended is.
-func TestDoubtOutlastsWhatIsOnItsWay(t *testing.T) {
-	t.Parallel()
-	a := newAccounts(t, &fakeSessionStore{})
-	a.entries.Fill(t.Context(), a.entries.AcquireLease(), ada(1), adasSession(1))
-	a.entries.Invalidate(t.Context(), adaID, sessionID)
-	a.entries.Change(t.Context(), a.entries.AcquireLease(), ada(9), adasSession(9))
-	if known := a.entries.Account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil {
-		t.Errorf("the cache says %v", known)
-	}
-	a.entries.SessionEnded(t.Context(), adaID, sessionID)
-	a.entries.Invalidate(t.Context(), adaID, sessionID)
-	if known := a.entries.Account(t.Context(), adaID, sessionID); !known.Ended {
-		t.Errorf("the cache says %v", known)
-	}
 }
 
 // A store may have asked a node of the database that lags behind: it does not know yet that all sessions have ended.

@@ -4,46 +4,47 @@ import (
 	"context"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
 )
 
-// admin is the AdminService of the store with a cache before it: what was changed of a user is known everywhere before
-// the admin hears of it. Who is admitted here is an admin by the token and by the account.
+// admin is the AdminService of the store with a cache before it: a change of a user is visible everywhere before the
+// admin receives the answer. An admitted caller is an admin according to the token and to the account.
 type admin struct {
 	gatehousev1.UnsafeAdminServiceServer
 
 	store   gatehousev1.AdminServiceClient
-	entries *Entries
+	entries *coherence.Entries
 }
 
-// DisableUser passes the call on and keeps the user, all of whose sessions have ended with the change.
+// DisableUser passes the call on and caches the user. The change has ended all sessions of the user.
 func (a *admin) DisableUser(
 	ctx context.Context, req *gatehousev1.DisableUserRequest,
 ) (*gatehousev1.DisableUserResponse, error) {
 	return manage(ctx, a.entries, req.GetId(), a.store.DisableUser, req)
 }
 
-// EnableUser passes the call on and keeps the user.
+// EnableUser passes the call on and caches the user.
 func (a *admin) EnableUser(
 	ctx context.Context, req *gatehousev1.EnableUserRequest,
 ) (*gatehousev1.EnableUserResponse, error) {
 	return manage(ctx, a.entries, req.GetId(), a.store.EnableUser, req)
 }
 
-// SetRoles passes the call on and keeps the user.
+// SetRoles passes the call on and caches the user.
 func (a *admin) SetRoles(
 	ctx context.Context, req *gatehousev1.SetRolesRequest,
 ) (*gatehousev1.SetRolesResponse, error) {
 	return manage(ctx, a.entries, req.GetId(), a.store.SetRoles, req)
 }
 
-// ResetUserPassword passes the call on and keeps the user, all of whose sessions have ended with the change.
+// ResetUserPassword passes the call on and caches the user. The change has ended all sessions of the user.
 func (a *admin) ResetUserPassword(
 	ctx context.Context, req *gatehousev1.ResetUserPasswordRequest,
 ) (*gatehousev1.ResetUserPasswordResponse, error) {
 	return manage(ctx, a.entries, req.GetId(), a.store.ResetUserPassword, req)
 }
 
-// DeleteUserSessions passes the call on and keeps the user, all of whose sessions have ended with the change.
+// DeleteUserSessions passes the call on and caches the user. The change has ended all sessions of the user.
 func (a *admin) DeleteUserSessions(
 	ctx context.Context, req *gatehousev1.DeleteUserSessionsRequest,
 ) (*gatehousev1.DeleteUserSessionsResponse, error) {

@@ -14,76 +14,76 @@ import (
 // The backends that Config.Backend may name.
 const (
 	BackendRedis  = "redis"  // shared by all cache services
-	BackendMemory = "memory" // for a cache service that is alone
+	BackendMemory = "memory" // for a single cache service
 )
 
 // KeySize is the size of Config.Key, in bytes.
 const KeySize = 32
 
 const (
-	// DefaultTTL is how long an entry is kept unless Config.TTL says otherwise. It bounds for how long memory is held by
-	// users who went away, and how long an entry could be wrong that nothing has corrected.
+	// DefaultTTL is the default of Config.TTL. It bounds for how long inactive users occupy memory, and for how long an
+	// entry could be wrong that nothing has corrected.
 	DefaultTTL = 10 * time.Minute
 
-	// maxTTL bounds how long what is wrong could stay.
+	// maxTTL bounds for how long an entry could be wrong.
 	maxTTL = 24 * time.Hour
 
-	// minTTL keeps an entry for longer than it takes to fetch it.
+	// minTTL is longer than it takes to fetch an entry.
 	minTTL = time.Second
 )
 
-// Config is what an operator decides about a cache service.
+// Config is the configuration of a cache service.
 type Config struct {
-	// Backend is where entries are kept: BackendRedis or BackendMemory.
+	// Backend stores the entries: BackendRedis or BackendMemory.
 	Backend string
-	// RedisURL is where the Redis is: redis://host:port[/database], redis+sentinel://master@host:port,…[/database] with
+	// RedisURL is the URL of the Redis: redis://host:port[/database], redis+sentinel://master@host:port,…[/database] with
 	// the addresses of Sentinels, redis+cluster://host:port,… with those of some nodes; rediss for TLS. It must not hold a
 	// password.
 	RedisURL string
-	// RedisUser is the user of the Redis by its ACL, or "" for the default user.
+	// RedisUser is the ACL user for the Redis, or "" for the default user.
 	RedisUser string
-	// RedisPassword is the password of the Redis and its Sentinels, or "" if they ask for none.
+	// RedisPassword is the password of the Redis and its Sentinels, or "" if they need none.
 	RedisPassword string
-	// Key is the secret by which cache services know their entries in Redis: KeySize bytes, the same for all. It is not
-	// looked at with BackendMemory.
+	// Key is the secret with which cache services authenticate their entries in Redis: KeySize bytes, the same for all. It
+	// is not used with BackendMemory.
 	Key []byte
-	// ServiceToken is what callers must present to this service. The connection to the store carries the same.
+	// ServiceToken is the credential of the callers of this service. The connection to the store has the same.
 	ServiceToken string
 	// SecondServiceToken is accepted as well, unless it is empty.
 	SecondServiceToken string
-	// TTL is for how long an entry is kept, give or take a tenth: a second to a day. 0 is DefaultTTL.
+	// TTL is the time to live of an entry, give or take a tenth: a second to a day. 0 is DefaultTTL.
 	TTL time.Duration
 	// Issuer is the `iss` that access tokens must have.
 	Issuer string
 	// Audience is the `aud` that access tokens must have.
 	Audience string
-	// Metrics is told what can be measured, or nil.
+	// Metrics receives the metrics of the service, unless it is nil.
 	Metrics prometheus.Registerer
 }
 
-// Validate names everything that is wrong. It never quotes the URL or the password.
+// Validate returns all errors of the configuration. It never quotes the URL or the password.
 func (c Config) Validate() error {
-	var faults []error
+	var errs []error
 	switch c.Backend {
 	case BackendRedis:
 		if _, err := redisbackend.ParseURL(c.RedisURL); err != nil {
-			faults = append(faults, err)
+			errs = append(errs, err)
 		}
 		if c.RedisUser != "" && c.RedisPassword == "" {
-			faults = append(faults, errors.New("the Redis user has no password"))
+			errs = append(errs, errors.New("the Redis user has no password"))
 		}
 		if len(c.Key) != KeySize {
-			faults = append(faults, fmt.Errorf("the cache key has %d bytes, not %d", len(c.Key), KeySize))
+			errs = append(errs, fmt.Errorf("the cache key has %d bytes, not %d", len(c.Key), KeySize))
 		}
 	case BackendMemory:
 	default:
-		faults = append(faults, fmt.Errorf("the cache backend must be %s or %s, not %q",
+		errs = append(errs, fmt.Errorf("the cache backend must be %s or %s, not %q",
 			BackendRedis, BackendMemory, c.Backend))
 	}
 	if c.TTL != 0 && (c.TTL < minTTL || c.TTL > maxTTL) {
-		faults = append(faults, fmt.Errorf("the cache TTL must be %s to %s, not %s", minTTL, maxTTL, c.TTL))
+		errs = append(errs, fmt.Errorf("the cache TTL must be %s to %s, not %s", minTTL, maxTTL, c.TTL))
 	}
-	return errors.Join(append(faults, authn.ValidateNames(c.Issuer, c.Audience),
+	return errors.Join(append(errs, authn.ValidateNames(c.Issuer, c.Audience),
 		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateSecondServiceToken(c.SecondServiceToken))...)
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
 
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
@@ -28,7 +30,7 @@ func NewFailing(cfg Config, store grpc.ClientConnInterface, log *slog.Logger, as
 type failingUserBackend struct{ asked *atomic.Int64 }
 
 func (d failingUserBackend) Get(_ context.Context, keys ...string) ([][]byte, entry.Lease, error) {
-	if keys[0] == feedCursorKey {
+	if strings.HasPrefix(keys[0], "cursor:") {
 		return make([][]byte, 1), "", nil
 	}
 	return nil, "", d.fail()
@@ -46,7 +48,7 @@ func (d failingUserBackend) fail() error {
 }
 
 type countingBackend struct {
-	Backend
+	coherence.Backend
 
 	gets *atomic.Int64
 }

@@ -2,41 +2,26 @@ package cache
 
 import (
 	"errors"
-	"math"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/follower"
 )
 
-// measure registers what can be measured of a cache service, where anybody wants to know.
-func registerMetrics(into prometheus.Registerer, follower *Follower, owed *pendingInvalidations) error {
+// registerMetrics registers the metrics of a cache service, unless the registerer is nil.
+func registerMetrics(into prometheus.Registerer, feed *follower.Follower, entries *coherence.Entries) error {
 	if into == nil {
 		return nil
 	}
 	return errors.Join(
 		into.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_cache_feed_lag_seconds",
-			Help: "Age of the youngest state of the store of which it is known that all before it is in the cache; " +
-				"+Inf before any is.",
-		}, follower.Lag)),
+			Help: "Age of the newest state of the store that the cache is known to reflect; +Inf before the first.",
+		}, feed.Lag)),
 		into.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "gatehouse_cache_owed_entries",
-			Help: "Entries that could not be told to Redis and are told again.",
-		}, owed.count)),
+			Help: "Invalidations that could not be written to Redis yet and are retried.",
+		}, func() float64 { return float64(entries.PendingInvalidations()) })),
 	)
-}
-
-// lag is how long ago nothing was missing in the backend, in seconds; infinite if that is not known of any time.
-func (f *Follower) Lag() float64 {
-	last := f.current.Load()
-	if last == nil {
-		return math.Inf(1)
-	}
-	return f.now().Sub(*last).Seconds()
-}
-
-// count is how many entries are owed.
-func (p *pendingInvalidations) count() float64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return float64(len(p.writes))
 }

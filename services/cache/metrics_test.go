@@ -1,53 +1,100 @@
 package cache
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"math"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 
 	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/follower"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
-// TestMetricsTellWhatIsMissing: how long ago the cache was as the store, by the clock here and by what the store says,
-// and what Redis is owed.
-func TestMetricsTellWhatIsMissing(t *testing.T) {
+// readOnlyBackend rejects writes under all keys but the cursor.
+type readOnlyBackend struct{ coherence.Backend }
+
+func (b readOnlyBackend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
+	if writes[0].Key != "cursor:{feed}" {
+		return errors.New("read-only")
+	}
+	return b.Backend.Set(ctx, lease, writes...)
+}
+
+// laggingFeed is the connection to a store whose feed has one message in each stream, with a lag.
+type laggingFeed struct{ grpc.ClientConnInterface }
+
+func (laggingFeed) NewStream(
+	ctx context.Context, _ *grpc.StreamDesc, _ string, _ ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	return &laggingStream{ctx: ctx}, nil
+}
+
+type laggingStream struct {
+	grpc.ClientStream
+
+	ctx  context.Context
+	sent bool
+}
+
+func (*laggingStream) SendMsg(any) error { return nil }
+func (*laggingStream) CloseSend() error  { return nil }
+
+func (s *laggingStream) RecvMsg(message any) error {
+	if s.sent {
+		<-s.ctx.Done()
+		return s.ctx.Err()
+	}
+	s.sent = true
+	response := message.(*internalv1.WatchChangesResponse)
+	response.Epoch, response.Cursor, response.LagMilliseconds = epoch, 7, 1500
+	return nil
+}
+
+func TestMetrics(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
-		f := NewFollower(nil, e, slog.New(slog.DiscardHandler))
+		memory := memorybackend.New(memoryBytes, nil)
+		defer memory.Close()
+		log := slog.New(slog.DiscardHandler)
+		entries := coherence.New(readOnlyBackend{memory}, minrank.New(minrank.MaxKeys), time.Hour, log)
+		feed := follower.New(laggingFeed{}, entries, log)
 		registry := prometheus.NewRegistry()
-		if err := registerMetrics(registry, f, e.pending); err != nil {
+		if err := registerMetrics(registry, feed, entries); err != nil {
 			t.Fatal(err)
 		}
 		wantMetric(t, registry, "gatehouse_cache_feed_lag_seconds", math.Inf(1))
 		wantMetric(t, registry, "gatehouse_cache_owed_entries", 0)
 
-		e.Change(t.Context(), e.AcquireLease(), ada(2), nil)
+		entries.Change(t.Context(), entries.AcquireLease(), ada(2), nil)
 		wantMetric(t, registry, "gatehouse_cache_owed_entries", 1)
 
-		kept.disconnected.Store(false)
-		told := &internalv1.WatchChangesResponse{Epoch: epoch, Cursor: 7, LagMilliseconds: 1500}
-		if err := f.apply(t.Context(), told); !errors.Is(err, errEpochChanged) {
-			t.Fatalf("the first answer: %v", err)
-		}
-		if err := f.apply(t.Context(), told); err != nil {
-			t.Fatal(err)
-		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { feed.Run(ctx) })
+		synctest.Wait()
 		wantMetric(t, registry, "gatehouse_cache_feed_lag_seconds", 1.5)
 		time.Sleep(2 * time.Second) // of the bubble's clock
 		wantMetric(t, registry, "gatehouse_cache_feed_lag_seconds", 3.5)
-		if err := f.Ready(t.Context()); err != nil {
+		if err := feed.Ready(t.Context()); err != nil {
 			t.Errorf("with a lag of 3.5 s: %v", err)
 		}
 		time.Sleep(2 * time.Second)
-		if f.Ready(t.Context()) == nil {
+		if feed.Ready(t.Context()) == nil {
 			t.Error("it is ready with a lag of 5.5 s")
 		}
+		stop()
+		running.Wait()
 	})
 }
 
@@ -66,5 +113,5 @@ func wantMetric(t *testing.T, registry *prometheus.Registry, name string, want f
 		}
 		return
 	}
-	t.Errorf("there is no %s", name)
+	t.Errorf("metric %s is missing", name)
 }

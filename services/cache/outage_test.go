@@ -116,10 +116,10 @@ func (env *testEnv) wantFewWarnings(t *testing.T) {
 	if warnings := strings.Count(log, `"level":"WARN"`); warnings == 0 || warnings > 5 {
 		t.Errorf("the outage made %d warnings:\n%s", warnings, log)
 	}
-	if down := strings.Count(log, "the cache backend is down"); down != 1 {
+	if down := strings.Count(log, "cache backend is down"); down != 1 {
 		t.Errorf("that the backend is down is logged %d times", down)
 	}
-	if back := strings.Count(log, "the cache backend is back"); back != 1 {
+	if back := strings.Count(log, "cache backend is back"); back != 1 {
 		t.Errorf("that the backend is back is logged %d times", back)
 	}
 }

@@ -47,7 +47,7 @@ func (rec recording) replay(t *testing.T, client *redis.Client) {
 func (rec recording) wantRefused(t *testing.T, r *replica, client *redis.Client, check func(*replica) error) {
 	t.Helper()
 	attack := func() error {
-		r.replay(t, client)
+		rec.replay(t, client)
 		return check(r)
 	}
 	testkit.Eventually(t, attack)

@@ -7,18 +7,18 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
 )
 
-// sessions is the SessionService of the store with a cache before it. Passwords and tokens pass through it and are
-// never kept.
+// sessions is the SessionService of the store with a cache before it. Passwords and tokens are never cached.
 type sessions struct {
 	gatehousev1.UnsafeSessionServiceServer
 
 	store   gatehousev1.SessionServiceClient
-	entries *Entries
+	entries *coherence.Entries
 }
 
-// CreateSession passes the call on and keeps the session.
+// CreateSession passes the call on and caches the session.
 func (s *sessions) CreateSession(
 	ctx context.Context, req *gatehousev1.CreateSessionRequest,
 ) (*gatehousev1.CreateSessionResponse, error) {
@@ -32,20 +32,19 @@ func (s *sessions) CreateSession(
 	return response, nil
 }
 
-// RefreshSession passes the call on and keeps the session. If it fails, nothing is known of whose session it is but by
-// the token; the witness hears of one that has ended.
+// RefreshSession passes the call on and caches the session. If the call fails, only the token would tell the session;
+// invalidatingConn handles the error of one that has ended.
 func (s *sessions) RefreshSession(
 	ctx context.Context, req *gatehousev1.RefreshSessionRequest,
 ) (*gatehousev1.RefreshSessionResponse, error) {
 	return commit(ctx, s.entries, subject{}, s.store.RefreshSession, req,
-		func(lease Lease, response *gatehousev1.RefreshSessionResponse) {
+		func(lease coherence.Lease, response *gatehousev1.RefreshSessionResponse) {
 			s.entries.Change(ctx, lease, nil, withoutCurrent(response.GetSession()))
 			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
 
-// ReadSession answers about the session of the call with what the caller was admitted by, and passes on what is about
-// others.
+// ReadSession returns the session of the caller from its admission, and passes calls about other sessions on.
 func (s *sessions) ReadSession(
 	ctx context.Context, req *gatehousev1.ReadSessionRequest,
 ) (*gatehousev1.ReadSessionResponse, error) {
@@ -78,7 +77,7 @@ func (s *sessions) ListSessions(
 	return response, nil
 }
 
-// DeleteSession passes the call on and keeps it that the session has ended.
+// DeleteSession passes the call on and caches that the session has ended.
 func (s *sessions) DeleteSession(
 	ctx context.Context, req *gatehousev1.DeleteSessionRequest,
 ) (*gatehousev1.DeleteSessionResponse, error) {
@@ -87,13 +86,13 @@ func (s *sessions) DeleteSession(
 		return nil, err
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteSession, req,
-		func(Lease, *gatehousev1.DeleteSessionResponse) {
+		func(coherence.Lease, *gatehousev1.DeleteSessionResponse) {
 			s.entries.SessionEnded(ctx, caller.UserID, id)
 		})
 }
 
-// DeleteAllSessions passes the call on, and keeps the user, whose older sessions have ended with the change, and what
-// became of the session of the call.
+// DeleteAllSessions passes the call on, and caches the user, whose older sessions have ended with the change, the end of
+// the caller's session, and its successor, if there is one.
 func (s *sessions) DeleteAllSessions(
 	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
 ) (*gatehousev1.DeleteAllSessionsResponse, error) {
@@ -102,14 +101,14 @@ func (s *sessions) DeleteAllSessions(
 		return nil, err
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.DeleteAllSessions, req,
-		func(lease Lease, response *gatehousev1.DeleteAllSessionsResponse) {
+		func(lease coherence.Lease, response *gatehousev1.DeleteAllSessionsResponse) {
 			s.entries.ReplaceSession(ctx, lease, caller.UserID, id, response.GetUser(), withoutCurrent(response.GetSession()))
 			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
 
-// ChangePassword passes the call on, and keeps the user, whose older sessions have ended with the change, that of the
-// call among them, and the session that took its place.
+// ChangePassword passes the call on, and caches the user, whose older sessions have ended with the change, the end of the
+// caller's session, and its successor.
 func (s *sessions) ChangePassword(
 	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
 ) (*gatehousev1.ChangePasswordResponse, error) {
@@ -118,20 +117,20 @@ func (s *sessions) ChangePassword(
 		return nil, err
 	}
 	return commit(ctx, s.entries, subject{caller.UserID, id}, s.store.ChangePassword, req,
-		func(lease Lease, response *gatehousev1.ChangePasswordResponse) {
+		func(lease coherence.Lease, response *gatehousev1.ChangePasswordResponse) {
 			s.entries.ReplaceSession(ctx, lease, caller.UserID, id, response.GetUser(), withoutCurrent(response.GetSession()))
 			response.Session = authn.ShowSession(ctx, response.GetSession())
 		})
 }
 
-// named gives the id of the session that a request names, and the caller.
+// resolveSession returns the id of the session that a request names, and the caller.
 func resolveSession(ctx context.Context, id string) (string, authn.Caller, error) {
 	id, err := authn.ReadableSessionID(ctx, id)
-	caller, _ := authn.CallerFrom(ctx) // There is one if there is no error.
+	caller, _ := authn.CallerFrom(ctx) // Present unless there was an error.
 	return id, caller, err
 }
 
-// kept is the session as it is kept: without what is true only of the call that it is an answer to.
+// withoutCurrent returns the session as it is cached, without the field that depends on the caller.
 func withoutCurrent(session *gatehousev1.Session) *gatehousev1.Session {
 	if !session.GetCurrent() {
 		return session

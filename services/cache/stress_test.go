@@ -120,41 +120,41 @@ type session struct {
 func (env *testEnv) anyReplica() *replica { return env.replicas[rand.N(len(env.replicas))] }
 
 // settle makes an account that can be used, if there is none.
-func (r *randomUser) start(t *testing.T) {
+func (u *randomUser) start(t *testing.T) {
 	t.Helper()
-	user := r.store.user(r.user)
+	user := u.store.user(u.user)
 	if user == nil {
-		r.user = r.signUp(t, r.email)
+		u.user = u.signUp(t, u.email)
 	}
 	if user.GetState() == gatehousev1.UserState_USER_STATE_DISABLED {
-		if err := r.anyReplica().enable(t.Context(), r.admin, r.user); err != nil {
+		if err := u.anyReplica().enable(t.Context(), u.admin, u.user); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-func (r *randomUser) try(t *testing.T) {
+func (u *randomUser) try(t *testing.T) {
 	t.Helper()
-	fix := &accountFixture{testEnv: r.testEnv, user: r.user, phone: r.anyReplica().logIn(t, r.email), laptop: r.anyReplica().logIn(t, r.email)}
+	fix := &accountFixture{testEnv: u.testEnv, user: u.user, phone: u.anyReplica().logIn(t, u.email), laptop: u.anyReplica().logIn(t, u.email)}
 	name, way, ending := randomRevocation()
 	phone := &session{token: fix.phone.GetAccessToken(), spared: !ending}
 	laptop := &session{token: fix.laptop.GetAccessToken(), spared: way.spares}
 	over := make(chan struct{})
 	var readers sync.WaitGroup
 	for _, s := range []*session{phone, phone, laptop} {
-		readers.Go(func() { until(over, func() { r.check(t, s, r.anyReplica(), name) }) })
+		readers.Go(func() { until(over, func() { u.check(t, s, u.anyReplica(), name) }) })
 	}
-	if err := way.end(t, fix, r.anyReplica()); err != nil {
+	if err := way.end(t, fix, u.anyReplica()); err != nil {
 		t.Errorf("%s: %v", name, err)
 	}
 	phone.ended.Store(!phone.spared)
 	laptop.ended.Store(!laptop.spared)
 	for _, s := range []*session{phone, laptop} {
-		s.version.Store(r.store.user(r.user).GetVersion())
+		s.version.Store(u.store.user(u.user).GetVersion())
 	}
-	for _, r := range r.replicas {
-		r.check(t, phone, r, name)
-		r.check(t, laptop, r, name)
+	for _, r := range u.replicas {
+		u.check(t, phone, r, name)
+		u.check(t, laptop, r, name)
 	}
 	close(over)
 	readers.Wait()
@@ -229,7 +229,7 @@ func (o *randomAdmin) try(t *testing.T) {
 }
 
 // check reads by a cache service and judges the answer by what was acknowledged before.
-func (r *randomUser) check(t *testing.T, s *session, r *replica, how string) {
+func (u *randomUser) check(t *testing.T, s *session, r *replica, how string) {
 	t.Helper()
 	ended, version := s.ended.Load(), s.version.Load()
 	user, err := r.me(t.Context(), s.token)

@@ -6,19 +6,20 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
 )
 
-// users is the UserService of the store with a cache before it. It embeds Unsafe…, not Unimplemented…: a method that
-// the contract gains must not be answered here by chance, so leaving it out does not compile.
+// users is the UserService of the store with a cache before it. It embeds Unsafe…, not Unimplemented…, so that it does
+// not compile without every method of the contract.
 type users struct {
 	gatehousev1.UnsafeUserServiceServer
 
 	store   gatehousev1.UserServiceClient
-	entries *Entries
+	entries *coherence.Entries
 }
 
-// CreateUser passes the call on and keeps the user whom the store has made. With a request id it may have made the user
-// long ago, and answer as it did then: of such a user anything can be known by now, so nothing is kept.
+// CreateUser passes the call on and caches the user that the store has created. With a request id the store may have
+// created the user long ago, and repeat its answer: the user may have changed since, so nothing is cached.
 func (u *users) CreateUser(
 	ctx context.Context, req *gatehousev1.CreateUserRequest,
 ) (*gatehousev1.CreateUserResponse, error) {
@@ -33,8 +34,8 @@ func (u *users) CreateUser(
 	return response, nil
 }
 
-// ReadUser answers with what the caller was admitted by. Admins are answered by the store, about themselves as well:
-// they may see more than is kept here.
+// ReadUser returns the user from the admission of the caller. It passes calls of admins on, those about themselves as
+// well: they may see more than is cached.
 func (u *users) ReadUser(
 	ctx context.Context, req *gatehousev1.ReadUserRequest,
 ) (*gatehousev1.ReadUserResponse, error) {
@@ -45,7 +46,7 @@ func (u *users) ReadUser(
 	if authn.IsAdmin(ctx) {
 		response, err := u.store.ReadUser(ctx, req)
 		if err != nil {
-			u.entries.AfterFailedCall(ctx, err, id)
+			u.entries.OnReadError(ctx, err, id)
 		}
 		return response, err
 	}
@@ -56,14 +57,14 @@ func (u *users) ReadUser(
 	return &gatehousev1.ReadUserResponse{User: account.User}, nil
 }
 
-// UpdateUser passes the call on and keeps the user.
+// UpdateUser passes the call on and caches the user.
 func (u *users) UpdateUser(
 	ctx context.Context, req *gatehousev1.UpdateUserRequest,
 ) (*gatehousev1.UpdateUserResponse, error) {
 	return manage(ctx, u.entries, req.GetUser().GetId(), u.store.UpdateUser, req)
 }
 
-// DeleteUser passes the call on and keeps it that the user is gone.
+// DeleteUser passes the call on and caches that the user was deleted.
 func (u *users) DeleteUser(
 	ctx context.Context, req *gatehousev1.DeleteUserRequest,
 ) (*gatehousev1.DeleteUserResponse, error) {
@@ -75,7 +76,7 @@ func (u *users) DeleteUser(
 	if caller, _ := authn.CallerFrom(ctx); caller.UserID == id {
 		about.sessionID = caller.SessionID
 	}
-	return commit(ctx, u.entries, about, u.store.DeleteUser, req, func(Lease, *gatehousev1.DeleteUserResponse) {
+	return commit(ctx, u.entries, about, u.store.DeleteUser, req, func(coherence.Lease, *gatehousev1.DeleteUserResponse) {
 		u.entries.UserDeleted(ctx, about.userID, about.sessionID)
 	})
 }

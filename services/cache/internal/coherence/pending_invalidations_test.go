@@ -1,4 +1,4 @@
-package cache
+package coherence
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/breaker"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 )
@@ -23,7 +24,7 @@ type disconnectable struct {
 
 func (c *disconnectable) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
 	if c.disconnected.Load() {
-		return errOpen
+		return breaker.ErrOpen
 	}
 	return c.Backend.Set(ctx, lease, writes...)
 }
@@ -123,8 +124,8 @@ func TestWhenTooMuchIsOwedNothingIsBelieved(t *testing.T) {
 		if known := e.Account(t.Context(), adaID, sessionID); known.User != nil {
 			t.Errorf("the cache says %v", known)
 		}
-		if lines := strings.Count(logged.String(), "too many to remember"); lines != 1 {
-			t.Errorf("it was told %d times", lines)
+		if lines := strings.Count(logged.String(), "too many pending cache invalidations"); lines != 1 {
+			t.Errorf("it was logged %d times", lines)
 		}
 		time.Sleep(time.Hour + time.Hour/10) // Whatever was there then has expired.
 		e.Change(t.Context(), e.AcquireLease(), ada(2), adasSession(2))

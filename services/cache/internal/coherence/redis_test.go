@@ -1,4 +1,4 @@
-package cache
+package coherence
 
 import (
 	"bytes"
@@ -18,11 +18,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
-
-// epoch is the one that the fake store is in.
-const epoch = "0190a1b2-0000-7000-8000-00000000000e"
-
-func cacheKey() []byte { return bytes.Repeat([]byte("c"), KeySize) }
 
 // openRedis gives a backend on a real Redis, and a client to look behind it.
 func openRedis(t *testing.T, server *testkit.Redis) (Backend, *redis.Client) {
@@ -163,7 +158,7 @@ func TestRedisBelievesOnlyWhatACacheServiceHasPut(t *testing.T) {
 		"sealed by another secret": func(t *testing.T, c *redis.Client, place string) string {
 			t.Helper()
 			c.Del(t.Context(), place)
-			set(t, stranger(t, epoch, bytes.Repeat([]byte("x"), KeySize)), "key", entryOf(highest, "b"))
+			set(t, stranger(t, epoch, bytes.Repeat([]byte("x"), keySize)), "key", entryOf(highest, "b"))
 			return c.Get(t.Context(), place).Val()
 		},
 		"without a seal": func(*testing.T, *redis.Client, string) string { return string(entryOf(highest, "b")) },

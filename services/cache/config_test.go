@@ -1,20 +1,16 @@
 package cache
 
 import (
-	"errors"
-	"log/slog"
+	"bytes"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
-
-	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
 func TestConfigNamesAllFaults(t *testing.T) {
 	t.Parallel()
 	good := Config{
-		Backend: BackendRedis, RedisURL: "redis://cache:6379/2", Key: cacheKey(),
+		Backend: BackendRedis, RedisURL: "redis://cache:6379/2", Key: bytes.Repeat([]byte("c"), KeySize),
 		ServiceToken: strings.Repeat("s", 32), Issuer: "https://issuer.example.com", Audience: "audience",
 	}
 	for name, test := range map[string]struct {
@@ -68,41 +64,4 @@ func TestConfigNamesAllFaults(t *testing.T) {
 			}
 		})
 	}
-}
-
-func TestJitterStaysWithinATenth(t *testing.T) {
-	t.Parallel()
-	low, high := time.Hour, time.Duration(0)
-	for range 10_000 {
-		ttl := jitter(10 * time.Minute)
-		low, high = min(low, ttl), max(high, ttl)
-	}
-	if low < 9*time.Minute || high > 11*time.Minute || high-low < time.Minute {
-		t.Errorf("10m became %s to %s", low, high)
-	}
-}
-
-func TestSparseLogWritesOneLineAMinute(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var logged strings.Builder
-		l := NewLogger(slog.New(slog.NewTextHandler(&logged, nil)), "it failed")
-		for range 100 {
-			l.Warn(t.Context(), errors.New("boom"))
-			time.Sleep(time.Second)
-		}
-		if lines := strings.Count(logged.String(), "\n"); lines != 2 {
-			t.Errorf("100 reports in 100 s made %d lines, want 2:\n%s", lines, &logged)
-		}
-		if !strings.Contains(logged.String(), "untold_before=59") {
-			t.Errorf("how many were left out is missing:\n%s", &logged)
-		}
-	})
-}
-
-// believing gives entries over a backend that has entered its epoch, and of which nothing is missing.
-func newSynced(kept Backend, ttl time.Duration, log *slog.Logger) *Entries {
-	e := NewEntries(kept, minrank.New(minrank.MaxKeys), ttl, log)
-	e.synced.Store(true)
-	return e
 }

@@ -1,4 +1,4 @@
-package cache
+package coherence
 
 import (
 	"context"
@@ -119,7 +119,7 @@ func TestForHowLongAnErrorMakesAUserForgotten(t *testing.T) {
 			e.Fill(t.Context(), e.AcquireLease(), ada(1), nil)
 			return e.Account(t.Context(), adaID, sessionID).User != nil
 		}
-		e.AfterFailedChange(t.Context(), test.err, subject{userID: adaID})
+		e.OnChangeError(t.Context(), test.err, adaID, "")
 		if test.want > 0 {
 			clock.advance(test.want - time.Second)
 			if learns() {

@@ -1,4 +1,4 @@
-package cache
+package coherence
 
 import (
 	"strings"
@@ -78,7 +78,7 @@ func TestDecodeTakesOnlyWhatEncodeMade(t *testing.T) {
 		"another rank":           marshaled(t, 8, adasSession(3)),
 		"an outdated rank":       marshaled(t, 5, adasSession(3)),
 		"another version":        append(encoded(t, adasSession(3))[:8], encoded(t, adasSession(4))[8:]...),
-		"no rank that we give":   entryOf(markerRank+1, ""),
+		"no rank that we give":   entryOf(invalidationRank+1, ""),
 		"the greatest rank":      entryOf(1<<64-1, ""),
 		"a user":                 encoded(t, ada(3)),
 		"a session of some call": encoded(t, current),
@@ -112,7 +112,7 @@ func TestOutdatedEntriesTellNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, held := range [][]byte{outdated, marker(time.Now())} {
+	for _, held := range [][]byte{outdated, invalidated(time.Now())} {
 		session, ended, err := decodeSession(held, adaID, sessionID)
 		if session != nil || ended || err != nil {
 			t.Errorf("%x was taken for %v, ended %t, error %v", held, session, ended, err)
@@ -131,8 +131,8 @@ func TestRanksAreInTheOrderOfTheTruth(t *testing.T) {
 	_, outdated2, _ := encode(adasSession(2))
 	ascending := [][]byte{
 		outdated1, encoded(t, adasSession(1)), outdated2, encoded(t, adasSession(2)),
-		encoded(t, adasSession(maxVersion)), marker(time.Time{}), marker(time.Now()),
-		marker(time.Now().Add(time.Millisecond)), tombstoneOf(t, adaID, sessionID), entryOf(1<<53, ""),
+		encoded(t, adasSession(maxVersion)), invalidated(time.Time{}), invalidated(time.Now()),
+		invalidated(time.Now().Add(time.Millisecond)), tombstoneOf(t, adaID, sessionID), entryOf(1<<53, ""),
 	}
 	for i := range len(ascending) - 1 {
 		if entry.Rank(ascending[i]) >= entry.Rank(ascending[i+1]) {
@@ -168,7 +168,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(encoded(f, ada(3)))
 	f.Add(encoded(f, adasSession(3)))
 	f.Add(tombstoneOf(f, adaID, sessionID))
-	f.Add(marker(time.Now()))
+	f.Add(invalidated(time.Now()))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, held []byte) {
 		user, err := decodeUser(held, adaID)

@@ -1,4 +1,4 @@
-package cache
+package coherence
 
 import (
 	"bytes"
@@ -90,7 +90,7 @@ func higherReplaces(t *testing.T, b Backend) {
 
 // ranksAreNumbers takes pairs that a comparison of text, of signed bytes or of single bytes would get wrong.
 func ranksAreNumbers(t *testing.T, b Backend) {
-	ascending := []uint64{1, 9, 10, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, 1 << 32, markerRank, tombstoneRank, 1 << 53}
+	ascending := []uint64{1, 9, 10, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, 1 << 32, invalidationRank, tombstoneRank, 1 << 53}
 	for _, rank := range ascending {
 		set(t, b, "key", entryOf(rank, "now"))
 		set(t, b, "key", entryOf(rank-1, "before"))

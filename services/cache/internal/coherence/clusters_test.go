@@ -1,6 +1,6 @@
 //go:build clusters
 
-package cache
+package coherence
 
 import (
 	"context"

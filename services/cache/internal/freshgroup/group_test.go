@@ -1,4 +1,4 @@
-package cache
+package freshgroup
 
 import (
 	"context"
@@ -10,6 +10,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 )
 
 // truth is what flights bring news of. Each takes a second, and sees the truth at its beginning.
@@ -54,7 +55,7 @@ func TestNobodyGetsAnAnswerFromBeforeTheyCame(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const callers = 300
-		s, f := new(fakeSource), NewGroup[int]()
+		s, f := new(fakeSource), New[int]()
 		var wg sync.WaitGroup
 		for i := range callers {
 			s.mu.Lock()
@@ -79,7 +80,7 @@ func TestNobodyGetsAnAnswerFromBeforeTheyCame(t *testing.T) {
 func TestFlightsOfSeveralKeysAreApart(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, f := new(fakeSource), NewGroup[int]()
+		s, f := new(fakeSource), New[int]()
 		for _, key := range []string{"a", "b", "c"} {
 			go func() { _, _, _ = f.Do(t.Context(), key, s.read) }()
 		}
@@ -93,7 +94,7 @@ func TestFlightsOfSeveralKeysAreApart(t *testing.T) {
 func TestWhoGivesUpStopsNoFlight(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, f := new(fakeSource), NewGroup[int]()
+		s, f := new(fakeSource), New[int]()
 		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
 		defer giveUp()
 		ended := make(chan error, 3)
@@ -123,7 +124,7 @@ func TestWhoGivesUpStopsNoFlight(t *testing.T) {
 func TestNoFlightLeavesForNobody(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s, f := new(fakeSource), NewGroup[int]()
+		s, f := new(fakeSource), New[int]()
 		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
 		defer giveUp()
 		go func() { _, _, _ = f.Do(t.Context(), "key", s.read) }()
@@ -146,8 +147,8 @@ func TestAFlightHasAnEnd(t *testing.T) {
 			return 0, ctx.Err()
 		}
 		begin := time.Now()
-		_, own, err := NewGroup[int]().Do(t.Context(), "key", hang)
-		if !own || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != callTimeout {
+		_, own, err := New[int]().Do(t.Context(), "key", hang)
+		if !own || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != deadlines.SharedRead {
 			t.Errorf("it ended after %s with %v, own %t", time.Since(begin), err, own)
 		}
 	})
@@ -156,7 +157,7 @@ func TestAFlightHasAnEnd(t *testing.T) {
 // A flight runs in a goroutine of its own, where no interceptor stands between a panic and the end of the process.
 func TestPanicInAFlightIsAnErrorOfTheCall(t *testing.T) {
 	t.Parallel()
-	f := NewGroup[int]()
+	f := New[int]()
 	for range 2 { // The key is free afterwards.
 		_, _, err := f.Do(t.Context(), "key", func(context.Context) (int, error) { panic("no store") })
 		if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_INTERNAL {

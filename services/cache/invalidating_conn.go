@@ -9,18 +9,21 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
 )
 
-// witness is the connection to the store. Whatever was asked there: if the error says that a session has ended, or that
-// a caller is not who the cache took them for, the cache knows it before the caller does.
+// invalidatingConn is the connection to the store. If an error of any call shows that a session has ended, or that the
+// cache has admitted a caller wrongly, it invalidates the entries before it returns the error.
 type invalidatingConn struct {
 	grpc.ClientConnInterface
 
-	entries *Entries
+	entries *coherence.Entries
 }
 
 // Invoke implements grpc.ClientConnInterface.
-func (c invalidatingConn) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
+func (c invalidatingConn) Invoke(
+	ctx context.Context, method string, args, reply any, options ...grpc.CallOption,
+) error {
 	err := c.ClientConnInterface.Invoke(ctx, method, args, reply, options...)
 	if err == nil {
 		return nil
@@ -35,9 +38,9 @@ func (c invalidatingConn) Invoke(ctx context.Context, method string, args, reply
 	return err
 }
 
-// unseats tells whether the store has refused a caller whom the cache had admitted: what is known here of the user is
-// outdated then. That may be so since a change whose cache service died before it could tell. A caller who was no admin
-// here may lack the role by the store as well.
+// contradictsAdmission reports whether the store has rejected a caller that the cache had admitted: the cached user is
+// outdated then, maybe since a change whose cache service died before it could invalidate the user. A caller that was
+// not an admin here may lack the role in the store as well.
 func contradictsAdmission(ctx context.Context, reason gatehousev1.ErrorReason) bool {
 	switch reason {
 	case gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED:

@@ -1,4 +1,4 @@
-package cache
+package coherence
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/breaker"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
@@ -48,27 +50,27 @@ func TestBreakerLeavesADeadBackendAlone(t *testing.T) {
 				t.Fatal("no error")
 			}
 		}
-		if dead.operations != tripAfter {
-			t.Errorf("a dead backend was asked %d times, want %d", dead.operations, tripAfter)
+		if dead.operations != deadlines.RedisFailures {
+			t.Errorf("a dead backend was asked %d times, want %d", dead.operations, deadlines.RedisFailures)
 		}
-		if err := b.Set(t.Context(), "lease", entry.Write{}); !errors.Is(err, errOpen) {
-			t.Errorf("set: %v, want %v", err, errOpen)
+		if err := b.Set(t.Context(), "lease", entry.Write{}); !errors.Is(err, breaker.ErrOpen) {
+			t.Errorf("set: %v, want %v", err, breaker.ErrOpen)
 		}
-		if err := b.Remove(t.Context(), "key", nil); !errors.Is(err, errOpen) {
-			t.Errorf("remove: %v, want %v", err, errOpen)
+		if err := b.Remove(t.Context(), "key", nil); !errors.Is(err, breaker.ErrOpen) {
+			t.Errorf("remove: %v, want %v", err, breaker.ErrOpen)
 		}
 
 		for range 10 { // Probes that fail.
-			time.Sleep(probeInterval + time.Millisecond)
+			time.Sleep(deadlines.RedisOpen + time.Millisecond)
 			_, _, _ = b.Get(t.Context(), "key")
 			_, _, _ = b.Get(t.Context(), "key")
 		}
-		if dead.operations != tripAfter+10 {
-			t.Errorf("a dead backend was asked %d times, want %d", dead.operations, tripAfter+10)
+		if dead.operations != deadlines.RedisFailures+10 {
+			t.Errorf("a dead backend was asked %d times, want %d", dead.operations, deadlines.RedisFailures+10)
 		}
 
 		dead.dead = false
-		time.Sleep(probeInterval + time.Millisecond)
+		time.Sleep(deadlines.RedisOpen + time.Millisecond)
 		if _, _, err := b.Get(t.Context(), "key"); err != nil {
 			t.Errorf("get from a backend that is back: %v", err)
 		}
@@ -84,15 +86,15 @@ func TestBreakerTriesWhatHasToBeStored(t *testing.T) {
 	t.Parallel()
 	dead := &failingBackend{dead: true}
 	b := NewBreaker(dead, slog.New(slog.DiscardHandler))
-	for range 2 * tripAfter {
+	for range 2 * deadlines.RedisFailures {
 		_, _, _ = b.Get(t.Context(), "key")
 	}
 	dead.dead = false
 	if err := b.Set(t.Context(), "", entry.Write{}, entry.Write{Outdated: []byte{}}); err != nil {
 		t.Errorf("what has to be stored was not: %v", err)
 	}
-	if dead.operations != tripAfter+1 {
-		t.Errorf("the backend was asked %d times, want %d", dead.operations, tripAfter+1)
+	if dead.operations != deadlines.RedisFailures+1 {
+		t.Errorf("the backend was asked %d times, want %d", dead.operations, deadlines.RedisFailures+1)
 	}
 }
 
@@ -104,8 +106,8 @@ func TestBreakerOpensWhenHalfFails(t *testing.T) {
 		dead.dead = i%2 == 1
 		_, _, _ = b.Get(t.Context(), "key")
 	}
-	if dead.operations != minSample {
-		t.Errorf("a backend of which half fails was asked %d times, want %d", dead.operations, minSample)
+	if dead.operations != minCalls {
+		t.Errorf("a backend of which half fails was asked %d times, want %d", dead.operations, minCalls)
 	}
 }
 
@@ -115,7 +117,7 @@ func TestBreakerDetachesFromTheCaller(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	b := NewBreaker(heedsContext{}, slog.New(slog.DiscardHandler))
-	for range 2 * tripAfter {
+	for range 2 * deadlines.RedisFailures {
 		if err := b.Set(gone, "", entry.Write{}); err != nil {
 			t.Fatal(err)
 		}
