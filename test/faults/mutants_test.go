@@ -27,14 +27,14 @@ func mutants() []mutant {
 		},
 		{
 			name: "does not follow the feed",
-			file: "services/cache/entries.go",
-			old:  "	write, err := e.outcome(change)\n", new: "	return nil\n	write, err := e.outcome(change)\n",
+			file: "services/cache/internal/coherence/feed.go",
+			old:  "	write, err := e.writeOf(change)\n", new: "	return nil\n	write, err := e.writeOf(change)\n",
 			faults: []string{"gateway→cache is cut"},
 		},
 		{
 			name: "answers before Redis knows",
-			file: "services/cache/changes.go",
-			old:  "	keep(lease, response)\n", new: "	go keep(lease, response)\n",
+			file: "services/cache/commit.go",
+			old:  "	store(lease, response)\n", new: "	go store(lease, response)\n",
 			faults: []string{"cache→redis is slow"},
 		},
 	}

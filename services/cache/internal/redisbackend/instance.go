@@ -17,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
@@ -83,16 +84,16 @@ func (s *shared) options(address string) *redis.Options {
 		Username: s.location.user,
 		Password: s.password,
 
-		DialTimeout:           dialTimeout,
+		DialTimeout:           deadlines.RedisDial,
 		DialerRetries:         1,
-		ReadTimeout:           writeTimeout,
-		WriteTimeout:          writeTimeout,
+		ReadTimeout:           deadlines.RedisWrite,
+		WriteTimeout:          deadlines.RedisWrite,
 		ContextTimeoutEnabled: true,
 		MaxRetries:            retries,
 		PoolSize:              poolSize,
 		MaxActiveConns:        poolSize,
 		PipelinePoolSize:      -1, // Pipelines use the connections of the pool.
-		PoolTimeout:           writeTimeout,
+		PoolTimeout:           deadlines.RedisWrite,
 
 		// Neither CLIENT SETINFO nor CLIENT MAINT_NOTIFICATIONS: an older Redis and an ACL of few commands reject them.
 		DisableIdentity:          true,

@@ -14,22 +14,12 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
 const (
-	// readTimeout bounds one optional operation, including the wait for a connection. A healthy Redis answers within a
-	// millisecond or two. One that needs longer than this is slower than the store that it should relieve.
-	readTimeout = 250 * time.Millisecond
-
-	// writeTimeout bounds one mandatory operation. It is longer, because the caller was promised that nobody reads an
-	// older state. A Redis that is down, and not only slow, is noticed at once.
-	writeTimeout = time.Second
-
-	// dialTimeout bounds a new connection. It may outlast the operation that needed it: the next one uses it.
-	dialTimeout = time.Second
-
 	// poolSize bounds the connections. One carries about 10,000 operations a second.
 	poolSize = 32
 
@@ -269,7 +259,7 @@ func (b *Backend) Flush(ctx context.Context) error {
 
 // flushAll flushes every instance. The instances may change meanwhile: again reports whether a retry may find others.
 func (b *Backend) flushAll(ctx context.Context) (again bool, err error) {
-	finding, cancel := context.WithTimeout(ctx, writeTimeout)
+	finding, cancel := context.WithTimeout(ctx, deadlines.RedisWrite)
 	defer cancel()
 	instances, err := b.source.instances(finding)
 	if err != nil {
@@ -277,7 +267,7 @@ func (b *Backend) flushAll(ctx context.Context) (again bool, err error) {
 	}
 	for _, inst := range instances {
 		if err := b.flushInstance(ctx, inst); err != nil {
-			searching, cancel := context.WithTimeout(ctx, writeTimeout)
+			searching, cancel := context.WithTimeout(ctx, deadlines.RedisWrite)
 			defer cancel()
 			return b.source.onError(searching, "", inst, err) || inst.ended.Load(), err
 		}
@@ -296,7 +286,7 @@ func (b *Backend) flushInstance(ctx context.Context, inst *instance) error {
 }
 
 func flushPart(ctx context.Context, inst *instance, cursor uint64) (next uint64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, deadlines.RedisWrite)
 	defer cancel()
 	if err := inst.ensureIdentified(ctx); err != nil {
 		return 0, err
@@ -330,9 +320,9 @@ func (b *Backend) Close() error {
 func (b *Backend) withInstance(
 	ctx context.Context, mandatory bool, key string, operation func(context.Context, *instance) error,
 ) (err error) {
-	timeout := readTimeout
+	timeout := deadlines.RedisRead
 	if mandatory {
-		timeout = writeTimeout
+		timeout = deadlines.RedisWrite
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
