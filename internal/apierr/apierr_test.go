@@ -106,7 +106,7 @@ func TestEveryErrorTellsWhatTheContractSays(t *testing.T) {
 			if got := errors.Unwrap(test.err); !errors.Is(got, test.cause) {
 				t.Errorf("the cause is %v, want %v", got, test.cause)
 			}
-			if told := strings.Contains(test.err.Error(), errDriver.Error()); told != (test.cause != nil) {
+			if logged := strings.Contains(test.err.Error(), errDriver.Error()); logged != (test.cause != nil) {
 				t.Errorf("the log's text is %q", test.err)
 			}
 			if got := apierr.ReasonName(test.err.Reason()); got != test.reason {

@@ -103,7 +103,7 @@ func TestInvalidFields(t *testing.T) {
 	})
 }
 
-// TestStatusOfAnotherService has an upstream that does not bound its own statuses.
+// TestStatusOfAnotherService uses an upstream that does not bound its own statuses.
 func TestStatusOfAnotherService(t *testing.T) {
 	whole, err := status.New(codes.InvalidArgument, strings.Repeat("a", 5000)).WithDetails(
 		&errdetails.BadRequest{FieldViolations: hostileViolations(1000, 5000)},

@@ -167,7 +167,7 @@ func RoleRequired() *Error {
 		"the role admin is required", nil)
 }
 
-// PasswordWrong returns the error for a wrong current password of a caller who is logged in.
+// PasswordWrong returns the error for a wrong current password of an authenticated caller.
 func PasswordWrong() *Error {
 	return newError(codes.PermissionDenied, gatehousev1.ErrorReason_ERROR_REASON_PASSWORD_WRONG,
 		"wrong current password", nil)

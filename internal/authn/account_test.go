@@ -23,7 +23,7 @@ func accountUntil(expires time.Time, generation, users int64) authn.Account {
 	}
 }
 
-func TestWhetherASessionStands(t *testing.T) {
+func TestCheckActive(t *testing.T) {
 	const (
 		active      = gatehousev1.UserState_USER_STATE_ACTIVE
 		disabled    = gatehousev1.UserState_USER_STATE_DISABLED

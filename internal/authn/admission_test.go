@@ -145,7 +145,7 @@ func newAuthenticator(t *testing.T, h *testEnv) *authn.Authenticator {
 	return authn.NewAuthenticator(policies, h.Verifier, nil)
 }
 
-// incoming gives the context of a call that came with these authorization headers.
+// incoming returns the context of a call that came with these authorization headers.
 func incoming(t *testing.T, authorization ...string) context.Context {
 	t.Helper()
 	return metadata.NewIncomingContext(t.Context(), metadata.MD{authn.AuthorizationKey: authorization})

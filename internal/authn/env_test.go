@@ -81,7 +81,7 @@ func newKeyPair(t testing.TB, algorithm string) keyPair {
 	return pair
 }
 
-// publisher answers fetches of the keys as a test wants, and counts them.
+// publisher serves the keys as a test sets it, and counts the fetches.
 type publisher struct {
 	mu      sync.Mutex
 	keys    []*gatehousev1.Key
@@ -160,7 +160,7 @@ func (h *testEnv) claims() jwt.MapClaims {
 	}
 }
 
-// with gives the claims with one changed, or without it where the value is nil.
+// with returns the claims with one changed, or without it where the value is nil.
 func with(claims jwt.MapClaims, name string, value any) jwt.MapClaims {
 	claims[name] = value
 	if value == nil {
@@ -169,7 +169,7 @@ func with(claims jwt.MapClaims, name string, value any) jwt.MapClaims {
 	return claims
 }
 
-// header gives the header of a good token of the pair.
+// header returns the header of a good token of the pair.
 func header(pair keyPair) map[string]any {
 	return map[string]any{"typ": authn.TokenType, "kid": pair.public.GetKid()}
 }

@@ -38,8 +38,8 @@ func TestIntrospectTellsAllOfTheCall(t *testing.T) {
 	}
 }
 
-// Whoever asks about a token lets its bearer do what the roles allow.
-func TestIntrospectTellsNoRoleThatWasTakenAway(t *testing.T) {
+// A resource server grants the bearer of a token what the roles allow.
+func TestIntrospectOmitsRemovedRoles(t *testing.T) {
 	for _, test := range []struct{ token, account, want []string }{
 		{[]string{"admin", "user"}, []string{"admin", "user"}, []string{"admin", "user"}},
 		{[]string{"admin", "user"}, []string{"user"}, []string{"user"}},

@@ -166,7 +166,7 @@ func (e *checkEnv) wantReported(t *testing.T, names []string, notReady bool) {
 	}
 }
 
-// heal lets the store agree: the service is ready at once, and nothing is reported soon after.
+// heal makes the store agree: the service is ready at once, and nothing is reported soon after.
 func (e *checkEnv) heal(t *testing.T) {
 	t.Helper()
 	e.report(t, nil)

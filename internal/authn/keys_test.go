@@ -123,7 +123,7 @@ func TestOldKeysVerifyForFiveMinutesWhileTheStoreIsAway(t *testing.T) {
 		_, err := h.Verify(t.Context(), token)
 		wantReason(t, err, unavailable)
 		if !errors.Is(err, errStoreAway) {
-			t.Errorf("the log is not told why a %s token is not believed: %v", name, err)
+			t.Errorf("the log does not say why a %s token is rejected: %v", name, err)
 		}
 	}
 	h.publisher.publish(h.edDSA)
@@ -133,7 +133,7 @@ func TestOldKeysVerifyForFiveMinutesWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-// TestAnUnknownKeyMayBeANewOne while the store is away: nothing is known of its tokens.
+// TestAnUnknownKeyMayBeANewOne: while the store cannot be reached, nothing is known of its tokens.
 func TestAnUnknownKeyMayBeANewOne(t *testing.T) {
 	h := newTestEnv(t)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {

@@ -214,7 +214,7 @@ func TestARememberedTokenExpires(t *testing.T) {
 	h.clock.pass(time.Nanosecond)
 	_, err := h.Verify(t.Context(), token)
 	wantReason(t, err, expired)
-	h.clock.pass(time.Hour) // By now it is not believed from memory, but parsed.
+	h.clock.pass(time.Hour) // By now it is not in the memory of verified tokens, and is parsed.
 	_, err = h.Verify(t.Context(), token)
 	wantReason(t, err, expired)
 }

@@ -126,7 +126,7 @@ func TestFaultsAreThoseOfProtovalidate(t *testing.T) {
 			}}
 			var want []string
 			for _, fault := range faultsOf(t, protovalidate.GlobalValidator, message) {
-				if 20+len(text) <= 2048 || fault != "user.picture_uri picture_uri.https" { // It is cut, and not judged any more.
+				if 20+len(text) <= 2048 || fault != "user.picture_uri picture_uri.https" { // It is cut, and no longer judged.
 					want = append(want, fault)
 				}
 			}

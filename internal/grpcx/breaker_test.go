@@ -22,7 +22,7 @@ const (
 	unresponsive = deadlines.StoreUnresponsive
 )
 
-// fakeService answers calls, or hangs.
+// fakeService responds to calls, or hangs.
 type fakeService struct {
 	interceptor *breakerInterceptor
 

@@ -37,11 +37,11 @@ const (
 	issuer   = "https://id.example.com"
 	audience = "gatehouse"
 	userID   = "01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21"
-	// secret stands for a password. Nothing that a server answers or logs may ever hold it.
+	// secret represents a password. Nothing that a server answers or logs may ever hold it.
 	secret = "hunter2-9f3c"
 )
 
-// service answers as a test wants.
+// service responds as a test sets it.
 type service struct {
 	gatehousev1.UnimplementedUserServiceServer
 
@@ -172,7 +172,7 @@ func (h *testEnv) stop(t *testing.T) string {
 	return h.log.String()
 }
 
-// as gives the context in which a service calls on behalf of whoever sent these authorization headers.
+// as returns the context in which a service calls on behalf of the client that sent these authorization headers.
 func as(t *testing.T, authorization ...string) context.Context {
 	t.Helper()
 	return metadata.NewIncomingContext(t.Context(), metadata.MD{authn.AuthorizationKey: authorization})
@@ -257,7 +257,7 @@ func TestFaultsOfFieldsAreNamedWithoutTheirValues(t *testing.T) {
 	}
 }
 
-func TestAPanicIsInternalAndOnlyTheLogIsTold(t *testing.T) {
+func TestPanicIsInternalAndLogged(t *testing.T) {
 	h := newTestEnv(t)
 	h.service.create = func(context.Context, *gatehousev1.CreateUserRequest) error { panic("the panic's own words") }
 	_, err := h.users.CreateUser(callctx.WithRequestID(t.Context(), "the-panic"), newUser())
@@ -383,7 +383,7 @@ func TestHealthNeedsNoToken(t *testing.T) {
 	}
 }
 
-// TestACallUnderWayIsFinished tells a server to stop while a call is in its handler and somebody watches its health.
+// TestACallUnderWayIsFinished stops a server while a call is in its handler and somebody watches its health.
 func TestACallUnderWayIsFinished(t *testing.T) {
 	h := newTestEnv(t)
 	entered, release := make(chan struct{}), make(chan struct{})

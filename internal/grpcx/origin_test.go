@@ -89,8 +89,8 @@ func TestServiceCredential(t *testing.T) {
 			if strings.Contains(log, serviceToken) || strings.Contains(log, serviceToken[1:]) {
 				t.Errorf("the log holds the token: %s", log)
 			}
-			if believed := strings.Contains(log, "forged-id") || strings.Contains(log, "203.0.113.7"); believed != (test.admitted != "") {
-				t.Errorf("the log believes the sender: %v: %s", believed, log)
+			if accepted := strings.Contains(log, "forged-id") || strings.Contains(log, "203.0.113.7"); accepted != (test.admitted != "") {
+				t.Errorf("the log has the sender's claims: %v: %s", accepted, log)
 			}
 		})
 	}
@@ -106,14 +106,14 @@ func TestHealthCheck(t *testing.T) {
 			}
 		}
 	})
-	t.Run("believes nothing that a stranger says", func(t *testing.T) {
+	t.Run("accepts nothing of an unauthenticated caller", func(t *testing.T) {
 		h := newTestEnv(t)
 		ctx := metadata.AppendToOutgoingContext(t.Context(), forged...)
 		if _, err := healthpb.NewHealthClient(h.dialRaw(t)).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
 			t.Fatal(err)
 		}
 		if log := h.stop(t); strings.Contains(log, "forged") || strings.Contains(log, "203.0.113.7") {
-			t.Errorf("the log believes the sender: %s", log)
+			t.Errorf("the log has the sender's claims: %s", log)
 		}
 	})
 	t.Run("tells a service that its credential is wrong", func(t *testing.T) {

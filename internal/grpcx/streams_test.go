@@ -28,7 +28,7 @@ var (
 	asCache   = authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken}
 )
 
-// changes answers once, and then as it is told.
+// changes responds once, and then as the test sets it.
 type changes struct {
 	internalv1.UnimplementedChangeServiceServer
 
@@ -84,7 +84,7 @@ func newChanges(
 	return internalv1.NewChangeServiceClient(conn)
 }
 
-// watch gives the first answer of a stream, and how the stream ends.
+// watch returns the first answer of a stream, and how the stream ends.
 func watch(
 	t *testing.T, client internalv1.ChangeServiceClient, req *internalv1.WatchChangesRequest,
 ) (*internalv1.WatchChangesResponse, error) {

@@ -125,7 +125,7 @@ func wantRoundTrip(t *testing.T, public interface{ Equal(x crypto.PublicKey) boo
 	}
 }
 
-// TestACoordinateKeepsItsZeros takes a point whose x begins with a zero byte.
+// TestACoordinateKeepsItsZeros checks a point whose x begins with a zero byte.
 func TestACoordinateKeepsItsZeros(t *testing.T) {
 	scalar := make([]byte, 32)
 	for i := range 1 << 16 {
@@ -206,7 +206,7 @@ func TestWhatIsNoKeyIsRefused(t *testing.T) {
 	}
 }
 
-// modulus gives a number of as many bits that ends with this one. It is no product of two primes.
+// modulus returns a number of as many bits that ends with this one. It is no product of two primes.
 func modulus(bits int, last uint) []byte {
 	n := new(big.Int).SetBit(new(big.Int), bits-1, 1)
 	return n.SetBit(n, 0, last).Bytes()

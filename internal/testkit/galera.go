@@ -67,7 +67,7 @@ func (g *Galera) newNode(dir string, index int) (*GaleraNode, error) {
 	if index > 0 {
 		first := filepath.Join(filepath.Dir(g.Nodes[0].pidFile), "data")
 		makeData = func(dir string, _ []string) error {
-			return os.CopyFS( // Faster than to make it anew. What is in it comes from the first node, again.
+			return os.CopyFS( // Faster than to make it again. What is in it comes from the first node, again.
 				filepath.Join(dir, "data"), os.DirFS(first))
 		}
 	}
@@ -91,7 +91,7 @@ func (g *Galera) newNode(dir string, index int) (*GaleraNode, error) {
 	return node, nil
 }
 
-// giveToRsync lets others copy their data to a server. The daemon that takes it writes as nobody where the server is
+// giveToRsync allows others to copy their data to a server. The daemon that takes it writes as nobody where the server is
 // run by root, as it often is in a container.
 func giveToRsync(dir string) error {
 	const nobody = 65534
@@ -137,7 +137,7 @@ func (g *Galera) URL(database string, first int) string {
 	return fmt.Sprintf("mysql://root@%s/%s", strings.Join(addresses, ","), database)
 }
 
-// Whole tells what is missing until all nodes know all nodes and take statements.
+// Whole reports what is missing until all nodes know all nodes and take statements.
 func (g *Galera) Whole() error {
 	for _, node := range g.Nodes {
 		if err := node.synced(); err != nil {
@@ -157,7 +157,7 @@ func (g *Galera) Whole() error {
 // found starts the node as the first of the cluster.
 func (n *GaleraNode) found() error { return n.startIn("gcomm://") }
 
-// Rejoin starts the node as one of the cluster, of which others must run. It goes on from what it has, or begins anew
+// Rejoin starts the node as one of the cluster, of which others must run. It goes on from what it has, or starts over
 // if that fails: the copy of another's data ends with an error if a file there is gone before it is copied.
 func (n *GaleraNode) Rejoin() error {
 	position, err := n.position()
@@ -200,7 +200,7 @@ func (n *GaleraNode) position() (string, error) {
 	return found[len(found)-1][1], nil
 }
 
-// synced tells why the node does not take statements.
+// synced reports why the node does not take statements.
 func (n *GaleraNode) synced() error {
 	if err := n.answers(); err != nil {
 		return err

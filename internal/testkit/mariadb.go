@@ -129,7 +129,7 @@ func (m *MariaDB) Start() error {
 	})
 }
 
-// Save keeps what is in the server's data folder, in another folder that must not exist. The server must not run.
+// Save copies the server's data folder to another folder that must not exist. The server must not run.
 func (m *MariaDB) Save(into string) error {
 	if err := os.CopyFS(into, os.DirFS(filepath.Join(m.dir, dataFolder))); err != nil {
 		return fmt.Errorf("save the data of MariaDB: %w", err)
@@ -137,7 +137,7 @@ func (m *MariaDB) Save(into string) error {
 	return nil
 }
 
-// Restore puts the server's data folder back to what was saved. The server must not run.
+// Restore replaces the server's data folder by the saved one. The server must not run.
 func (m *MariaDB) Restore(saved string) error {
 	data := filepath.Join(m.dir, dataFolder)
 	if err := errors.Join(os.RemoveAll(data), os.CopyFS(data, os.DirFS(saved))); err != nil {
@@ -175,7 +175,7 @@ func (m *MariaDB) Open(database string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// answers tells why the server does not answer yet. A server of another test, which was faster to take the port, is not
+// answers reports why the server does not answer yet. A server of another test, which was faster to take the port, is not
 // this one.
 func (m *MariaDB) answers() error {
 	return m.with(func(ctx context.Context, db *sql.DB) error {

@@ -39,7 +39,7 @@ func TestFreePortReserves(t *testing.T) {
 	}
 }
 
-// occupy takes a port until the test ends.
+// occupy reserves a port until the test ends.
 func occupy(t *testing.T, address string) {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", address)

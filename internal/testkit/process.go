@@ -69,7 +69,7 @@ func (p *Process) Signal(signal syscall.Signal) error {
 // PID is the id of the process, which must have been started.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
-// Stop asks the process to end with SIGTERM and gives its exit code, -1 if a signal ended it. A process that does not
+// Stop sends SIGTERM to the process and returns its exit code, -1 if a signal ended it. A process that does not
 // end within 30 s is killed, and that is an error. A process that had ended gives the exit code that it ended with.
 func (p *Process) Stop() (exitCode int, err error) {
 	if err := p.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
@@ -104,7 +104,7 @@ func (p *Process) Kill() {
 	<-p.done
 }
 
-// Ended tells whether the process, once started, has ended.
+// Ended reports whether the process, once started, has ended.
 func (p *Process) Ended() bool {
 	select {
 	case <-p.done:
@@ -130,7 +130,7 @@ func (p *Process) Freeze() error {
 // Thaw undoes Freeze.
 func (p *Process) Thaw() error { return p.Signal(syscall.SIGCONT) }
 
-// Output gives all that the process has written, in all its starts.
+// Output returns all that the process has written, in all its starts.
 func (p *Process) Output() string {
 	content, err := os.ReadFile(p.Log)
 	if err != nil {
@@ -139,7 +139,7 @@ func (p *Process) Output() string {
 	return string(content)
 }
 
-// Tail gives the end of what the process has written, in bytes 4 Ki at the most.
+// Tail returns the end of what the process has written, in bytes 4 Ki at the most.
 func (p *Process) Tail() string {
 	output := p.Output()
 	if len(output) > tailLength {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ownGroup keeps Ctrl-C from reaching the child before the test has, and ends the child if the test binary is killed.
+// ownGroup prevents Ctrl-C from reaching the child before the test has, and ends the child if the test binary is killed.
 func ownGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
@@ -24,7 +24,7 @@ func awaitFrozen(pid int) error {
 	}
 }
 
-// LimitFiles keeps the process from writing any file beyond so many bytes, as a full disk would. NoLimit takes that
+// LimitFiles prevents the process from writing any file beyond so many bytes, as a full disk would. NoLimit takes that
 // back.
 func (p *Process) LimitFiles(bytes uint64) error {
 	if p.cmd == nil {

@@ -74,7 +74,7 @@ func (r *Redis) Client() *redis.Client {
 	})
 }
 
-// answers tells why the server does not answer yet. A server of another test, which was faster to take the port, is not
+// answers reports why the server does not answer yet. A server of another test, which was faster to take the port, is not
 // this one.
 func (r *Redis) answers() error {
 	if err := Listening(r.Addr())(); err != nil {

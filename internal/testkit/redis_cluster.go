@@ -114,7 +114,7 @@ func (c *RedisCluster) join(ctx context.Context) error {
 	return nil
 }
 
-// Whole tells what is missing until all slots have a master that all nodes know, and each master has a replica that is
+// Whole reports what is missing until all slots have a master that all nodes know, and each master has a replica that is
 // up to date.
 func (c *RedisCluster) Whole() error {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
@@ -140,7 +140,7 @@ func (c *RedisCluster) Whole() error {
 	return nil
 }
 
-// MasterOf gives the node that is the master of the key's slot, by what any node says that is one.
+// MasterOf returns the node that is the master of the key's slot, by what any node says that is one.
 func (c *RedisCluster) MasterOf(tb testing.TB, key string) *Redis {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
@@ -188,7 +188,7 @@ func (c *RedisCluster) Promote(tb testing.TB, key string) {
 	tb.Fatalf("the master of %q has no replica", key)
 }
 
-// Masters gives the nodes that are masters by what they say.
+// Masters returns the nodes that are masters by what they say.
 func (c *RedisCluster) Masters(ctx context.Context) []*Redis {
 	var masters []*Redis
 	for _, node := range c.Nodes {

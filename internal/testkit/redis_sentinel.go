@@ -103,7 +103,7 @@ func (w *WatchedRedis) URL() string {
 	return "redis+sentinel://" + watchedMaster + "@" + strings.Join(addresses, ",") + "/0"
 }
 
-// Whole tells what is missing until there is one master with a replica that is up to date, and the Sentinels know both
+// Whole reports what is missing until there is one master with a replica that is up to date, and the Sentinels know both
 // and each other.
 func (w *WatchedRedis) Whole() error {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
@@ -135,7 +135,7 @@ func (w *WatchedRedis) Whole() error {
 	return nil
 }
 
-// Master gives the server that says that it is the master, and the other one. There must be one.
+// Master returns the server that says that it is the master, and the other one. There must be one.
 func (w *WatchedRedis) Master(tb testing.TB) (master, other *Redis) {
 	tb.Helper()
 	for i, server := range w.Servers {

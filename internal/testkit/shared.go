@@ -18,7 +18,7 @@ type SharedMariaDB struct {
 	databases atomic.Int64
 }
 
-// Server gives the running server.
+// Server returns the running server.
 func (s *SharedMariaDB) Server(tb testing.TB) *MariaDB {
 	tb.Helper()
 	s.start.Do(func() {
