@@ -6,12 +6,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
+
+// maxReconnect is how long a connection of Dial waits before it tries again.
+const maxReconnect = 100 * time.Millisecond
 
 // Service is a process of gatehouse. It listens on the same addresses however often it is started.
 type Service struct {
@@ -88,7 +93,10 @@ func (s *Service) Ready() error {
 // Dial returns a connection to the service, which is closed when the test ends.
 func (s *Service) Dial(tb testing.TB) *grpc.ClientConn {
 	tb.Helper()
-	conn, err := grpc.NewClient(s.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	// A service that was killed is found again soon after it is back.
+	reconnect := grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: maxReconnect, Multiplier: 1, MaxDelay: maxReconnect}}
+	conn, err := grpc.NewClient(s.Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithConnectParams(reconnect))
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -394,7 +394,7 @@ func TestTheLastAdminStays(t *testing.T) {
 	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			env := start(t)
+			env := start(t, cheapHashes...)
 			root := openSession(t, env, makeAdmin(t, env, "root@example.com"))
 			ctx := func() context.Context { return withTokens(callContext(t), callsAs(root)) }
 			users, admin := gatehousev1.NewUserServiceClient(env.conn), gatehousev1.NewAdminServiceClient(env.conn)
@@ -429,7 +429,7 @@ func TestTheLastAdminStays(t *testing.T) {
 // not have cannot be read, and over gRPC there are no names.
 func TestAFilterByWhatDoesNotExistIsRefused(t *testing.T) {
 	t.Parallel()
-	env := startUp(t, t.TempDir())
+	env := startUp(t, t.TempDir(), cheapHashes...)
 	root := callsAs(openSession(t, env, makeAdmin(t, env, "root@example.com")))
 	for method, request := range map[string]proto.Message{
 		"UserService/ListUsers":        &gatehousev1.ListUsersRequest{State: 7},

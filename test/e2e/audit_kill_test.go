@@ -65,6 +65,7 @@ func TestAnEventIsThereIfAndOnlyIfItsActWasCommitted(t *testing.T) {
 		"three processes": func(t *testing.T) *testEnv { return startThree(t, cheapHashes...) },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			env := start(t)
 			root := logIn(t, env, makeAdmin(t, env, "root@example.com"))
 			d := &deeds{env: env, root: root, strike: make(chan struct{}, 1)}

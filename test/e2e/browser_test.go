@@ -24,7 +24,7 @@ const browserTimeout = 2 * time.Minute
 // suggests it, and the token is copied into Authorize.
 func TestSwaggerUI(t *testing.T) {
 	t.Parallel()
-	env := startUp(t, t.TempDir())
+	env := startUp(t, t.TempDir(), cheapHashes...)
 	page := browser.New(t)
 	if err := chromedp.Do(page, chromedp.Navigate(env.rest+"/")); err != nil { // The first call must have no time limit.
 		t.Fatal(err)

@@ -181,7 +181,7 @@ func TestCorpus(t *testing.T) {
 	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			env := start(t)
+			env := start(t, cheapHashes...)
 			r := seed(t, env)
 			for _, test := range corpus {
 				t.Run(test.name, func(t *testing.T) { test.run(t, env, r) })

@@ -159,7 +159,7 @@ func TestMalformedRequests(t *testing.T) {
 	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			env := start(t)
+			env := start(t, cheapHashes...)
 			for _, test := range malformed {
 				t.Run(test.name, func(t *testing.T) { test.run(t, env) })
 			}

@@ -49,7 +49,7 @@ func (env *testEnv) holdsNoSecret(t *testing.T, r *fixtures) {
 			}
 		}
 	}
-	env.hashesPasswords(t)
+	env.checkHashes(t, "m=7168,t=1,p=1")
 }
 
 // strayTokens sends tokens where none belongs, as a client does by mistake.
@@ -109,8 +109,8 @@ func (env *testEnv) redisEntries(t *testing.T) map[string]string {
 	return entries
 }
 
-// hashesPasswords makes sure that what stands in the database for a password is a hash of the promised cost.
-func (env *testEnv) hashesPasswords(t *testing.T) {
+// checkHashes checks that what stands in the database for each password is a hash with these parameters.
+func (env *testEnv) checkHashes(t *testing.T, parameters string) {
 	t.Helper()
 	db, err := env.mariadb.Open(env.infra.Database)
 	if err != nil {
@@ -118,11 +118,12 @@ func (env *testEnv) hashesPasswords(t *testing.T) {
 	}
 	defer db.Close()
 	var all, hashed int
-	row := db.QueryRow("SELECT COUNT(*), COUNT(CASE WHEN password_hash LIKE '$argon2id$v=19$m=19456,t=2,p=1$%' THEN 1 END) FROM credentials")
+	row := db.QueryRow("SELECT COUNT(*), COUNT(CASE WHEN password_hash LIKE ? THEN 1 END) FROM credentials",
+		"$argon2id$v=19$"+parameters+"$%")
 	if err := row.Scan(&all, &hashed); err != nil {
 		t.Fatal(err)
 	}
 	if all == 0 || all != hashed {
-		t.Errorf("%d of %d password hashes have the promised form", hashed, all)
+		t.Errorf("%d of %d password hashes have the parameters %s", hashed, all, parameters)
 	}
 }
