@@ -12,7 +12,7 @@ import (
 
 	"golang.org/x/term"
 
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // admin are the commands for administrators. They work on the store's database, beside the stores that run on it.
@@ -29,9 +29,9 @@ type adminCreate struct {
 	logSettings
 }
 
-func (c *adminCreate) config() (storeservice.AdminConfig, error) {
+func (c *adminCreate) config() (operator.AdminConfig, error) {
 	database, err := c.database()
-	return storeservice.AdminConfig{
+	return operator.AdminConfig{
 		Database: database, Password: c.password(), Email: c.Email, FullName: c.FullName,
 	}, err
 }
@@ -53,7 +53,7 @@ func (c *adminCreate) run(ctx context.Context, log *slog.Logger, stdout io.Write
 	if err != nil {
 		return err
 	}
-	id, err := storeservice.CreateAdmin(ctx, config, password, log)
+	id, err := operator.CreateAdmin(ctx, config, password, log)
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"time"
 
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // audit are the commands for audit events. They work on the store's database, beside the stores that run on it.
@@ -56,7 +56,7 @@ func (c *auditExport) run(ctx context.Context, log *slog.Logger, stdout io.Write
 	if err != nil {
 		return err
 	}
-	exported, err := storeservice.ExportAuditEvents(ctx, database, from, until, stdout, log)
+	exported, err := operator.ExportAuditEvents(ctx, database, from, until, stdout, log)
 	if err == nil {
 		log.InfoContext(ctx, "exported audit events", "events", exported)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/gofrs/flock"
 
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
 // dataFolder is the folder in which `up` keeps its database and master key.
@@ -107,7 +107,7 @@ func (d dataFolder) makeMasterKey() ([]byte, error) {
 		return nil, fmt.Errorf("%s is missing beside a database: bring it back from a backup, or give the key as "+
 			"GATEHOUSE_MASTER_KEY", d.masterKey())
 	}
-	key := storeservice.NewMasterKey()
+	key := storeconfig.NewMasterKey()
 	file, err := os.CreateTemp(string(d), "master.key.*") // Its mode is 0600.
 	if err != nil {
 		return nil, fmt.Errorf("make the master key: %w", err)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
 func TestTheMasterKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
@@ -20,7 +20,7 @@ func TestTheMasterKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if info.Mode().Perm() != 0o600 || len(first) != storeservice.MasterKeySize || bytes.Equal(first, make([]byte, len(first))) {
+	if info.Mode().Perm() != 0o600 || len(first) != storeconfig.MasterKeySize || bytes.Equal(first, make([]byte, len(first))) {
 		t.Errorf("mode is %v, key has %d bytes", info.Mode(), len(first))
 	}
 	second, err := folder.loadMasterKey()

@@ -7,7 +7,7 @@ import (
 	"io"
 	"log/slog"
 
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // epoch are the commands for the epoch of the store's database.
@@ -30,7 +30,7 @@ func (c *epochBump) run(ctx context.Context, log *slog.Logger, stdout io.Writer)
 	if err != nil {
 		return err
 	}
-	before, after, err := storeservice.BumpEpoch(ctx, database, log)
+	before, after, err := operator.BumpEpoch(ctx, database, log)
 	if err != nil {
 		return err
 	}

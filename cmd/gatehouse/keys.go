@@ -9,7 +9,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // keys are the commands for signing keys. They work on the store's database, beside the stores that run on it.
@@ -35,7 +36,7 @@ func (c *keysList) run(ctx context.Context, log *slog.Logger, stdout io.Writer) 
 	if err != nil {
 		return err
 	}
-	all, err := storeservice.ListSigningKeys(ctx, database, log)
+	all, err := operator.ListSigningKeys(ctx, database, log)
 	if err != nil {
 		return err
 	}
@@ -63,14 +64,14 @@ type keysSettings struct {
 	logSettings
 }
 
-func (c *keysSettings) config(algorithm string) (storeservice.KeysConfig, error) {
+func (c *keysSettings) config(algorithm string) (operator.KeysConfig, error) {
 	database, databaseErr := c.database()
 	masterKey, masterKeyErr := c.masterKey()
 	if masterKey == nil && masterKeyErr == nil {
 		masterKeyErr = errNoMasterKey
 	}
 	second, secondErr := c.secondMasterKey()
-	return storeservice.KeysConfig{
+	return operator.KeysConfig{
 		Database: database, MasterKey: masterKey, SecondMasterKey: second, SigningAlgorithm: algorithm,
 	}, errors.Join(databaseErr, masterKeyErr, secondErr)
 }
@@ -78,7 +79,7 @@ func (c *keysSettings) config(algorithm string) (storeservice.KeysConfig, error)
 func (c *keysSettings) keysFaults(algorithm string) error {
 	config, err := c.config(algorithm)
 	if config.MasterKey == nil { // It is named already; a stand-in keeps Validate from naming it again.
-		config.MasterKey = make([]byte, storeservice.MasterKeySize)
+		config.MasterKey = make([]byte, storeconfig.MasterKeySize)
 	}
 	if config.Database.URL == "" {
 		config.Database.URL = "sqlite:missing"
@@ -99,7 +100,7 @@ func (c *keysRotate) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 	if err != nil {
 		return err
 	}
-	key, made, err := storeservice.RotateSigningKey(ctx, config, log)
+	key, made, err := operator.RotateSigningKey(ctx, config, log)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (c *keysRevoke) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 	if err != nil {
 		return err
 	}
-	successor, err := storeservice.RevokeSigningKey(ctx, config, c.KeyID, log)
+	successor, err := operator.RevokeSigningKey(ctx, config, c.KeyID, log)
 	if err != nil {
 		return err
 	}
@@ -162,7 +163,7 @@ func (c *keysRewrap) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 	if err != nil {
 		return err
 	}
-	changed, err := storeservice.RewrapSigningKeys(ctx, config, log)
+	changed, err := operator.RewrapSigningKeys(ctx, config, log)
 	if err != nil {
 		return err
 	}

@@ -15,10 +15,11 @@ import (
 	"time"
 
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
 // otherMasterKey is one that is right, and another than masterKey.
-var otherMasterKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, storeservice.MasterKeySize))
+var otherMasterKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{9}, storeconfig.MasterKeySize))
 
 // newKeys makes a database with one signing key, which a store has made, and gives the settings that name it.
 func newKeys(t *testing.T) (settings []string) {
@@ -238,7 +239,7 @@ func TestFaultsOfKeys(t *testing.T) {
 }
 
 func TestTheSecondMasterKeyOfTheStore(t *testing.T) {
-	want := bytes.Repeat([]byte{9}, storeservice.MasterKeySize)
+	want := bytes.Repeat([]byte{9}, storeconfig.MasterKeySize)
 	base := []string{
 		"GATEHOUSE_DATABASE_URL=sqlite:db", "GATEHOUSE_MASTER_KEY=" + masterKey, "GATEHOUSE_SERVICE_TOKEN=" + serviceToken,
 	}

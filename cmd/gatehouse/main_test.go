@@ -13,7 +13,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-auth/gatehouse/internal/logging"
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
 // hidden stands for a secret. Nothing that is printed may ever hold it.
@@ -23,7 +23,7 @@ const hidden = "hunter2-9f3c"
 const serviceToken = "a-token-of-services-that-is-long-enough"
 
 // masterKey is one that is right.
-var masterKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, storeservice.MasterKeySize))
+var masterKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, storeconfig.MasterKeySize))
 
 // setenv gives the tests an environment of their own: kong reads the process's.
 func setenv(t *testing.T, variables ...string) []string {

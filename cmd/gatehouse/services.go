@@ -19,6 +19,8 @@ import (
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // gateway runs the gateway.
@@ -163,7 +165,7 @@ type store struct {
 	logSettings
 }
 
-func (c *store) config() (storeservice.Config, error) {
+func (c *store) config() (storeconfig.Config, error) {
 	database, databaseErr := c.database()
 	masterKey, masterKeyErr := c.masterKey()
 	if masterKey == nil && masterKeyErr == nil {
@@ -172,7 +174,7 @@ func (c *store) config() (storeservice.Config, error) {
 	second, secondErr := c.secondMasterKey()
 	token, tokenErr := c.serviceToken()
 	secondToken, secondTokenErr := c.secondServiceToken()
-	return storeservice.Config{
+	return storeconfig.Config{
 		Database: database, MasterKey: masterKey, SecondMasterKey: second, ServiceToken: token,
 		SecondServiceToken: secondToken, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
@@ -189,7 +191,7 @@ func (c *store) faults() error {
 			config.ServiceToken = strings.Repeat("-", authn.MinServiceToken)
 		}
 		if config.MasterKey == nil {
-			config.MasterKey = make([]byte, storeservice.MasterKeySize)
+			config.MasterKey = make([]byte, storeconfig.MasterKeySize)
 		}
 		if config.Database.URL == "" {
 			config.Database.URL = "sqlite:missing"
@@ -236,7 +238,7 @@ func (c *migrate) run(ctx context.Context, log *slog.Logger, _ io.Writer) error 
 	if err != nil {
 		return err
 	}
-	return storeservice.Migrate(ctx, database, log)
+	return operator.Migrate(ctx, database, log)
 }
 
 // health asks a service for its health over grpc.health.v1: for container health checks where there is no shell.

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/logging"
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
 // secretFileLimit bounds a file that a secret is read from, in bytes.
@@ -74,8 +74,8 @@ type argon2Settings struct {
 	Argon2Parallelism int    `name:"argon2-parallelism" env:"GATEHOUSE_ARGON2_PARALLELISM" default:"1" help:"Lanes of one password hash: 1 to 16."`
 }
 
-func (s *argon2Settings) password() storeservice.PasswordParams {
-	return storeservice.PasswordParams{
+func (s *argon2Settings) password() storeconfig.PasswordParams {
+	return storeconfig.PasswordParams{
 		MemoryKiB: s.Argon2Memory, Iterations: s.Argon2Iterations, Parallelism: s.Argon2Parallelism,
 	}
 }
@@ -142,8 +142,8 @@ type sessionSettings struct {
 	SessionLifetime     time.Duration `default:"2160h" help:"How long a session lasts at most: no less than the idle lifetime (90 days are 2160h)."`
 }
 
-func (s *sessionSettings) sessions() storeservice.SessionConfig {
-	return storeservice.SessionConfig{
+func (s *sessionSettings) sessions() storeconfig.SessionConfig {
+	return storeconfig.SessionConfig{
 		RefreshGrace: s.RefreshGrace, IdleLifetime: s.SessionIdleLifetime, Lifetime: s.SessionLifetime,
 	}
 }
@@ -162,13 +162,13 @@ type databaseSettings struct {
 	DatabasePasswordFile string `placeholder:"PATH" help:"File that holds the password of the database user."`
 }
 
-func (s *databaseSettings) database() (storeservice.Database, error) {
+func (s *databaseSettings) database() (storeconfig.Database, error) {
 	password, err := s.DatabasePassword.orFile(s.DatabasePasswordFile, "--database-password")
 	if s.DatabaseURL == "" {
 		missing := errors.New("--database-url is missing: for example mysql://gatehouse@localhost:3306/gatehouse")
 		err = errors.Join(err, missing)
 	}
-	return storeservice.Database{URL: s.DatabaseURL, Password: password}, err
+	return storeconfig.Database{URL: s.DatabaseURL, Password: password}, err
 }
 
 func (s *databaseSettings) databaseFaults() error {

@@ -19,6 +19,8 @@ import (
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // inProcessBuffer is how much may be on its way between two services in one process, in bytes.
@@ -38,9 +40,9 @@ type up struct {
 	logSettings
 }
 
-func (c *up) storeConfig(masterKey, second []byte, serviceToken string) storeservice.Config {
-	return storeservice.Config{
-		Database:  storeservice.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
+func (c *up) storeConfig(masterKey, second []byte, serviceToken string) storeconfig.Config {
+	return storeconfig.Config{
+		Database:  storeconfig.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
 		MasterKey: masterKey, SecondMasterKey: second, ServiceToken: serviceToken, Issuer: c.Issuer, Audience: c.Audience,
 		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
 		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
@@ -58,7 +60,7 @@ func (c *up) cacheConfig(serviceToken string) cacheservice.Config {
 func (c *up) faults() error {
 	masterKey, masterKeyErr := c.masterKey()
 	if masterKey == nil {
-		masterKey = make([]byte, storeservice.MasterKeySize) // Where none is given, the folder has one.
+		masterKey = make([]byte, storeconfig.MasterKeySize) // Where none is given, the folder has one.
 	}
 	second, secondErr := c.secondMasterKey()
 	_, edgeErr := c.gatewayConfig(c.tokenSettings)
@@ -141,7 +143,7 @@ func (c *up) openStore(
 	}
 	config := c.storeConfig(masterKey, second, serviceToken)
 	config.HashingCores = cores
-	if err := storeservice.Migrate(ctx, config.Database, log); err != nil {
+	if err := operator.Migrate(ctx, config.Database, log); err != nil {
 		return nil, err
 	}
 	return storeservice.New(ctx, config, log.With("service", "store"))

@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"os"
 
-	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // users are the commands to move users in and out. They work on the store's database, beside the stores that run on it.
@@ -38,8 +38,8 @@ func (c *usersImport) run(ctx context.Context, log *slog.Logger, stdout io.Write
 	if report == "" {
 		report = c.File + ".report"
 	}
-	summary, err := storeservice.ImportUsers(ctx,
-		storeservice.ImportConfig{Database: database, File: c.File, Report: report}, log)
+	summary, err := operator.ImportUsers(ctx,
+		operator.ImportConfig{Database: database, File: c.File, Report: report}, log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (c *checkHash) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) e
 	if err != nil {
 		return err
 	}
-	matches, err := storeservice.CheckHash(ctx, c.File, c.Email, password)
+	matches, err := operator.CheckHash(ctx, c.File, c.Email, password)
 	if err == nil && !matches {
 		err = errors.New("the password does not match: it is another one, the hash was converted in a wrong way, " +
 			"or the system that made it has a pepper")
@@ -103,7 +103,7 @@ func (c *checkEmails) run(ctx context.Context, log *slog.Logger, stdout io.Write
 	if err != nil {
 		return err
 	}
-	changed, conflicts, err := storeservice.CheckEmails(ctx, database, stdout, log)
+	changed, conflicts, err := operator.CheckEmails(ctx, database, stdout, log)
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,7 @@ func (c *usersExport) run(ctx context.Context, log *slog.Logger, stdout io.Write
 	if err != nil {
 		return err
 	}
-	exported, err := storeservice.ExportUsers(ctx, database, c.WithHashes, stdout, log)
+	exported, err := operator.ExportUsers(ctx, database, c.WithHashes, stdout, log)
 	if err == nil {
 		log.InfoContext(ctx, "exported all users", "users", exported)
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/sessionrule"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
@@ -19,32 +20,33 @@ type Account struct {
 // active, and UNAVAILABLE if the account cannot be read, so that nothing is known of the session.
 type LoadAccount func(ctx context.Context, caller Caller) (Account, error)
 
-// Matches reports whether the account is that of the caller: neither part is missing or of another user.
+// Matches reports whether the account is that of the caller: neither part is missing or another user's.
 func (a Account) Matches(caller Caller) bool {
 	return caller.UserID != "" && a.User.GetId() == caller.UserID && a.Session.GetUserId() == caller.UserID &&
 		a.Session.GetId() == caller.SessionID
 }
 
-// CheckActive returns nil if the session is active, else SESSION_ENDED or SESSION_EXPIRED. It does not see the end of a
-// single session: such a session is never in an Account.
-//
-// Disabling an account ends all its sessions by their generation; the state is checked as well. A user without a state
-// was cached by a version that had none, when all users were active: rejecting it would make every caller a cache miss
-// at the first start of a new version.
+// CheckActive reports an error unless the session may act: SESSION_ENDED or SESSION_EXPIRED. A session that was ended
+// individually has no place in an Account and is not seen here.
 func (a Account) CheckActive(now time.Time) error {
-	switch {
-	case a.Session.GetGeneration() < a.User.GetSessionGeneration():
-		return apierr.SessionEnded(a.Session.GetId(), a.User.GetId())
-	case disabled(a.User):
-		// The session is not named: the state alone does not end it for good.
-		return apierr.SessionEnded("", "")
-	case !now.Before(a.Session.GetExpireTime().AsTime()):
-		return apierr.SessionExpired()
-	default:
+	state := sessionrule.State{
+		Generation: a.Session.GetGeneration(), UserGeneration: a.User.GetSessionGeneration(),
+		UserDisabled: disabled(a.User), ExpireTime: a.Session.GetExpireTime().AsTime(),
+	}
+	switch state.Judge(now) {
+	case sessionrule.Active:
 		return nil
+	case sessionrule.Expired:
+		return apierr.SessionExpired()
+	case sessionrule.Suspended: // Without ids, which would make caches remember that the session has ended.
+		return apierr.SessionEnded("", "")
+	default:
+		return apierr.SessionEnded(a.Session.GetId(), a.User.GetId())
 	}
 }
 
+// disabled reports whether a user is disabled. A user without a state was stored in a cache by a version that knew no
+// states, when all users were active: otherwise every caller would be a miss at the first start of a new version.
 func disabled(user *gatehousev1.User) bool {
 	switch user.GetState() {
 	case gatehousev1.UserState_USER_STATE_ACTIVE, gatehousev1.UserState_USER_STATE_UNSPECIFIED:

@@ -44,6 +44,10 @@ const (
 	// maxConnectionAge ends connections that are old.
 	maxConnectionAge = 30 * time.Minute
 
+	// MaxStreamAge is after how long a service ends a stream that would go on. The server closes an old connection only
+	// after this time, so that no stream is cut.
+	MaxStreamAge = 5 * time.Minute
+
 	// connectionTimeout bounds the handshake of a new connection.
 	connectionTimeout = 5 * time.Second
 )
@@ -59,7 +63,7 @@ func Limits() []grpc.ServerOption {
 		grpc.KeepaliveParams(keepalive.ServerParameters{
 			Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionIdle: IdleTimeout,
 			// A client that reconnects resolves the name again, and finds new replicas.
-			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: deadlines.Drain,
+			MaxConnectionAge: maxConnectionAge, MaxConnectionAgeGrace: MaxStreamAge + deadlines.Drain,
 		}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 	}

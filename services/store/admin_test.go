@@ -9,6 +9,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/login"
+
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+
 	"github.com/google/go-cmp/cmp"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -118,7 +122,7 @@ func TestTheLastAdminStays(t *testing.T) {
 }
 
 func TestAppMetadataIsForAdmins(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		config := testConfig(database, newClock())
 		config.AppMetadataClaims = []string{"plan", "tenant"}
 		store := startStore(t, config)
@@ -146,7 +150,7 @@ func TestAppMetadataIsForAdmins(t *testing.T) {
 				t.Errorf("the token says %v", claim)
 			}
 		}
-		update.User.AppMetadata = object(t, map[string]any{"plan": strings.Repeat("p", maxAppClaims)})
+		update.User.AppMetadata = object(t, map[string]any{"plan": strings.Repeat("p", login.MaxAppClaims)})
 		_, err = store.users.UpdateUser(root, update)
 		if got := faults(err); got != "user.app_metadata APP_METADATA_CLAIMS_TOO_LARGE" {
 			t.Errorf("the fault is %q", got)

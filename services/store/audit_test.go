@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/maintenance"
+
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -121,7 +123,7 @@ func TestAuditEventsTellWhoDidWhat(t *testing.T) {
 			var picked []wantedEvent
 			for i, event := range wanted {
 				first := filter.GetEndTime() == nil || i == 0
-				kind := filter.GetKind() == 0 || filter.GetKind().String() == eventKindPrefix+event.kind
+				kind := filter.GetKind() == 0 || filter.GetKind().String() == "AUDIT_EVENT_KIND_"+event.kind
 				user, actor := filter.GetUserId() == "" || filter.GetUserId() == event.user, filter.GetActor() == "" || filter.GetActor() == event.actor
 				if first && kind && user && actor {
 					picked = append(picked, event)
@@ -150,7 +152,7 @@ func (s *testStore) events(
 				t.Errorf("an event says %v because of %q", event.GetOutcome(), event.GetReason())
 			}
 			events = append(events, wantedEvent{
-				kind: strings.TrimPrefix(event.GetKind().String(), eventKindPrefix), actor: event.GetActor(), user: event.GetUserId(),
+				kind: strings.TrimPrefix(event.GetKind().String(), "AUDIT_EVENT_KIND_"), actor: event.GetActor(), user: event.GetUserId(),
 				reason: event.GetReason(), session: event.GetSessionId(), details: event.GetDetails(),
 			})
 		}
@@ -245,7 +247,7 @@ func TestAuditEventsAreForgottenAfterTheirRetention(t *testing.T) {
 			retention time.Duration
 			left      int
 		}{{0, before + 1}, {48 * time.Hour, before + 1}, {24 * time.Hour, 1}} {
-			if err := sweepOnce(t.Context(), db, test.retention, clock.now().Add(time.Second)); err != nil {
+			if err := maintenance.SweepOnce(t.Context(), db, test.retention, clock.now().Add(time.Second)); err != nil {
 				t.Fatal(err)
 			}
 			if left := count(); left != test.left {

@@ -2,13 +2,18 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/changefeed"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/maintenance"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 
 	"google.golang.org/grpc"
 
@@ -76,7 +81,7 @@ func (s *testStore) endSessions(t *testing.T, userID string, version int64) *int
 }
 
 func TestChangesAreToldFromTheCursorOn(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		ada := store.signUp(t).GetId()
 		token := store.logIn(t).GetAccessToken()
@@ -109,7 +114,7 @@ func TestChangesAreToldFromTheCursorOn(t *testing.T) {
 }
 
 func TestStoresTellOfEachOthersChanges(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		stores := []*testStore{startStore(t, testConfig(database, clock)), startStore(t, testConfig(database, clock))}
 		ada := stores[0].signUp(t).GetId()
@@ -126,94 +131,8 @@ func TestStoresTellOfEachOthersChanges(t *testing.T) {
 	})
 }
 
-// connect opens the database of a store of MariaDB behind its back.
-func connect(t *testing.T) (Database, *sql.DB) {
-	t.Helper()
-	url := mariaDB.NewDatabase(t)
-	db, err := mariaDB.Server(t).Open(url[strings.LastIndexByte(url, '/')+1:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return Database{URL: url}, db
-}
-
-// hold executes a statement in a transaction that stays open.
-func hold(t *testing.T, db *sql.DB, statement string) *sql.Tx {
-	t.Helper()
-	tx, err := db.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.ExecContext(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
-	return tx
-}
-
-func TestAChangeThatIsCommittedLateIsTold(t *testing.T) {
-	database, db := connect(t) // SQLite has one writer at a time.
-	store := startStore(t, testConfig(database, newClock()))
-	ada := store.signUp(t).GetId()
-	stream, _ := store.watch(t, "", 0)
-	late := hold(t, db, "INSERT INTO changes (user_id, session_id, version, ended) VALUES ('late', '', 7, 0)")
-	wantChange(t, stream, store.endSessions(t, ada, 2))
-	if idle := receive(t, stream); len(idle.GetChanges()) != 0 || idle.GetLagMilliseconds() != 0 { // A heartbeat later.
-		t.Errorf("what is not committed is told: %v", idle)
-	}
-	if err := late.Commit(); err != nil {
-		t.Fatal(err)
-	}
-	wantChange(t, stream, &internalv1.Change{UserId: "late", Version: 7})
-}
-
-func TestAFeedThatStandsStillSaysSo(t *testing.T) {
-	database, db := connect(t)
-	store := startStore(t, testConfig(database, newClock()))
-	ada := store.signUp(t).GetId()
-	stream, _ := store.watch(t, "", 0)
-	other := hold(t, db, "UPDATE guards SET changes = changes WHERE name = 'feed'")
-	change := store.endSessions(t, ada, 2)
-	for lag := int64(0); lag < 1000; {
-		response := receive(t, stream)
-		if len(response.GetChanges()) != 0 {
-			t.Fatalf("it does not stand still: %v", response)
-		}
-		lag = response.GetLagMilliseconds()
-	}
-	if err := other.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	if response := wantChange(t, stream, change); response.GetLagMilliseconds() != 0 {
-		t.Errorf("all is told, and it says %v", response)
-	}
-}
-
-func TestManyChangesAreToldInParts(t *testing.T) {
-	database, db := connect(t)
-	store := startStore(t, testConfig(database, newClock()))
-	stream, first := store.watch(t, "", 0)
-	insert := "INSERT INTO changes (user_id, session_id, version, ended) VALUES ('many', '', 2, 0)" +
-		strings.Repeat(", ('many', '', 2, 0)", 2*feedBatch)
-	if err := hold(t, db, insert).Commit(); err != nil {
-		t.Fatal(err)
-	}
-	told := 0
-	for told <= 2*feedBatch {
-		response := receive(t, stream)
-		told += len(response.GetChanges())
-		if len(response.GetChanges()) > feedBatch || response.GetCursor() != first.GetCursor()+int64(told) {
-			t.Fatalf("%d changes are told up to %d", len(response.GetChanges()), response.GetCursor())
-		}
-	}
-	_, parts := store.watch(t, first.GetEpoch(), 1)
-	if len(parts.GetChanges()) != feedBatch || parts.GetCursor() != 1+feedBatch || parts.GetIncomplete() {
-		t.Errorf("who is behind is told %d changes up to %d", len(parts.GetChanges()), parts.GetCursor())
-	}
-}
-
 func TestWhoMayHaveMissedSomethingIsTold(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		ada := store.signUp(t).GetId()
 		stream, first := store.watch(t, "", 0)
@@ -238,11 +157,11 @@ func TestWhoMayHaveMissedSomethingIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer db.Close()
-		if err := sweepOnce(t.Context(), db, 0, db.Now().Add(feedRetention-time.Minute)); err != nil {
+		if err := maintenance.SweepOnce(t.Context(), db, 0, db.Now().Add(changefeed.Retention-time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		wantIncomplete(epoch, 1, false)
-		if err := sweepOnce(t.Context(), db, 0, db.Now().Add(feedRetention+time.Minute)); err != nil {
+		if err := maintenance.SweepOnce(t.Context(), db, 0, db.Now().Add(changefeed.Retention+time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 		wantIncomplete(epoch, last-1, true)
@@ -251,11 +170,11 @@ func TestWhoMayHaveMissedSomethingIsTold(t *testing.T) {
 }
 
 func TestAnotherEpochEndsStreams(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		store.endSessions(t, store.signUp(t).GetId(), 2)
 		stream, first := store.watch(t, "", 0)
-		before, after, err := BumpEpoch(t.Context(), database, slog.New(slog.DiscardHandler))
+		before, after, err := operator.BumpEpoch(t.Context(), database, slog.New(slog.DiscardHandler))
 		if err != nil || before != first.GetEpoch() || after == before {
 			t.Errorf("the epoch was %q and is %q, %v", before, after, err)
 		}
@@ -277,7 +196,7 @@ func streamEnd(stream changeStream) error {
 
 // TestAStoreThatStopsSendsItsFollowersAway: it ends their streams at once, and without an error.
 func TestAStoreThatStopsSendsItsFollowersAway(t *testing.T) {
-	store := startStore(t, testConfig(Database{URL: "sqlite:" + t.TempDir() + "/test.db"}, newClock()))
+	store := startStore(t, testConfig(storeconfig.Database{URL: "sqlite:" + t.TempDir() + "/test.db"}, newClock()))
 	stream, _ := store.watch(t, "", 0)
 	store.stop()
 	if err := streamEnd(stream); !errors.Is(err, io.EOF) {
@@ -285,42 +204,9 @@ func TestAStoreThatStopsSendsItsFollowersAway(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatIsAwayEndsStreams(t *testing.T) {
-	database, _ := connect(t)
-	store := startStore(t, testConfig(database, newClock()))
-	ada := store.signUp(t).GetId()
-	stream, first := store.watch(t, "", 0)
-	mariaDB.Server(t).Kill()
-	wantReason(t, streamEnd(stream), unavailable)
-	if err := mariaDB.Server(t).Start(); err != nil {
-		t.Fatal(err)
-	}
-	store.endSessions(t, ada, 2)
-	stream, _ = store.watch(t, first.GetEpoch(), first.GetCursor())
-	store.endSessions(t, ada, 3)
-	for told := int64(0); told < 3; {
-		for _, change := range receive(t, stream).GetChanges() {
-			told = change.GetVersion()
-		}
-	}
-}
-
-func TestFollowersAreBounded(t *testing.T) {
-	store := startStore(t, testConfig(Database{URL: "sqlite:" + t.TempDir() + "/test.db"}, newClock()))
-	for range maxFollowers {
-		store.service.feed.followers <- struct{}{}
-	}
-	wantReason(t, streamEnd(store.open(t, "", 0)), overloaded)
-	<-store.service.feed.followers
-	_, first := store.watch(t, "", 0)
-	if !first.GetIncomplete() {
-		t.Errorf("the first answer is %v", first)
-	}
-}
-
-// TestAFeedWakesForWhatOthersWrite: without any follower, whose heartbeat would find it later.
-func TestAFeedWakesForWhatOthersWrite(t *testing.T) {
-	database := Database{URL: "sqlite:" + t.TempDir() + "/test.db"}
+// TestChangesOfCommandsAreSequenced has another process write to the database.
+func TestChangesOfCommandsAreSequenced(t *testing.T) {
+	database := sqliteDatabase(t)
 	store := startStore(t, testConfig(database, newClock()))
 	ada := store.signUp(t).GetId()
 	other, err := storage.Open(t.Context(), database, slog.New(slog.DiscardHandler))
@@ -332,20 +218,12 @@ func TestAFeedWakesForWhatOthersWrite(t *testing.T) {
 		if _, err := other.EndAllSessions(t.Context(), ada, storage.Replacement{}, other.Now()); err != nil {
 			t.Fatal(err)
 		}
-		for {
-			changed := store.service.feed.next()
+		testkit.Eventually(t, func() error {
 			state, err := other.ReadFeedState(t.Context())
-			if err != nil {
-				t.Fatal(err)
+			if err == nil && state.Last != last+1 {
+				err = fmt.Errorf("feed is at %d", state.Last)
 			}
-			if state.Last == last+1 {
-				break
-			}
-			select {
-			case <-changed:
-			case <-time.After(time.Minute):
-				t.Fatalf("nobody is woken: the feed is at %d", state.Last)
-			}
-		}
+			return err
+		})
 	}
 }

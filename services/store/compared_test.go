@@ -7,10 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/login"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/rpc"
+
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -63,7 +67,7 @@ func (s *testStore) refusals(t *testing.T, root context.Context, userID string, 
 	}
 	var count int64
 	for _, event := range page.GetAuditEvents() {
-		if event.GetReason() != "" && event.GetKind().String() == eventKindPrefix+string(kind) {
+		if event.GetReason() != "" && event.GetKind().String() == "AUDIT_EVENT_KIND_"+string(kind) {
 			count += event.GetCount()
 		}
 	}
@@ -74,7 +78,7 @@ func (s *testStore) refusals(t *testing.T, root context.Context, userID string, 
 func TestAfterComparison(t *testing.T) {
 	t.Run("a wrong repeat of a sign-up voids its id whoever holds up the database", func(t *testing.T) {
 		clock, path := newClock(), filepath.Join(t.TempDir(), "test.db")
-		store := startStore(t, testConfig(Database{URL: "sqlite:" + path}, clock))
+		store := startStore(t, testConfig(storeconfig.Database{URL: "sqlite:" + path}, clock))
 		store.signUp(t)
 		root := as(t, store.logInRoot(t).GetAccessToken())
 		first, err := store.users.CreateUser(t.Context(), gracesSignUp())
@@ -86,11 +90,11 @@ func TestAfterComparison(t *testing.T) {
 		answers := make(chan error, guesses)
 		for range guesses {
 			ctx, now := leavingCaller(t, clock, 2) // The first time is that of the sign-up's age.
-			service := &userService{storage: store.service.storage, hasher: store.service.hasher, now: now}
+			service := store.service.direct(t, func(config *rpc.Config) { config.Now = now }).users
 			request := gracesSignUp()
 			request.Password = "a wrong guess"
 			go func() {
-				_, err := service.createUserOnce(ctx, request)
+				_, err := service.CreateUser(ctx, request)
 				answers <- err
 			}()
 			<-ctx.Done()
@@ -122,18 +126,18 @@ func TestAfterComparison(t *testing.T) {
 			root := as(t, store.logInRoot(t).GetAccessToken())
 			own := store.logIn(t)
 			userID := own.GetSession().GetUserId()
-			for kind, call := range map[storage.EventKind]func(context.Context, *sessionService) error{
-				storage.Login: func(ctx context.Context, service *sessionService) error {
-					_, err := service.authenticate(ctx, adasEmail, "a wrong guess")
+			for kind, call := range map[storage.EventKind]func(context.Context, *login.Service) error{
+				storage.Login: func(ctx context.Context, service *login.Service) error {
+					_, err := service.LogIn(ctx, adasEmail, "a wrong guess")
 					return err
 				},
-				storage.PasswordChanged: func(ctx context.Context, service *sessionService) error {
-					_, err := service.checkPassword(ctx, authn.Caller{UserID: userID}, "a wrong guess")
+				storage.PasswordChanged: func(ctx context.Context, service *login.Service) error {
+					_, _, err := service.ChangePassword(ctx, login.Caller{UserID: userID}, "a wrong guess", "a new one")
 					return err
 				},
 			} {
-				ctx, now := leavingCaller(t, clock, 1)
-				service := &sessionService{storage: store.service.storage, hasher: store.service.hasher, now: now}
+				ctx, now := leavingCaller(t, clock, map[storage.EventKind]int{storage.Login: 1, storage.PasswordChanged: 3}[kind])
+				service := login.New(login.Config{Storage: store.service.storage, Hasher: store.service.hasher, Now: now})
 				if err := call(ctx, service); err == nil || ctx.Err() == nil {
 					t.Errorf("%s: %v, and the caller left: %v", kind, err, ctx.Err())
 				}

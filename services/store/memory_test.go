@@ -1,10 +1,12 @@
 package store
 
 import (
-	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
@@ -30,9 +32,7 @@ func TestMemoryLimit(t *testing.T) {
 		config.MemoryLimit, config.HashingCores = smallMemory, 2
 		store := startStore(t, config)
 		store.signUp(t)
-		i := &importTest{log: &bytes.Buffer{}, config: ImportConfig{Database: config.Database, MemoryLimit: 1 << 30}}
-		i.write(t, line)
-		if got := i.run(t); got.Imported != 1 {
+		if got, _ := importLines(t, config.Database, 1<<30, line); got.Imported != 1 {
 			t.Fatalf("the import is %+v", got)
 		}
 		for _, secret := range []string{adasPassword, "wrong horse", adasPassword} {
@@ -46,14 +46,13 @@ func TestMemoryLimit(t *testing.T) {
 		store.logIn(t) // A bystander.
 	})
 	t.Run("an import refuses such a hash with the reason", func(t *testing.T) {
-		i := newImport(t, sqliteDatabase(t), line)
-		i.config.MemoryLimit = smallMemory
-		if got := i.run(t); got.Refused != 1 {
-			t.Errorf("the import is %+v", got)
+		database := sqliteDatabase(t)
+		if err := operator.Migrate(t.Context(), database, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
 		}
-		got := i.reported(t)
-		if len(got) != 1 || got[0].Reason != reasonHashTooCostly || !strings.Contains(got[0].Description, "16 MiB") {
-			t.Errorf("the report is %+v", got)
+		got, report := importLines(t, database, smallMemory, line)
+		if got.Refused != 1 || !strings.Contains(report, "HASH_TOO_COSTLY") || !strings.Contains(report, "16 MiB") {
+			t.Errorf("the import is %+v, the report %s", got, report)
 		}
 	})
 	t.Run("a store whose own hashes take too much does not start", func(t *testing.T) {

@@ -2,14 +2,18 @@ package store
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/login"
+
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
+
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -17,8 +21,8 @@ import (
 // TestAFloodOfLogInsDoesNotReachTheDatabase: log-ins that cannot be hashed for are refused without a look at it. Here it
 // is closed, which the others find out.
 func TestAFloodOfLogInsDoesNotReachTheDatabase(t *testing.T) {
-	database := Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")}
-	if err := Migrate(t.Context(), database, slog.New(slog.DiscardHandler)); err != nil {
+	database := storeconfig.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")}
+	if err := operator.Migrate(t.Context(), database, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
 	}
 	db, err := storage.Open(t.Context(), database, slog.New(slog.DiscardHandler))
@@ -32,17 +36,20 @@ func TestAFloodOfLogInsDoesNotReachTheDatabase(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sessions := &sessionService{storage: db, hasher: hasher}
-	logIn := func() gatehousev1.ErrorReason {
+	service := login.New(login.Config{Storage: db, Hasher: hasher})
+	logIn := func() error {
 		// Far less than a full queue takes, so that one which has emptied a little by now is no matter.
 		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)
 		defer cancel()
-		_, err := sessions.authenticate(ctx, "ada@example.com", "correct horse")
-		return apierr.ReasonOf(apierr.Status(err))
+		_, err := service.LogIn(ctx, "ada@example.com", "correct horse")
+		return err
 	}
-	const overloaded = gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED
-	if reason := logIn(); reason == overloaded {
-		t.Fatalf("without a flood the reason is %v", reason)
+	isOverloaded := func(err error) bool {
+		_, overloaded := errors.AsType[*password.OverloadedError](err)
+		return overloaded
+	}
+	if err := logIn(); isOverloaded(err) {
+		t.Fatalf("without a flood the error is %v", err)
 	}
 	flood, ebb := context.WithCancel(t.Context())
 	var callers sync.WaitGroup
@@ -50,7 +57,7 @@ func TestAFloodOfLogInsDoesNotReachTheDatabase(t *testing.T) {
 	for range 2000 { // More than any machine's queue under test takes at once.
 		callers.Go(func() {
 			err := hasher.VerifyDummy(flood, "nobody@example.com", "correct horse")
-			if apierr.ReasonOf(apierr.Status(err)) == overloaded {
+			if isOverloaded(err) {
 				select {
 				case refused <- struct{}{}:
 				default:
@@ -59,10 +66,10 @@ func TestAFloodOfLogInsDoesNotReachTheDatabase(t *testing.T) {
 		})
 	}
 	<-refused
-	reason := logIn()
+	err = logIn()
 	ebb()
 	callers.Wait()
-	if reason != overloaded {
-		t.Errorf("in a flood the reason is %v", reason)
+	if !isOverloaded(err) {
+		t.Errorf("in a flood the error is %v", err)
 	}
 }

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"log/slog"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
@@ -37,11 +40,12 @@ func TestNewPasswords(t *testing.T) {
 				return err
 			},
 			"an administrator": func(password string) error {
-				config := AdminConfig{
+				admin := operator.AdminConfig{
 					Database: store.service.config.Database, Password: store.service.config.Password,
 					Email: "ada@example.org", FullName: "Ada Lovelace",
 				}
-				return config.validate(password)
+				_, err := operator.CreateAdmin(t.Context(), admin, password, slog.New(slog.DiscardHandler))
+				return err
 			},
 		}
 		for name, choose := range chosen {

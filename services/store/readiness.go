@@ -8,8 +8,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-// readiness checks whether the store can serve, changes included, and logs when that begins and ends to be so. Whoever
-// reads the health of a service gets no reason with it.
+// readiness checks whether the store can serve, changes included, and logs when that changes. The health of a service
+// is public and has no reason in it.
 type readiness struct {
 	storage *storage.Storage
 	log     *slog.Logger

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -38,19 +40,13 @@ func (s *testStore) awaitHealth(t *testing.T, wanted healthpb.HealthCheckRespons
 func TestReadiness(t *testing.T) {
 	t.Run("moved_file", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "test.db")
-		testReadiness(t, Database{URL: "sqlite:" + path},
+		testReadiness(t, storeconfig.Database{URL: "sqlite:" + path},
 			func() error { return os.Rename(path, path+".away") }, "deleted, moved or replaced",
 			func() error { return os.Rename(path+".away", path) })
 	})
-	t.Run("no_right_to_insert", func(t *testing.T) {
-		account := newDatabaseAccount(t)
-		testReadiness(t, account.database,
-			func() error { account.revoke(t, "INSERT"); return nil }, "INSERT",
-			func() error { account.grant(t, "INSERT"); return nil })
-	})
 }
 
-func testReadiness(t *testing.T, database Database, harm func() error, reason string, mend func() error) {
+func testReadiness(t *testing.T, database storeconfig.Database, harm func() error, reason string, mend func() error) {
 	t.Helper()
 	s := startStore(t, testConfig(database, newClock()))
 	s.signUp(t)

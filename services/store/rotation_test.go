@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+
 	"github.com/golang-jwt/jwt/v5"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
@@ -45,7 +47,7 @@ func kidOf(t *testing.T, token string) string {
 // with each access token until shortly before it expires.
 func TestNoRequestFailsWhileKeysRotate(t *testing.T) {
 	const replicas, step, steps = 3, 40 * time.Second, 280
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		config := testConfig(database, clock)
 		config.KeyRotationInterval = time.Hour

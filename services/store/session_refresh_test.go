@@ -13,13 +13,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/rpc"
+
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
+
 	"github.com/google/uuid"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
@@ -33,7 +37,7 @@ const (
 // TestOfManyRefreshesAtOnceAllGetOneSuccessor: as many as a token is given out again, and the first. Of more, none is
 // logged out either.
 func TestOfManyRefreshesAtOnceAllGetOneSuccessor(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		stores := []*testStore{
 			startStore(t, testConfig(database, clock)), startStore(t, testConfig(database, clock)),
@@ -77,7 +81,7 @@ func refreshAtOnce(t *testing.T, stores []*testStore, token string, calls int) m
 func TestNoLostAnswerLogsAnybodyOut(t *testing.T) {
 	const refreshes, workers = 100, 8
 	const sessionsPerOwner = 50 // fewer than may stand
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		service := newRefreshes(t, database)
 		tokens := make(chan string, lossyOwners)
 		for i := range lossyOwners {
@@ -107,38 +111,35 @@ func TestNoLostAnswerLogsAnybodyOut(t *testing.T) {
 
 // refreshes is the service on a real database, called without a connection: for tests with very many calls.
 type refreshes struct {
-	*sessionService
+	gatehousev1.SessionServiceServer
 
-	clock  *clock
-	log    *syncBuffer
-	userID string
+	storage *storage.Storage
+	tokens  *refresh.Tokens
+	clock   *clock
+	log     *syncBuffer
+	userID  string
 }
 
-func newRefreshes(t *testing.T, database Database) *refreshes {
+func newRefreshes(t *testing.T, database storeconfig.Database) *refreshes {
 	t.Helper()
-	clock, written := newClock(), &syncBuffer{}
-	log, config := slog.New(slog.NewTextHandler(written, nil)), testConfig(database, clock)
-	user := startStore(t, config).signUp(t)
-	db, err := storage.Open(t.Context(), database, log)
+	clock := newClock()
+	config := testConfig(database, clock)
+	store := startStore(t, config)
+	user := store.signUp(t)
+	tokens, err := refresh.NewTokens(config.MasterKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = db.Close() })
-	keyring, err := signing.OpenKeyring(t.Context(), db, config.signing(), log)
-	if err != nil {
-		t.Fatal(err)
+	return &refreshes{
+		SessionServiceServer: store.service.direct(t, func(*rpc.Config) {}).sessions, storage: store.service.storage,
+		tokens: tokens, clock: clock, log: store.log, userID: user.GetId(),
 	}
-	service, err := newSessionService(config, db, nil, nil, keyring, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &refreshes{sessionService: service, clock: clock, log: written, userID: user.GetId()}
 }
 
 // addOwner adds a user and returns its id.
 func (r *refreshes) addOwner(t *testing.T, email string) string {
 	t.Helper()
-	now := r.now().UTC()
+	now := r.clock.now().UTC()
 	user := account.User{
 		ID: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Somebody", CreateTime: now, UpdateTime: now,
 		Version: 1, State: account.Active,
@@ -152,9 +153,10 @@ func (r *refreshes) addOwner(t *testing.T, email string) string {
 // open opens a session without a password, and gives its refresh token.
 func (r *refreshes) open(t *testing.T) string {
 	t.Helper()
-	session, err := r.newSession(t.Context(), account.Credential{UserID: r.userID})
-	if err != nil {
-		t.Fatal(err)
+	now := r.clock.now().UTC()
+	session := account.Session{
+		ID: uuid.Must(uuid.NewV7()).String(), UserID: r.userID, Version: 1, CreateTime: now, LastUseTime: now,
+		ExpireTime: now.Add(30 * 24 * time.Hour), Lineage: refresh.NewLineage(now),
 	}
 	if err := r.storage.CreateSession(t.Context(), session); err != nil {
 		t.Fatal(err)
@@ -229,7 +231,7 @@ func TestAThiefIsFoundWhereTheRulesSay(t *testing.T) {
 			model: model{current: "1", good: " 1 ", holder: owners}, owner: "1", thief: "1", lineage: refresh.NewLineage(begin),
 		})
 	})
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		service := newRefreshes(t, database)
 		bystander, first := service.open(t), service.open(t)
 		session := service.sessionOf(t, first)
@@ -335,7 +337,7 @@ func (r *refreshes) refreshAt(
 	t *testing.T, id string, at position, token, client string,
 ) (after refresh.Lineage, successor string, got verdict) {
 	t.Helper()
-	r.put(t, id, since(at.lineage, r.now(), at.model.late), at.model.holder)
+	r.put(t, id, since(at.lineage, r.clock.now(), at.model.late), at.model.holder)
 	successor, err := r.refreshFrom(t, client, token)
 	switch {
 	case err == nil:
@@ -370,7 +372,7 @@ func (r *refreshes) put(t *testing.T, id string, lineage refresh.Lineage, addres
 	t.Helper()
 	_, err := r.storage.ChangeSession(t.Context(), id, func(current account.UserSession) (account.Session, error) {
 		current.Session.Lineage, current.Session.EndTime, current.Session.EndReason = lineage, time.Time{}, ""
-		current.Session.ExpireTime = r.config.expiry(current.Session.CreateTime, current.Session.LastUseTime)
+		current.Session.ExpireTime = r.clock.now().Add(30 * 24 * time.Hour)
 		current.Session.ClientAddress = address
 		return current.Session, nil
 	})
@@ -428,10 +430,10 @@ func (m *model) renew(successor, client string) {
 }
 
 func TestARefreshTokenSurvivesAChangeOfTheMasterKey(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		old, both, replaced := testConfig(database, clock), testConfig(database, clock), testConfig(database, clock)
-		replaced.MasterKey = bytes.Repeat([]byte("n"), MasterKeySize)
+		replaced.MasterKey = bytes.Repeat([]byte("n"), storeconfig.MasterKeySize)
 		replaced.SecondMasterKey, both.SecondMasterKey = old.MasterKey, replaced.MasterKey
 		before := startStore(t, old)
 		before.signUp(t)
@@ -445,7 +447,7 @@ func TestARefreshTokenSurvivesAChangeOfTheMasterKey(t *testing.T) {
 			}
 			early = response.GetRefreshToken()
 		}
-		if _, err := RewrapSigningKeys(t.Context(), KeysConfig{
+		if _, err := operator.RewrapSigningKeys(t.Context(), operator.KeysConfig{
 			Database: database, MasterKey: replaced.MasterKey, SecondMasterKey: replaced.SecondMasterKey, Now: clock.now,
 		}, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
@@ -465,7 +467,7 @@ func TestARefreshTokenSurvivesAChangeOfTheMasterKey(t *testing.T) {
 
 func TestATokenOfAnotherSystemIsRefused(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
-		foreign, err := refresh.NewTokens(bytes.Repeat([]byte("x"), MasterKeySize))
+		foreign, err := refresh.NewTokens(bytes.Repeat([]byte("x"), storeconfig.MasterKeySize))
 		if err != nil {
 			t.Fatal(err)
 		}

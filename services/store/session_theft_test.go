@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -60,7 +62,7 @@ func TestRefreshFindsThieves(t *testing.T) {
 			f.refreshAs(thiefs, &f.thief)
 		},
 	}
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		service := newRefreshes(t, database)
 		for name, round := range ways {
 			t.Run(name, func(t *testing.T) {
@@ -104,7 +106,7 @@ func TestRefreshOfAnAncestor(t *testing.T) {
 		"from the same network by another client": {client: owners + "9", want: gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED},
 	} {
 		t.Run(name, func(t *testing.T) {
-			onEach(t, func(t *testing.T, database Database) {
+			onEach(t, func(t *testing.T, database storeconfig.Database) {
 				service := newRefreshes(t, database)
 				first := service.open(t)
 				current := first
@@ -137,7 +139,7 @@ func TestRefreshOfAnAncestor(t *testing.T) {
 
 // TestRefreshByAnotherUserAgent: a copy of the token behind the owner's address, too, is another client's.
 func TestRefreshByAnotherUserAgent(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		service := newRefreshes(t, database)
 		first := service.open(t)
 		owned, err := service.refreshFrom(t, owners, first)

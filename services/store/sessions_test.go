@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -28,7 +30,7 @@ const (
 // withStore runs a test on a store with one user, on each kind of database.
 func withStore(t *testing.T, test func(t *testing.T, store *testStore, clock *clock)) {
 	t.Helper()
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		store := startStore(t, testConfig(database, clock))
 		store.signUp(t)
@@ -522,38 +524,8 @@ func TestASessionSaysWhoseItIs(t *testing.T) {
 	})
 }
 
-// TestStoresGoByTheClockOfTheDatabase: stores whose machines disagree must not judge each other's refreshes.
-func TestStoresGoByTheClockOfTheDatabase(t *testing.T) {
-	server := mariaDB.Server(t)
-	database := mariaDB.NewDatabase(t)
-	db, err := server.Open("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	for _, statement := range []string{
-		"CREATE USER shifted@'127.0.0.1'", "GRANT ALL ON `" + database[strings.LastIndex(database, "/")+1:] + "`.* TO shifted@'127.0.0.1'",
-		"SET GLOBAL init_connect = 'SET timestamp = UNIX_TIMESTAMP() + 3600'", // It is not for root.
-	} {
-		if _, err := db.ExecContext(t.Context(), statement); err != nil {
-			t.Fatal(err)
-		}
-	}
-	at := strings.Index(database, "@")
-	config := testConfig(Database{URL: "mysql://shifted" + database[at:]}, newClock())
-	config.Now = nil
-	store := startStore(t, config)
-	store.signUp(t)
-	if _, err := db.ExecContext(t.Context(), "SET GLOBAL init_connect = ''"); err != nil {
-		t.Fatal(err)
-	}
-	if ahead := time.Until(store.logIn(t).GetCreateTime().AsTime()); ahead < 50*time.Minute {
-		t.Errorf("the database is an hour ahead, the session was opened %v ahead", ahead)
-	}
-}
-
 func TestALoginHashesAnOutdatedPasswordAnew(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		config := testConfig(database, newClock())
 		store := startStore(t, config)
 		store.signUp(t)

@@ -7,6 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
+
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
@@ -111,7 +115,7 @@ func TestAChangeForAnotherVersionIsRefused(t *testing.T) {
 }
 
 func TestWhatCannotBeAProfileIsRefusedAsAWhole(t *testing.T) {
-	onEach(t, func(t *testing.T, database Database) {
+	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		store.signUp(t)
 		own := as(t, store.logIn(t).GetAccessToken())
@@ -131,7 +135,7 @@ func TestWhatCannotBeAProfileIsRefusedAsAWhole(t *testing.T) {
 			"zone that is a path":  {user: &gatehousev1.User{TimeZone: "../../etc/passwd"}, fault: "user.time_zone TIME_ZONE"},
 			"metadata too deep":    {user: &gatehousev1.User{Metadata: nested(t, 17)}, fault: "user.metadata METADATA_TOO_DEEP"},
 			"number that is none":  {user: &gatehousev1.User{Metadata: object(t, map[string]any{"n": math.NaN()})}, fault: "user.metadata METADATA_NUMBER"},
-			"metadata of 16 K + 1": {user: &gatehousev1.User{Metadata: ofSize(t, maxMetadata+1)}, fault: "user.metadata METADATA_TOO_LARGE"},
+			"metadata of 16 K + 1": {user: &gatehousev1.User{Metadata: ofSize(t, account.MaxMetadata+1)}, fault: "user.metadata METADATA_TOO_LARGE"},
 		} {
 			user := &gatehousev1.User{Id: "me"}
 			if test.user != nil {
@@ -150,7 +154,7 @@ func TestWhatCannotBeAProfileIsRefusedAsAWhole(t *testing.T) {
 				t.Errorf("%s: the fault is %q, want %q", name, got, test.fault)
 			}
 		}
-		for _, fine := range []*structpb.Struct{nested(t, 16), ofSize(t, maxMetadata)} {
+		for _, fine := range []*structpb.Struct{nested(t, 16), ofSize(t, account.MaxMetadata)} {
 			response, err := store.users.UpdateUser(own, &gatehousev1.UpdateUserRequest{
 				User: &gatehousev1.User{Id: "me", Metadata: fine},
 			})

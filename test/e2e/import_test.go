@@ -196,7 +196,7 @@ func (i *importTest) importKilling(t *testing.T, random *rand.Rand) (code int, o
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(process.Output(), "the import goes on") {
+	if !strings.Contains(process.Output(), "import resumed") {
 		t.Errorf("it was never killed in the middle:\n%s", process.Tail())
 	}
 	return code, process.Output()

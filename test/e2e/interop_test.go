@@ -30,6 +30,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
 // interopAudience is what the tokens of these tests are for.
@@ -58,7 +60,7 @@ type clocked struct {
 	*clock
 
 	issuer string
-	config storeservice.Config
+	config storeconfig.Config
 }
 
 // startClocked runs a store and a gateway on real HTTP until the test ends.
@@ -67,16 +69,16 @@ func startClocked(t *testing.T, algorithm string) *clocked {
 	log := slog.New(slog.DiscardHandler)
 	rest, native := listenLocally(t), listenLocally(t)
 	env := &clocked{clock: &clock{now: time.Now().Truncate(time.Second)}, issuer: "http://" + rest.Addr().String()}
-	env.config = storeservice.Config{
-		Database:  storeservice.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")},
-		MasterKey: storeservice.NewMasterKey(), ServiceToken: strings.Repeat("s", authn.MinServiceToken),
+	env.config = storeconfig.Config{
+		Database:  storeconfig.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")},
+		MasterKey: storeconfig.NewMasterKey(), ServiceToken: strings.Repeat("s", authn.MinServiceToken),
 		Issuer: env.issuer, Audience: interopAudience,
 		SigningAlgorithm: algorithm, KeyRotationInterval: time.Hour, AccessTokenLifetime: 15 * time.Minute,
 		OwnChangesPerMinute: 60,
-		Sessions:            storeservice.SessionConfig{IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour},
-		Password:            storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: env.Now,
+		Sessions:            storeconfig.SessionConfig{IdleLifetime: 30 * 24 * time.Hour, Lifetime: 90 * 24 * time.Hour},
+		Password:            storeconfig.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}, Now: env.Now,
 	}
-	if err := storeservice.Migrate(t.Context(), env.config.Database, log); err != nil {
+	if err := operator.Migrate(t.Context(), env.config.Database, log); err != nil {
 		t.Fatal(err)
 	}
 	store, err := storeservice.New(t.Context(), env.config, log)
@@ -301,7 +303,7 @@ func rotateAndRevoke(t *testing.T, env *clocked, verifiers map[string]verifier, 
 	want("a token of the key that retires", token, true)
 	want("a token of the new key", next, true)
 
-	_, err := storeservice.RevokeSigningKey(t.Context(), storeservice.KeysConfig{
+	_, err := operator.RevokeSigningKey(t.Context(), operator.KeysConfig{
 		Database: env.config.Database, MasterKey: env.config.MasterKey, SigningAlgorithm: env.config.SigningAlgorithm, Now: env.Now,
 	}, second, slog.New(slog.DiscardHandler))
 	if err != nil {

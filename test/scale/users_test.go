@@ -23,6 +23,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	storeservice "github.com/gatehouse-auth/gatehouse/services/store"
+	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 	"github.com/gatehouse-auth/gatehouse/test/scale"
 )
 
@@ -55,7 +57,7 @@ type population struct {
 }
 
 // settle makes a database with users, and a store on it, until the test ends.
-func settle(tb testing.TB, database storeservice.Database, users int) *population {
+func settle(tb testing.TB, database storeconfig.Database, users int) *population {
 	tb.Helper()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelInfo}))
 	file := filepath.Join(tb.TempDir(), "users.jsonl")
@@ -69,12 +71,12 @@ func settle(tb testing.TB, database storeservice.Database, users int) *populatio
 	if err := written.Close(); err != nil {
 		tb.Fatal(err)
 	}
-	if err := storeservice.Migrate(tb.Context(), database, slog.New(slog.DiscardHandler)); err != nil {
+	if err := operator.Migrate(tb.Context(), database, slog.New(slog.DiscardHandler)); err != nil {
 		tb.Fatal(err)
 	}
 	began := time.Now()
-	summary, err := storeservice.ImportUsers(tb.Context(),
-		storeservice.ImportConfig{Database: database, File: file, Report: file + ".report"}, log)
+	summary, err := operator.ImportUsers(tb.Context(),
+		operator.ImportConfig{Database: database, File: file, Report: file + ".report"}, log)
 	if err != nil || summary.Imported != int64(users) || summary.Refused != 0 {
 		tb.Fatalf("imported %+v, %v", summary, err)
 	}
@@ -86,15 +88,15 @@ func settle(tb testing.TB, database storeservice.Database, users int) *populatio
 }
 
 // open runs a store and logs the administrator in.
-func (p *population) open(tb testing.TB, database storeservice.Database) {
+func (p *population) open(tb testing.TB, database storeconfig.Database) {
 	tb.Helper()
 	const name = "https://issuer.example.com"
 	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: rand.Text() + rand.Text()}
-	service, err := storeservice.New(tb.Context(), storeservice.Config{
-		Database: database, MasterKey: storeservice.NewMasterKey(), ServiceToken: credential.Token, Issuer: name, Audience: name,
+	service, err := storeservice.New(tb.Context(), storeconfig.Config{
+		Database: database, MasterKey: storeconfig.NewMasterKey(), ServiceToken: credential.Token, Issuer: name, Audience: name,
 		SigningAlgorithm: jwk.EdDSA, KeyRotationInterval: 24 * time.Hour, AccessTokenLifetime: 24 * time.Hour, OwnChangesPerMinute: 60,
-		Sessions: storeservice.SessionConfig{IdleLifetime: 48 * time.Hour, Lifetime: 48 * time.Hour},
-		Password: storeservice.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1},
+		Sessions: storeconfig.SessionConfig{IdleLifetime: 48 * time.Hour, Lifetime: 48 * time.Hour},
+		Password: storeconfig.PasswordParams{MemoryKiB: 7168, Iterations: 1, Parallelism: 1},
 	}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		tb.Fatal(err)
@@ -220,7 +222,7 @@ func compare(tb testing.TB, asked question, small, large *population) (ofSmall, 
 // engine makes empty databases.
 type engine struct {
 	name        string
-	newDatabase func(name string) storeservice.Database
+	newDatabase func(name string) storeconfig.Database
 }
 
 func engines(tb testing.TB) []engine {
@@ -228,14 +230,14 @@ func engines(tb testing.TB) []engine {
 	// A million users are some 600 MB, and the test kit's server is made for a few.
 	server := testkit.StartMariaDB(tb, "--innodb-buffer-pool-size=1G", "--innodb-log-file-size=512M")
 	return []engine{
-		{"sqlite", func(name string) storeservice.Database {
-			return storeservice.Database{URL: "sqlite:" + filepath.Join(tb.TempDir(), name)}
+		{"sqlite", func(name string) storeconfig.Database {
+			return storeconfig.Database{URL: "sqlite:" + filepath.Join(tb.TempDir(), name)}
 		}},
-		{"mariadb", func(name string) storeservice.Database {
+		{"mariadb", func(name string) storeconfig.Database {
 			if err := server.CreateDatabase(name); err != nil {
 				tb.Fatal(err)
 			}
-			return storeservice.Database{URL: server.URL(name)}
+			return storeconfig.Database{URL: server.URL(name)}
 		}},
 	}
 }
@@ -262,7 +264,7 @@ func BenchmarkUsers(b *testing.B) {
 
 // TestAPopulationAnswers what the benchmark asks: so the benchmark still works when it is needed.
 func TestAPopulationAnswers(t *testing.T) {
-	p := settle(t, storeservice.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "few")}, few)
+	p := settle(t, storeconfig.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "few")}, few)
 	if len(p.ids) != few/pageSize {
 		t.Errorf("there are %d pages", len(p.ids))
 	}

@@ -27,25 +27,25 @@ type Params struct {
 // DefaultParams is the second of the equally strong configurations that the OWASP Password Storage Cheat Sheet lists.
 func DefaultParams() Params { return Params{MemoryKiB: 19456, Iterations: 2, Parallelism: 1} }
 
-// Validate refuses less memory than any configuration of the OWASP list has (7168 KiB, with 5 passes), and what would
+// Validate rejects less memory than any configuration of the OWASP list has (7168 KiB, with 5 passes), and what would
 // let one log-in take the machine: over 1 GiB, 64 passes or 16 lanes.
 func (p Params) Validate() error {
-	var faults []error
+	var problems []error
 	if p.MemoryKiB < 7168 || p.MemoryKiB > 1<<20 {
-		faults = append(faults, fmt.Errorf("argon2 memory is %d KiB, not 7168 to 1048576", p.MemoryKiB))
+		problems = append(problems, fmt.Errorf("argon2 memory is %d KiB, not 7168 to 1048576", p.MemoryKiB))
 	}
 	if p.Iterations < 1 || p.Iterations > 64 {
-		faults = append(faults, fmt.Errorf("argon2 iterations are %d, not 1 to 64", p.Iterations))
+		problems = append(problems, fmt.Errorf("argon2 iterations are %d, not 1 to 64", p.Iterations))
 	}
 	if p.Parallelism < 1 || p.Parallelism > 16 {
-		faults = append(faults, fmt.Errorf("argon2 parallelism is %d, not 1 to 16", p.Parallelism))
+		problems = append(problems, fmt.Errorf("argon2 parallelism is %d, not 1 to 16", p.Parallelism))
 	}
-	return errors.Join(faults...)
+	return errors.Join(problems...)
 }
 
 // Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, in fair
-// shares among clients (shares.Key), and those that would wait for too long are refused with RESOURCE_EXHAUSTED /
-// OVERLOADED. All hashes that are computed at a time take no more memory together than MaxHashMemory. It is safe for
+// shares among clients (shares.Key), and those that would wait for too long are rejected with an
+// OverloadedError. All hashes that are computed at a time take no more memory together than MaxHashMemory. It is safe for
 // concurrent use.
 //
 // Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can
@@ -59,7 +59,7 @@ type Hasher struct {
 	decoys   decoys
 }
 
-// Config is what a Hasher has to know.
+// Config is what a Hasher needs.
 type Config struct {
 	Params Params
 	Cores  int   // that compute hashes at a time; 0 is GOMAXPROCS
@@ -102,12 +102,12 @@ func New(ctx context.Context, config Config) (*Hasher, error) {
 // Computed returns how many hashes were computed.
 func (h *Hasher) Computed() uint64 { return h.cores.left.Load() }
 
-// Admit fails if Hash and Verify would refuse a call that comes now, so that a caller need not read first what it would
-// throw away. If it does not fail, they may yet.
+// Admit reports an error if Hash and Verify would reject a call that comes now, so that a caller need not read first what
+// it would throw away. Without an error, they may reject it yet.
 func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx, clientKey(ctx)) }
 
-// Hash gives the PHC string of a new random salt and the password. It waits for its turn at a core, and is
-// refused with OVERLOADED where that would come too late for anybody, or for the deadline of ctx.
+// Hash returns the PHC string of a new random salt and the password. It waits for a core, and fails with an
+// OverloadedError if that would come too late for any caller, or for the deadline of ctx.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	release, err := h.cores.enter(ctx, clientKey(ctx), h.bytes)
 	if err != nil {
@@ -121,9 +121,9 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return digest.Encode(), nil
 }
 
-// Verify tells whether the password is the one that was hashed: in the form that we hash, or, where that differs, as it
-// is given, which is what others mostly hash. It waits and is refused as Hash is. A hash that Check refuses fails
-// as there, except that one of ours may take the time that the settings allow.
+// Verify reports whether the password is the one that was hashed: in the form that we hash, or, where that differs, as it
+// is given, which is what others mostly hash. It waits and fails as Hash does. A hash that Check rejects fails as there,
+// except that one of ours may take the time that the settings allow.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error) {
 	stored, err := decodeStored(hash)
 	if err == nil {
@@ -151,10 +151,10 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 	return matches, nil
 }
 
-// Outdated tells whether a hash is another than Hash would make now: of another kind, or with other parameters.
+// Outdated reports whether a hash is another than Hash would make now: of another kind, or with other parameters.
 func (h *Hasher) Outdated(hash string) bool { return !strings.HasPrefix(hash, h.current) }
 
-// VerifyDummy costs what Verify costs for the hash of an account, for an address that has none. The address is given in
+// VerifyDummy takes as long as Verify does for the hash of an account, for an address that has none. The address is given in
 // canonical form. Whether the password matches does not matter: there is no account to open.
 func (h *Hasher) VerifyDummy(ctx context.Context, email, password string) error {
 	_, err := h.Verify(ctx, h.Decoy(email), password)
@@ -167,7 +167,7 @@ func (h *Hasher) VerifyDummy(ctx context.Context, email, password string) error 
 // Decoy returns the hash that VerifyDummy verifies against.
 func (h *Hasher) Decoy(email string) string { return h.decoys.of(email) }
 
-// SampleHashes makes the decoys like the hashes of a sample of all accounts.
+// SampleHashes adjusts the decoys to the hashes of a sample of all accounts.
 func (h *Hasher) SampleHashes(sample []string) {
 	h.decoys.set(sample, func(hash string) bool { return !h.Outdated(hash) })
 }
@@ -178,6 +178,6 @@ func clientKey(ctx context.Context) shares.Key {
 	return shares.KeyOf(address)
 }
 
-// normalize gives the form that is hashed, so that a password typed on another keyboard is still the same password
+// normalize returns the form that is hashed, so that a password typed on another keyboard is still the same password
 // (NIST SP 800-63B, section 3.1.1.2).
 func normalize(password string) string { return norm.NFKC.String(password) }

@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/field"
 )
 
 // MinLength is the least number of characters (Unicode code points) of a password, as it is written and in the form
@@ -46,12 +48,6 @@ type Policy struct {
 // Account holds the words of the account that a password is for.
 type Account struct{ Email, FullName string }
 
-// Violation describes why a password cannot be chosen. It never repeats the password.
-type Violation struct {
-	Reason      string // for programs, as in google.rpc.BadRequest
-	Description string // for people
-}
-
 // NewPolicy returns a policy with the embedded list of common passwords.
 func NewPolicy() (*Policy, error) {
 	reader, err := gzip.NewReader(bytes.NewReader(commonList))
@@ -65,26 +61,28 @@ func NewPolicy() (*Policy, error) {
 	return &Policy{common: strings.Fields(string(text))}, nil
 }
 
-// Check returns why a password cannot be chosen for an account, or nil if it can. The password is compared in the form
+// Check returns why a password cannot be chosen for an account, or nil if it can. The field is named password. The password is compared in the form
 // that is hashed, in any case (NIST SP 800-63B, section 5.1.1.2: commonly used, repetitive, sequential, and
 // context-specific words).
-func (p *Policy) Check(password string, account Account) *Violation {
+func (p *Policy) Check(password string, account Account) *field.Violation {
 	folded := fold(password)
 	_, common := slices.BinarySearch(p.common, folded)
 	switch {
 	case utf8.RuneCountInString(password) < MinLength || utf8.RuneCountInString(normalize(password)) < MinLength:
-		return &Violation{"STRING_MIN_LEN", fmt.Sprintf(
-			"must have at least %d characters, also in Unicode normal form KC", MinLength)}
+		return violation("STRING_MIN_LEN", fmt.Sprintf(
+			"must have at least %d characters, also in Unicode normal form KC", MinLength))
 	case common || isRepetition(folded) || isSequence(folded):
-		return &Violation{"PASSWORD_TOO_COMMON", "is too common: choose another"}
+		return violation("PASSWORD_TOO_COMMON", "is too common: choose another")
 	case account.names(password):
-		return &Violation{
-			"PASSWORD_OF_ACCOUNT",
-			"must not be the e-mail address, the name, or the name of this service: choose another",
-		}
+		return violation("PASSWORD_OF_ACCOUNT",
+			"must not be the e-mail address, the name, or the name of this service: choose another")
 	default:
 		return nil
 	}
+}
+
+func violation(reason, description string) *field.Violation {
+	return &field.Violation{Field: "password", Reason: reason, Description: description}
 }
 
 // fold returns a password in the form in which it is compared.

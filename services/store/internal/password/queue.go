@@ -3,6 +3,7 @@ package password
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"math"
 	"slices"
@@ -10,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -70,7 +70,7 @@ func newQueue(slots int, memory int64) *queue {
 	return &queue{slots: slots, memory: memory, clients: map[shares.Key]*client{}}
 }
 
-// enter waits until a call that holds so many bytes is admitted; leave ends it. It fails as admit does, with OVERLOADED
+// enter waits until a call that holds so many bytes is admitted; leave ends it. It fails as admit does, with an OverloadedError
 // if the queue gets too full meanwhile, and with the error of ctx if that ends first: nobody would hear the answer. The
 // bytes must be within the memory of the queue.
 func (q *queue) enter(ctx context.Context, key shares.Key, bytes int64) (leave func(), err error) {
@@ -94,7 +94,7 @@ func (q *queue) enter(ctx context.Context, key shares.Key, bytes int64) (leave f
 }
 
 // admit reports an error if a call that comes now would not be let in: the error of ctx if that has ended, or
-// OVERLOADED
+// an OverloadedError
 //   - if its client has others waiting, and it would wait for longer than maxWait behind more than a few,
 //   - if the queue is full, and no client has more calls waiting than its own,
 //   - if those before it keep it from being done before the deadline of ctx.
@@ -259,6 +259,17 @@ func (q *queue) observe(took time.Duration) {
 	q.serviceTime += (took - q.serviceTime) / ewmaWindow
 }
 
-// overloaded refuses a call that would wait for so long: by then those that are waiting now have been served. A second
-// is the least that REST can say.
-func overloaded(wait time.Duration) error { return apierr.Overloaded(max(time.Second, wait)) }
+// OverloadedError reports that too many calls wait for a core.
+type OverloadedError struct {
+	RetryAfter time.Duration // until those that wait now have been served; at least a second, as REST counts in seconds
+}
+
+// Error implements error.
+func (e *OverloadedError) Error() string {
+	return fmt.Sprintf("too many passwords wait to be hashed, retry after %v", e.RetryAfter)
+}
+
+// overloaded rejects a call that would wait for so long.
+func overloaded(wait time.Duration) error {
+	return &OverloadedError{RetryAfter: max(time.Second, wait)}
+}

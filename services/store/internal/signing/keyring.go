@@ -30,7 +30,7 @@ type Keyring struct {
 	loaded  atomic.Pointer[keys]
 
 	upkeep sync.Mutex // lets one pass at a time maintain the keys
-	told   map[string]bool
+	warned map[string]bool
 }
 
 // keys are all keys at the time they were loaded.
@@ -59,7 +59,7 @@ func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *s
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{storage: db, config: config, sealers: sealers, log: log, told: map[string]bool{}}
+	k := &Keyring{storage: db, config: config, sealers: sealers, log: log, warned: map[string]bool{}}
 	k.upkeep.Lock()
 	defer k.upkeep.Unlock()
 	if err := k.load(ctx); err != nil {
@@ -79,7 +79,7 @@ func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *s
 	return k, nil
 }
 
-// load reads the keys and opens those that are new. One that cannot be opened does not sign; that is told once.
+// load reads the keys and opens those that are new. One that cannot be opened does not sign; that is warned once.
 func (k *Keyring) load(ctx context.Context) error {
 	rows, err := k.storage.ListSigningKeys(ctx)
 	if err != nil {
@@ -97,7 +97,7 @@ func (k *Keyring) load(ctx context.Context) error {
 		}
 		private, err := k.sealers.privateKey(row)
 		if err != nil {
-			k.tell(ctx, row.KeyID, err)
+			k.warnOnce(ctx, row.KeyID, err)
 			continue
 		}
 		fresh.private[row.KeyID] = private
@@ -122,9 +122,9 @@ func (k *Keyring) raiseLifetimes(ctx context.Context, rows []storage.SigningKey)
 	return nil
 }
 
-func (k *Keyring) tell(ctx context.Context, keyID string, err error) {
-	if !k.told[keyID] {
-		k.told[keyID] = true
+func (k *Keyring) warnOnce(ctx context.Context, keyID string, err error) {
+	if !k.warned[keyID] {
+		k.warned[keyID] = true
 		k.log.ErrorContext(ctx, "a signing key cannot be used: this store signs with an older one",
 			"kid", keyID, "error", err)
 	}
@@ -239,11 +239,11 @@ func (k *Keyring) PublicKeys(ctx context.Context) (*gatehousev1.ListKeysResponse
 		return nil, err
 	}
 	response := &gatehousev1.ListKeysResponse{}
-	for i, standing := range Standings(rows, k.config.Now()) {
-		if standing.State == Gone {
+	for i, status := range Statuses(rows, k.config.Now()) {
+		if status.State == Expired {
 			continue
 		}
-		if key, err := publicKey(rows[i]); err == nil { // load has told of one that cannot be read.
+		if key, err := publicKey(rows[i]); err == nil { // load has warned of one that cannot be read.
 			response.Keys = append(response.Keys, key)
 		}
 	}

@@ -186,10 +186,10 @@ func TestAlgorithm(t *testing.T) {
 			if _, err := newVerifier(keyring, clock.Now).Verify(t.Context(), token); err != nil {
 				t.Errorf("a token of before: %v", err)
 			}
-			if _, made, err := byHand(t, db, unset).Rotate(t.Context()); err != nil || !made {
+			if _, made, err := manager(t, db, unset).Rotate(t.Context()); err != nil || !made {
 				t.Fatalf("Rotate = %v, %v", made, err)
 			}
-			if successor, err := byHand(t, db, unset).Revoke(t.Context(), listKeys(t, db)[0].KeyID); err != nil ||
+			if successor, err := manager(t, db, unset).Revoke(t.Context(), listKeys(t, db)[0].KeyID); err != nil ||
 				successor.Algorithm != algorithm {
 				t.Fatalf("Revoke = %+v, %v", successor, err)
 			}

@@ -14,15 +14,12 @@ import (
 
 	"go.uber.org/goleak"
 
-	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-var mariaDB testkit.SharedMariaDB
-
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := errors.Join(mariaDB.Stop(), goleak.Find()); err != nil {
+	if err := errors.Join(stopServers(), goleak.Find()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -32,19 +29,15 @@ func TestMain(m *testing.M) {
 // onEach runs a test on each kind of database, with the configuration of one that is migrated and empty.
 func onEach(t *testing.T, test func(t *testing.T, database storage.Config)) {
 	t.Helper()
-	t.Run("sqlite", func(t *testing.T) { test(t, newDatabase(t)) })
-	t.Run("mariadb", func(t *testing.T) { test(t, newMariaDB(t)) })
+	for name, newURL := range databases() {
+		t.Run(name, func(t *testing.T) { test(t, migrated(t, storage.Config{URL: newURL(t)})) })
+	}
 }
 
 // newDatabase makes a migrated database in a file of its own.
 func newDatabase(t *testing.T) storage.Config {
 	t.Helper()
 	return migrated(t, storage.Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "gatehouse.db")})
-}
-
-func newMariaDB(t *testing.T) storage.Config {
-	t.Helper()
-	return migrated(t, storage.Config{URL: mariaDB.NewDatabase(t)})
 }
 
 func migrated(t *testing.T, database storage.Config) storage.Config {

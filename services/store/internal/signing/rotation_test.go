@@ -314,7 +314,7 @@ func TestAKeyThatCannotBeOpenedDoesNotStopARunningStore(t *testing.T) {
 		t.Errorf("the store that cannot open it signs with %s, not %s", got, rows[1].KeyID)
 	}
 	if got := log.count("cannot be used"); got != 1 {
-		t.Errorf("it is told %d times", got)
+		t.Errorf("it is warned %d times", got)
 	}
 	clock.pass(time.Hour) // The next is due. A store that cannot open the newest leaves it to the others.
 	maintain(t, behind)
@@ -378,7 +378,7 @@ func TestRunGoesOnWhenAPassFails(t *testing.T) {
 		<-ended
 	})
 	if got := log.count("cannot be maintained"); got != 1 {
-		t.Errorf("it is told %d times: %s", got, &log.text)
+		t.Errorf("it is warned %d times: %s", got, &log.text)
 	}
 	mint(t, keyring, clock.Now())
 }

@@ -24,19 +24,19 @@ const (
 	Pending  State = "pending"  // published, and does not sign yet
 	Active   State = "active"   // signs
 	Retiring State = "retiring" // signs no more; tokens that it signed may still be good
-	Gone     State = "gone"     // no token that it signed is good: it is not published, and is to be deleted
+	Expired  State = "expired"  // no token that it signed is good: it is not published, and is to be deleted
 )
 
-// Standing is the state of a key at some time.
-type Standing struct {
+// KeyStatus is the state of a key at some time.
+type KeyStatus struct {
 	State State
-	// LeaveTime is when the key will be gone. It is the zero time as long as no later key is to take over.
-	LeaveTime time.Time
+	// UnpublishTime is when the key will be gone. It is the zero time as long as no later key is to take over.
+	UnpublishTime time.Time
 }
 
-// Standings tells the state of each key, in the order of the keys: the newest generation first.
-func Standings(keys []storage.SigningKey, at time.Time) []Standing {
-	standings := make([]Standing, len(keys))
+// Statuses tells the state of each key, in the order of the keys: the newest generation first.
+func Statuses(keys []storage.SigningKey, at time.Time) []KeyStatus {
+	statuses := make([]KeyStatus, len(keys))
 	active := activeIndex(keys, at)
 	var takeOver time.Time // of the first later key to sign
 	for i, key := range keys {
@@ -44,20 +44,20 @@ func Standings(keys []storage.SigningKey, at time.Time) []Standing {
 			takeOver = keys[i-1].ActivateTime
 		}
 		if !takeOver.IsZero() {
-			standings[i].LeaveTime = takeOver.Add(key.TokenLifetime + retireMargin)
+			statuses[i].UnpublishTime = takeOver.Add(key.TokenLifetime + retireMargin)
 		}
 		switch {
 		case i < active:
-			standings[i].State = Pending
+			statuses[i].State = Pending
 		case i == active:
-			standings[i].State = Active
-		case at.Before(standings[i].LeaveTime):
-			standings[i].State = Retiring
+			statuses[i].State = Active
+		case at.Before(statuses[i].UnpublishTime):
+			statuses[i].State = Retiring
 		default:
-			standings[i].State = Gone
+			statuses[i].State = Expired
 		}
 	}
-	return standings
+	return statuses
 }
 
 // activeIndex finds the key that signs: the newest of those whose time has come. Where none has come, as on a clock

@@ -40,19 +40,19 @@ func TestStates(t *testing.T) {
 		{"just before it signs", activateAt(60, 0), 60 - nanosecond, []State{Pending, Active}},
 		{"it signs", activateAt(60, 0), 60, []State{Active, Retiring}},
 		{"just before the last token has expired, and a minute", activateAt(60, 0), 76 - nanosecond, []State{Active, Retiring}},
-		{"the last token has expired, and a minute", activateAt(60, 0), 76, []State{Active, Gone}},
-		{"four at once", activateAt(80, 70, 60, 0), 76, []State{Pending, Active, Retiring, Gone}},
+		{"the last token has expired, and a minute", activateAt(60, 0), 76, []State{Active, Expired}},
+		{"four at once", activateAt(80, 70, 60, 0), 76, []State{Pending, Active, Retiring, Expired}},
 		{"two are pending", activateAt(65, 60, 0), 50, []State{Pending, Pending, Active}},
 		{"a key that the next overtook never signed", activateAt(50, 60, 0), 55, []State{Active, Retiring, Retiring}},
-		{"such a key leaves with those before it", activateAt(50, 60, 0), 66, []State{Active, Gone, Gone}},
+		{"such a key leaves with those before it", activateAt(50, 60, 0), 66, []State{Active, Expired, Expired}},
 		{"no time has come: the one whose time comes first", activateAt(60, 0, 5), -1, []State{Pending, Active, Retiring}},
 		{"two at the same time: the newer", activateAt(60, 60), 60, []State{Active, Retiring}},
 		{"two at the same time, on a clock that is behind", activateAt(60, 60), 59, []State{Active, Retiring}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var states []State
-			for _, standing := range Standings(test.keys, at(test.now)) {
-				states = append(states, standing.State)
+			for _, status := range Statuses(test.keys, at(test.now)) {
+				states = append(states, status.State)
 			}
 			if !slices.Equal(states, test.states) {
 				t.Errorf("states are %v, want %v", states, test.states)
@@ -64,9 +64,9 @@ func TestStates(t *testing.T) {
 func TestAKeyLeavesAfterTheLongestToken(t *testing.T) {
 	keys := activateAt(120, 60, 0)
 	keys[2].TokenLifetime = 3 * time.Hour
-	standings := Standings(keys, at(100))
+	statuses := Statuses(keys, at(100))
 	for i, want := range []time.Time{{}, at(120 + 15 + 1), at(60 + 180 + 1)} {
-		if got := standings[i].LeaveTime; !got.Equal(want) {
+		if got := statuses[i].UnpublishTime; !got.Equal(want) {
 			t.Errorf("key %d leaves at %v, want %v", i, got, want)
 		}
 	}

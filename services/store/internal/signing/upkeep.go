@@ -58,7 +58,7 @@ func (k *Keyring) Maintain(ctx context.Context) error {
 			return err
 		}
 	}
-	return k.deleteGone(ctx)
+	return k.deleteExpired(ctx)
 }
 
 // rotationDue tells whether the next key must be published now to be on time, and its generation. A store that cannot
@@ -74,11 +74,11 @@ func (k *Keyring) rotationDue() (due bool, generation int64) {
 	return !publish.After(k.config.Now()), newest.Generation + 1
 }
 
-func (k *Keyring) deleteGone(ctx context.Context) error {
+func (k *Keyring) deleteExpired(ctx context.Context) error {
 	rows, found := k.loaded.Load().rows, false
 	var errs []error
-	for i, standing := range Standings(rows, k.config.Now()) {
-		if standing.State != Gone {
+	for i, status := range Statuses(rows, k.config.Now()) {
+		if status.State != Expired {
 			continue
 		}
 		found = true

@@ -23,6 +23,8 @@ type Change struct {
 type FeedState struct {
 	Epoch string // of the database
 	Last  int64  // the sequence of the last change that has one; 0 if there was none yet
+	// OldestWaiting is when the oldest change was made that has no sequence yet; the zero time if there is none.
+	OldestWaiting time.Time
 }
 
 // changeRow is a change that has no place in the feed yet. The database gives the id and the time.
@@ -125,18 +127,29 @@ func (s *Storage) ReadOldestChange(ctx context.Context) (since time.Time, waitin
 	return rows[0].CreateTime, true, nil
 }
 
-// ReadFeedState tells how far the feed is.
+// ReadFeedState returns how far the feed is.
 func (s *Storage) ReadFeedState(ctx context.Context) (FeedState, error) {
-	var states []FeedState
-	err := s.db.WithContext(ctx).Raw(`SELECT e.epoch, g.changes AS last FROM guards g, epochs e
-		WHERE g.name = 'feed' AND e.name = 'feed'`).Scan(&states).Error
+	var states []struct {
+		Epoch         string
+		Last          int64
+		OldestWaiting *time.Time
+	}
+	// The condition on the id makes both databases read one row of the primary key.
+	err := s.db.WithContext(ctx).Raw(`SELECT e.epoch, g.changes AS last, c.create_time AS oldest_waiting
+		FROM guards g JOIN epochs e ON e.name = 'feed'
+		LEFT JOIN changes c ON c.id = (SELECT MIN(id) FROM changes WHERE id > 0)
+		WHERE g.name = 'feed'`).Scan(&states).Error
 	if err == nil && len(states) == 0 {
 		err = errors.New("its row is missing")
 	}
 	if err != nil {
 		return FeedState{}, s.explain(ctx, "read how far the feed is", err, nil)
 	}
-	return states[0], nil
+	state := FeedState{Epoch: states[0].Epoch, Last: states[0].Last}
+	if oldest := states[0].OldestWaiting; oldest != nil {
+		state.OldestWaiting = *oldest
+	}
+	return state, nil
 }
 
 // ListChanges gives the changes that follow a sequence which is not the last one, in their order: at most limit. It

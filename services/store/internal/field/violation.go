@@ -1,0 +1,12 @@
+// Package field describes what is wrong with a field of a request, or of a line that is imported.
+package field
+
+// Violation describes a rule that a field breaks. It never repeats the value of the field.
+type Violation struct {
+	Field       string // as the contract names it, or as JSON does for a line that is imported
+	Reason      string // for programs, in upper snake case; empty for a rule that only commands check
+	Description string // for people; it continues the name of the field, as in "must not be empty"
+}
+
+// Error returns the field and the description.
+func (v Violation) Error() string { return v.Field + " " + v.Description }

@@ -1,0 +1,34 @@
+package login
+
+import (
+	"fmt"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// Refusal is why a call is refused, as the audit and the contract's ErrorReason name it. It is an error.
+type Refusal string
+
+// The refusals.
+const (
+	InvalidCredentials  Refusal = "INVALID_CREDENTIALS"
+	UserDisabled        Refusal = "USER_DISABLED"
+	PasswordWrong       Refusal = "PASSWORD_WRONG"
+	RefreshTokenInvalid Refusal = "REFRESH_TOKEN_INVALID" //nolint:gosec // no credential: the name of a reason
+)
+
+// Error implements error.
+func (r Refusal) Error() string { return string(r) }
+
+// TokenReusedError reports a refresh token that was traded before by another client. Its session has ended.
+type TokenReusedError struct{ SessionID, UserID string }
+
+// Error implements error.
+func (e *TokenReusedError) Error() string {
+	return fmt.Sprintf("a refresh token of session %s was reused", e.SessionID)
+}
+
+// lostRaces returns the error of a call that others have overtaken too often.
+func lostRaces(what string) error {
+	return fmt.Errorf("%s: %w", what, storage.ErrUnavailable)
+}

@@ -1,0 +1,142 @@
+package signing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+)
+
+// maxRaces bounds how often a change by hand is tried that lost against another: each time another key was made.
+const maxRaces = 10
+
+// KeyManager changes the signing keys of a database at an operator's word, beside the stores that run on it: they see the
+// change when they load the keys the next time, within 5 s.
+type KeyManager struct {
+	storage   *storage.Storage
+	sealers   *sealers
+	algorithm string
+	now       func() time.Time
+}
+
+// NewKeyManager takes of the configuration the master keys, the algorithm and the clock.
+func NewKeyManager(db *storage.Storage, config Config) (*KeyManager, error) {
+	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
+	if err != nil {
+		return nil, err
+	}
+	return &KeyManager{storage: db, sealers: sealers, algorithm: config.Algorithm, now: config.Now}, nil
+}
+
+// Rotate makes the next key, which signs once verifiers know it. If there is a key already that is yet to sign it makes
+// none, and gives that one.
+func (h *KeyManager) Rotate(ctx context.Context) (key storage.SigningKey, made bool, err error) {
+	for range maxRaces {
+		rows, err := h.list(ctx)
+		if err != nil {
+			return storage.SigningKey{}, false, err
+		}
+		if active := activeIndex(rows, h.now()); active > 0 {
+			return rows[active-1], false, nil // The first of those that are pending.
+		}
+		next, err := h.successor(rows, publishLead)
+		if err != nil {
+			return storage.SigningKey{}, false, err
+		}
+		err = h.storage.CreateSigningKey(ctx, *next)
+		if !errors.Is(err, storage.ErrGenerationTaken) {
+			return *next, err == nil, err
+		}
+	}
+	return storage.SigningKey{}, false, errors.New("others made keys all the time: try again")
+}
+
+// Revoke deletes a key, so that it is not published any more, and gives the key that was made in the same step to sign
+// instead: nil if the key had stopped signing, or was to sign before another that is pending.
+//
+// The key of the highest generation never goes without a successor, which is active at once or pending as it was: so no
+// generation is given twice, and the primary key still lets exactly one store make the next.
+func (h *KeyManager) Revoke(ctx context.Context, keyID string) (successor *storage.SigningKey, err error) {
+	for range maxRaces {
+		rows, err := h.list(ctx)
+		if err != nil {
+			return nil, err
+		}
+		revoked := slices.IndexFunc(rows, func(row storage.SigningKey) bool { return row.KeyID == keyID })
+		if revoked < 0 {
+			return nil, unknownKey(keyID, rows)
+		}
+		successor = nil
+		switch active := activeIndex(rows, h.now()); revoked {
+		case active:
+			successor, err = h.successor(rows, 0)
+		case 0:
+			successor, err = h.successor(rows, publishLead)
+		}
+		if err != nil {
+			return nil, err
+		}
+		err = h.storage.RevokeSigningKey(ctx, keyID, successor)
+		if !errors.Is(err, storage.ErrGenerationTaken) && !errors.Is(err, storage.ErrNotFound) {
+			return successor, err
+		}
+	}
+	return nil, errors.New("others changed the keys all the time: try again")
+}
+
+// list gives the keys, of which there must be one.
+func (h *KeyManager) list(ctx context.Context) ([]storage.SigningKey, error) {
+	rows, err := h.storage.ListSigningKeys(ctx)
+	if err == nil && len(rows) == 0 {
+		return nil, errors.New("there is no signing key yet: the first store that starts makes one")
+	}
+	return rows, err
+}
+
+// successor makes the key after the newest. It is kept for the tokens that the newest is kept for; a store that makes
+// longer ones raises that. It fails if the active key cannot be opened: then the stores have another master key, and
+// could not open what this one seals.
+func (h *KeyManager) successor(rows []storage.SigningKey, lead time.Duration) (*storage.SigningKey, error) {
+	now := h.now()
+	if _, err := h.sealers.privateKey(rows[activeIndex(rows, now)]); err != nil {
+		return nil, err
+	}
+	key, err := h.sealers.first.generate(nextAlgorithm(h.algorithm, rows), rows[0].Generation+1)
+	if err != nil {
+		return nil, err
+	}
+	key.CreateTime, key.ActivateTime, key.TokenLifetime = now, now.Add(lead), rows[0].TokenLifetime
+	return &key, nil
+}
+
+func unknownKey(keyID string, rows []storage.SigningKey) error {
+	known := make([]string, len(rows))
+	for i, row := range rows {
+		known[i] = row.KeyID
+	}
+	return fmt.Errorf("there is no signing key %s: there are %s", keyID, strings.Join(known, ", "))
+}
+
+// Rewrap seals every private key with the first master key that only the second one opens, and tells how many. Where
+// neither opens one it changes nothing.
+func (h *KeyManager) Rewrap(ctx context.Context) (int, error) {
+	rows, err := h.storage.ListSigningKeys(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var resealed []storage.Resealed
+	for _, row := range rows {
+		sealed, err := h.sealers.reseal(row)
+		if err != nil {
+			return 0, err
+		}
+		if sealed != nil {
+			resealed = append(resealed, storage.Resealed{KeyID: row.KeyID, Before: row.SealedPrivateKey, After: sealed})
+		}
+	}
+	return h.storage.ResealSigningKeys(ctx, resealed)
+}

@@ -1,6 +1,0 @@
-//go:build !race
-
-package store
-
-// lossyOwners is how many owners TestNoLostAnswerLogsAnybodyOut has.
-const lossyOwners = 1000
