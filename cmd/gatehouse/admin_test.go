@@ -131,7 +131,7 @@ func TestAdminCreateLeavesAnAccountAsItIs(t *testing.T) {
 		t.Fatal(stderr)
 	}
 	code, stdout, stderr := createAdmin(t, "another long password", database, "--email=ADA@example.com")
-	if code != exitFailed || stdout != "" || !strings.Contains(stderr, "has an account already: nothing was changed") {
+	if code != exitFailed || stdout != "" || !strings.Contains(stderr, "already has an account: nothing was changed") {
 		t.Errorf("it ends with %d: %s%s", code, stdout, stderr)
 	}
 	if _, err := logIn(t, conn, "ada@example.com", adminPassword); err != nil {

@@ -6,10 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
-
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
 func newHasher(t *testing.T) *password.Hasher {
@@ -100,8 +97,7 @@ func TestBeyondTheQueueIsRefused(t *testing.T) {
 	}
 	overloaded := 0
 	for range calls {
-		var refusal *apierr.Error
-		if errors.As(<-results, &refusal) && refusal.Reason() == gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED {
+		if _, ok := errors.AsType[*password.OverloadedError](<-results); ok {
 			overloaded++
 		}
 	}

@@ -12,10 +12,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
-
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -451,21 +447,14 @@ func TestObserve(t *testing.T) {
 
 func wantOverloaded(t *testing.T, err error) {
 	t.Helper()
-	if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED {
-		t.Errorf("the error is %v, want OVERLOADED", err)
+	if _, ok := errors.AsType[*OverloadedError](err); !ok {
+		t.Errorf("the error is %v, want an OverloadedError", err)
 	}
 }
 
 func wantRetry(t *testing.T, err error, want time.Duration) {
 	t.Helper()
-	wantOverloaded(t, err)
-	for _, detail := range apierr.Status(err).Details() {
-		if info, ok := detail.(*errdetails.RetryInfo); ok {
-			if got := info.GetRetryDelay().AsDuration(); got != want {
-				t.Errorf("the retry delay is %v, want %v", got, want)
-			}
-			return
-		}
+	if overloaded, ok := errors.AsType[*OverloadedError](err); !ok || overloaded.RetryAfter != want {
+		t.Errorf("the error is %v, want an OverloadedError to retry after %v", err, want)
 	}
-	t.Error("there is no retry delay")
 }

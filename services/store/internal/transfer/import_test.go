@@ -128,7 +128,7 @@ func TestLinesAreRefused(t *testing.T) {
 		return `{"email":"ada@example.com","fullName":"Ada","passwordHash":"` + hash + `"}`
 	}
 	tests := []struct{ name, line, email, reason, words string }{
-		{"no JSON", "ada@example.com", "", "BROKEN_JSON", "is not one JSON object"},
+		{"no JSON", "ada@example.com", "", "BROKEN_JSON", "is not a single JSON object"},
 		{"a list", `["ada@example.com"]`, "", "BROKEN_JSON", ""},
 		{"cut off", `{"email":"ada@example.com","fullName":"A`, known, "BROKEN_JSON", ""},
 		{"cut off after a member", `{"email":"ada@example.com"`, known, "BROKEN_JSON", ""},
@@ -159,14 +159,14 @@ func TestLinesAreRefused(t *testing.T) {
 		{"metadata that is no object", member(`,"metadata":[1]`), known, "INVALID_FIELD", "metadata must be a JSON object"},
 		{"metadata with a name twice", member(`,"metadata":{"a":1,"a":2}`), known, "INVALID_FIELD", "metadata must be a JSON object"},
 		{"metadata with a number that is none", member(`,"metadata":{"a":1e999}`), known, "INVALID_FIELD", "metadata must be"},
-		{"metadata with an integer that is rounded", member(`,"metadata":{"a":9007199254740993}`), known, "INVALID_FIELD", "metadata must have numbers between"},
+		{"metadata with an integer that is rounded", member(`,"metadata":{"a":9007199254740993}`), known, "INVALID_FIELD", "metadata must contain only numbers"},
 		{"name with a format character", `{"email":"ada@example.com","fullName":"A\u200bda"}`, known, "INVALID_FIELD", "fullName must contain a visible character"},
 		{"metadata that is large", member(`,"metadata":{"a":"` + strings.Repeat("a", 16<<10) + `"}`), known, "INVALID_FIELD", "metadata must be at most 16 KiB"},
 		{"metadata that is deep", member(`,"appMetadata":` + deep(17)), known, "INVALID_FIELD", "appMetadata must not be nested deeper"},
 		{"an unknown role", member(`,"roles":["root"]`), known, "INVALID_FIELD", "roles must contain only user and admin"},
 		{"an unknown state", member(`,"state":"ASLEEP"`), known, "INVALID_FIELD", "state must be ACTIVE or DISABLED"},
 		{"no id", member(`,"id":"42"`), known, "INVALID_FIELD", "id must be a UUID"},
-		{"no time", member(`,"createTime":"yesterday"`), known, "INVALID_FIELD", "createTime must be a time of RFC 3339"},
+		{"no time", member(`,"createTime":"yesterday"`), known, "INVALID_FIELD", "createTime must be an RFC 3339 time"},
 		{"a time before all others", member(`,"createTime":"0001-01-01T00:00:00Z"`), known, "INVALID_FIELD", "createTime must be"},
 		{"changed before it was made", member(`,"createTime":"2020-01-02T00:00:00Z","updateTime":"2020-01-01T00:00:00Z"`), known, "INVALID_FIELD", "updateTime must not be before createTime"},
 		{"version 0", member(`,"version":0`), known, "INVALID_FIELD", "version must be 1 to"},
