@@ -146,11 +146,11 @@ func TestMakeEnvMakesTheSecretsAndKeepsThem(t *testing.T) {
 		t.Errorf("others can read .env: %v, %v", info.Mode(), err)
 	}
 	if second := run(); !maps.Equal(first, second) {
-		t.Error("the second run changed secrets: the database could not be read any more")
+		t.Error("the second run changed secrets: the database could no longer be read")
 	}
 }
 
-// TestOurCommandLinesAreAccepted gives every command line and its environment to the real parser. A deliberate fault
+// TestOurCommandLinesAreAccepted passes every command line and its environment to the real parser. A deliberate fault
 // ends the command before it does anything; because all faults are told at once, no other one may be told.
 func TestOurCommandLinesAreAccepted(t *testing.T) {
 	const fault = `gatehouse: --log-level is "deliberate", not debug, info, warn or error`
@@ -263,7 +263,7 @@ func TestSecretsGoWhereTheyAreNeededAndNowhereElse(t *testing.T) {
 	}
 }
 
-// nameOf tells which secret is in the text.
+// nameOf reports which secret is in the text.
 func nameOf(text string) string {
 	for name, secret := range secrets() {
 		if strings.Contains(text, secret) {

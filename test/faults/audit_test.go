@@ -26,7 +26,7 @@ func inspect(db *sql.DB, l *life, begin time.Time) (*operation, error) {
 	}
 	if err == nil {
 		o.seen.listed = true
-		o.seen.sessions, err = standing(db, l.address)
+		o.seen.sessions, err = active(db, l.address)
 	}
 	o.done = time.Since(begin)
 	if err != nil {
@@ -35,8 +35,8 @@ func inspect(db *sql.DB, l *life, begin time.Time) (*operation, error) {
 	return o, nil
 }
 
-// standing gives the sessions of an account that stand, as an answer would.
-func standing(db *sql.DB, address string) (string, error) {
+// active returns the sessions of an account that stand, as an answer would.
+func active(db *sql.DB, address string) (string, error) {
 	rows, err := db.Query(`SELECT s.id FROM sessions s JOIN users u ON u.id = s.user_id
 		WHERE u.email = ? AND s.end_time IS NULL AND s.generation = u.session_generation`, address)
 	if err != nil {

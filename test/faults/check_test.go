@@ -19,7 +19,7 @@ const checkTimeout = 30 * time.Second
 // and only makes the report shorter.
 const explainTimeout = 2 * time.Second
 
-// windows tells for how long before its call what an operation showed may have been outdated: 0 for all that is
+// windows returns for how long before its call the result of an operation may have been outdated: 0 for all that is
 // promised to be linearizable, more for reads during a fault that ADR 0006 names among what remains.
 type windows func(*operation) time.Duration
 
@@ -45,7 +45,7 @@ type rules struct {
 	unheard time.Duration
 }
 
-// excuse gives the window of each operation of a history. No write is excused by more than one that is unknown.
+// excuse returns the window of each operation of a history. No write is excused by more than one that is unknown.
 func (r rules) excuse(operations []*operation) windows {
 	return func(o *operation) time.Duration {
 		longest := r.stale(o)
@@ -226,7 +226,7 @@ func (h history) span(events []event) (opened, lastUse time.Duration) {
 	return opened, lastUse
 }
 
-// wrong tells whether no order explains a part of the history, by what is known of the whole. Without that, what is
+// wrong reports whether no order explains a part of the history, by what is known of the whole. Without that, what is
 // unknown in the part would be too much to search.
 func (h history) wrong(events []event) bool {
 	known := factsOf(h.events)
@@ -253,7 +253,7 @@ func (h history) explain() finding {
 	return finding{about: h.about, culprit: culprit.operation, lines: h.print(shown, culprit.operation)}
 }
 
-// makes tells whether the event may change the register, so that others cannot be judged without it.
+// makes reports whether the event may change the register, so that others cannot be judged without it.
 func (e event) makes() bool {
 	return e.part == does && e.outcome != refused && (e.writes() || e.kind == logIn || e.kind == refresh)
 }

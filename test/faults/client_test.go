@@ -174,7 +174,7 @@ func restRequest(request proto.Message) (httpRequest, error) {
 	return made, err
 }
 
-// judge tells what an error says of a call: nothing is known after one that could not be heard, or that says so itself.
+// judge reports what an error says of a call: nothing is known after one that could not be heard, or that says so itself.
 // An error of Gatehouse's own making is no refusal either.
 func judge(err error) (outcome, string) {
 	if err == nil {

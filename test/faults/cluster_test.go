@@ -29,7 +29,8 @@ type testCluster struct {
 	open         func(t *testing.T) *sql.DB
 }
 
-// cheapHashes leave the machine to everything else. Workers change an account far more often than its owner would.
+// cheapHashes reduces the cost of hashes, so that the cores serve other calls. Workers change an account far more often
+// than its owner would.
 var cheapHashes = []string{
 	"--argon2-memory", "7168", "--argon2-iterations", "1", "--own-changes-per-minute", "100000",
 }

@@ -47,7 +47,7 @@ func (c *clusteredServers) loseMaster(name string, stale staleness, lose func(*t
 	}}
 }
 
-// promoted tells whether there are as many masters as before, without the one that was lost.
+// promoted reports whether there are as many masters as before, without the one that was lost.
 func (c *clusteredServers) promoted(ctx context.Context, lost *testkit.Redis, before int) error {
 	others := &testkit.RedisCluster{}
 	for _, node := range c.redis.Nodes {
@@ -109,7 +109,7 @@ func TestFaultsOnClusters(t *testing.T) {
 	for _, faults := range [][]fault{
 		{masterKilled},
 		{c.loseNode(1)},
-		{c.loseMaster("a master of Redis is frozen", untilPaid, frozenRedis)},
+		{c.loseMaster("a master of Redis is frozen", untilFlushed, frozenRedis)},
 		{killed("cache 0", c.Caches[0], byFeed)},
 		{masterKilled, c.loseNode(2)},
 	} {

@@ -33,7 +33,7 @@ func newSQLite(t *testing.T) *testCluster {
 	})
 }
 
-// TestAFullDiskLosesNothing lets the disk under SQLite be full for a while, and kills the process, in turn: what was
+// TestAFullDiskLosesNothing fills the disk under SQLite for a while, and kills the process, in turn: what was
 // acknowledged is there, what was refused is not, reads go on, and nobody has to restart anything when there is room.
 func TestAFullDiskLosesNothing(t *testing.T) {
 	c := newSQLite(t)

@@ -41,7 +41,7 @@ func (f *figures) count(o *operation, gateway int) {
 	}
 }
 
-// written gives how many writes each gateway has acknowledged.
+// written returns how many writes each gateway has acknowledged.
 func (f *figures) written() []int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -55,7 +55,7 @@ func (f *figures) total() int {
 	return f.operations
 }
 
-// served gives how many reads were answered, and how many calls were not as something was not available.
+// served returns how many reads were answered, and how many calls were not as something was not available.
 func (f *figures) served() (reads, unavailable int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

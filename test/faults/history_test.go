@@ -13,7 +13,7 @@ const (
 	signUp kind = iota
 	logIn
 	read // with the token of a session: the profile, or the session with the profile
-	list // asks the store which sessions stand, through the cache
+	list // asks the store which sessions are active, through the cache
 	update
 	refresh
 	changePassword // ends all sessions, and opens another one
@@ -63,13 +63,13 @@ type seen struct {
 	id      string
 	version int64
 	value   string
-	gone    bool // only the database says so: there is no such account (any more)
+	gone    bool // only the database says so: there is no such account, or no longer
 
 	listed   bool   // whether sessions says which stand
 	sessions string // ids of those that stand, with a space behind each
 }
 
-// writes tells whether the operation changes something that others can see.
+// writes reports whether the operation changes something that others can see.
 func (o *operation) writes() bool {
 	switch o.kind {
 	case read, list, refresh, logIn, audit:

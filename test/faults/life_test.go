@@ -17,7 +17,7 @@ const (
 	living               // somebody knows a password
 	dying                // it is being deleted
 	dead                 // it was deleted, or may have been: its tokens are tried a few times more
-	retired              // nobody does anything with it any more
+	retired              // nobody uses it
 )
 
 const (
@@ -59,7 +59,7 @@ type token struct {
 	refresh    string
 }
 
-// record keeps what came of an operation.
+// record stores what came of an operation.
 func (l *life) record(o *operation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -79,10 +79,10 @@ func (l *life) record(o *operation) {
 	}
 }
 
-// standing gives a session that stands, as far as is known, or nil.
-func (l *life) standing(random *rand.Rand) *token { return l.pick(random, false) }
+// active returns an active session, as far as is known, or nil.
+func (l *life) active(random *rand.Rand) *token { return l.pick(random, false) }
 
-// over gives a session that has ended, or nil.
+// over returns a session that has ended, or nil.
 func (l *life) over(random *rand.Rand) *token { return l.pick(random, true) }
 
 func (l *life) pick(random *rand.Rand, ended bool) *token {
@@ -100,7 +100,7 @@ func (l *life) pick(random *rand.Rand, ended bool) *token {
 	return fit[random.IntN(len(fit))]
 }
 
-func (l *life) standingCount() int {
+func (l *life) activeCount() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := 0
@@ -119,7 +119,7 @@ func (l *life) password() string {
 	return l.passwords[0]
 }
 
-// learn takes what came of a password into account: the right one goes to the front, a wrong one to the end.
+// learn records whether a password was right: the right one goes to the front, a wrong one to the end.
 func (l *life) learn(password string, right bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -131,7 +131,7 @@ func (l *life) learn(password string, right bool) {
 	}
 }
 
-// contend tells whether another may sign up with the address.
+// contend reports whether another may sign up with the address.
 func (l *life) contend() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -143,7 +143,7 @@ func (l *life) contend() bool {
 	return true
 }
 
-// contended takes what came of a sign-up into account. If nobody knows a password in the end, the address is left alone.
+// contended records the outcome of a sign-up. If nobody knows a password in the end, the address is left alone.
 func (l *life) contended(o *operation) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -159,7 +159,7 @@ func (l *life) contended(o *operation) {
 	}
 }
 
-// opened keeps a new session.
+// opened stores a new session.
 func (l *life) opened(t *token) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -173,7 +173,7 @@ func (l *life) access(t *token) string {
 	return t.access
 }
 
-// renewed keeps a new access token of the session.
+// renewed stores a new access token of the session.
 func (l *life) renewed(t *token, access string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -186,7 +186,7 @@ func (l *life) lastVersion() int64 {
 	return l.version
 }
 
-// enter tells what there is to do with the life, and counts whoever does it until leave.
+// enter reports what is to be done with the life, and counts its users until leave.
 func (l *life) enter() stage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -217,7 +217,7 @@ func (l *life) become(s stage) {
 	l.stage = max(l.stage, s)
 }
 
-// finished tells whether nothing will be added any more.
+// finished reports whether nothing more will be added.
 func (l *life) finished() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -235,7 +235,7 @@ type slot struct {
 	finished []*life
 }
 
-// life gives the present life, and begins another if that is over.
+// life returns the present life, and begins another if that is over.
 func (s *slot) life() *life {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -250,7 +250,7 @@ func (s *slot) life() *life {
 	return s.present
 }
 
-// take gives the lives that are over, once each, and with them the present one if all is.
+// take returns the lives that are over, once each, and with them the present one if all is.
 func (s *slot) take(all bool) []*life {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -119,7 +119,7 @@ func (l *link) pass(ctx context.Context, held func(condition) bool) bool {
 	}
 }
 
-// set puts the link into a condition. One that cuts it resets all connections.
+// set stores the link into a condition. One that cuts it resets all connections.
 func (l *link) set(c condition) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

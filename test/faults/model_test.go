@@ -18,7 +18,7 @@ const (
 	uses                // its session stood
 	shut                // its session had ended
 	missing             // its session did not stand: it had ended, or was not there yet
-	over                // the history is: what is unknown and was not seen until now does not matter any more
+	over                // the history is: what is unknown and was not seen until now no longer matters
 )
 
 // event is one part of an operation.
@@ -64,7 +64,7 @@ func factsOf(events []event) facts {
 	return f
 }
 
-// mayMake tells whether an operation of unknown outcome can have made the version, which then held the name.
+// mayMake reports whether an operation of unknown outcome can have made the version, which then held the name.
 func (f facts) mayMake(version int64, name string, o *operation) bool {
 	if version > f.last || f.taken[version] {
 		return false
@@ -76,7 +76,7 @@ func (f facts) mayMake(version int64, name string, o *operation) bool {
 	return o.kind != update || !known || version <= first
 }
 
-// account is the register that an account's profile is: what there is of it.
+// account is the register that an account's profile is: what exists of it.
 type account struct {
 	made, gone, closed bool
 	id                 string // empty while nobody was told
@@ -84,7 +84,7 @@ type account struct {
 	name, password     string
 }
 
-// stepAccount tells whether the event may have had its outcome when the account was a, and what the account is
+// stepAccount reports whether the event may have had its outcome when the account was a, and what the account is
 // afterwards.
 func (f facts) stepAccount(a account, e event) (bool, account) {
 	o, there := e.operation, a.made && !a.gone
@@ -150,7 +150,7 @@ func stepSignUp(a account, o *operation) (bool, account) {
 	return !a.made && (o.outcome == unknown || o.seen.version == 1 && o.seen.value == o.value), b
 }
 
-// shows tells whether the account is what an answer showed, and who it is from then on.
+// shows reports whether the account is what an answer showed, and who it is from then on.
 func (a account) shows(s seen) (bool, account) {
 	if !a.made || a.gone || a.version != s.version || a.name != s.value || a.id != "" && a.id != s.id {
 		return false, a
@@ -240,7 +240,7 @@ func (s session) after(id string, o *operation) session {
 	return s
 }
 
-// ends tells whether the event is the end of the session, if it was open.
+// ends reports whether the event is the end of the session, if it was open.
 func (e event) ends(id string) bool {
 	return e.part == does && session{open: true}.after(id, e.operation).ended
 }

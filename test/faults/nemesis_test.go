@@ -23,13 +23,13 @@ type staleness struct {
 	bound time.Duration
 }
 
-// untilPaid is that of faults that keep a cache service from telling Redis of changes, which then stay unknown to the
-// others until the fault is over and what is owed was paid: 100 ms later, with the timeout 1.1 s, and longer if much is
-// owed (ADR 0006, "What remains").
-var untilPaid = staleness{settle: 2500 * time.Millisecond}
+// untilFlushed is the staleness of faults in which a cache service cannot write changes to Redis. The others do not see
+// them until the fault is over and the pending invalidations are flushed: 100 ms later, with the timeout 1.1 s, and
+// longer if there are many (ADR 0006, "Consequences").
+var untilFlushed = staleness{settle: 2500 * time.Millisecond}
 
-// byFeed is that of faults in which gateways go past a cache service: what is changed that way others learn by the feed.
-// Gateways go back a second after the fault.
+// byFeed is the staleness of faults in which gateways bypass a cache service: others learn of these changes from the
+// feed. Gateways use the cache service again a second after the fault.
 var byFeed = staleness{settle: 3 * time.Second, bound: time.Second}
 
 // unheard is for how long caches may not know of a write that was done and not acknowledged: as long as two faults at
@@ -41,11 +41,11 @@ type fault struct {
 	name  string
 	on    string // what it is about; of two faults at once each is about something else
 	stale staleness
-	// begin lets it go wrong, and gives what ends it.
+	// begin starts the fault and returns the function that ends it.
 	begin func(ctx context.Context) (end func() error, err error)
 }
 
-// catalogue has every fault of a cluster.
+// catalogue contains every fault of a cluster.
 func (c *testCluster) catalogue(random *rand.Rand) []fault {
 	var all []fault
 	for kind, servers := range map[string][]*cluster.Service{"gateway": c.Gateways, "cache": c.Caches, "store": c.Stores} {
@@ -59,7 +59,7 @@ func (c *testCluster) catalogue(random *rand.Rand) []fault {
 				misled(name, server, wrongClock, stale), misled(name, server, -wrongClock, stale))
 		}
 	}
-	all = append(all, killed("mariadb", c.MariaDB, staleness{}), frozen("mariadb", c.MariaDB, staleness{}), frozen("redis", c.Redis, untilPaid))
+	all = append(all, killed("mariadb", c.MariaDB, staleness{}), frozen("mariadb", c.MariaDB, staleness{}), frozen("redis", c.Redis, untilFlushed))
 	all = append(all, c.redisFaults(random)...)
 	for kind := range c.links {
 		all = append(all, c.linkFaults(kind)...)
@@ -104,7 +104,7 @@ func (c *testCluster) linkFaults(kind string) []fault {
 	cutsOff := staleness{}
 	switch kind {
 	case "cache→redis":
-		cutsOff = untilPaid
+		cutsOff = untilFlushed
 	case "gateway→cache":
 		cutsOff = byFeed
 	}
@@ -118,7 +118,7 @@ func (c *testCluster) linkFaults(kind string) []fault {
 	}
 	if kind == "cache→redis" {
 		all = append(all, onLinks(kind+" is slower than its timeout", kind, c.links[kind][1:],
-			condition{delay: 1200 * time.Millisecond}, untilPaid))
+			condition{delay: 1200 * time.Millisecond}, untilFlushed))
 	}
 	return all
 }
@@ -148,7 +148,7 @@ func (c *testCluster) redisFaults(random *rand.Rand) []fault {
 			return c.Redis.Start, c.ForgetDump()
 		}},
 		{name: "redis is killed and comes back with old data", on: "redis", begin: c.restartWithOldData},
-		{name: "redis is full", on: "redis", stale: untilPaid, begin: func(ctx context.Context) (func() error, error) {
+		{name: "redis is full", on: "redis", stale: untilFlushed, begin: func(ctx context.Context) (func() error, error) {
 			return c.fillRedis(ctx, "noeviction", 0)
 		}},
 		{name: "redis is full and evicts", on: "redis", begin: func(ctx context.Context) (func() error, error) {
@@ -160,7 +160,7 @@ func (c *testCluster) redisFaults(random *rand.Rand) []fault {
 	}
 }
 
-// restartWithOldData lets Redis save what it knows, learn more, and come back with what was saved.
+// restartWithOldData saves the content of Redis, waits for more, and restarts it with the saved content.
 func (c *testCluster) restartWithOldData(ctx context.Context) (func() error, error) {
 	client := c.Redis.Client()
 	defer func() { _ = client.Close() }()
@@ -195,7 +195,7 @@ const (
 	poisonPace = 10 * time.Millisecond
 )
 
-// poison spoils entries of Redis, as somebody could who can write to it but does not know the key of caches, or as a
+// poison corrupts entries of Redis, as an attacker could who can write to it but does not know the key of caches, or as a
 // broken machine does. It lasts as long as it takes.
 func (c *testCluster) poison(ctx context.Context, random *rand.Rand) (func() error, error) {
 	client := c.Redis.Client()
@@ -257,7 +257,7 @@ func (e episode) String() string {
 	return text
 }
 
-// excuses tells by how much the operation may be outdated because of the episode.
+// excuses returns by how much the operation may be outdated because of the episode.
 func (e episode) excuses(o *operation) time.Duration {
 	if e.stale == (staleness{}) || o.done < e.begin || o.call > e.ended+e.stale.settle {
 		return 0
@@ -279,7 +279,7 @@ func (c chronicle) excuses(o *operation) time.Duration {
 	return longest
 }
 
-// around gives what went wrong shortly before the operation's end, and during it.
+// around returns what went wrong shortly before the operation's end, and during it.
 func (c chronicle) around(o *operation) []episode {
 	var near []episode
 	for _, e := range c {

@@ -68,7 +68,7 @@ func (o overlay) build(dir, name string) (string, error) {
 	return program, nil
 }
 
-// clockVariable says how far the clock of a process is ahead that is built to have one of its own ("-5m").
+// clockVariable reports how far the clock of a process is ahead that is built to have one of its own ("-5m").
 const clockVariable = "FAULTS_CLOCK"
 
 // ownClock is put beside each package of the services. What they measure is not changed by it: both ends are off.

@@ -15,11 +15,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// TestAfterARestoreTheDatabaseIsBelieved lets workers do what they do, keeps the database, lets them go on, puts the
+// TestRestoreOfTheDatabase runs workers, saves the database, runs them again, puts the
 // database back, and has the epoch bumped. From then on every token is good or not by what is in the database, and every
 // profile is what is there, at each gateway: whatever Redis has learnt since was never true. Before the cache services are
 // back, the feed has grown beyond where they had left it, so that it alone shows them nothing amiss.
-func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
+func TestRestoreOfTheDatabase(t *testing.T) {
 	run := newRun(t, seedOf(t), newTestCluster(t, replicas, binary))
 	mariadb, saved := run.cluster.MariaDB, filepath.Join(t.TempDir(), "saved")
 	for _, slot := range run.slots {
@@ -50,14 +50,14 @@ func TestAfterARestoreTheDatabaseIsBelieved(t *testing.T) {
 	for gateway := range replicas {
 		clients = append(clients, newNative(t, gateway, run.cluster.native[gateway]), newREST(t, gateway, run.cluster.rest[gateway]))
 	}
-	testkit.Eventually(t, func() error { return believeTheDatabase(t.Context(), run.db, clients, tokens) })
-	if err := believeTheDatabase(t.Context(), run.db, clients, tokens); err != nil {
+	testkit.Eventually(t, func() error { return followTheDatabase(t.Context(), run.db, clients, tokens) })
+	if err := followTheDatabase(t.Context(), run.db, clients, tokens); err != nil {
 		t.Error(err)
 	}
 	run.cluster.AwaitReady(t)
 }
 
-// work lets the workers work until each gateway has acknowledged so much.
+// work runs the workers until each gateway has acknowledged so much.
 func (r *run) work(enough int) {
 	r.t.Helper()
 	ctx, cancel := context.WithCancel(r.t.Context())
@@ -93,14 +93,14 @@ func (r *run) tokens() []*token {
 	return all
 }
 
-// believeTheDatabase asks for the profile with every token by every client, and says what is not as it is in the database.
-func believeTheDatabase(ctx context.Context, db *sql.DB, clients []client, tokens []*token) error {
+// followTheDatabase reads the profile with every token by every client, and reports what differs from the database.
+func followTheDatabase(ctx context.Context, db *sql.DB, clients []client, tokens []*token) error {
 	faults := make([]error, workers)
 	var asking sync.WaitGroup
 	for i := range workers {
 		asking.Go(func() {
 			for n := i; n < len(tokens) && faults[i] == nil; n += workers {
-				faults[i] = believesTheDatabase(ctx, db, clients, tokens[n])
+				faults[i] = followsTheDatabase(ctx, db, clients, tokens[n])
 			}
 		})
 	}
@@ -108,7 +108,7 @@ func believeTheDatabase(ctx context.Context, db *sql.DB, clients []client, token
 	return errors.Join(faults...)
 }
 
-func believesTheDatabase(ctx context.Context, db *sql.DB, clients []client, with *token) error {
+func followsTheDatabase(ctx context.Context, db *sql.DB, clients []client, with *token) error {
 	ctx, cancel := context.WithTimeout(ctx, callDeadline)
 	defer cancel()
 	var want seen

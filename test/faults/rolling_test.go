@@ -192,7 +192,7 @@ func newBalanced(
 	return b
 }
 
-// look asks a gateway whether it is ready, by a connection of its own.
+// look checks whether a gateway is ready, by a connection of its own.
 func (b *balanced) look(ctx context.Context, i int) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.gateways[i].base+"/readyz", http.NoBody)
 	if err != nil {

@@ -47,7 +47,7 @@ type run struct {
 	longest  time.Duration // of faults
 	only     string        // what the name of each fault must contain
 	reported time.Time
-	violated func(text string) // told of each violation
+	violated func(text string) // notified of each violation
 
 	addresses map[string]bool
 }
@@ -68,7 +68,7 @@ func newRun(t *testing.T, seed uint64, c *testCluster) *run {
 	return r
 }
 
-// startWorkers lets the workers begin, half of them over REST. Each user is used by a few of them.
+// startWorkers starts the workers, half of them over REST. Each user is used by a few of them.
 func (r *run) startWorkers(ctx context.Context) {
 	for i := range workers {
 		w := &worker{
@@ -92,7 +92,7 @@ func (r *run) startWorkers(ctx context.Context) {
 	}
 }
 
-// short has each kind of fault once, of one process or link where it makes no difference which.
+// short contains each kind of fault once, of one process or link where it makes no difference which.
 func (r *run) short(random *rand.Rand) []fault {
 	wanted := []string{
 		"gateway 0 is killed", "cache 1 is killed", "store 0 is killed", "gateway 1 is frozen", "cache 0 is frozen", "store 1 is frozen",
@@ -123,7 +123,7 @@ func (r *run) named(random *rand.Rand, name string) fault {
 	return all[i]
 }
 
-// choose takes a fault at random, and now and then another one beside it. If reads may be outdated with one of them,
+// choose picks a fault at random, and now and then another one beside it. If reads may be outdated with one of them,
 // they may be so for as long as both last: what would bound it, the other may keep away.
 func (r *run) choose(random *rand.Rand) []fault {
 	all := slices.DeleteFunc(r.cluster.catalogue(random), func(f fault) bool { return !strings.Contains(f.name, r.only) })
@@ -139,7 +139,7 @@ func (r *run) choose(random *rand.Rand) []fault {
 	return []fault{first, second}
 }
 
-// suffer lets the faults happen at once, ends them, waits until the cluster is well again, and checks what is over.
+// suffer starts the faults at once, ends them, waits until the cluster is well again, and checks what is over.
 func (r *run) suffer(ctx context.Context, random *rand.Rand, faults ...fault) {
 	r.t.Helper()
 	ends := make([]func() error, 0, len(faults))

@@ -73,7 +73,7 @@ func (w *worker) work(ctx context.Context, l *life) {
 
 // live does one of what is done with an account, as often as the number says.
 func (w *worker) live(ctx context.Context, l *life) {
-	with := l.standing(w.random)
+	with := l.active(w.random)
 	if with == nil {
 		w.logIn(ctx, l)
 		return
@@ -90,7 +90,7 @@ func (w *worker) live(ctx context.Context, l *life) {
 		{8, func() { w.logIn(ctx, l) }},
 		{6, func() { w.refresh(ctx, l, with) }},
 		{5, func() { w.logOut(ctx, l, with, with) }},
-		{3, func() { w.logOut(ctx, l, with, l.standing(w.random)) }},
+		{3, func() { w.logOut(ctx, l, with, l.active(w.random)) }},
 		{2, func() { w.endSessions(ctx, l, with, endOthers) }},
 		{1, func() { w.endSessions(ctx, l, with, endAll) }},
 		{3, func() { w.changePassword(ctx, l, with) }},
@@ -150,7 +150,7 @@ func seenIn(user *gatehousev1.User) seen {
 
 func (w *worker) name(prefix string) string { return fmt.Sprintf("%s%d", prefix, w.unique.Add(1)) }
 
-// read asks for the profile, or for the session with the profile, and both are answered by the cache if it can.
+// read reads the profile, or the session with the profile; the cache serves both if it can.
 func (w *worker) read(ctx context.Context, l *life, with *token) {
 	o := &operation{kind: read, session: with.id}
 	if w.random.IntN(3) == 0 {
@@ -164,7 +164,7 @@ func (w *worker) read(ctx context.Context, l *life, with *token) {
 		func() seen { return seenIn(answer.GetUser()) })
 }
 
-// readEnded tries a token that must not be good any more.
+// readEnded tries a token that must no longer be valid.
 func (w *worker) readEnded(ctx context.Context, l *life) {
 	if with := l.over(w.random); with != nil {
 		w.read(ctx, l, with)
@@ -175,7 +175,7 @@ func (w *worker) readEnded(ctx context.Context, l *life) {
 // not known, it asks the store first: what that has said, the cache must not contradict.
 func (w *worker) look(ctx context.Context, l *life, o *operation, with *token) {
 	if o.outcome == unknown {
-		if asks := l.standing(w.random); asks != nil {
+		if asks := l.active(w.random); asks != nil {
 			w.list(ctx, l, asks)
 		}
 	}
@@ -237,7 +237,7 @@ func (w *worker) logOut(ctx context.Context, l *life, with, of *token) {
 
 // logIn opens a session, unless there are enough.
 func (w *worker) logIn(ctx context.Context, l *life) {
-	if l.standingCount() >= maxSessions {
+	if l.activeCount() >= maxSessions {
 		return
 	}
 	o := &operation{kind: logIn, password: l.password()}
@@ -260,7 +260,7 @@ func (w *worker) logInWith(ctx context.Context, l *life, o *operation) {
 	}
 }
 
-// refresh trades the refresh token, as a client should: one at a time, and the same again if there was no answer.
+// refresh exchanges the refresh token, as a client should: one at a time, and the same again if there was no answer.
 func (w *worker) refresh(ctx context.Context, l *life, of *token) {
 	if !of.refreshing.TryLock() {
 		return
@@ -285,7 +285,7 @@ func (w *worker) changePassword(ctx context.Context, l *life, with *token) {
 	})
 	if o.outcome == unknown {
 		w.logInWith(ctx, l, &operation{kind: logIn, password: o.change}) // Learns whether it is the right one.
-		w.look(ctx, l, o, l.standing(w.random))
+		w.look(ctx, l, o, l.active(w.random))
 		return
 	}
 	if o.reason == "PASSWORD_WRONG" {
@@ -336,12 +336,12 @@ func (w *worker) signUp(ctx context.Context, l *life) {
 	l.contended(o)
 }
 
-// deleteUser ends the life. With an outcome that is not known it may go on; then nobody cares any more.
+// deleteUser ends the life. With an outcome that is not known it may go on; then nobody cares.
 func (w *worker) deleteUser(ctx context.Context, l *life) {
-	with := l.standing(w.random)
+	with := l.active(w.random)
 	if with == nil {
 		w.logInWith(ctx, l, &operation{kind: logIn, password: l.password()})
-		with = l.standing(w.random)
+		with = l.active(w.random)
 	}
 	if with != nil {
 		w.try(ctx, l, &operation{kind: deleteUser, session: with.id}, l.access(with),
@@ -358,7 +358,7 @@ func (w *worker) haunt(ctx context.Context, l *life) {
 	}
 	with := l.over(w.random)
 	if with == nil {
-		with = l.standing(w.random)
+		with = l.active(w.random)
 	}
 	if with == nil {
 		l.become(retired)

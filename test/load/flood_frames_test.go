@@ -105,7 +105,7 @@ func (f *flood) read() {
 
 // statusOf reads the trailers of a call.
 func statusOf(trailers []hpack.HeaderField) *status.Status {
-	told := &spb.Status{Code: int32(codes.Unknown)}
+	rejected := &spb.Status{Code: int32(codes.Unknown)}
 	for _, field := range trailers {
 		switch field.Name {
 		case "grpc-status":
@@ -115,9 +115,9 @@ func statusOf(trailers []hpack.HeaderField) *status.Status {
 		case "grpc-status-details-bin":
 			details, err := base64.RawStdEncoding.DecodeString(field.Value)
 			if err == nil {
-				_ = proto.Unmarshal(details, told)
+				_ = proto.Unmarshal(details, rejected)
 			}
 		}
 	}
-	return status.FromProto(told)
+	return status.FromProto(rejected)
 }

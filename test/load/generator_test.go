@@ -22,7 +22,7 @@ const callTimeout = 10 * time.Second
 
 // outcomes are what became of log-ins.
 type outcomes struct {
-	served, refused atomic.Int64 // refused are those with OVERLOADED that are told when to come back
+	served, refused atomic.Int64 // refused are those with OVERLOADED with RetryInfo
 	failed          atomic.Pointer[status.Status]
 }
 
@@ -36,7 +36,7 @@ func (o *outcomes) logIn(ctx context.Context, conn *grpc.ClientConn, who account
 	}
 }
 
-// count takes note of how a log-in has ended.
+// count records how a log-in has ended.
 func (o *outcomes) count(st *status.Status) {
 	switch {
 	case st.Code() == codes.OK:
@@ -49,11 +49,11 @@ func (o *outcomes) count(st *status.Status) {
 }
 
 func isOverload(st *status.Status) bool {
-	told := slices.ContainsFunc(st.Details(), func(detail any) bool {
+	retry := slices.ContainsFunc(st.Details(), func(detail any) bool {
 		info, ok := detail.(*errdetails.RetryInfo)
 		return ok && info.GetRetryDelay().AsDuration() > 0
 	})
-	return told && apierr.ReasonOf(st) == gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED
+	return retry && apierr.ReasonOf(st) == gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED
 }
 
 // check fails the test if a log-in failed in another way than by overload.

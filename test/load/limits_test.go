@@ -23,7 +23,7 @@ const (
 // half a GiB is what people give to such a service.
 const maxRSS = 512
 
-// hoard is something that clients hold on to. It opens what it holds, and gives back how many of it were opened.
+// hoard is something that clients hold on to. It opens what it holds, and returns how many of it were opened.
 type hoard struct {
 	name string
 	open func(tb testing.TB, env *testEnv, hold *holder) (held string)
@@ -40,10 +40,10 @@ func hoards() []hoard {
 		{"unread answers over native gRPC, of 40 addresses", unreadGRPC(40)},
 		{"unread answers over REST (HTTP/2), of 40 addresses", unreadREST(40)},
 		{"slow readers of /openapi.json", slowReaders},
-		{"bodies of 16 KiB but for a byte, one client", withheldBodies(1)},
-		{"bodies of 16 KiB but for a byte, 25 clients", withheldBodies(25)},
-		{"messages of 16 KiB but for a byte, one client", withheldMessages(1)},
-		{"messages of 16 KiB but for a byte, 25 clients", withheldMessages(25)},
+		{"bodies of 16 KiB without the last byte, one client", withheldBodies(1)},
+		{"bodies of 16 KiB without the last byte, 25 clients", withheldBodies(25)},
+		{"messages of 16 KiB without the last byte, one client", withheldMessages(1)},
+		{"messages of 16 KiB without the last byte, 25 clients", withheldMessages(25)},
 		{"bodies of 256 KiB at once over REST", largestREST},
 		{"messages of 256 KiB at once over native gRPC", largestGRPC},
 		{"compressed messages of 1 MiB, one client", compressedMessages},
@@ -52,7 +52,7 @@ func hoards() []hoard {
 	}
 }
 
-// holder keeps connections open until it lets go of them.
+// holder stores connections open until it lets go of them.
 type holder struct{ conns []net.Conn }
 
 // perAddress is how many connections are opened from one address: less than a client's share.
@@ -81,7 +81,7 @@ func (h *holder) letGo() {
 	h.conns = nil
 }
 
-// idleHTTP1 asks once on each connection, so that it has been used.
+// idleHTTP1 sends one request on each connection, so that it has been used.
 func idleHTTP1(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
 	for range idle {
@@ -132,7 +132,7 @@ func greetWith(tb testing.TB, conn net.Conn, settings ...http2.Setting) *http2.F
 	return framer
 }
 
-// slowReaders ask again and again on each connection, as long as the gateway takes requests, and read nothing.
+// slowReaders send requests continually on each connection, as long as the gateway takes requests, and read nothing.
 func slowReaders(tb testing.TB, env *testEnv, hold *holder) string {
 	tb.Helper()
 	for range slow {
@@ -180,7 +180,7 @@ func BenchmarkLimits(b *testing.B) {
 	fmt.Fprintln(os.Stdout, table.String())
 }
 
-// rss gives a figure of the memory of the gateway, in MiB: VmRSS is what it has now, VmHWM the most that it ever had.
+// rss returns a figure of the memory of the gateway, in MiB: VmRSS is what it has now, VmHWM the most that it ever had.
 func (env *testEnv) rss(tb testing.TB, figure string) int {
 	tb.Helper()
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", env.gateway.PID()))

@@ -1,4 +1,4 @@
-// Package load measures what the real binary bears: log-ins beyond what can be hashed, and clients who hold on to what
+// Package load measures what the real binary bears: log-ins beyond what can be hashed, and clients that hold on to what
 // they get. The benchmarks take minutes and fail by what they measure; the tests only see to it that they work.
 package load
 

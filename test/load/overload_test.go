@@ -39,7 +39,7 @@ type round struct {
 	quiet, flooded            *reads
 }
 
-// generator has a connection for each kind of call, so that none waits for another's.
+// generator holds a connection for each kind of call, so that none waits for another's.
 type generator struct {
 	*testEnv
 
@@ -54,7 +54,7 @@ func lasting(tb testing.TB, duration time.Duration) (context.Context, context.Ca
 	return ctx, cancel
 }
 
-// measureUnloaded gives how many log-ins are served in a second if no more are sent than keep the cores busy, beside
+// measureUnloaded returns how many log-ins are served in a second if no more are sent than keep the cores busy, beside
 // the same reads as in the flood: these take what they take of the cores, with it and without.
 func (g *generator) measureUnloaded(tb testing.TB) float64 {
 	tb.Helper()
@@ -74,7 +74,7 @@ func (g *generator) measureUnloaded(tb testing.TB) float64 {
 	return <-rate
 }
 
-// perSecond gives how many log-ins are served in a second of a phase that begins now, of the time that the machine had:
+// perSecond returns how many log-ins are served in a second of a phase that begins now, of the time that the machine had:
 // what a hypervisor gave to others meanwhile is not counted.
 func perSecond(outcomes *outcomes) float64 {
 	time.Sleep(settling)

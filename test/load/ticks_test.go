@@ -26,7 +26,7 @@ func readTicks() ticks {
 	return read
 }
 
-// stolenSince gives the part of the time that a hypervisor gave to others.
+// stolenSince returns the part of the time that a hypervisor gave to others.
 func (t ticks) stolenSince(before ticks) float64 {
 	if t.all == before.all {
 		return 0

@@ -133,7 +133,7 @@ func (p *population) open(tb testing.TB, database storeconfig.Database) {
 	p.token = session.GetAccessToken()
 }
 
-// page goes through the pages to the one far behind, or the last, and collects ids on the way.
+// page reads the pages up to the one far behind, or the last, and collects ids on the way.
 func (p *population) page(tb testing.TB) {
 	tb.Helper()
 	for page := 1; page < farPage; page++ {
@@ -199,7 +199,7 @@ func questions() []question {
 	}
 }
 
-// compare asks both populations in turn, so that whatever else the machine does is shared by both, and gives the median
+// compare queries both populations in turn, so that whatever else the machine does is shared by both, and gives the median
 // times.
 func compare(tb testing.TB, asked question, small, large *population) (ofSmall, ofLarge time.Duration) {
 	tb.Helper()
@@ -262,7 +262,7 @@ func BenchmarkUsers(b *testing.B) {
 	fmt.Fprintln(os.Stdout, table.String())
 }
 
-// TestAPopulationAnswers what the benchmark asks: so the benchmark still works when it is needed.
+// TestAPopulationAnswers sends the requests of the benchmark: so the benchmark still works when it is needed.
 func TestAPopulationAnswers(t *testing.T) {
 	p := settle(t, storeconfig.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "few")}, few)
 	if len(p.ids) != few/pageSize {

@@ -115,9 +115,11 @@ func (c *checker) line(node ast.Node) int { return c.fset.Position(node.Pos()).L
 func (c *checker) docs(file *ast.File) {
 	if name := file.Name.Name; file.Doc.Text() != "" {
 		first := "Package " + name
-		if text := file.Doc.Text(); name == "main" || strings.HasPrefix(text, "Command ") {
-			words := strings.Fields(text)
-			first = strings.Join(words[:min(2, len(words))], " ")
+		if words := strings.Fields(file.Doc.Text()); name == "main" && words[0] != "Package" {
+			first = words[0] // Of a command: "Seed writes …" or "Command seed writes …".
+			if first == "Command" {
+				first = strings.Join(words[:min(2, len(words))], " ")
+			}
 		}
 		c.doc(file.Doc, first)
 	}

@@ -1,4 +1,4 @@
-// Seed writes users to move in, as JSON lines, for measurements and trials:
+// Seed writes users to import, as JSON lines, for measurements and trials:
 //
 //	go run -C test ./scale/seed -users 1000000 >users.jsonl
 //	gatehouse users import users.jsonl --database-url …
