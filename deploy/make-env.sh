@@ -1,13 +1,13 @@
 #!/bin/sh
-# Makes the secrets that docker-compose.yml asks for and puts them into .env beside it. A secret that is there already
-# stays: the database can be read only with the key and the password that it was made with.
+# Creates the secrets for docker-compose.yml and writes them to .env. Existing secrets are not changed, because the
+# database requires the key and the password with which it was created.
 set -eu
 cd "$(dirname "$0")/.."
 umask 077
 touch .env
 chmod 600 .env
 if [ -n "$(tail -c 1 .env)" ]; then
-    echo >> .env # The last line has no end.
+    echo >> .env # The last line lacks a newline.
 fi
 for name in GATEHOUSE_MASTER_KEY GATEHOUSE_DATABASE_PASSWORD GATEHOUSE_REDIS_PASSWORD \
     GATEHOUSE_CACHE_KEY GATEHOUSE_SERVICE_TOKEN; do

@@ -19,12 +19,12 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// errDriver is what a driver says: it must reach the log, and never the caller.
+// errDriver is the error of a driver. It must reach the log, but never the caller.
 var errDriver = errors.New("dial tcp 10.0.0.7:3306: password of root refused")
 
 var fields = []*errdetails.BadRequest_FieldViolation{{Field: "email", Description: "is no address", Reason: "EMAIL"}}
 
-// constructors are all that the package has, with what the contract says of each reason.
+// constructors are all constructors of the package, with the code and details that the contract defines for each reason.
 var constructors = []struct {
 	reason  string
 	code    codes.Code
@@ -80,7 +80,7 @@ func badRequest() []proto.Message {
 	return []proto.Message{&errdetails.BadRequest{FieldViolations: fields}}
 }
 
-func TestEveryErrorTellsWhatTheContractSays(t *testing.T) {
+func TestConstructors(t *testing.T) {
 	for _, test := range constructors {
 		t.Run(test.reason, func(t *testing.T) {
 			st := apierr.Status(test.err)
@@ -119,7 +119,7 @@ func TestEveryErrorTellsWhatTheContractSays(t *testing.T) {
 	}
 }
 
-func TestEveryReasonOfTheContractIsMadeSomewhere(t *testing.T) {
+func TestEveryReasonHasConstructor(t *testing.T) {
 	made := map[gatehousev1.ErrorReason]bool{gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED: true}
 	for _, constructor := range constructors {
 		made[constructor.err.Reason()] = true
@@ -138,7 +138,7 @@ func TestVerbatim(t *testing.T) {
 	}
 }
 
-func TestNoErrorHasNoStatus(t *testing.T) {
+func TestStatusOfNil(t *testing.T) {
 	if st := apierr.Status(nil); st != nil {
 		t.Errorf("status is %v", st)
 	}
@@ -187,7 +187,7 @@ func TestStatus(t *testing.T) {
 	}
 }
 
-// bare is a status that grpc-go made, with the text of the machine's inside.
+// bare is a status made by grpc-go, with an internal text.
 func bare(code codes.Code) error { return status.Error(code, errDriver.Error()) }
 
 func foreign(t *testing.T, reason, domain string) error {
@@ -200,7 +200,7 @@ func foreign(t *testing.T, reason, domain string) error {
 	return st.Err()
 }
 
-func TestAStatusOfOursPassesUnchanged(t *testing.T) {
+func TestStatusKeepsOwnStatus(t *testing.T) {
 	for _, made := range constructors {
 		want := apierr.Status(made.err)
 		// What a service says, as the gateway gets it from its connection.
@@ -210,7 +210,7 @@ func TestAStatusOfOursPassesUnchanged(t *testing.T) {
 	}
 }
 
-func TestAnErrorNamesTheSessionThatHasEnded(t *testing.T) {
+func TestEndedSession(t *testing.T) {
 	for _, err := range []error{apierr.SessionEnded("session", "user"), apierr.RefreshTokenReused("session", "user")} {
 		if session, user := apierr.EndedSession(apierr.Status(err)); session != "session" || user != "user" {
 			t.Errorf("%v names %q of %q", err, session, user)

@@ -126,7 +126,7 @@ func TestFaultsAreThoseOfProtovalidate(t *testing.T) {
 			}}
 			var want []string
 			for _, fault := range faultsOf(t, protovalidate.GlobalValidator, message) {
-				if 20+len(text) <= 2048 || fault != "user.picture_uri picture_uri.https" { // It is cut, and no longer judged.
+				if 20+len(text) <= 2048 || fault != "user.picture_uri picture_uri.https" { // It is cut and no longer checked.
 					want = append(want, fault)
 				}
 			}

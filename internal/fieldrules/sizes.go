@@ -12,14 +12,14 @@ import (
 // messageSizes are the bounds of the fields of one message type.
 type messageSizes []fieldSize
 
-// fieldSize is the bound of a field, or of the fields of the message in it.
+// fieldSize is the bound of a field, or of the fields of its message.
 type fieldSize struct {
 	field  protoreflect.FieldDescriptor
 	limit  int // bytes of a string or of bytes, entries of a list
 	nested messageSizes
 }
 
-// newMessageSizes reads the bounds from the rules. A list or map of messages is bounded as a whole, not within.
+// newMessageSizes reads the bounds from the rules. A list or map of messages has a bound only for its number of entries.
 func newMessageSizes(message protoreflect.MessageDescriptor) (messageSizes, error) {
 	var sizes messageSizes
 	for i := range message.Fields().Len() {
@@ -41,14 +41,14 @@ func newMessageSizes(message protoreflect.MessageDescriptor) (messageSizes, erro
 	return sizes, nil
 }
 
-// isNested reports whether a field holds one message of the contract itself. Those of others have no rules, and may be
-// recursive, as google.protobuf.Struct is.
+// isNested reports whether a field is a single message of the contract. Third-party messages have no rules, and may be
+// recursive like google.protobuf.Struct.
 func isNested(field protoreflect.FieldDescriptor) bool {
 	return field.Message() != nil && field.Cardinality() != protoreflect.Repeated &&
 		field.Message().ParentFile().Package() == field.ParentFile().Package()
 }
 
-// limitOf returns how large a field can be and still keep the rules. No character has more than four bytes.
+// limitOf returns the largest size of a field that its rules accept. A character has at most four bytes.
 func limitOf(field protoreflect.FieldDescriptor, rules *validate.FieldRules) int {
 	limit := uint64(math.MaxInt)
 	switch {
@@ -76,7 +76,7 @@ func limitOf(field protoreflect.FieldDescriptor, rules *validate.FieldRules) int
 }
 
 // cut returns the message, or a copy in which each field that is too large is cut to just above its bound, and the
-// paths of these fields. The message itself is not changed.
+// paths of these fields. It does not modify the message.
 func (s messageSizes) cut(message protoreflect.Message, path string) (protoreflect.Message, []string) {
 	var paths []string
 	result := message
@@ -132,7 +132,7 @@ func (s fieldSize) cutValue(message protoreflect.Message, path string) (protoref
 	}
 }
 
-// cutString cuts after the character in which the limit is passed.
+// cutString cuts a text after the character that exceeds the limit.
 func cutString(text string, limit int) string {
 	end := limit + 1
 	for end < len(text) && !utf8.RuneStart(text[end]) {
@@ -141,7 +141,7 @@ func cutString(text string, limit int) string {
 	return text[:end]
 }
 
-// shallowCopy shares the values of the fields. Neither may be changed beyond setting whole fields.
+// shallowCopy returns a copy that shares the values of the fields. Only whole fields of either message may be set.
 func shallowCopy(message protoreflect.Message) protoreflect.Message {
 	result := message.New()
 	message.Range(func(field protoreflect.FieldDescriptor, value protoreflect.Value) bool {

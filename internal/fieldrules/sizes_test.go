@@ -10,8 +10,8 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// TestRulesSeeLittle looks at what is left of a megabyte for regular expressions and CEL to run over.
-func TestRulesSeeLittle(t *testing.T) {
+// TestCut looks at what is left of a megabyte for regular expressions and CEL to run over.
+func TestCut(t *testing.T) {
 	long := strings.Repeat("ä", 1<<19)
 	for name, message := range map[string]proto.Message{
 		"sign_up": &gatehousev1.CreateUserRequest{Email: long, FullName: long, Password: long, RequestId: long},

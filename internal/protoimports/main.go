@@ -1,8 +1,8 @@
-// Command protoimports writes the proto files that the contract imports from elsewhere into a folder, so that buf,
-// protoc and other compilers can compile the contract with nothing but the Go module proxy.
+// Command protoimports writes the third-party proto files that the contract imports to a folder, so that buf, protoc
+// and other compilers need no other source than the Go modules.
 //
-// The files are printed from the descriptors that are linked into their Go packages. Their versions are therefore those
-// of go.mod, and no foreign file is committed.
+// The files are printed from the descriptors in their Go packages. Their versions are therefore those of go.mod, and no
+// third-party file is committed.
 package main
 
 import (
@@ -36,7 +36,7 @@ func write(folder string) error {
 		annotations.File_google_api_http_proto,
 		annotations.File_google_api_field_behavior_proto,
 		validate.File_buf_validate_validate_proto,
-		// What errors carry in grpc-status-details-bin.
+		// For the details of errors in grpc-status-details-bin.
 		status.File_google_rpc_status_proto,
 		errdetails.File_google_rpc_error_details_proto,
 	}

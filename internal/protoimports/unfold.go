@@ -5,14 +5,14 @@ import (
 	"strings"
 )
 
-// token is a string, a word, or a single character of a proto file without comments.
+// token matches a string, a word, white space or a single character of a proto file without comments.
 var token = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|\w+|\s+|.`)
 
-// unfoldLists writes `name: [{…}, {…}]`, in the value of an option, as `name: {…}, name: {…}`. They are the same, but
-// not every parser reads lists of messages: protobuf.js, which @grpc/proto-loader uses, does not.
+// unfoldLists replaces `name: [{…}, {…}]` in the value of an option by the equivalent `name: {…}, name: {…}`. Some
+// parsers do not support lists of messages, such as protobuf.js, which @grpc/proto-loader uses.
 func unfoldLists(source string) string {
 	var out strings.Builder
-	var names []string // of the brackets that are open: "" for one that is no such list
+	var names []string // of the open brackets: "" for all but lists of messages
 	var name, before string
 	tokens := token.FindAllString(source, -1)
 	for i, text := range tokens {
@@ -42,7 +42,7 @@ func unfoldLists(source string) string {
 	return out.String()
 }
 
-// nextIs reports whether the first token that is no white space is this one.
+// nextIs reports whether the first token that is not white space equals want.
 func nextIs(tokens []string, want string) bool {
 	for _, text := range tokens {
 		if strings.TrimSpace(text) != "" {
