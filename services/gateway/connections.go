@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// maxConnections bounds the connections to each of the two ports. There are fewer where the process may not open as
+	// maxConnections bounds the connections to each of the two ports. The limit is lower if the process may not open as
 	// many files.
 	maxConnections = 16 << 10
 

@@ -111,8 +111,8 @@ type rawRequest struct {
 // HasRequestID reports whether the message is a change that is made once however often it is sent.
 func (r *rawRequest) HasRequestID() bool { return r.requestID != "" }
 
-// text reports an error if the bytes are no message: a field that is appended could complete them to one which no check
-// has read.
+// text reports an error if the bytes are no message: an appended field could complete them to a message that no check has
+// read.
 func (r *rawRequest) text(field protoreflect.FieldDescriptor) (string, error) {
 	text, ok := stringField(r.frame, field.Number())
 	if !ok {
@@ -128,7 +128,7 @@ func (r *rawRequest) setText(field protoreflect.FieldDescriptor, value string) {
 }
 
 // stringField returns a string field of an encoded message as protobuf reads it: the last one if there are several, and
-// "" if there is none. It reports false if the bytes are no message.
+// "" without the field. It reports false if the bytes are no message.
 func stringField(message []byte, number protowire.Number) (text string, ok bool) {
 	for len(message) > 0 {
 		found, wireType, tagSize := protowire.ConsumeTag(message)

@@ -84,7 +84,7 @@ func (r *Reservation) Release() {
 	r.released = true
 }
 
-// resize needs r.mutex.
+// resize changes the reservation to bytes. The caller holds r.mutex.
 func (r *Reservation) resize(bytes int64) error {
 	moreSmall := min(bytes, MaxSmallRequest) - min(r.bytes, MaxSmallRequest)
 	moreLarge := max(bytes-MaxSmallRequest, 0) - max(r.bytes-MaxSmallRequest, 0)

@@ -33,7 +33,7 @@ const (
 	maxFlows = 4096
 )
 
-// throttle refuses calls that the services behind the gateway would refuse as overload: a refusal there costs work in
+// throttle rejects calls that the services behind the gateway would reject as overload: a rejection there costs work in
 // three processes, which accepted calls and reads need. It is the client-side throttling of Google's book on Site
 // Reliability Engineering, chapter "Handling Overload", applied to each client separately, so that refusals of one do
 // not affect another. It is safe for concurrent use.

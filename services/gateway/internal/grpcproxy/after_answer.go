@@ -6,14 +6,13 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// streamWait waits for streams of a connection to end.
+// streamWait is a function that is called when some streams of a connection have ended.
 type streamWait struct {
 	open map[uint32]bool
 	done func()
 }
 
-// afterOpen calls done once all streams have ended that are open now, except exempt ones. It may call it with the mutex
-// held.
+// afterOpen calls done once all streams that are open now have ended, except exempt ones. It may hold the mutex then.
 func (s *streams) afterOpen(done func()) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -30,23 +29,23 @@ func (s *streams) afterOpen(done func()) {
 	s.waits = append(s.waits, wait)
 }
 
-// endWaits needs the mutex.
+// endWaits calls the functions that wait for this stream as the last one. The caller holds the mutex.
 func (s *streams) endWaits(id uint32) {
-	kept := s.waits[:0]
+	pending := s.waits[:0]
 	for _, wait := range s.waits {
 		delete(wait.open, id)
 		if len(wait.open) == 0 {
 			wait.done()
 			continue
 		}
-		kept = append(kept, wait)
+		pending = append(pending, wait)
 	}
-	clear(s.waits[len(kept):])
-	s.waits = kept
+	clear(s.waits[len(pending):])
+	s.waits = pending
 }
 
-// afterAnswer calls done once the answer of a call is sent, or nobody takes it any more. For grpc-go the call ends
-// before. Other streams of the connection that are open now may delay it, up to streamTimeout.
+// afterAnswer calls done once the answer of a call is sent, or its connection is closed. For grpc-go the call ends
+// before. Other streams of the connection that are open now may delay done, up to streamTimeout.
 func afterAnswer(ctx context.Context, done func()) {
 	if from, ok := peer.FromContext(ctx); ok {
 		if info, ok := from.AuthInfo.(streamsInfo); ok {

@@ -9,14 +9,14 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
-// callStream is a stream whose context names the request and the client, and which sets the request id in the header
-// once there is a message to send. An error has the request id in its trailers and no header, so that it is sent as
-// Trailers-Only: a client with a retry policy sends no call again whose response headers have arrived (gRFC A6).
+// callStream is a stream whose context carries the request id and the client. It sends the request id in the header
+// before the first message. An error has the request id in its trailers and no header, so that it is sent as
+// Trailers-Only: a client with a retry policy does not retry a call whose response headers have arrived (gRFC A6).
 type callStream struct {
 	grpc.ServerStream
 
-	ctx   context.Context //nolint:containedctx // A stream has its context, and this is another one for it.
-	begun bool            // the header is set
+	ctx   context.Context //nolint:containedctx // The context of the stream, which replaces that of the inner one.
+	begun bool            // whether the header is set
 }
 
 // Context implements grpc.ServerStream.
@@ -27,13 +27,13 @@ func (s *callStream) SendMsg(message any) error {
 	if !s.begun {
 		s.begun = true
 		if err := s.SetHeader(requestIDOf(s.ctx)); err != nil {
-			return err //nolint:wrapcheck // As the stream's own SendMsg: the client has ended the stream.
+			return err //nolint:wrapcheck // Like an error of SendMsg: the client has ended the stream.
 		}
 	}
 	return s.ServerStream.SendMsg(message) //nolint:wrapcheck // A status.
 }
 
-// requestIDOf returns the metadata that names the request of a context.
+// requestIDOf returns the metadata with the request id of a context.
 func requestIDOf(ctx context.Context) metadata.MD {
 	return metadata.Pairs(callctx.RequestIDHeader, callctx.RequestID(ctx))
 }

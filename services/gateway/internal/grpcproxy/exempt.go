@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// exemptStream lets the stream of a native gRPC call be open for longer than streamTimeout, until undo is called, which
-// the handler must do when it returns. It reports false if it cannot be found out which stream that is.
+// exemptStream disables streamTimeout for the stream of a native gRPC call until undo is called, which the handler must do
+// when it returns. It reports false if the stream is unknown.
 func exemptStream(ctx context.Context) (undo func(), ok bool) {
 	from, _ := peer.FromContext(ctx)
 	if from == nil {
@@ -25,8 +25,8 @@ func exemptStream(ctx context.Context) (undo func(), ok bool) {
 	return func() { info.streams.setExempt(id, false) }, true
 }
 
-// setExempt sets whether a stream is exempt. The time of one that is no longer starts again. No answer that is sent
-// beside it waits for one that is.
+// setExempt sets whether a stream is exempt. The timeout of a stream that is no longer exempt starts again. No answer
+// waits for an exempt stream.
 func (s *streams) setExempt(id uint32, exempt bool) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -43,8 +43,8 @@ func (s *streams) setExempt(id uint32, exempt bool) {
 	}
 }
 
-// streamID returns the id of the HTTP/2 stream of a native gRPC call. grpc-go has it in a field that it exports to
-// nobody; it is read, and never written, by reflection.
+// streamID returns the id of the HTTP/2 stream of a native gRPC call. It reads an unexported field of grpc-go by
+// reflection, and never writes it.
 func streamID(ctx context.Context) (id uint32, ok bool) {
 	stream := reflect.Indirect(reflect.ValueOf(grpc.ServerTransportStreamFromContext(ctx)))
 	if stream.Kind() != reflect.Struct {

@@ -13,18 +13,18 @@ const (
 	frameHeaderSize = 9
 )
 
-// frameHeader is what is read of the header of an HTTP/2 frame.
+// frameHeader is a part of the header of an HTTP/2 frame.
 type frameHeader struct {
 	kind, flags byte
 	stream      uint32
 }
 
-// ends reports whether the frame is the last one that its sender sends on the stream.
+// ends reports whether the frame is the last one of its sender on the stream.
 func (h frameHeader) ends() bool {
 	return h.kind == frameRSTStream || (h.kind == frameData || h.kind == frameHeaders) && h.flags&flagEndStream != 0
 }
 
-// frameScanner finds the frame headers in one direction of an HTTP/2 connection, however its bytes are cut.
+// frameScanner finds the frame headers in one direction of an HTTP/2 connection, in parts of any size.
 type frameScanner struct {
 	skip   int // bytes until the next frame header
 	header [frameHeaderSize]byte

@@ -21,7 +21,7 @@ import (
 // its length.
 const prefixSize = 5
 
-// messageReader has the methods of grpc-go's transport streams beyond grpc.ServerTransportStream. The gateway reads
+// messageReader is what transport streams of grpc-go implement beyond grpc.ServerTransportStream. The gateway reads
 // messages with it and not with grpc.ServerStream.RecvMsg, which reads as much as the one limit of the server allows
 // before room for it can be reserved, and which answers a message that it cannot read by itself, without a reason.
 type messageReader interface {
@@ -29,7 +29,7 @@ type messageReader interface {
 	Read(n int) (mem.BufferSlice, error)
 }
 
-// receiver receives the message of the call whose context it is made with.
+// receiver reads the message of one call.
 type receiver struct {
 	stream      messageReader
 	maxSize     int64 // in bytes
@@ -41,7 +41,7 @@ func newReceiver(
 ) (*receiver, error) {
 	reader, ok := grpc.ServerTransportStreamFromContext(ctx).(messageReader)
 	if !ok {
-		return nil, apierr.Internal(errors.New("the transport of grpc-go has no way to read a part of a message"))
+		return nil, apierr.Internal(errors.New("the transport of grpc-go cannot read a part of a message"))
 	}
 	return &receiver{reader, maxSize, reservation}, nil
 }
@@ -90,7 +90,7 @@ func (r *receiver) await(received <-chan error) error {
 
 // read reserves the length of the message before it reads it.
 func (r *receiver) read() (_ edge.Frame, err error) {
-	defer grpcx.Recover(&err) // It runs in a goroutine of its own.
+	defer grpcx.Recover(&err) // The read runs in its own goroutine.
 	var prefix [prefixSize]byte
 	if err := r.stream.ReadMessageHeader(prefix[:]); err != nil {
 		return nil, receiveError(err)

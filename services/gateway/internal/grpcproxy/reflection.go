@@ -22,8 +22,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
-// Bounds of server reflection, which needs no token and whose answers are a thousand times as long as what asks for
-// them. A tool has one stream, on which it asks once for each name.
+// Bounds of server reflection, which needs no token and whose answers are a thousand times as long as their requests. A
+// tool opens one stream, on which it sends one request for each name.
 const (
 	maxReflectionStreams          = 64
 	maxReflectionStreamsPerClient = 4
@@ -31,8 +31,8 @@ const (
 	reflectionTimeout             = 30 * time.Second
 )
 
-// Reflection implements grpc.reflection.v1 for the public services, and for nothing else that is linked in. The
-// reflection service of grpc-go is not used, as it makes every description anew for every request.
+// Reflection implements grpc.reflection.v1 for the public services, and for no others that are linked in. It replaces the
+// reflection service of grpc-go, which encodes every description again for every request.
 type Reflection struct {
 	reflectionpb.UnimplementedServerReflectionServer
 
@@ -70,7 +70,7 @@ func NewReflection(services []edge.Service) (*Reflection, error) {
 	return r, nil
 }
 
-// add adds a file and all that it imports.
+// add adds a file and its imports.
 func (r *Reflection) add(descriptor protoreflect.FileDescriptor) (*reflectedFile, error) {
 	if known := r.files[descriptor.Path()]; known != nil {
 		return known, nil
@@ -94,7 +94,7 @@ func (r *Reflection) add(descriptor protoreflect.FileDescriptor) (*reflectedFile
 	return file, nil
 }
 
-// registerAlphaReflection serves reflection also as grpc.reflection.v1alpha, which many clients request first or only.
+// registerAlphaReflection registers reflection also as grpc.reflection.v1alpha, which many clients request first or only.
 // Its messages are those of v1 under another name.
 func registerAlphaReflection(registrar grpc.ServiceRegistrar, reflection *Reflection) {
 	alpha := reflectionpb.ServerReflection_ServiceDesc
@@ -110,7 +110,7 @@ func (r *Reflection) ServerReflectionInfo(stream reflectionpb.ServerReflection_S
 	}
 	defer afterAnswer(stream.Context(), release)
 	answered := make(chan error, 1)
-	// It ends with the stream, also where it waits for a client that neither asks nor reads.
+	// It ends with the stream, even while it waits for a client that neither sends nor reads.
 	go func() { answered <- r.answerAll(stream) }()
 	timeout := time.NewTimer(r.Timeout)
 	defer timeout.Stop()
@@ -123,7 +123,7 @@ func (r *Reflection) ServerReflectionInfo(stream reflectionpb.ServerReflection_S
 }
 
 func (r *Reflection) answerAll(stream reflectionpb.ServerReflection_ServerReflectionInfoServer) (err error) {
-	defer grpcx.Recover(&err) // It runs in a goroutine of its own.
+	defer grpcx.Recover(&err) // answerAll runs in its own goroutine.
 	sent := map[*reflectedFile]bool{}
 	for range maxReflectionRequests {
 		request, err := stream.Recv()
@@ -140,7 +140,8 @@ func (r *Reflection) answerAll(stream reflectionpb.ServerReflection_ServerReflec
 	return apierr.Overloaded(r.Timeout)
 }
 
-// answer answers a request on a stream on which some files were sent already. It adds those that it sends.
+// answer returns the answer to a request, without the files that were sent on its stream already. It adds the new files
+// to sent.
 func (r *Reflection) answer(
 	request *reflectionpb.ServerReflectionRequest, sent map[*reflectedFile]bool,
 ) *reflectionpb.ServerReflectionResponse {
@@ -164,7 +165,7 @@ func (r *Reflection) answer(
 	return response
 }
 
-// answerWithFile answers with a file, and after it with all files that it needs and that were not sent.
+// answerWithFile sets the answer to a file, followed by the files that it imports and that were not sent.
 func answerWithFile(
 	response *reflectionpb.ServerReflectionResponse, file *reflectedFile, sent map[*reflectedFile]bool,
 ) {
@@ -213,7 +214,7 @@ func answerWithError(response *reflectionpb.ServerReflectionResponse, code codes
 	}
 }
 
-// fileOf returns the file that a name is declared in, or nil if none of the files declares it.
+// fileOf returns the file that declares a name, or nil.
 func (r *Reflection) fileOf(symbol string) *reflectedFile {
 	descriptor, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(symbol))
 	if err != nil {

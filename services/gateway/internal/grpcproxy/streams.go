@@ -17,17 +17,17 @@ import (
 )
 
 // For grpc-go a call ends when its handler returns. Its answer may not be sent yet: data waits in the transport for the
-// client to open a flow-control window (RFC 9113, section 5.2), the trailers wait behind the data, and nothing bounds
-// how long but the age of the connection. grpc-go has no deadline for writing, and reports to nobody that the trailers
-// are written. So the gateway reads the frame headers of its native gRPC connections as they pass: a stream is open
-// from the HEADERS frame of the client until END_STREAM or RST_STREAM has gone out, or RST_STREAM has come in. It is
-// the counterpart of http.Server.WriteTimeout on the port for REST.
+// client to open a flow-control window (RFC 9113, section 5.2), the trailers wait behind the data, and only the maximum
+// age of the connection bounds this time. grpc-go has no deadline for writing, and does not report when the trailers are
+// written. Therefore the gateway reads the frame headers of its native gRPC connections: a stream is open from the
+// HEADERS frame of the client until END_STREAM or RST_STREAM is sent, or RST_STREAM is received. This is the counterpart
+// of http.Server.WriteTimeout on the port for REST.
 
 const (
-	// streamTimeout is how long a stream may be open: as long as a request over REST, answer included.
+	// streamTimeout is how long a stream may be open: as long as a request over REST, including its answer.
 	streamTimeout = deadlines.Request
 
-	// maxTracked bounds the streams that are known of a connection. A client can send more than edge.MaxStreams before
+	// maxTracked bounds the tracked streams of a connection. A client can send more than edge.MaxStreams before
 	// grpc-go refuses them, but no more than fit into a read buffer.
 	maxTracked = 2000
 )
@@ -37,7 +37,7 @@ type StreamLimits struct {
 	Open    *shares.Pool // over all connections of a client
 	Timeout time.Duration
 
-	exempt func(netip.Addr) bool // reports whether an address is that of a proxy, whose streams are not shared out
+	exempt func(netip.Addr) bool // whether an address is that of a proxy, whose streams do not count in Open
 	log    *slog.Logger
 }
 
@@ -47,8 +47,8 @@ func newStreamLimits(proxies edge.TrustedProxies, log *slog.Logger) *StreamLimit
 	}
 }
 
-// limitedCredentials are transport credentials whose connections have limited streams. The limits hold for the
-// connection that the handshake of the inner credentials returns, on which HTTP/2 is in clear.
+// limitedCredentials are transport credentials whose connections have limited streams. The limits apply to the
+// connection that the handshake of the inner credentials returns, on which HTTP/2 is unencrypted.
 type limitedCredentials struct {
 	credentials.TransportCredentials
 
@@ -70,14 +70,14 @@ func (c limitedCredentials) Clone() credentials.TransportCredentials {
 	return limitedCredentials{c.TransportCredentials.Clone(), c.limits}
 }
 
-// streamsInfo is how a handler finds the streams of its connection: as the AuthInfo of its peer.
+// streamsInfo is the AuthInfo of a peer, by which a handler finds the streams of its connection.
 type streamsInfo struct {
 	credentials.AuthInfo
 
 	streams *streams
 }
 
-// streams is a connection that knows which of its streams are open, and closes itself when one is for too long.
+// streams is a connection that tracks its open streams, and closes itself when one is open for too long.
 type streams struct {
 	net.Conn
 
@@ -89,7 +89,7 @@ type streams struct {
 	mutex  sync.Mutex
 	open   map[uint32]openStream
 	last   uint32 // the highest stream that was opened
-	over   int    // open streams that the client's share has no room for
+	over   int    // open streams beyond the client's share
 	waits  []*streamWait
 	timer  *time.Timer
 	closed bool
@@ -98,7 +98,7 @@ type streams struct {
 type openStream struct {
 	since  time.Time
 	shared bool // a unit of limits.Open is acquired for it
-	exempt bool // it may be open for as long as its handler runs
+	exempt bool // it has no timeout
 }
 
 func newStreams(conn net.Conn, limits *StreamLimits) *streams {
@@ -129,7 +129,7 @@ func (s *streams) Write(p []byte) (int, error) {
 	return n, err //nolint:wrapcheck // grpc-go compares it.
 }
 
-// scan reports whether the connection has no more streams than are tracked.
+// scan calls found for each frame header in p. It reports false if the connection has more than maxTracked streams.
 func (s *streams) scan(scanner *frameScanner, p []byte, found func(frameHeader)) bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -156,7 +156,7 @@ func (s *streams) start(id uint32) {
 	s.startTimer()
 }
 
-// startTimer needs the mutex.
+// startTimer starts the timer unless it runs. The caller holds the mutex.
 func (s *streams) startTimer() {
 	if s.timer == nil {
 		s.timer = time.AfterFunc(s.limits.Timeout, s.expire)
@@ -178,31 +178,30 @@ func (s *streams) end(id uint32) {
 	}
 }
 
-// overShare reports whether there are open streams that the client's share has no room for. No call may start on the
-// connection then. Which stream a call belongs to is not known here, but while that of a call has no room, overShare
-// reports true. Such a stream ends when its refusal is sent, which needs no window.
+// overShare reports whether the connection has open streams beyond the client's share. No call may start on the
+// connection then. The stream of a call is unknown here, but while it is beyond the share, overShare reports true. Such a
+// stream ends when its refusal is sent, which needs no window.
 func (s *streams) overShare() bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	return s.over > 0
 }
 
-// expire closes the connection if a stream has been open for too long. It runs at most once in a timeout while calls
-// come and go.
+// expire closes the connection if a stream has been open for too long. It runs at most once in a timeout.
 func (s *streams) expire() {
 	if s.oldest() < s.limits.Timeout {
 		return
 	}
-	s.closeFor("connection closed with an answer that is not taken")
+	s.closeFor("connection closed with an unread answer")
 }
 
-// closeFor closes the connection because of a limit. grpc-go finds out, and ends the calls under way.
+// closeFor closes the connection because of a limit. grpc-go then ends its calls.
 func (s *streams) closeFor(limit string) {
 	s.limits.log.DebugContext(context.Background(), limit, "client", s.client.String())
 	_ = s.Close()
 }
 
-// oldest returns for how long the oldest stream has been open that is not exempt, and sets the timer for it.
+// oldest returns the age of the oldest stream that is not exempt, and sets the timer for it.
 func (s *streams) oldest() time.Duration {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

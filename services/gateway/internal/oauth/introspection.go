@@ -68,7 +68,7 @@ func NewIntrospection(client Client, front *edge.Edge) http.Handler {
 	return &introspection{edge: front, id: sha256.Sum256([]byte(client.ID)), secret: sha256.Sum256([]byte(client.Secret))}
 }
 
-// introspectionAnswer has the members of RFC 7662, section 2.2, that apply to an active token, and sid and roles.
+// introspectionAnswer contains the members of RFC 7662, section 2.2, that apply to an active token, and sid and roles.
 type introspectionAnswer struct {
 	Active    bool     `json:"active"`
 	Subject   string   `json:"sub,omitempty"`

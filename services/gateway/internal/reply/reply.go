@@ -14,7 +14,7 @@ import (
 // Read lists the methods of a path that can only be read.
 const Read = "GET, HEAD"
 
-// JSON writes an answer of JSON. It appends a line break if there is none.
+// JSON writes an answer of JSON, and appends a line break if it has none.
 func JSON(w http.ResponseWriter, code int, body []byte) {
 	if !bytes.HasSuffix(body, []byte("\n")) {
 		body = slices.Concat(body, []byte("\n"))
@@ -51,12 +51,12 @@ func MethodNotAllowed(w http.ResponseWriter, r *http.Request, methods string) {
 	Error(w, r, apierr.MethodNotAllowed("method not allowed: use "+methods))
 }
 
-// Redirect redirects to a path that is relative to that of the request as the client sees it: a proxy may serve the
+// Redirect writes a redirect to a path that is relative to that of the request as the client sees it: a proxy may serve the
 // gateway under a path of its own, which http.Redirect does not know.
 func Redirect(w http.ResponseWriter, relative string) {
 	w.Header().Set("Location", relative)
 	w.WriteHeader(http.StatusFound)
 }
 
-// MayBeCached lets verifiers cache an answer for half as long as a new key is published before it signs.
+// MayBeCached allows verifiers to cache an answer for half as long as a new key is published before it signs.
 func MayBeCached(w http.ResponseWriter) { w.Header().Set("Cache-Control", "public, max-age=300") }

@@ -100,7 +100,7 @@ func callError(c *call, err error) error {
 	return err
 }
 
-// writeRoutingError answers a request that no generated handler serves.
+// writeRoutingError writes the answer to a request that no generated handler serves.
 func (a *api) writeRoutingError(
 	_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, code int,
 ) {

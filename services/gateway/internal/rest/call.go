@@ -22,9 +22,9 @@ import (
 // context of the request carries it to the handler's connection and marshaler, which use it and resolve nothing again.
 type call struct {
 	route     *route
-	body      []byte             // JSON; empty if there is none, or if the route is a read
+	body      []byte             // JSON; empty without a body, and for a read
 	bodyError *apierr.Error      // by the decoder: the generated handlers pass on only the text of its error
-	version   protoreflect.Value // that If-Match stands for; invalid if there is none
+	version   protoreflect.Value // of If-Match; invalid without one
 	answer    encodedAnswer
 
 	releases []func() // of the room for body and answer
@@ -32,7 +32,7 @@ type call struct {
 
 type callKey struct{}
 
-// callOf returns the call of a request, or nil if there is none: the request has no route.
+// callOf returns the call of a request, or nil if the request has no route.
 func callOf(ctx context.Context) *call {
 	found, _ := ctx.Value(callKey{}).(*call)
 	return found

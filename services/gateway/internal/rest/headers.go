@@ -25,8 +25,8 @@ const (
 	versionField protoreflect.Name = "version"
 )
 
-// readVersion returns the version that If-Match stands for. It is not valid if there is none, or if the request of the
-// route has no version.
+// readVersion returns the version that If-Match stands for. It is not valid without that header,
+// or if the request of the route has no version.
 func (r *route) readVersion(header http.Header) (protoreflect.Value, error) {
 	if err := r.checkPreconditions(header); err != nil {
 		return protoreflect.Value{}, err

@@ -41,7 +41,7 @@ func flush(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// limitHeaders refuses requests with too many bytes of header fields. They count as calls under way, as the client may
+// limitHeaders rejects requests with too many bytes of header fields. They count as calls under way, as the client may
 // not read the refusal.
 func limitHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -17,8 +17,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/reply"
 )
 
-// observe puts the id, the client and the metadata of each request into its context, writes one log line when it has
-// ended, and answers a panic.
+// observe adds the id, the client and the metadata of each request to its context. It writes one log line when the
+// request has ended, and an error after a panic.
 func observe(log *slog.Logger, proxies edge.TrustedProxies, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		client := proxies.Client(edge.ParseAddress(r.RemoteAddr), r.Header.Values(edge.ForwardedFor), r.UserAgent())

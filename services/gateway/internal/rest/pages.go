@@ -90,8 +90,8 @@ func isUnreadBody(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.ContentLength != 0 && r.ProtoMajor == 1
 }
 
-// allowAnyOrigin lets scripts of every origin read an answer. It is for documents that are the same for everybody; all
-// other answers are for the origin of the gateway, and for programs that are no browser.
+// allowAnyOrigin allows scripts of every origin to read an answer. It is for documents that are the same for everybody;
+// all other answers are for the origin of the gateway, and for clients that are no browsers.
 func allowAnyOrigin(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Access-Control-Allow-Origin", "*")
