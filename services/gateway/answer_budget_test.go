@@ -23,7 +23,8 @@ const (
 	largeAnswersPerClient = edge.MaxAnswerBytesPerClient / (largeAnswer - edge.MaxSmallAnswer)
 )
 
-// wantLargeAnswers fails the test unless a client at the address gets a large answer over both transports, and all of it.
+// wantLargeAnswers fails the test unless a client at the address gets a large answer over both transports, and all of
+// it.
 func (h *house) wantLargeAnswers(t *testing.T, address, token string) {
 	t.Helper()
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", token)

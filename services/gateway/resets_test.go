@@ -127,8 +127,8 @@ func discard(conn net.Conn) <-chan struct{} {
 	return ended
 }
 
-// TestAbandonedCalls: what a client's own short deadline, or its going away in the midst, makes of a call is no fault of
-// the gateway, and not written as one.
+// TestAbandonedCalls: what a client's own short deadline, or its going away in the midst, makes of a call is no fault
+// of the gateway, and not written as one.
 func TestAbandonedCalls(t *testing.T) {
 	u := newUpstream(t)
 	entered := make(chan struct{}, 1)

@@ -20,8 +20,8 @@ import (
 const Path = "/docs/"
 
 // New returns a handler that serves Swagger UI from assets in the binary. The page is rendered once, because the
-// Content-Security-Policy must name its inline scripts by their hashes: nothing else may run, and nothing is loaded from
-// outside. All URLs of the page are relative to its own, so that a proxy can serve it under any path.
+// Content-Security-Policy must name its inline scripts by their hashes: nothing else may run, and nothing is loaded
+// from outside. All URLs of the page are relative to its own, so that a proxy can serve it under any path.
 func New() http.Handler {
 	ui := v5emb.NewWithConfig(swgui.Config{InternalBasePath: Path})("Gatehouse", "../openapi.json", ".")
 	var page pageWriter

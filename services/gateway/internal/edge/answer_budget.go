@@ -17,9 +17,9 @@ const (
 	MaxAnswerBytesPerClient = 4 << 20
 )
 
-// AnswerBudget bounds the bytes of answers that the gateway holds, for each client and for all. It never waits: if there
-// is no room for an answer, it is dropped and its call fails with OVERLOADED. That holds for reads only: a change has
-// been made by then, and must not seem refused. It is safe for concurrent use.
+// AnswerBudget bounds the bytes of answers that the gateway holds, for each client and for all. It never waits: if
+// there is no room for an answer, it is dropped and its call fails with OVERLOADED. That holds for reads only: a change
+// has been made by then, and must not seem refused. It is safe for concurrent use.
 type AnswerBudget struct {
 	Large *shares.Pool
 	reads map[string]bool

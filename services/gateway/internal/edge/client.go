@@ -11,8 +11,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
-// ForwardedFor is the only header from which the gateway reads the addresses of clients behind proxies. `Forwarded` (RFC
-// 7239) is not read beside it: of two headers one may be the client's own, which the proxy did not know to overwrite.
+// ForwardedFor is the only header from which the gateway reads the addresses of clients behind proxies. `Forwarded`
+// (RFC 7239) is not read beside it: of two headers one may be the client's own, which the proxy did not know to
+// overwrite.
 const ForwardedFor = "X-Forwarded-For"
 
 // maxProxies bounds how many proxies in a row are followed.
@@ -34,8 +35,8 @@ func ClientKey(ctx context.Context) shares.Key {
 	return shares.KeyOf(address)
 }
 
-// clientAddress returns the address of the client behind the proxies. Each proxy has appended the address of its peer to
-// the header, so that it is read from the end, for as long as the address is that of a trusted proxy.
+// clientAddress returns the address of the client behind the proxies. Each proxy has appended the address of its peer
+// to the header, so that it is read from the end, for as long as the address is that of a trusted proxy.
 func (p TrustedProxies) clientAddress(peer netip.Addr, headers []string) netip.Addr {
 	rest := strings.Join(headers, ",")
 	for range maxProxies {

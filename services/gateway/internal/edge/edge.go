@@ -1,6 +1,6 @@
 // Package edge holds what REST and native gRPC have in common: who may call which method, where its calls go, and how
-// much of the gateway one client may use. Both transports make their calls by Edge.Invoke, with decoded messages or with
-// raw frames, so that whatever holds for one transport holds for the other. The package imports neither transport.
+// much of the gateway one client may use. Both transports make their calls by Edge.Invoke, with decoded messages or
+// with raw frames, so that whatever holds for one transport holds for the other. The package imports neither transport.
 package edge
 
 import (

@@ -9,7 +9,8 @@ import (
 )
 
 // MaxStreams bounds the calls that one HTTP/2 connection may have under way: what browsers and net/http expect. In
-// grpc-go they include calls whose answer is not sent, and calls whose handler still runs after a reset (CVE-2023-44487).
+// grpc-go they include calls whose answer is not sent, and calls whose handler still runs after a reset
+// (CVE-2023-44487).
 const MaxStreams = 100
 
 const (

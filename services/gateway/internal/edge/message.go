@@ -111,8 +111,8 @@ type rawRequest struct {
 // HasRequestID reports whether the message is a change that is made once however often it is sent.
 func (r *rawRequest) HasRequestID() bool { return r.requestID != "" }
 
-// text reports an error if the bytes are no message: an appended field could complete them to a message that no check has
-// read.
+// text reports an error if the bytes are no message: an appended field could complete them to a message that no check
+// has read.
 func (r *rawRequest) text(field protoreflect.FieldDescriptor) (string, error) {
 	text, ok := stringField(r.frame, field.Number())
 	if !ok {

@@ -80,8 +80,8 @@ func isJSONLevel(message protoreflect.MessageDescriptor) bool {
 	return !message.IsMapEntry() && message.FullName() != "google.protobuf.Value"
 }
 
-// listLevels returns 1 for a field that is a list in JSON, around its elements, and 0 otherwise. In google.protobuf.ListValue the message is
-// the list.
+// listLevels returns 1 for a field that is a list in JSON, around its elements, and 0 otherwise. In
+// google.protobuf.ListValue the message is the list.
 func listLevels(field protoreflect.FieldDescriptor) int {
 	if field.IsList() && field.ContainingMessage().FullName() != "google.protobuf.ListValue" {
 		return 1

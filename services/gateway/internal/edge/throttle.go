@@ -95,8 +95,8 @@ func (t *throttle) observe(method string, client shares.Key, err error) {
 	}
 }
 
-// makeRoom makes room for one more flow of a method. It deletes expired flows and, if the table is full, any others: the
-// services refuse the clients of these once more.
+// makeRoom makes room for one more flow of a method. It deletes expired flows and, if the table is full, any others:
+// the services refuse the clients of these once more.
 func (t *throttle) makeRoom(method string, now time.Time) {
 	if t.methods[method] == nil {
 		t.methods[method] = map[shares.Key]*flow{}

@@ -9,8 +9,8 @@ import (
 	"google.golang.org/grpc/peer"
 )
 
-// exemptStream disables streamTimeout for the stream of a native gRPC call until undo is called, which the handler must do
-// when it returns. It reports false if the stream is unknown.
+// exemptStream disables streamTimeout for the stream of a native gRPC call until undo is called, which the handler must
+// do when it returns. It reports false if the stream is unknown.
 func exemptStream(ctx context.Context) (undo func(), ok bool) {
 	from, _ := peer.FromContext(ctx)
 	if from == nil {

@@ -46,8 +46,9 @@ func newReceiver(
 	return &receiver{reader, maxSize, reservation}, nil
 }
 
-// receive reads the message of the call. Like the body of a REST request it must arrive within deadlines.ReadRequest, and
-// after edge.SlowAfter it needs a slot. When receive returns early and the call ends, the pending read ends with it.
+// receive reads the message of the call. Like the body of a REST request it must arrive within deadlines.ReadRequest,
+// and after edge.SlowAfter it needs a slot. When receive returns early and the call ends, the pending read ends with
+// it.
 func (r *receiver) receive() (edge.Frame, error) {
 	if err := r.reservation.Reserve(edge.InitialReservation); err != nil {
 		return nil, err

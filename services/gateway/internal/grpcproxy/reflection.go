@@ -31,8 +31,8 @@ const (
 	reflectionTimeout             = 30 * time.Second
 )
 
-// Reflection implements grpc.reflection.v1 for the public services, and for no others that are linked in. It replaces the
-// reflection service of grpc-go, which encodes every description again for every request.
+// Reflection implements grpc.reflection.v1 for the public services, and for no others that are linked in. It replaces
+// the reflection service of grpc-go, which encodes every description again for every request.
 type Reflection struct {
 	reflectionpb.UnimplementedServerReflectionServer
 
@@ -94,8 +94,8 @@ func (r *Reflection) add(descriptor protoreflect.FileDescriptor) (*reflectedFile
 	return file, nil
 }
 
-// registerAlphaReflection registers reflection also as grpc.reflection.v1alpha, which many clients request first or only.
-// Its messages are those of v1 under another name.
+// registerAlphaReflection registers reflection also as grpc.reflection.v1alpha, which many clients request first or
+// only. Its messages are those of v1 under another name.
 func registerAlphaReflection(registrar grpc.ServiceRegistrar, reflection *Reflection) {
 	alpha := reflectionpb.ServerReflection_ServiceDesc
 	alpha.ServiceName = "grpc.reflection.v1alpha.ServerReflection"

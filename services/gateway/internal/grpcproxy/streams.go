@@ -18,10 +18,10 @@ import (
 
 // For grpc-go a call ends when its handler returns. Its answer may not be sent yet: data waits in the transport for the
 // client to open a flow-control window (RFC 9113, section 5.2), the trailers wait behind the data, and only the maximum
-// age of the connection bounds this time. grpc-go has no deadline for writing, and does not report when the trailers are
-// written. Therefore the gateway reads the frame headers of its native gRPC connections: a stream is open from the
-// HEADERS frame of the client until END_STREAM or RST_STREAM is sent, or RST_STREAM is received. This is the counterpart
-// of http.Server.WriteTimeout on the port for REST.
+// age of the connection bounds this time. grpc-go has no deadline for writing, and does not report when the trailers
+// are written. Therefore the gateway reads the frame headers of its native gRPC connections: a stream is open from the
+// HEADERS frame of the client until END_STREAM or RST_STREAM is sent, or RST_STREAM is received. This is the
+// counterpart of http.Server.WriteTimeout on the port for REST.
 
 const (
 	// streamTimeout is how long a stream may be open: as long as a request over REST, including its answer.
@@ -179,8 +179,8 @@ func (s *streams) end(id uint32) {
 }
 
 // overShare reports whether the connection has open streams beyond the client's share. No call may start on the
-// connection then. The stream of a call is unknown here, but while it is beyond the share, overShare reports true. Such a
-// stream ends when its refusal is sent, which needs no window.
+// connection then. The stream of a call is unknown here, but while it is beyond the share, overShare reports true. Such
+// a stream ends when its refusal is sent, which needs no window.
 func (s *streams) overShare() bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()

@@ -130,8 +130,8 @@ func (i *introspection) introspect(w http.ResponseWriter, r *http.Request) {
 	reply.JSON(w, http.StatusOK, body)
 }
 
-// answer reads the session of a token. A token that is rejected, for whatever reason, is not active, and the answer does
-// not contain the reason (RFC 7662, section 2.2). An error means that it is unknown whether the token is active.
+// answer reads the session of a token. A token that is rejected, for whatever reason, is not active, and the answer
+// does not contain the reason (RFC 7662, section 2.2). An error means that it is unknown whether the token is active.
 func (i *introspection) answer(r *http.Request, token string) (introspectionAnswer, error) {
 	if !isVisibleASCII(token) {
 		return introspectionAnswer{}, nil // No header can carry it, and no issued token contains it.

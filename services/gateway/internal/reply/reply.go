@@ -51,8 +51,8 @@ func MethodNotAllowed(w http.ResponseWriter, r *http.Request, methods string) {
 	Error(w, r, apierr.MethodNotAllowed("method not allowed: use "+methods))
 }
 
-// Redirect writes a redirect to a path that is relative to that of the request as the client sees it: a proxy may serve the
-// gateway under a path of its own, which http.Redirect does not know.
+// Redirect writes a redirect to a path that is relative to that of the request as the client sees it: a proxy may serve
+// the gateway under a path of its own, which http.Redirect does not know.
 func Redirect(w http.ResponseWriter, relative string) {
 	w.Header().Set("Location", relative)
 	w.WriteHeader(http.StatusFound)

@@ -48,9 +48,9 @@ func setVersion(request protoreflect.Message, version protoreflect.Value) error 
 	return nil
 }
 
-// checkPreconditions reports an error for a precondition that the call cannot check, where ignoring it could overwrite a
-// change: on a change of a resource with an entity tag. All others are ignored. Those by date always are, as RFC 9110,
-// sections 13.1.3 and 13.1.4, requires of a server that sends no Last-Modified.
+// checkPreconditions reports an error for a precondition that the call cannot check, where ignoring it could overwrite
+// a change: on a change of a resource with an entity tag. All others are ignored. Those by date always are, as RFC
+// 9110, sections 13.1.3 and 13.1.4, requires of a server that sends no Last-Modified.
 func (r *route) checkPreconditions(header http.Header) error {
 	takesVersion := r.Input.Fields().ByName(versionField) != nil
 	has := func(name string) bool { return strings.Join(header.Values(name), "") != "" }
@@ -72,8 +72,8 @@ var (
 	ownTag     = regexp.MustCompile(`(?:W/)?"([1-9][0-9]*)(?:-gzip|-br)?"`)
 )
 
-// readIfMatch returns the version that the tags stand for, or no value for `*`, which any version matches. Tags that the
-// gateway does not send match no version.
+// readIfMatch returns the version that the tags stand for, or no value for `*`, which any version matches. Tags that
+// the gateway does not send match no version.
 func readIfMatch(values []string) (protoreflect.Value, error) {
 	text := strings.TrimSpace(strings.Join(values, ","))
 	if text == "*" {

@@ -32,9 +32,9 @@ func refuse(calls *edge.Calls, w http.ResponseWriter, r *http.Request, err error
 	flush(w, r)
 }
 
-// flush sends all of an answer over HTTP/2. Otherwise net/http sends the last part of it after the handler has returned,
-// and a client could let each of the hundred streams of a connection wait for a flow-control window, uncounted. It
-// returns after deadlines.Request at the latest.
+// flush sends all of an answer over HTTP/2. Otherwise net/http sends the last part of it after the handler has
+// returned, and a client could let each of the hundred streams of a connection wait for a flow-control window,
+// uncounted. It returns after deadlines.Request at the latest.
 func flush(w http.ResponseWriter, r *http.Request) {
 	if r.ProtoMajor > 1 {
 		_ = http.NewResponseController(w).Flush() // It fails if the client has gone.

@@ -67,8 +67,8 @@ func (m *mask) complete(query url.Values, body []byte) error {
 	return nil
 }
 
-// checkMerge reports an error for a merge patch (RFC 7396) of a free-form member: it changes a part of the member, which
-// an update replaces as a whole. For all other members, a merge patch has the same meaning as any PATCH here.
+// checkMerge reports an error for a merge patch (RFC 7396) of a free-form member: it changes a part of the member,
+// which an update replaces as a whole. For all other members, a merge patch has the same meaning as any PATCH here.
 func (m *mask) checkMerge(raw []byte) error {
 	var violations []*errdetails.BadRequest_FieldViolation
 	for name, value := range members(raw) {

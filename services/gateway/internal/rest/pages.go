@@ -23,8 +23,8 @@ const (
 	wellKnownPath = "/.well-known/"
 )
 
-// pages serves the pages by their paths, and the API at all other paths. It is not an http.ServeMux, which redirects and
-// refuses in plain text.
+// pages serves the pages by their paths, and the API at all other paths. It is not an http.ServeMux, which redirects
+// and refuses in plain text.
 type pages struct {
 	exact  map[string]http.Handler
 	docs   http.Handler

@@ -35,8 +35,8 @@ type Fallback struct {
 	lastProbe    atomic.Pointer[time.Time] // the time of the last answered probe; nil for none
 }
 
-// NewFallback returns a connection whose calls go to the cache service. It writes to the log when calls start or stop to
-// bypass the cache service.
+// NewFallback returns a connection whose calls go to the cache service. It writes to the log when calls start or stop
+// to bypass the cache service.
 func NewFallback(cache, store grpc.ClientConnInterface, log *Log) *Fallback {
 	reads := grpcx.Reads()
 	reads[healthpb.Health_Check_FullMethodName] = true
@@ -55,9 +55,9 @@ func NewFallback(cache, store grpc.ClientConnInterface, log *Log) *Fallback {
 	}
 }
 
-// Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated unless it is idempotent: it
-// may have been made. Therefore no change tests whether a cache service is back. Neither does an answered health check:
-// a cache service may answer those and nothing else.
+// Invoke implements grpc.ClientConnInterface. A change whose answer was lost is not repeated unless it is idempotent:
+// it may have been made. Therefore no change tests whether a cache service is back. Neither does an answered health
+// check: a cache service may answer those and nothing else.
 func (f *Fallback) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
 	repeatable := f.reads[method] || grpcx.IsIdempotent(args)
 	if !repeatable && !f.breaker.IsClosed() {
@@ -95,8 +95,8 @@ type noResponseError struct {
 func (e *noResponseError) Error() string { return e.cause.Error() }
 
 // invokeCache returns a noResponseError if the cache service does not answer, although the caller still waits. It stops
-// waiting for a repeatable call as soon as the cache service does not answer a probe. It waits for a change: it may have
-// been made, and only the cache service can report that.
+// waiting for a repeatable call as soon as the cache service does not answer a probe. It waits for a change: it may
+// have been made, and only the cache service can report that.
 func (f *Fallback) invokeCache(
 	ctx context.Context, repeatable bool, method string, args, reply any, options ...grpc.CallOption,
 ) error {
@@ -125,8 +125,8 @@ func (f *Fallback) invokeCache(
 	}
 }
 
-// probeWhile probes the cache service until ctx, that of a waiting call, is done. It calls giveUp for each probe that is
-// not answered.
+// probeWhile probes the cache service until ctx, that of a waiting call, is done. It calls giveUp for each probe that
+// is not answered.
 func (f *Fallback) probeWhile(ctx context.Context, giveUp func()) {
 	for ctx.Err() == nil {
 		began := time.Now()
@@ -152,9 +152,9 @@ func (f *Fallback) answersProbe(ctx context.Context) bool {
 	return err == nil
 }
 
-// probe reads the health of the cache service, which reports it without the store and without Redis. An unanswered probe
-// is a failure for the breaker, unless the cache service answers other calls meanwhile. So the breaker opens before the
-// calls have run out of time, and also for callers with short deadlines.
+// probe reads the health of the cache service, which reports it without the store and without Redis. An unanswered
+// probe is a failure for the breaker, unless the cache service answers other calls meanwhile. So the breaker opens
+// before the calls have run out of time, and also for callers with short deadlines.
 func (f *Fallback) probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, deadlines.CacheProbe)
 	defer cancel()
