@@ -4,7 +4,8 @@ package testkit
 
 import "testing"
 
-func TestGaleraLosesANodeAndGetsItBack(t *testing.T) {
+// TestGalera checks that a Galera cluster survives the loss of a node, and that the node rejoins.
+func TestGalera(t *testing.T) {
 	g := StartGalera(t)
 	if err := g.Nodes[0].CreateDatabase("one"); err != nil {
 		t.Fatal(err)

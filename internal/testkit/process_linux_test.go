@@ -35,7 +35,8 @@ func hold(dir string) error {
 	return fmt.Errorf("the Redis ended before this process was killed: %d, %w", code, err)
 }
 
-func TestNothingOutlivesAKilledTestRun(t *testing.T) {
+// TestProcessParentKilled checks that no child outlives a test binary that is killed.
+func TestProcessParentKilled(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,8 @@ func shell(t *testing.T, script string) *testkit.Process {
 	return p
 }
 
-func TestProcessThatEndsBeforeItIsReadyIsReported(t *testing.T) {
+// TestProcessEndsEarly checks that Start reports a process that ends before it is ready.
+func TestProcessEndsEarly(t *testing.T) {
 	p := shell(t, "echo the reason >&2; exit 3")
 	err := p.Start(p.Wrote("never"))
 	if err == nil || !strings.Contains(err.Error(), "the reason") || !strings.Contains(err.Error(), "exit status 3") {
@@ -27,7 +28,8 @@ func TestProcessThatEndsBeforeItIsReadyIsReported(t *testing.T) {
 	}
 }
 
-func TestProcessStopsAndStartsAgain(t *testing.T) {
+// TestProcessRestart checks that a process can be stopped and started again.
+func TestProcessRestart(t *testing.T) {
 	p := shell(t, waits)
 	for _, word := range []string{"first", "second"} {
 		p.Env = []string{"WORD=" + word}
@@ -55,7 +57,8 @@ func TestProcessStopsAndStartsAgain(t *testing.T) {
 	}
 }
 
-func TestFrozenProcessStops(t *testing.T) {
+// TestProcessFrozen checks that a frozen process can be stopped.
+func TestProcessFrozen(t *testing.T) {
 	p := shell(t, waits)
 	p.Env = []string{"WORD=ready"}
 	if err := p.Start(p.Wrote("ready")); err != nil {
@@ -69,7 +72,8 @@ func TestFrozenProcessStops(t *testing.T) {
 	}
 }
 
-func TestProcessThatOutlivesItsTimeIsKilled(t *testing.T) {
+// TestProcessWaitTimeout checks that Wait kills a process that does not end in time.
+func TestProcessWaitTimeout(t *testing.T) {
 	p := shell(t, waits)
 	p.Env = []string{"WORD=ready"}
 	if err := p.Start(p.Wrote("ready")); err != nil {
@@ -83,7 +87,8 @@ func TestProcessThatOutlivesItsTimeIsKilled(t *testing.T) {
 	}
 }
 
-func TestProcessThatCannotBeStarted(t *testing.T) {
+// TestProcessMissing checks the methods of a process that cannot be started.
+func TestProcessMissing(t *testing.T) {
 	p := shell(t, "")
 	p.Path = filepath.Join(t.TempDir(), "missing")
 	if err := p.Start(func() error { return nil }); err == nil {

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-func TestRedisStartsAgainEmptyOnItsPort(t *testing.T) {
+// TestRedisRestart checks that a Redis that is killed starts again, empty, on its port.
+func TestRedisRestart(t *testing.T) {
 	server := testkit.StartRedis(t)
 	address := server.Addr()
 	client := newClient(t, server)
@@ -39,7 +40,8 @@ func TestRedisStartsAgainEmptyOnItsPort(t *testing.T) {
 	}
 }
 
-func TestRedisFreezesAndThaws(t *testing.T) {
+// TestRedisFreeze checks that a frozen Redis does not answer, and does once it is thawed.
+func TestRedisFreeze(t *testing.T) {
 	server := testkit.StartRedis(t)
 	client := newClient(t, server)
 	if err := client.Ping(t.Context()).Err(); err != nil {
@@ -61,7 +63,8 @@ func TestRedisFreezesAndThaws(t *testing.T) {
 	}
 }
 
-func TestRedisTakesAnotherPortAtItsFirstStart(t *testing.T) {
+// TestRedisPortTaken checks that a Redis uses another port if its own is taken at the first start.
+func TestRedisPortTaken(t *testing.T) {
 	server, err := testkit.NewRedis(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +83,8 @@ func TestRedisTakesAnotherPortAtItsFirstStart(t *testing.T) {
 	}
 }
 
-func TestRedisThatLostItsPortSaysSo(t *testing.T) {
+// TestRedisPortLost checks that a Redis reports an error if its port is taken at a later start.
+func TestRedisPortLost(t *testing.T) {
 	server := testkit.StartRedis(t)
 	server.Kill()
 	occupy(t, server.Addr())

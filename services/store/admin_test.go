@@ -100,7 +100,8 @@ func TestARoleThatIsTakenAwayIsGoneAtOnce(t *testing.T) {
 	})
 }
 
-func TestTheLastAdminStays(t *testing.T) {
+// TestLastAdmin checks that the last admin stays.
+func TestLastAdmin(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		session := store.logInRoot(t)
 		root, id := as(t, session.GetAccessToken()), session.GetSession().GetUserId()

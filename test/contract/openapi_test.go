@@ -117,7 +117,8 @@ func route(t *testing.T, rule *annotations.HttpRule) (verb, path string) {
 	}
 }
 
-func TestDocumentIsOpenAPI31(t *testing.T) {
+// TestDocumentVersion checks that the document is valid OpenAPI 3.1.
+func TestDocumentVersion(t *testing.T) {
 	t.Parallel()
 	doc, _ := readDocument(t)
 	if version := doc.GetVersion(); !strings.HasPrefix(version, "3.1.") {
@@ -132,7 +133,8 @@ func TestDocumentIsOpenAPI31(t *testing.T) {
 	}
 }
 
-func TestDocumentHasTheContractAndNothingElse(t *testing.T) {
+// TestDocumentEndpoints checks that the document has every operation of the contract, and no other.
+func TestDocumentEndpoints(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	known := endpoints(t, model)
@@ -148,7 +150,8 @@ func TestDocumentHasTheContractAndNothingElse(t *testing.T) {
 	}
 }
 
-func TestSecurityFollowsThePolicy(t *testing.T) {
+// TestDocumentSecurity checks that the security of each operation follows the policy of its method.
+func TestDocumentSecurity(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	scheme, ok := model.Components.SecuritySchemes.Get("bearer")
@@ -177,9 +180,9 @@ func TestSecurityFollowsThePolicy(t *testing.T) {
 	}
 }
 
-// TestRequestExamplesCanBeSent is what makes "Try it out" work: the example of the body and those of the parameters
+// TestDocumentRequestExamples is what makes "Try it out" work: the example of the body and those of the parameters
 // make a request that no rule of the contract refuses.
-func TestRequestExamplesCanBeSent(t *testing.T) {
+func TestDocumentRequestExamples(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	for id, endpoint := range endpoints(t, model) {
@@ -224,7 +227,8 @@ func TestRequestExamplesCanBeSent(t *testing.T) {
 	}
 }
 
-func TestExamplesNameNoUnspecifiedValue(t *testing.T) {
+// TestDocumentEnumExamples checks that no example has an enum value UNSPECIFIED.
+func TestDocumentEnumExamples(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	for id, endpoint := range endpoints(t, model) {
@@ -236,9 +240,9 @@ func TestExamplesNameNoUnspecifiedValue(t *testing.T) {
 	}
 }
 
-// TestBoundsAreThoseOfTheRules sends the shortest and the longest text that the document accepts, and those that are one
+// TestDocumentBounds sends the shortest and the longest text that the document accepts, and those that are one
 // character shorter and longer, through the rules of the contract.
-func TestBoundsAreThoseOfTheRules(t *testing.T) {
+func TestDocumentBounds(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	tried := 0
@@ -307,7 +311,8 @@ func lengthAccepted(t *testing.T, message proto.Message, jsonName string) bool {
 	})
 }
 
-func TestAnswerExamplesAreAnswers(t *testing.T) {
+// TestDocumentAnswerExamples checks that the examples of responses match their schemas.
+func TestDocumentAnswerExamples(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	for id, endpoint := range endpoints(t, model) {
@@ -325,8 +330,8 @@ func TestAnswerExamplesAreAnswers(t *testing.T) {
 	}
 }
 
-// TestErrorsAreAsDescribed sends what the funnel makes of errors through the schema of every operation's errors.
-func TestErrorsAreAsDescribed(t *testing.T) {
+// TestDocumentErrors sends what the funnel makes of errors through the schema of every operation's errors.
+func TestDocumentErrors(t *testing.T) {
 	t.Parallel()
 	_, model := readDocument(t)
 	violations := []*errdetails.BadRequest_FieldViolation{{Field: "email", Description: "is wrong", Reason: "WRONG"}}

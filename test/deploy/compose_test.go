@@ -83,7 +83,8 @@ func ours(t *testing.T, project *types.Project) map[string]types.ServiceConfig {
 	return services
 }
 
-func TestAMissingSecretIsRefusedAndTheErrorTellsTheCommand(t *testing.T) {
+// TestComposeMissingSecret checks that a missing or empty secret is an error, which names the command that makes it.
+func TestComposeMissingSecret(t *testing.T) {
 	for name := range secrets() {
 		for how, environment := range map[string]types.Mapping{"missing": secrets(), "empty": secrets()} {
 			t.Run(name+" "+how, func(t *testing.T) {
@@ -105,7 +106,8 @@ func TestAMissingSecretIsRefusedAndTheErrorTellsTheCommand(t *testing.T) {
 	}
 }
 
-func TestMakeEnvMakesTheSecretsAndKeepsThem(t *testing.T) {
+// TestMakeEnv checks that make-env.sh makes all secrets, and changes none that exists.
+func TestMakeEnv(t *testing.T) {
 	script, err := os.ReadFile(root + "/deploy/make-env.sh")
 	if err != nil {
 		t.Fatal(err)
@@ -150,9 +152,9 @@ func TestMakeEnvMakesTheSecretsAndKeepsThem(t *testing.T) {
 	}
 }
 
-// TestOurCommandLinesAreAccepted passes every command line and its environment to the real parser. A deliberate fault
+// TestComposeCommands passes every command line and its environment to the real parser. A deliberate fault
 // ends the command before it does anything; because all faults are told at once, no other one may be told.
-func TestOurCommandLinesAreAccepted(t *testing.T) {
+func TestComposeCommands(t *testing.T) {
 	const fault = `gatehouse: --log-level is "deliberate", not debug, info, warn or error`
 	for name, service := range ours(t, mustLoad(t)) {
 		lines := map[string][]string{"command": service.Command}
@@ -170,7 +172,8 @@ func TestOurCommandLinesAreAccepted(t *testing.T) {
 	}
 }
 
-func TestEveryVariableIsASettingOfItsVeryCommand(t *testing.T) {
+// TestComposeVariables checks that each variable is a setting of the command that gets it.
+func TestComposeVariables(t *testing.T) {
 	for name, service := range ours(t, mustLoad(t)) {
 		code, help := run(t, service, service.Command[0], "--help")
 		if code != 0 {
@@ -203,9 +206,9 @@ func run(t *testing.T, service types.ServiceConfig, args ...string) (code int, o
 	return command.ProcessState.ExitCode(), string(raw)
 }
 
-// TestServicesListenForOthers checks what the defaults do not do: they listen on loopback, where no other container, and
+// TestComposeListen checks what the defaults do not do: they listen on loopback, where no other container, and
 // no published port, reaches a service.
-func TestServicesListenForOthers(t *testing.T) {
+func TestComposeListen(t *testing.T) {
 	want := map[string]map[string]string{
 		"migrate": {}, "store": {"GATEHOUSE_LISTEN": ":9092"}, "cache": {"GATEHOUSE_LISTEN": ":9091"},
 		"gateway": {"GATEHOUSE_HTTP": ":8080", "GATEHOUSE_GRPC": ":9090"},
@@ -231,7 +234,8 @@ func TestServicesListenForOthers(t *testing.T) {
 	}
 }
 
-func TestSecretsGoWhereTheyAreNeededAndNowhereElse(t *testing.T) {
+// TestComposeSecrets checks that each service gets the secrets that it needs, and no other.
+func TestComposeSecrets(t *testing.T) {
 	want := map[string][]string{
 		"migrate": {databasePassword},
 		"store":   {databasePassword, masterKey, serviceToken},
@@ -285,7 +289,8 @@ func isSecret(variable string) bool {
 	return false
 }
 
-func TestServicesStartInOrder(t *testing.T) {
+// TestComposeDependsOn checks that each service starts after those that it needs.
+func TestComposeDependsOn(t *testing.T) {
 	const healthy, completed = types.ServiceConditionHealthy, types.ServiceConditionCompletedSuccessfully
 	want := map[string]map[string]string{
 		"mysql":   {},

@@ -22,7 +22,8 @@ func healthCheck(service types.ServiceConfig) []string {
 	return service.HealthCheck.Test
 }
 
-func TestHealthChecksRunOurBinary(t *testing.T) {
+// TestComposeHealthChecks checks that the health checks of our services run our binary.
+func TestComposeHealthChecks(t *testing.T) {
 	want := map[string][]string{
 		"gateway": {"CMD", "/gatehouse", "health", "--address", "localhost:9090"},
 		"cache":   {"CMD", "/gatehouse", "health", "--address", "localhost:9091"},
@@ -38,7 +39,8 @@ func TestHealthChecksRunOurBinary(t *testing.T) {
 	}
 }
 
-func TestHealthChecksOfTheDatabasesLogIn(t *testing.T) {
+// TestComposeDatabaseHealthChecks checks that the health checks of MySQL and Redis log in.
+func TestComposeDatabaseHealthChecks(t *testing.T) {
 	services := mustLoad(t).Services
 	for name, words := range map[string][]string{
 		"mysql": {"--protocol=tcp", `--user="$MYSQL_USER"`, `MYSQL_PWD="$MYSQL_PASSWORD"`, "SELECT 1"},
@@ -54,7 +56,8 @@ func TestHealthChecksOfTheDatabasesLogIn(t *testing.T) {
 	}
 }
 
-func TestOnlyTheGatewayIsPublishedAndOnLoopback(t *testing.T) {
+// TestComposePorts checks that only the gateway publishes ports, on loopback.
+func TestComposePorts(t *testing.T) {
 	published := []string{}
 	for name, service := range mustLoad(t).Services {
 		for _, port := range service.Ports {
@@ -73,7 +76,8 @@ func TestOnlyTheGatewayIsPublishedAndOnLoopback(t *testing.T) {
 	}
 }
 
-func TestEachNetworkHasWhoMustTalkAndNobodyElse(t *testing.T) {
+// TestComposeNetworks checks that each network connects only services that talk to each other.
+func TestComposeNetworks(t *testing.T) {
 	want := map[string][]string{
 		"public":   {"gateway"},
 		"services": {"cache", "gateway", "store"},
@@ -98,7 +102,8 @@ func TestEachNetworkHasWhoMustTalkAndNobodyElse(t *testing.T) {
 	}
 }
 
-func TestContainersAreConfined(t *testing.T) {
+// TestComposeConfinement checks that each container runs without privileges that it does not need.
+func TestComposeConfinement(t *testing.T) {
 	for name, service := range mustLoad(t).Services {
 		if !service.ReadOnly {
 			t.Errorf("%s: the root file system can be written", name)
@@ -124,7 +129,8 @@ func TestContainersAreConfined(t *testing.T) {
 	}
 }
 
-func TestImagesHaveAVersionAndOneServiceBuildsOurs(t *testing.T) {
+// TestComposeImages checks that each image has a version, and that one service builds ours.
+func TestComposeImages(t *testing.T) {
 	var builders []string
 	for name, service := range mustLoad(t).Services {
 		if _, tag, found := strings.Cut(service.Image, ":"); !found || tag == "latest" {
@@ -167,7 +173,8 @@ func TestDockerfile(t *testing.T) {
 	}
 }
 
-func TestTheImageIsBuiltWithoutSecretsAndData(t *testing.T) {
+// TestDockerignore checks that neither secrets nor data get into the context of the image build.
+func TestDockerignore(t *testing.T) {
 	ignored := strings.Split(read(t, root+"/.dockerignore"), "\n")
 	for _, path := range []string{".git", ".env", "build", "gatehouse-data", "secrets", "test", "**/*_test.go"} {
 		if !slices.Contains(ignored, path) {

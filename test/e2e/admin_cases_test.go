@@ -388,8 +388,9 @@ var auditCases = []corpusCase{
 	unauthenticated(listsEvents("without a token", "nobody", everyEvent), "ACCESS_TOKEN_MISSING"),
 }
 
-// TestTheLastAdminStays has a house of its own: others make admins.
-func TestTheLastAdminStays(t *testing.T) {
+// TestLastAdmin checks that the last administrator cannot be disabled, deleted or demoted. It runs a Gatehouse of its own, as
+// other tests make administrators.
+func TestLastAdmin(t *testing.T) {
 	t.Parallel()
 	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
@@ -425,9 +426,9 @@ func TestTheLastAdminStays(t *testing.T) {
 	}
 }
 
-// TestAFilterByWhatDoesNotExistIsRefused is no part of the corpus: in a query, a name or a number that the contract does
+// TestUnknownFilter is no part of the corpus: in a query, a name or a number that the contract does
 // not have cannot be read, and over gRPC there are no names.
-func TestAFilterByWhatDoesNotExistIsRefused(t *testing.T) {
+func TestUnknownFilter(t *testing.T) {
 	t.Parallel()
 	env := startUp(t, t.TempDir(), cheapHashes...)
 	root := callsAs(openSession(t, env, makeAdmin(t, env, "root@example.com")))

@@ -20,7 +20,7 @@ func dependencies(t *testing.T, of string) []string {
 
 // What a service cannot link it cannot do, whoever has taken it over. In a process of its own it also has no setting for
 // the master key: the table in docs/settings.md, which a test compares with the code, shows that only the store has.
-func TestOnlyTheStoreCanSign(t *testing.T) {
+func TestImports(t *testing.T) {
 	t.Parallel()
 	for service, forbidden := range map[string][]string{
 		"gateway": {module + "services/store", module + "services/cache", "gorm.io/", "github.com/go-crypt/", "github.com/redis/"},
@@ -37,10 +37,10 @@ func TestOnlyTheStoreCanSign(t *testing.T) {
 	}
 }
 
-// TestNoCompression: grpc-go decompresses for every server of a process by what any linked package has registered, and
+// TestCompression checks that no package registers a compressor: grpc-go decompresses for every server of a process by what any linked package has registered, and
 // a message is small when it is counted and large when it is decompressed. Where nothing is registered, every gRPC port
 // answers a compressed message with UNIMPLEMENTED.
-func TestNoCompression(t *testing.T) {
+func TestCompression(t *testing.T) {
 	t.Parallel()
 	for _, dependency := range dependencies(t, module+"cmd/gatehouse") {
 		if dependency == "google.golang.org/grpc/encoding/gzip" {

@@ -40,7 +40,7 @@ type deed struct {
 	unknown bool   // whether its answer was lost, and with it whether it was done
 }
 
-// deeds are those of one house, under kills.
+// deeds are those of one environment, under kills.
 type deeds struct {
 	env  *testEnv
 	root string // token of an admin
@@ -56,9 +56,9 @@ type deeds struct {
 // auditEvent is a line of the export.
 type auditEvent struct{ ID, Kind, Reason, UserID, SessionID, RequestID, Actor string }
 
-// TestAnEventIsThereIfAndOnlyIfItsActWasCommitted kills the store again and again while everything happens that has an
+// TestAudit kills the store again and again while everything happens that has an
 // event.
-func TestAnEventIsThereIfAndOnlyIfItsActWasCommitted(t *testing.T) {
+func TestAudit(t *testing.T) {
 	t.Parallel()
 	for name, start := range map[string]func(*testing.T) *testEnv{
 		"one process":     func(t *testing.T) *testEnv { return startUp(t, t.TempDir(), cheapHashes...) },
@@ -77,7 +77,7 @@ func TestAnEventIsThereIfAndOnlyIfItsActWasCommitted(t *testing.T) {
 	}
 }
 
-// live lets the actors act while the store, which is the first process of every house, is killed.
+// live lets the actors act while the store, which is the first process of every environment, is killed.
 func (d *deeds) live(t *testing.T, random *rand.Rand) {
 	t.Helper()
 	var acting sync.WaitGroup
@@ -132,7 +132,7 @@ func (d *deeds) do(t *testing.T, token, kind, reason string, call func(context.C
 	return got == reason
 }
 
-// wait waits until the house is back.
+// wait waits until the services are back.
 func (d *deeds) wait(t *testing.T) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
@@ -398,8 +398,9 @@ func (d *deeds) checkSessions(t *testing.T, events []auditEvent) {
 	}
 }
 
-// TestEveryRotationHasItsEvent, which the actors above cannot cause: the next key is made once in 10 minutes.
-func TestEveryRotationHasItsEvent(t *testing.T) {
+// TestAuditRotation checks that each rotation of the keys has its event. The actors of TestAudit cannot rotate: the next key
+// is made once in 10 minutes.
+func TestAuditRotation(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	env := startUp(t, data, cheapHashes...)

@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// TestCleanLog: where everything goes as it should, from the start to Ctrl-C, the log has no warning and no error. The
+// TestCleanLog checks that, where nothing fails from the start to Ctrl-C, the log has no warning and no error. The
 // services may be started in any order, and Ctrl-C reaches all of them at once.
 func TestCleanLog(t *testing.T) {
 	t.Parallel()

@@ -21,11 +21,11 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// corpusCase is a call and what it must give over every transport, in every house.
+// corpusCase is a call and what it must give over every transport, in every setup.
 type corpusCase struct {
 	name    string
 	method  string                               // "UserService/ReadUser"
-	caller  string                               // key of residents.tokens
+	caller  string                               // key of fixtures.tokens
 	by      func(*testing.T, *fixtures) []string // the tokens to call with, made for each call; instead of caller
 	request func(*fixtures) proto.Message
 
@@ -36,7 +36,7 @@ type corpusCase struct {
 	check  func(*testing.T, *fixtures, proto.Message)
 }
 
-// residents are who lives in a house before the corpus is run, and the tokens that cases call with.
+// fixtures are the accounts before the corpus is run, and the tokens that cases call with.
 type fixtures struct {
 	ada    *gatehousev1.User
 	bob    *gatehousev1.User
@@ -259,7 +259,8 @@ func details(t *testing.T, got *answer) (reason string, fields []string) {
 	return reason, fields
 }
 
-func TestCorpusHasEveryMethodAndEnoughCases(t *testing.T) {
+// TestCorpusCoverage checks that the corpus has cases of each method, some that succeed and some that fail.
+func TestCorpusCoverage(t *testing.T) {
 	t.Parallel()
 	if len(corpus) < 40 {
 		t.Errorf("the corpus has %d cases, not 40", len(corpus))

@@ -47,8 +47,8 @@ type operation struct {
 	Responses map[string]any `json:"responses"`
 }
 
-// TestDocumentListsEveryError looks up the status of each case of the corpus, which TestCorpus sees in answers.
-func TestDocumentListsEveryError(t *testing.T) {
+// TestDocumentErrorCoverage looks up the status of each case of the corpus, which TestCorpus sees in answers.
+func TestDocumentErrorCoverage(t *testing.T) {
 	t.Parallel()
 	operations := documented(t)
 	for _, c := range corpus {

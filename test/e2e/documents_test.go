@@ -82,8 +82,8 @@ func TestDocumentBlocks(t *testing.T) {
 	}
 }
 
-// TestDocumentBlocksThatAreNotRun: they name files and targets that exist.
-func TestDocumentBlocksThatAreNotRun(t *testing.T) {
+// TestDocumentBlocksNotRun checks that blocks that are not run name files and targets that exist.
+func TestDocumentBlocksNotRun(t *testing.T) {
 	makefile, err := os.ReadFile(checkout + "/Makefile")
 	if err != nil {
 		t.Fatal(err)

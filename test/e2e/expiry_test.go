@@ -8,7 +8,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-func TestASessionThatHasExpiredIsNotRefreshed(t *testing.T) {
+// TestSessionExpiry checks that a session that has expired cannot be refreshed.
+func TestSessionExpiry(t *testing.T) {
 	t.Parallel()
 	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {

@@ -145,7 +145,7 @@ func importedFile(t *testing.T, hashes []importedHash) []importedLine {
 	return lines
 }
 
-// importTest moves users into a house.
+// importTest imports users.
 type importTest struct {
 	database []string // the variables that name it
 	file     string
@@ -202,9 +202,9 @@ func (i *importTest) importKilling(t *testing.T, random *rand.Rand) (code int, o
 	return code, process.Output()
 }
 
-// TestUsersMoveInAndOut imports users with every kind of hash into a house that runs, is killed meanwhile, and lets
+// TestImport imports users with every kind of hash into a Gatehouse that runs, is killed meanwhile, and lets
 // them log in.
-func TestUsersMoveInAndOut(t *testing.T) {
+func TestImport(t *testing.T) {
 	t.Parallel()
 	hashes := makeHashes(t)
 	lines := importedFile(t, hashes)
@@ -437,8 +437,8 @@ func (i *importTest) wantTheSameElsewhere(t *testing.T) {
 	}
 }
 
-// TestAnOperatorMakesTheFirstAdmin beside services that run.
-func TestAnOperatorMakesTheFirstAdmin(t *testing.T) {
+// TestAdminCreate makes the first administrator by the command while services run.
+func TestAdminCreate(t *testing.T) {
 	t.Parallel()
 	env := startThree(t, cheapHashes...)
 	i := &importTest{database: []string{cluster.DatabaseSetting(env.database)}}

@@ -251,9 +251,9 @@ func discoverWithJWX(t *testing.T, env *clocked) verifier {
 	}
 }
 
-// TestOthersVerifyOurTokens lets two libraries that Gatehouse does not use configure themselves by the issuer, and
+// TestTokenInterop lets two libraries that Gatehouse does not use configure themselves by the issuer, and
 // verify access tokens while keys are rotated and revoked.
-func TestOthersVerifyOurTokens(t *testing.T) {
+func TestTokenInterop(t *testing.T) {
 	t.Parallel()
 	for _, algorithm := range jwk.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
@@ -327,8 +327,8 @@ func rotateAndRevoke(t *testing.T, env *clocked, verifiers map[string]verifier, 
 	want("a token of the key after", after, true)
 }
 
-// TestTheConfigurationThatVerifiersDiscover is exactly this, in these names.
-func TestTheConfigurationThatVerifiersDiscover(t *testing.T) {
+// TestDiscovery is exactly this, in these names.
+func TestDiscovery(t *testing.T) {
 	t.Parallel()
 	env := startClocked(t, jwk.ES256)
 	got := env.get(t, "/.well-known/openid-configuration")

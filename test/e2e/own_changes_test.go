@@ -16,8 +16,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// TestOwnChangesAreLimited has a user change the profile again and again, with a setting that admits two a minute.
-func TestOwnChangesAreLimited(t *testing.T) {
+// TestOwnChangesLimit has a user change the profile again and again, with a setting that admits two a minute.
+func TestOwnChangesLimit(t *testing.T) {
 	t.Parallel()
 	env := startUp(t, t.TempDir(), "--own-changes-per-minute", "2")
 	signUp(t, env, "ada@example.com")

@@ -14,9 +14,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// TestTheCacheServiceMayDie: a gateway whose cache service is killed goes on with the store, no read fails, and what is
+// TestCacheServiceDies checks that a gateway whose cache service is killed uses the store, no read fails, and what is
 // changed that way the other cache service learns by the feed. When it is back, it is asked again.
-func TestTheCacheServiceMayDie(t *testing.T) {
+func TestCacheServiceDies(t *testing.T) {
 	t.Parallel()
 	replicas := startReplicas(t, cluster.NewInfra(t, binary), 2, cheapHashes...)
 	alone, other := replicas[0], replicas[1]
@@ -69,7 +69,7 @@ func TestTheCacheServiceMayDie(t *testing.T) {
 	wantReason(t, alone, second, "SESSION_ENDED")
 }
 
-// TestCacheServiceHangs: a gateway whose cache service is frozen soon sends changes to the store, over both transports,
+// TestCacheServiceHangs checks that a gateway whose cache service is frozen soon sends changes to the store, over both transports,
 // also where no read has found out. No read fails.
 func TestCacheServiceHangs(t *testing.T) {
 	t.Parallel()

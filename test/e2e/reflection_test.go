@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// TestReflectionSetting: tools see the public services where the setting says so, and only these.
+// TestReflectionSetting checks that reflection lists the public services, and only these, where the setting allows it.
 func TestReflectionSetting(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {

@@ -115,9 +115,9 @@ func restart(t *testing.T, redis *testkit.Redis) {
 	}
 }
 
-// TestNoCallSucceedsOnceTheEndOfItsSessionIsAcknowledged ends sessions in every way while they are used at every
+// TestRevocation ends sessions in every way while they are used at every
 // replica, with Redis being killed in between. A call that starts after the acknowledgement must fail.
-func TestNoCallSucceedsOnceTheEndOfItsSessionIsAcknowledged(t *testing.T) {
+func TestRevocation(t *testing.T) {
 	t.Parallel()
 	t.Run("one process", func(t *testing.T) {
 		t.Parallel()

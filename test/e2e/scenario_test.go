@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"time"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
@@ -36,7 +36,7 @@ func readMe(t *testing.T, env *testEnv, token string) (*gatehousev1.User, error)
 	return response.GetUser(), err
 }
 
-// The happy scenario, native and over REST, told step by step as a newcomer would take it. Each house, each transport.
+// The happy scenario, native and over REST, told step by step as a newcomer would take it. Each setup, each transport.
 func TestSignUpLogInReadProfile(t *testing.T) {
 	t.Parallel()
 	for name, start := range setups {
@@ -86,7 +86,8 @@ func happyScenario(t *testing.T, env *testEnv, call transport) {
 	}
 }
 
-func TestDataAndTokensSurviveARestart(t *testing.T) {
+// TestRestart checks that data and tokens are good after a restart.
+func TestRestart(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	before := startUp(t, data, cheapHashes...)
@@ -102,7 +103,8 @@ func TestDataAndTokensSurviveARestart(t *testing.T) {
 	logIn(t, after, "ada@example.com")
 }
 
-func TestKilledWithoutWarningLosesNothing(t *testing.T) {
+// TestKill checks that a process that is killed loses nothing that was acknowledged.
+func TestKill(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	before := startUp(t, data, cheapHashes...)
@@ -116,7 +118,8 @@ func TestKilledWithoutWarningLosesNothing(t *testing.T) {
 	}
 }
 
-func TestTokenForAnotherAudienceOrIssuerIsRefused(t *testing.T) {
+// TestTokenAudience checks that a token for another audience, or of another issuer, is rejected.
+func TestTokenAudience(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	before := startUp(t, data, cheapHashes...)
@@ -130,7 +133,8 @@ func TestTokenForAnotherAudienceOrIssuerIsRefused(t *testing.T) {
 	}
 }
 
-func TestExpiredTokenIsRefused(t *testing.T) {
+// TestTokenExpiry checks that an expired token is rejected.
+func TestTokenExpiry(t *testing.T) {
 	t.Parallel()
 	env := startUp(t, t.TempDir(), append(cheapHashes, "--access-token-lifetime", "1s")...)
 	signUp(t, env, "ada@example.com")
@@ -145,7 +149,7 @@ func TestExpiredTokenIsRefused(t *testing.T) {
 }
 
 // A change of the algorithm makes a new key; tokens of the old one stay good.
-func TestSigningAlgorithmCanBeChanged(t *testing.T) {
+func TestSigningAlgorithm(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	before := startUp(t, data, cheapHashes...)
@@ -186,7 +190,8 @@ func wantReason(t *testing.T, env *testEnv, token, want string) {
 	}
 }
 
-func TestOfFiftySignUpsWithOneAddressOneSucceeds(t *testing.T) {
+// TestConcurrentSignUps checks that one of fifty concurrent sign-ups with one address succeeds.
+func TestConcurrentSignUps(t *testing.T) {
 	t.Parallel()
 	for name, start := range setups {
 		t.Run(name, func(t *testing.T) {
@@ -216,7 +221,8 @@ func TestOfFiftySignUpsWithOneAddressOneSucceeds(t *testing.T) {
 	}
 }
 
-func TestRedisDownAnswersStayRight(t *testing.T) {
+// TestRedisDown checks that answers are right while Redis is down.
+func TestRedisDown(t *testing.T) {
 	t.Parallel()
 	env := startThree(t, cheapHashes...)
 	user := signUp(t, env, "ada@example.com")
@@ -251,7 +257,7 @@ func awaitCached(t *testing.T, env *testEnv, token, userID string) {
 
 // The database goes away and comes back: nobody has to restart anything. Meanwhile what needs it is UNAVAILABLE, in
 // words that hold nothing of the driver's, and profiles in the cache are still served to tokens of known keys.
-func TestDatabaseDownAndBack(t *testing.T) {
+func TestDatabaseDown(t *testing.T) {
 	t.Parallel()
 	env := startReplicas(t, cluster.NewPrivateInfra(t, binary), 1, cheapHashes...)[0]
 	user := signUp(t, env, "ada@example.com")
@@ -293,7 +299,8 @@ func TestDatabaseDownAndBack(t *testing.T) {
 	logIn(t, env, "ada@example.com")
 }
 
-func TestHealthFollowsTheServicesBehind(t *testing.T) {
+// TestHealth checks that the health of the gateway follows that of the services behind it.
+func TestHealth(t *testing.T) {
 	t.Parallel()
 	env := startThree(t, cheapHashes...)
 	client := healthpb.NewHealthClient(env.conn)

@@ -26,7 +26,8 @@ func wantRefused(t *testing.T, err error) {
 	}
 }
 
-func TestPortsOfServices(t *testing.T) {
+// TestServicePorts checks that cache and store serve only callers with a service credential.
+func TestServicePorts(t *testing.T) {
 	t.Parallel()
 	env := startThree(t, cheapHashes...)
 	store, cache := env.processes[0], env.processes[1]

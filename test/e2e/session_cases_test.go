@@ -29,7 +29,7 @@ func newcomers(t *testing.T, r *fixtures) []string {
 	return callsAs(openSession(t, r.env, signUp(t, r.env, r.address("newcomer")).GetEmail()))
 }
 
-// sessionCall is a call by somebody of the residents; by is used instead where it is given.
+// sessionCall is a call by a user of the fixtures; by is used instead where it is given.
 func sessionCall(
 	name, method, caller string, by func(*testing.T, *fixtures) []string, request func(*fixtures) proto.Message,
 ) corpusCase {

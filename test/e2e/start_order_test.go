@@ -7,9 +7,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// TestTheOrderOfStartsDoesNotMatter starts everything before what it needs: each service waits, and all is ready once the
+// TestStartOrder starts everything before what it needs: each service waits, and all is ready once the
 // last is there. One that is told to stop while it waits does so, without a fault.
-func TestTheOrderOfStartsDoesNotMatter(t *testing.T) {
+func TestStartOrder(t *testing.T) {
 	t.Parallel()
 	infra := cluster.NewPrivateInfra(t, binary)
 	infra.MariaDB.Kill()

@@ -177,7 +177,16 @@ var bad = map[string]struct {
 	},
 }
 
-func TestTheCheckerCatchesBadHistories(t *testing.T) {
+// TestChecker tests the checker by histories that are right or wrong.
+func TestChecker(t *testing.T) {
+	t.Run("catches_bad_histories", testCatchesBadHistories)
+	t.Run("passes_good_histories", testPassesGoodHistories)
+	t.Run("a_stale_window_excuses_only_reads", testStaleWindow)
+	t.Run("what_was_not_acknowledged_may_be_unknown_to_caches", testUnacknowledged)
+	t.Run("is_fast_on_many_unknown_outcomes", testUnknownOutcomes)
+}
+
+func testCatchesBadHistories(t *testing.T) {
 	t.Parallel()
 	for name, c := range bad {
 		t.Run(name, func(t *testing.T) {
@@ -230,7 +239,7 @@ var good = map[string][]*operation{
 		refusal(reads(60, 61, "s1", 1, "n1"), "SESSION_ENDED")),
 }
 
-func TestTheCheckerPassesGoodHistories(t *testing.T) {
+func testPassesGoodHistories(t *testing.T) {
 	t.Parallel()
 	for name, history := range good {
 		t.Run(name, func(t *testing.T) {
@@ -243,7 +252,7 @@ func TestTheCheckerPassesGoodHistories(t *testing.T) {
 }
 
 // A stale window excuses reads, by so much and no more, and never writes or what the database holds.
-func TestAStaleWindowExcusesReadsOnly(t *testing.T) {
+func testStaleWindow(t *testing.T) {
 	t.Parallel()
 	window := func(d time.Duration) rules { return rules{stale: func(*operation) time.Duration { return d }} }
 	outdated := opening(updates(30, 40, "n2", 2), logsOut(31, 40, "s2", "s2"), reads(60, 61, "s2", 1, "n1"))
@@ -266,7 +275,7 @@ func TestAStaleWindowExcusesReadsOnly(t *testing.T) {
 
 // A write that nobody acknowledged may be unheard of for a while where caches answer, though the store shows it. All that
 // was acknowledged must be heard of.
-func TestWhatWasNotAcknowledgedMayBeUnheard(t *testing.T) {
+func testUnacknowledged(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string][]*operation{
 		"a change of the password": opening(lost(changes(30, 40, "p1", "p2", 2, "n1")), logsIn(50, 60, "s3", "p2"), reads(61, 62, "s2", 1, "n1")),
@@ -292,7 +301,7 @@ func TestWhatWasNotAcknowledgedMayBeUnheard(t *testing.T) {
 }
 
 // Many unknown outcomes in one history must not make the search long: faults make them by the dozen.
-func TestTheCheckerIsFastOnManyUnknownOutcomes(t *testing.T) {
+func testUnknownOutcomes(t *testing.T) {
 	t.Parallel()
 	history := opening()
 	version := int64(1)

@@ -33,9 +33,9 @@ func newSQLite(t *testing.T) *testCluster {
 	})
 }
 
-// TestAFullDiskLosesNothing fills the disk under SQLite for a while, and kills the process, in turn: what was
+// TestFullDisk fills the disk under SQLite for a while, and kills the process, in turn: what was
 // acknowledged is there, what was refused is not, reads go on, and nobody has to restart anything when there is room.
-func TestAFullDiskLosesNothing(t *testing.T) {
+func TestFullDisk(t *testing.T) {
 	c := newSQLite(t)
 	up := c.Gateways[0]
 	seed := seedOf(t)

@@ -185,8 +185,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// TestLinkDoesWhatItsConditionSays shows that a fault of a link is one: a harness whose faults do nothing finds nothing.
-func TestLinkDoesWhatItsConditionSays(t *testing.T) {
+// TestLink shows that a fault of a link is one: a harness whose faults do nothing finds nothing.
+func TestLink(t *testing.T) {
 	t.Parallel()
 	echo, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

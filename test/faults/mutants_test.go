@@ -49,9 +49,9 @@ const (
 	shortLife = 40
 )
 
-// TestTheCheckerCatchesABrokenProtocol breaks the protocol of the caches on purpose, one part after the other: a checker
+// TestCheckerMutants breaks the protocol of the caches on purpose, one part after the other: a checker
 // that finds nothing then would find nothing ever.
-func TestTheCheckerCatchesABrokenProtocol(t *testing.T) {
+func TestCheckerMutants(t *testing.T) {
 	for _, m := range mutants() {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
 			broken := overlay{}

@@ -47,9 +47,9 @@ func newRollingCluster(t *testing.T) *testCluster {
 	}), nil, openMariaDB(infra))
 }
 
-// TestARollingRestartFailsNoCall restarts every process, one after the other, while clients over HTTP/1.1, HTTP/2 and
+// TestRollingRestart restarts every process, one after the other, while clients over HTTP/1.1, HTTP/2 and
 // gRPC make calls of every kind. Not one fails, and no client of the test tries anything twice.
-func TestARollingRestartFailsNoCall(t *testing.T) {
+func TestRollingRestart(t *testing.T) {
 	c := newRollingCluster(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

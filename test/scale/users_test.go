@@ -262,8 +262,8 @@ func BenchmarkUsers(b *testing.B) {
 	fmt.Fprintln(os.Stdout, table.String())
 }
 
-// TestAPopulationAnswers sends the requests of the benchmark: so the benchmark still works when it is needed.
-func TestAPopulationAnswers(t *testing.T) {
+// TestPopulation sends the requests of the benchmark: so the benchmark still works when it is needed.
+func TestPopulation(t *testing.T) {
 	p := settle(t, storeconfig.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "few")}, few)
 	if len(p.ids) != few/pageSize {
 		t.Errorf("there are %d pages", len(p.ids))
