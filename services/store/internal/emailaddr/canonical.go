@@ -22,7 +22,7 @@ import (
 // The domain is in the form that UTS 46 maps it to, non-transitional, with each label in Unicode: bücher.example and
 // xn--bcher-kva.example are one domain, straße.example and strasse.example are two.
 //
-// What is no address, or has a domain that is none, has a canonical form as well: the one of Legacy.
+// A string that is not an address, or has an invalid domain, has a canonical form as well: that of Legacy.
 func Canonical(address string) string {
 	display := Display(address)
 	if isPlain(display) {
@@ -146,7 +146,7 @@ func foldCherokee(char rune) rune {
 	}
 }
 
-// cut parts an address at its last @: a quoted part before it may have others.
+// cut splits an address at its last @: a quoted part before it may have others.
 func cut(address string) (local, domain string, found bool) {
 	at := strings.LastIndexByte(address, '@')
 	if at < 0 {

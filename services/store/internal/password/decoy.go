@@ -77,7 +77,7 @@ func blanked(hash string) (string, bool) {
 	ofBcrypt := strings.HasPrefix(hash, "$2") || strings.HasPrefix(hash, wordPressPrefix) ||
 		strings.HasPrefix(hash, djangoPrefix)
 	switch {
-	case ofBcrypt: // Whose salt and digest are one part, and whose alphabet is another.
+	case ofBcrypt: // Its salt and digest are one part, and its alphabet is another.
 		zero, parts = ".", 1
 	case strings.HasPrefix(hash, "$6$"):
 		zero = "."

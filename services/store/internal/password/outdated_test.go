@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 )
 
-// TestVerifyOutdated: while as many outdated hashes are verified as may be, more wait, in fair shares among clients, and calls
-// with a hash of the current parameters notice nothing.
+// TestVerifyOutdated: while as many outdated hashes are verified as may be, more wait, in fair shares among clients,
+// and calls with a hash of the current parameters notice nothing.
 func TestVerifyOutdated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hasher, err := New(t.Context(), Config{Params: Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}})
@@ -37,12 +37,12 @@ func TestVerifyOutdated(t *testing.T) {
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		if _, err := hasher.Verify(gone, outdated, "correct horse"); !errors.Is(err, context.Canceled) {
-			t.Errorf("a caller who is gone: %v", err)
+			t.Errorf("a caller that is gone: %v", err)
 		}
 		cancel()
 		queue.drain()
 		if hasher.cores.running != 0 || len(hasher.cores.waiting) != 0 || len(hasher.outdated.waiting) != 0 {
-			t.Error("a slot is not given back")
+			t.Error("a slot is not released")
 		}
 	})
 }

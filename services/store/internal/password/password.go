@@ -44,12 +44,11 @@ func (p Params) Validate() error {
 }
 
 // Hasher hashes and verifies. At most one hash per core is computed at a time; a bounded number of calls waits, in fair
-// shares among clients (shares.Key), and those that would wait for too long are rejected with an
-// OverloadedError. All hashes that are computed at a time take no more memory together than MaxHashMemory. It is safe for
-// concurrent use.
+// shares among clients (shares.Key), and those that would wait for too long are rejected with an OverloadedError. All
+// hashes that are computed at a time take no more memory together than MaxHashMemory. It is safe for concurrent use.
 //
-// Hashes that are not of the current parameters may cost many times what these do, and whoever knows an address can
-// have them verified: they get half of the cores at most, and wait for them in a queue of their own.
+// Hashes that are not of the current parameters may cost many times what these do, and a client that knows an address
+// can have them verified: they get half of the cores at most, and wait for them in a queue of their own.
 type Hasher struct {
 	argon2   *argon2.Hasher
 	bytes    int64 // that a hash of the current parameters takes
@@ -102,8 +101,8 @@ func New(ctx context.Context, config Config) (*Hasher, error) {
 // Computed returns how many hashes were computed.
 func (h *Hasher) Computed() uint64 { return h.cores.left.Load() }
 
-// Admit reports an error if Hash and Verify would reject a call that comes now, so that a caller need not read first what
-// it would throw away. Without an error, they may reject it yet.
+// Admit reports an error if Hash and Verify would reject a call that comes now, so that a caller need not read first
+// what it would throw away. Without an error, they may reject it yet.
 func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx, clientKey(ctx)) }
 
 // Hash returns the PHC string of a new random salt and the password. It waits for a core, and fails with an
@@ -121,9 +120,9 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return digest.Encode(), nil
 }
 
-// Verify reports whether the password is the one that was hashed: in the form that we hash, or, where that differs, as it
-// is given, which is what others mostly hash. It waits and fails as Hash does. A hash that Check rejects fails as there,
-// except that one of ours may take the time that the settings allow.
+// Verify reports whether the password is the one that was hashed: in the form that we hash, or, where that differs, as
+// it is given, which is what others mostly hash. It waits and fails as Hash does. A hash that Check rejects fails as
+// there, except that one of ours may take the time that the settings allow.
 func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error) {
 	stored, err := decodeStored(hash)
 	if err == nil {
@@ -154,8 +153,8 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 // Outdated reports whether a hash is another than Hash would make now: of another kind, or with other parameters.
 func (h *Hasher) Outdated(hash string) bool { return !strings.HasPrefix(hash, h.current) }
 
-// VerifyDummy takes as long as Verify does for the hash of an account, for an address that has none. The address is given in
-// canonical form. Whether the password matches does not matter: there is no account to open.
+// VerifyDummy runs as long as Verify does for the hash of an account, for an address that has none. The address is
+// given in canonical form. Whether the password matches does not matter: there is no account to open.
 func (h *Hasher) VerifyDummy(ctx context.Context, email, password string) error {
 	_, err := h.Verify(ctx, h.Decoy(email), password)
 	if errors.Is(err, ErrHashTooCostly) {

@@ -70,9 +70,9 @@ func newQueue(slots int, memory int64) *queue {
 	return &queue{slots: slots, memory: memory, clients: map[shares.Key]*client{}}
 }
 
-// enter waits until a call that holds so many bytes is admitted; leave ends it. It fails as admit does, with an OverloadedError
-// if the queue gets too full meanwhile, and with the error of ctx if that ends first: nobody would hear the answer. The
-// bytes must be within the memory of the queue.
+// enter waits until a call that holds so many bytes is admitted; leave ends it. It fails as admit does, with an
+// OverloadedError if the queue gets too full meanwhile, and with the error of ctx if that ends first: nobody would hear
+// the answer. The bytes must be within the memory of the queue.
 func (q *queue) enter(ctx context.Context, key shares.Key, bytes int64) (leave func(), err error) {
 	call, err := q.join(ctx, key, bytes)
 	if err != nil {
@@ -191,7 +191,7 @@ func (q *queue) wait(ahead int) time.Duration {
 }
 
 // dispatch admits calls while there is room. A call that needs more memory than is free is not overtaken: it would wait
-// for ever.
+// forever.
 func (q *queue) dispatch() {
 	for len(q.waiting) > 0 && q.running < q.slots && q.waiting[0].bytes <= q.memory-q.held {
 		call := q.waiting[0]

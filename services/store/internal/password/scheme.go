@@ -53,7 +53,7 @@ const (
 	maxPBKDF2SHA512 = 1_000_000 // 0.9 s
 
 	maxSHACryptRounds = 1_000_000 // 0.6 s for a password of 13 bytes
-	// maxSHACryptWork bounds rounds times bytes of the password, which is hashed anew in every round: 1.2 s. A million
+	// maxSHACryptWork bounds rounds times bytes of the password, which is hashed again in every round: 1.2 s. A million
 	// rounds over 1,024 bytes would take 5 s.
 	maxSHACryptWork = 150 * maxSHACryptRounds
 
@@ -159,13 +159,13 @@ func (v verifier) checkMemory(maxMemory int64) error {
 func (v verifier) matchesEither(password string) (bool, error) {
 	normal := normalize(password)
 	matches, err := v.matches(normal)
-	if err == nil && !matches && normal != password { // For our own hashes too: what it costs tells nobody whose it is.
+	if err == nil && !matches && normal != password { // For our own hashes too: its cost must not reveal the kind of account.
 		matches, err = v.matches(password)
 	}
 	return matches, err
 }
 
-// matches tells whether the password is the one that was hashed.
+// matches reports whether the password is the one that was hashed.
 func (v verifier) matches(password string) (bool, error) {
 	if v.longest == 0 || len(password) <= v.longest {
 		return v.digest.MatchAdvanced(password)
@@ -298,7 +298,7 @@ func checkSHA512Crypt(found []string) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	if rounds < 1000 { // Whoever makes one takes 1,000 for what is less, and writes so.
+	if rounds < 1000 { // Programs that create one use 1,000 for fewer, and write so.
 		return cost{}, fmt.Errorf("%w: the rounds are fewer than 1000", ErrHashMalformed)
 	}
 	if err := atMost("the rounds", rounds, maxSHACryptRounds); err != nil {

@@ -104,7 +104,7 @@ func TestOutdated(t *testing.T) {
 	}
 }
 
-// filled puts a salt and a digest of so many bytes behind the parameters.
+// filled appends a salt and a digest of so many bytes to the parameters.
 func filled(parameters string, salt, digest int) string {
 	encoded := func(n int) string { return strings.Repeat("A", (n*8+5)/6) }
 	return parameters + "$" + encoded(salt) + "$" + encoded(digest)
@@ -121,7 +121,7 @@ var refused = []struct {
 	{"yescrypt", "$y$j9T$aaaa$bbbb", ErrUnknownHash},
 	{"bcrypt with the fault of 2x", "$2x$05$" + strings.Repeat("a", 53), ErrUnknownHash},
 	{"bcrypt with SHA-256", "$bcrypt-sha256$v=2,t=2b,r=10$" + strings.Repeat("a", 22) + "$" + strings.Repeat("a", 31), ErrUnknownHash},
-	{"Argon2 of before version 19", filled("$argon2i$v=16$m=256,t=2,p=2", 16, 32), ErrUnknownHash},
+	{"Argon2 before version 19", filled("$argon2i$v=16$m=256,t=2,p=2", 16, 32), ErrUnknownHash},
 	{"Argon2 without a version", filled("$argon2i$m=256,t=2,p=2", 16, 32), ErrUnknownHash},
 	{"the plain text of the library", "$plaintext$secret", ErrUnknownHash},
 
@@ -235,7 +235,7 @@ func TestOurOwnHashesAreVerifiedWhateverTheyCost(t *testing.T) {
 	}
 }
 
-// TestALongPasswordDoesNotMakeSHA512CryptCostMore: it hashes the password anew in each round.
+// TestALongPasswordDoesNotMakeSHA512CryptCostMore: it hashes the password again in each round.
 func TestALongPasswordDoesNotMakeSHA512CryptCostMore(t *testing.T) {
 	for rounds, longest := range map[int]int{1_000_000: 150, 656_000: 228, 100_000: 1500} {
 		stored, err := decode(fmt.Sprintf("$6$rounds=%d$salt$%s", rounds, strings.Repeat("a", 86)))

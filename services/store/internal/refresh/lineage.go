@@ -10,8 +10,8 @@ const (
 	MaxRepeats = 16
 
 	// maxSiblings bounds how many successors of one parent are good at the same time. The oldest ones lapse first. After
-	// the grace, the newest two are good: the owner's own, and one for a late copy of its request. Whoever presents a copy
-	// of the parent again and again makes the owner's lapse, which shows at the owner's next refresh.
+	// the grace, the newest two are good: the owner's own, and one for a late copy of its request. A client that presents
+	// a copy of the parent again and again makes the owner's lapse, which shows at the owner's next refresh.
 	maxSiblings = 8
 
 	// MaxTrades bounds how many ancestors a lineage remembers that were traded within the grace.

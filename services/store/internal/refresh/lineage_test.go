@@ -101,9 +101,9 @@ func TestPresent(t *testing.T) {
 	}
 }
 
-// A version that knew no siblings writes Current, Parent and RotateTime, and leaves the rest as it was.
-// A copy of the parent that is presented while the owner pauses gets one access token. Whoever comes back for another
-// makes the owner's token lapse, and so is found when the owner refreshes, even if it never presents what it got.
+// A version that knew no siblings writes Current, Parent and RotateTime, and leaves the rest as it was. A copy of the
+// parent that is presented while the owner pauses gets one access token. A client that returns for another makes the
+// owner's token lapse, and so is found when the owner refreshes, even if it never presents what it got.
 func TestPresentAgainAndAgain(t *testing.T) {
 	for times, want := range map[int]Outcome{1: Rotated, 2: Reused, 3: Reused} {
 		session := newSession()
@@ -249,7 +249,7 @@ var ownerMoves = map[byte]func(*owner) (fault string){
 	},
 }
 
-// TestAnOwnerAloneIsNeverLoggedOut plays every order of the moves.
+// TestAnOwnerAloneIsNeverLoggedOut simulates every order of the moves.
 func TestAnOwnerAloneIsNeverLoggedOut(t *testing.T) {
 	const depth = 6
 	names := "rltxyndw"

@@ -29,7 +29,7 @@ type simulation struct {
 	since   int     // refreshes of the owner since then
 }
 
-// play plays a session until it ends.
+// play simulates a session until it ends.
 func (s *simulation) play(theft int, steal func(*simulation)) {
 	for round := range refreshes {
 		if s.now = s.now.Add(interval + time.Duration(s.random.IntN(60))*time.Second); s.ended {
@@ -60,7 +60,7 @@ func (s *simulation) trade(store int) {
 	}
 }
 
-// owners are the ways in which a session is used by the one whose it is.
+// owners are the ways in which a session is used by its owner.
 var owners = map[string]func(*simulation){
 	"one tab": func(s *simulation) { s.trade(0) },
 	"tabs with a common store": func(s *simulation) {
@@ -79,7 +79,7 @@ var owners = map[string]func(*simulation){
 		}
 		late := request{number: s.stores[0], client: s.network, at: s.now}
 		s.trade(0)
-		if s.random.IntN(5) == 0 { // A copy of the request arrives late, over the network of before.
+		if s.random.IntN(5) == 0 { // A copy of the request arrives late, over the previous network.
 			s.now = s.now.Add(time.Duration(s.random.IntN(25)) * time.Second)
 			s.refresh(late.number, []string{"home", "mobile"}[s.random.IntN(2)])
 		}
@@ -121,8 +121,8 @@ func (s *simulation) strike(network string) {
 	}
 }
 
-// share plays sessions, and returns the share of those that ended, within a number of refreshes of the owner after the
-// thief has got something.
+// share simulates sessions, and returns the share of those that ended, within a number of refreshes of the owner after
+// the thief has got something.
 func share(seed uint64, owner, thief func(*simulation), within int) (ended float64) {
 	random := rand.New(rand.NewPCG(seed, seed))
 	found := 0

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// prefix lets people and secret scanners see what a string is.
+	// prefix allows people and secret scanners to recognize the string.
 	prefix = "ghrt_"
 
 	idLength     = len(uuid.UUID{})
@@ -36,7 +36,7 @@ const (
 	clearPurpose  = "gatehouse refresh tokens v1"
 )
 
-// encoding refuses bits that no byte needs: a token has one spelling.
+// encoding rejects bits that no byte needs: a token has one spelling.
 var encoding = base64.RawURLEncoding.Strict()
 
 // Tokens makes and reads refresh tokens: session id and number, encrypted, so that nobody who has two of them can tell
@@ -51,7 +51,8 @@ type tokenKeys struct {
 	clear  []byte
 }
 
-// NewTokens takes the master key, under which tokens are made, and others under which tokens are believed as well.
+// NewTokens returns the Tokens of the master key, under which tokens are made, and of others whose tokens are accepted
+// as well.
 func NewTokens(masterKeys ...[]byte) (*Tokens, error) {
 	t := &Tokens{}
 	for _, master := range masterKeys {

@@ -60,7 +60,7 @@ func makeClear(tokens *Tokens, id string, number int64) string {
 	return prefix + encoding.EncodeToString(append(raw, mac(tokens.keys[0].clear, raw)...))
 }
 
-func TestATokenOfBeforeIsRead(t *testing.T) {
+func TestTokenOfThePreviousFormIsRead(t *testing.T) {
 	// Made by the version before, under the key of these tests.
 	const made = "ghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAAH0944K_7l5mvhTw_PN6lwik4BSRNWreHOIH4oWbq28Sk"
 	for _, keys := range [][][]byte{{masterKey}, {otherKey, masterKey}} {
@@ -128,7 +128,7 @@ func TestWhatWasNotMadeHereIsRefused(t *testing.T) {
 		"nothing": "", "the prefix": prefix, "no prefix": strings.TrimPrefix(good, prefix),
 		"prefix in capitals": strings.ToUpper(prefix) + strings.TrimPrefix(good, prefix),
 		"truncated":          good[:len(good)-1], "one byte more": good + "A", "padded": good + "=",
-		"a line break more": good + "\n", "a line break within": good[:40] + "\n" + good[41:], "the form of before": prefix + strings.Repeat("A", 75),
+		"a line break more": good + "\n", "a line break within": good[:40] + "\n" + good[41:], "the previous form": prefix + strings.Repeat("A", 75),
 		"a space before": " " + good, "other alphabet": prefix + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xff}, 40)),
 		"zeros": prefix + strings.Repeat("A", 54), "oversized": prefix + strings.Repeat("A", 1<<20),
 	}

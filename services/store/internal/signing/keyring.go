@@ -39,7 +39,7 @@ type keys struct {
 	private map[string]crypto.Signer
 }
 
-// Config says how tokens are made.
+// Config defines how tokens are made.
 type Config struct {
 	MasterKey        []byte           // 32 bytes; seals and opens the private keys
 	SecondMasterKey  []byte           // opens, and does not seal; nil if there is none
@@ -232,7 +232,7 @@ func ClaimNames() []string {
 }
 
 // PublicKeys lists the public halves of the keys that are pending, active or retiring, newest first. It asks the
-// database each time, so that a key which was revoked is not published any more. One that cannot be read is left out.
+// database each time, so that a revoked key is no longer published. One that cannot be read is left out.
 func (k *Keyring) PublicKeys(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
 	rows, err := k.storage.ListSigningKeys(ctx)
 	if err != nil {

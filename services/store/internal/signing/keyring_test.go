@@ -184,7 +184,7 @@ func TestAlgorithm(t *testing.T) {
 				t.Fatalf("a start made another key: %+v", rows)
 			}
 			if _, err := newVerifier(keyring, clock.Now).Verify(t.Context(), token); err != nil {
-				t.Errorf("a token of before: %v", err)
+				t.Errorf("a token made before: %v", err)
 			}
 			if _, made, err := manager(t, db, unset).Rotate(t.Context()); err != nil || !made {
 				t.Fatalf("Rotate = %v, %v", made, err)
@@ -204,7 +204,7 @@ func TestAlgorithm(t *testing.T) {
 	}
 }
 
-func TestTheClaimsAreThoseThatAreTold(t *testing.T) {
+func TestClaims(t *testing.T) {
 	clock := newClock()
 	keyring := openKeyring(t, openDatabase(t, newDatabase(t)), config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
 	claims := jwt.MapClaims{}

@@ -83,7 +83,7 @@ func (c *clock) pass(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// logged keeps what is logged.
+// logged records log lines.
 type logged struct {
 	mu   sync.Mutex
 	text bytes.Buffer

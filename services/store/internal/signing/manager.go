@@ -14,8 +14,8 @@ import (
 // maxRaces bounds how often a change by hand is tried that lost against another: each time another key was made.
 const maxRaces = 10
 
-// KeyManager changes the signing keys of a database at an operator's word, beside the stores that run on it: they see the
-// change when they load the keys the next time, within 5 s.
+// KeyManager changes the signing keys of a database at an operator's word, beside the stores that run on it: they see
+// the change when they load the keys the next time, within 5 s.
 type KeyManager struct {
 	storage   *storage.Storage
 	sealers   *sealers
@@ -23,7 +23,7 @@ type KeyManager struct {
 	now       func() time.Time
 }
 
-// NewKeyManager takes of the configuration the master keys, the algorithm and the clock.
+// NewKeyManager uses the master keys, the algorithm and the clock of the configuration.
 func NewKeyManager(db *storage.Storage, config Config) (*KeyManager, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
@@ -55,7 +55,7 @@ func (h *KeyManager) Rotate(ctx context.Context) (key storage.SigningKey, made b
 	return storage.SigningKey{}, false, errors.New("others made keys all the time: try again")
 }
 
-// Revoke deletes a key, so that it is not published any more, and gives the key that was made in the same step to sign
+// Revoke deletes a key, so that it is no longer published, and returns the key that was made in the same step to sign
 // instead: nil if the key had stopped signing, or was to sign before another that is pending.
 //
 // The key of the highest generation never goes without a successor, which is active at once or pending as it was: so no
@@ -88,7 +88,7 @@ func (h *KeyManager) Revoke(ctx context.Context, keyID string) (successor *stora
 	return nil, errors.New("others changed the keys all the time: try again")
 }
 
-// list gives the keys, of which there must be one.
+// list returns the keys, of which there must be one.
 func (h *KeyManager) list(ctx context.Context) ([]storage.SigningKey, error) {
 	rows, err := h.storage.ListSigningKeys(ctx)
 	if err == nil && len(rows) == 0 {

@@ -27,7 +27,7 @@ func manager(t *testing.T, db *storage.Storage, config signing.Config) *signing.
 	return keys
 }
 
-func TestTenRotationsByHandAtOnceMakeOneKey(t *testing.T) {
+func TestTenConcurrentManualRotationsMakeOneKey(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		clock := newClock()
 		config := config(signing.NewMasterKey(), jwk.ES256, clock.Now)
@@ -177,15 +177,15 @@ func TestAKeyThatIsNotThereIsNotRevoked(t *testing.T) {
 	openKeyring(t, db, config)
 	ids := keyIDs(t, db)
 	if _, err := hand.Revoke(t.Context(), "kid"); err == nil || !strings.Contains(err.Error(), ids[0]) {
-		t.Errorf("the error does not name what there is: %v", err)
+		t.Errorf("the error does not name the existing keys: %v", err)
 	}
 	if got := keyIDs(t, db); !slices.Equal(got, ids) {
 		t.Errorf("the keys are %v", got)
 	}
 }
 
-// TestAnotherMasterKeyChangesNothingByHand: what it would seal no store could open.
-func TestAnotherMasterKeyChangesNothingByHand(t *testing.T) {
+// TestAnotherMasterKeyChangesNoKey: what it would seal no store could open.
+func TestAnotherMasterKeyChangesNoKey(t *testing.T) {
 	clock := newClock()
 	db := openDatabase(t, newDatabase(t))
 	openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
@@ -225,12 +225,12 @@ func TestRewrapIsAllOrNothing(t *testing.T) {
 	}
 	for i, row := range listKeys(t, db) {
 		if !bytes.Equal(row.SealedPrivateKey, before[i].SealedPrivateKey) {
-			t.Errorf("key %d was sealed anew", row.Generation)
+			t.Errorf("key %d was sealed again", row.Generation)
 		}
 	}
 }
 
-// TestTheMasterKeyIsChangedWithoutDowntime goes through the steps of docs/guides/keys.md, with two stores that are
+// TestTheMasterKeyIsChangedWithoutDowntime performs the steps of docs/guides/keys.md, with two stores that are
 // restarted one after the other, a rotation between any two steps, and no token that fails.
 func TestTheMasterKeyIsChangedWithoutDowntime(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
@@ -274,7 +274,7 @@ func TestTheMasterKeyIsChangedWithoutDowntime(t *testing.T) {
 		restart(with(old, current)) // (a)
 		restart(with(current, old)) // (b)
 		hand := manager(t, db, with(current, old))
-		// By now the keys of before have gone. One that was made in step (a) is left to do.
+		// By now the previous keys have expired. One that was made in step (a) remains.
 		if _, made, err := manager(t, db, with(old, current)).Rotate(t.Context()); err != nil || !made {
 			t.Fatalf("Rotate = %v, %v", made, err)
 		}

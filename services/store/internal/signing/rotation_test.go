@@ -45,7 +45,7 @@ func TestAKeyIsRotatedOnScheduleAndDeletedWhenItsTokensHaveExpired(t *testing.T)
 		at(10*time.Minute-1, 2, first)
 		at(1, 2, second)
 		at(lifetime+time.Minute-1, 2, second)
-		at(1, 1, second) // The first is not in the database any more, its private half included.
+		at(1, 1, second) // The first is no longer in the database, nor is its private half.
 		at(34*time.Minute, 2, second)
 		third := at(10*time.Minute, 2, "")
 		if third == second || third == first {
@@ -177,8 +177,8 @@ type stored struct {
 	now func() time.Time
 }
 
-// TestNoTokenFailsWhileKeysRotate lets three stores, whose clocks differ, rotate each hour, while clients log in at each
-// of them and three verifiers, which load the keys every 300 s only, see every token until it expires.
+// TestNoTokenFailsWhileKeysRotate runs three stores, whose clocks differ and which rotate each hour, while clients log
+// in at each of them and three verifiers, which load the keys every 300 s only, see every token until it expires.
 func TestNoTokenFailsWhileKeysRotate(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		// The steps are in step with neither an hour nor 300 s, so that each rotation meets the verifiers otherwise.

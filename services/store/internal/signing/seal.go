@@ -17,10 +17,10 @@ import (
 // MasterKeySize is the length of the master key in bytes.
 const MasterKeySize = 32
 
-// errWrongMasterKey tells that what is in the database was sealed under another key, or was changed.
+// errWrongMasterKey is returned if what is in the database was sealed under another key, or was changed.
 var errWrongMasterKey = errors.New("the master key does not open it: was the key changed, or the database swapped?")
 
-// errWrongMasterKeys tells the same where there are two.
+// errWrongMasterKeys is returned for the same with two master keys.
 var errWrongMasterKeys = errors.New("neither the master key nor the second one opens it")
 
 // sealer seals private keys with AES-256-GCM under a key derived from the master key.
@@ -79,7 +79,7 @@ func newSealers(masterKey, second []byte) (*sealers, error) {
 	return &sealers{first: first, second: other}, nil
 }
 
-// open gives the private half of a row.
+// open returns the private half of a row.
 func (s *sealers) open(row storage.SigningKey) ([]byte, error) {
 	secret, err := s.first.open(row.SealedPrivateKey, row.KeyID, row.Algorithm)
 	if err != nil && s.second != nil {

@@ -129,7 +129,7 @@ func TestAGeneratedKeyComesBack(t *testing.T) {
 	}
 }
 
-// secretOf gives the bytes that nobody else may know: the seed or the scalar.
+// secretOf returns the secret bytes: the seed or the scalar.
 func secretOf(t *testing.T, private crypto.Signer) []byte {
 	t.Helper()
 	switch private := private.(type) {
@@ -195,7 +195,7 @@ func TestRowsThatWereMixedUpAreRefused(t *testing.T) {
 	if _, err := publicKey(recast); err == nil {
 		t.Error("a public key under another algorithm is published")
 	}
-	// Sealed rightly, but for a key that is not the one named: only who has the master key could do that.
+	// Sealed rightly, for a key that is not the one named: only a holder of the master key could do that.
 	der, err := s.open(second.SealedPrivateKey, second.KeyID, second.Algorithm)
 	if err != nil {
 		t.Fatal(err)

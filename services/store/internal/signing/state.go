@@ -34,7 +34,7 @@ type KeyStatus struct {
 	UnpublishTime time.Time
 }
 
-// Statuses tells the state of each key, in the order of the keys: the newest generation first.
+// Statuses returns the state of each key, in the order of the keys: the newest generation first.
 func Statuses(keys []storage.SigningKey, at time.Time) []KeyStatus {
 	statuses := make([]KeyStatus, len(keys))
 	active := activeIndex(keys, at)

@@ -61,7 +61,7 @@ func (k *Keyring) Maintain(ctx context.Context) error {
 	return k.deleteExpired(ctx)
 }
 
-// rotationDue tells whether the next key must be published now to be on time, and its generation. A store that cannot
+// rotationDue reports whether the next key must be published now to be on time, and its generation. A store that cannot
 // open the newest key was left behind when the master key was changed: what it would seal, others could not open. It
 // leaves the rotation to them.
 func (k *Keyring) rotationDue() (due bool, generation int64) {

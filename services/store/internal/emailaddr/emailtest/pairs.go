@@ -1,4 +1,4 @@
-// Package emailtest has e-mail addresses for tests of whatever compares them.
+// Package emailtest contains e-mail addresses for tests of their comparison.
 package emailtest
 
 // Same are pairs of one mailbox each.
