@@ -115,8 +115,8 @@ func TestValidate(t *testing.T) {
 	})
 }
 
-// TestFaultsAreThoseOfProtovalidate compares at the bounds, where nothing is cut, and just above.
-func TestFaultsAreThoseOfProtovalidate(t *testing.T) {
+// TestValidateMatchesProtovalidate compares at the bounds, where nothing is cut, and just above.
+func TestValidateMatchesProtovalidate(t *testing.T) {
 	validator := newValidator(t)
 	for size := 1; size <= 2050; size++ {
 		for _, character := range []string{"a", "ä", "€", "😀"} {
@@ -144,8 +144,8 @@ var bounded = map[protoreflect.FullName]string{
 	"google.protobuf.Timestamp": "by its type",
 }
 
-// TestEveryFieldOfARequestIsBounded looks at all that a client can send.
-func TestEveryFieldOfARequestIsBounded(t *testing.T) {
+// TestRequestFieldsAreBounded looks at all that a client can send.
+func TestRequestFieldsAreBounded(t *testing.T) {
 	seen := 0
 	for _, file := range []protoreflect.FileDescriptor{
 		gatehousev1.File_gatehouse_v1_user_proto, gatehousev1.File_gatehouse_v1_session_proto,
