@@ -19,7 +19,8 @@ type fieldSize struct {
 	nested messageSizes
 }
 
-// newMessageSizes reads the bounds from the rules. A list or map of messages has a bound only for its number of entries.
+// newMessageSizes reads the bounds from the rules. A list or map of messages has a bound only for its number of
+// entries.
 func newMessageSizes(message protoreflect.MessageDescriptor) (messageSizes, error) {
 	var sizes messageSizes
 	for i := range message.Fields().Len() {

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"strconv"
-	"unicode/utf8"
 
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -11,14 +10,12 @@ import (
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 )
 
-// applyBounds states in JSON Schema what the rules of a field demand. Where JSON Schema cannot say a rule exactly, it
-// says less, never more: no client may refuse what a service accepts. Patterns and CEL are left out, because JSON
-// Schema knows neither RE2 nor CEL; the comments of the fields say them in words.
+// applyBounds adds the rules of a field to its schema. If JSON Schema cannot express a rule exactly, the schema is less
+// strict, never stricter, so that no client rejects what a service accepts. Patterns and CEL are omitted, because JSON
+// Schema supports neither RE2 nor CEL; the comments of the fields describe them.
 func applyBounds(s *schema, rules *validate.FieldRules, field protoreflect.FieldDescriptor) {
-	if rules.GetIgnore() != validate.Ignore_IGNORE_UNSPECIFIED {
-		return // The rules do not hold for every value.
-	}
 	switch {
+	case rules.GetIgnore() != validate.Ignore_IGNORE_UNSPECIFIED: // The rules do not apply to every value.
 	case field.IsMap():
 	case field.IsList():
 		s.MinItems = rules.GetRepeated().GetMinItems()
@@ -27,67 +24,35 @@ func applyBounds(s *schema, rules *validate.FieldRules, field protoreflect.Field
 		}
 		s.UniqueItems = rules.GetRepeated().GetUnique()
 		if s.Items != nil && s.Items.Ref == "" {
-			applyScalarBounds(s.Items, rules.GetRepeated().GetItems(), field.Kind())
+			applyScalarBounds(s.Items, rules.GetRepeated().GetItems())
 		}
 	default:
-		applyScalarBounds(s, rules, field.Kind())
+		applyScalarBounds(s, rules)
 		required := rules.GetRequired() || hasBehavior(field, annotations.FieldBehavior_REQUIRED)
 		if required && !field.HasPresence() && field.Kind() == protoreflect.StringKind {
-			s.MinLength = max(s.MinLength, 1) // Without presence, to be set is not to be empty.
+			s.MinLength = max(s.MinLength, 1) // A string without presence is unset if it is empty.
 		}
 	}
 }
 
-func applyScalarBounds(s *schema, rules *validate.FieldRules, kind protoreflect.Kind) {
-	switch kind { //nolint:exhaustive // 64-bit integers are strings in JSON; the rest has no rules in the contract
-	case protoreflect.StringKind:
-		applyStringBounds(s, rules.GetString())
-	case protoreflect.Int32Kind:
-		applyNumberBounds(s, rules.GetInt32())
+// applyScalarBounds adds the rules that the contract uses. JSON Schema counts characters: a string of n bytes has at
+// most n characters.
+func applyScalarBounds(s *schema, rules *validate.FieldRules) {
+	text, number := rules.GetString(), rules.GetInt32()
+	s.MinLength = text.GetMinLen()
+	if text.HasMaxLen() {
+		s.MaxLength = new(text.GetMaxLen())
 	}
-}
-
-// applyStringBounds counts in characters, as JSON Schema does. A string of n bytes has at most n characters, and at
-// least n/4: no character has more than four bytes.
-func applyStringBounds(s *schema, rules *validate.StringRules) {
-	s.MinLength = max(rules.GetMinLen(), rules.GetLen(),
-		ceilDiv(max(rules.GetMinBytes(), rules.GetLenBytes()), utf8.UTFMax))
-	for _, value := range rules.GetIn() {
+	if text.HasMaxBytes() && (s.MaxLength == nil || text.GetMaxBytes() < *s.MaxLength) {
+		s.MaxLength = new(text.GetMaxBytes())
+	}
+	for _, value := range text.GetIn() {
 		s.Enum = append(s.Enum, json.RawMessage(strconv.Quote(value)))
 	}
-	for _, upper := range []struct {
-		isSet bool
-		value uint64
-	}{
-		{rules.HasMaxLen(), rules.GetMaxLen()},
-		{rules.HasLen(), rules.GetLen()},
-		{rules.HasMaxBytes(), rules.GetMaxBytes()},
-		{rules.HasLenBytes(), rules.GetLenBytes()},
-	} {
-		if upper.isSet && (s.MaxLength == nil || upper.value < *s.MaxLength) {
-			s.MaxLength = new(upper.value)
-		}
+	if number.HasGte() {
+		s.Minimum = new(number.GetGte())
 	}
-}
-
-func ceilDiv(n, by uint64) uint64 { return (n + by - 1) / by }
-
-func applyNumberBounds(s *schema, rules *validate.Int32Rules) {
-	var lower, upper *int64
-	switch {
-	case rules.HasGte():
-		lower = new(int64(rules.GetGte()))
-	case rules.HasGt():
-		lower = new(int64(rules.GetGt()) + 1)
+	if number.HasLte() {
+		s.Maximum = new(number.GetLte())
 	}
-	switch {
-	case rules.HasLte():
-		upper = new(int64(rules.GetLte()))
-	case rules.HasLt():
-		upper = new(int64(rules.GetLt()) - 1)
-	}
-	if lower != nil && upper != nil && *lower > *upper {
-		return // That means "outside of them", which has no keyword.
-	}
-	s.Minimum, s.Maximum = lower, upper
 }

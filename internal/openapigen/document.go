@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// document is what protoc-gen-openapiv3 emits of OpenAPI 3.1, and what is added to it. A member that is not here is
-// refused rather than lost.
+// document is the subset of OpenAPI 3.1 that protoc-gen-openapiv3 generates and this command adds. Decoding rejects
+// unknown members, so that none is lost.
 type document struct {
 	OpenAPI    string            `json:"openapi"`
 	Info       json.RawMessage   `json:"info"`
@@ -25,12 +25,12 @@ type tag struct {
 }
 
 type components struct {
-	SecuritySchemes json.RawMessage    `json:"securitySchemes,omitempty"`
-	Responses       ordered[*response] `json:"responses,omitempty"`
-	Schemas         ordered[*schema]   `json:"schemas"`
+	SecuritySchemes json.RawMessage      `json:"securitySchemes,omitempty"`
+	Responses       map[string]*response `json:"responses,omitempty"`
+	Schemas         map[string]*schema   `json:"schemas"`
 }
 
-// pathItem are the operations of a path by their HTTP methods.
+// pathItem contains the operations of a path by HTTP method.
 type pathItem = ordered[*operation]
 
 type operation struct {
@@ -39,10 +39,10 @@ type operation struct {
 	Summary     prose                 `json:"summary,omitempty"`
 	Description prose                 `json:"description,omitempty"`
 	Deprecated  bool                  `json:"deprecated,omitempty"`
-	Security    []map[string][]string `json:"security"` // Empty means public, absent would mean unsaid.
+	Security    []map[string][]string `json:"security"` // Empty means public.
 	Parameters  []*parameter          `json:"parameters,omitempty"`
 	RequestBody *requestBody          `json:"requestBody,omitempty"`
-	Responses   ordered[*response]    `json:"responses"`
+	Responses   map[string]*response  `json:"responses"`
 }
 
 type parameter struct {
@@ -56,16 +56,16 @@ type parameter struct {
 }
 
 type requestBody struct {
-	Description prose               `json:"description,omitempty"`
-	Required    bool                `json:"required,omitempty"`
-	Content     ordered[*mediaType] `json:"content"`
+	Description prose                 `json:"description,omitempty"`
+	Required    bool                  `json:"required,omitempty"`
+	Content     map[string]*mediaType `json:"content"`
 }
 
 type response struct {
-	Ref         string              `json:"$ref,omitempty"`
-	Description prose               `json:"description,omitempty"`
-	Headers     ordered[*header]    `json:"headers,omitempty"`
-	Content     ordered[*mediaType] `json:"content,omitempty"`
+	Ref         string                `json:"$ref,omitempty"`
+	Description prose                 `json:"description,omitempty"`
+	Headers     map[string]*header    `json:"headers,omitempty"`
+	Content     map[string]*mediaType `json:"content,omitempty"`
 }
 
 type header struct {
@@ -74,9 +74,9 @@ type header struct {
 }
 
 type mediaType struct {
-	Schema   *schema           `json:"schema,omitempty"`
-	Example  json.RawMessage   `json:"example,omitempty"`
-	Examples ordered[*example] `json:"examples,omitempty"`
+	Schema   *schema             `json:"schema,omitempty"`
+	Example  json.RawMessage     `json:"example,omitempty"`
+	Examples map[string]*example `json:"examples,omitempty"`
 }
 
 type example struct {
@@ -84,7 +84,7 @@ type example struct {
 	Value   json.RawMessage `json:"value"`
 }
 
-// schema is a JSON Schema of the dialect of OpenAPI 3.1.
+// schema is a JSON Schema in the dialect of OpenAPI 3.1.
 type schema struct {
 	Ref                  string            `json:"$ref,omitempty"`
 	Type                 json.RawMessage   `json:"type,omitempty"`
@@ -97,8 +97,8 @@ type schema struct {
 	Pattern              string            `json:"pattern,omitempty"`
 	MinLength            uint64            `json:"minLength,omitempty"`
 	MaxLength            *uint64           `json:"maxLength,omitempty"`
-	Minimum              *int64            `json:"minimum,omitempty"`
-	Maximum              *int64            `json:"maximum,omitempty"`
+	Minimum              *int32            `json:"minimum,omitempty"`
+	Maximum              *int32            `json:"maximum,omitempty"`
 	MinItems             uint64            `json:"minItems,omitempty"`
 	MaxItems             *uint64           `json:"maxItems,omitempty"`
 	UniqueItems          bool              `json:"uniqueItems,omitempty"`
@@ -117,17 +117,17 @@ type schema struct {
 	Examples             []json.RawMessage `json:"examples,omitempty"`
 }
 
-// discriminator selects the schema of a oneOf that an object has, by the value of one of its properties.
+// discriminator selects the schema of a oneOf by the value of a property.
 type discriminator struct {
-	PropertyName string          `json:"propertyName"`
-	Mapping      ordered[string] `json:"mapping"`
+	PropertyName string            `json:"propertyName"`
+	Mapping      map[string]string `json:"mapping"`
 }
 
-// prose is Markdown whose paragraphs are one line each. A comment in a proto file is wrapped to fit the file, and
-// Swagger UI would show each of its line ends as one.
+// prose is Markdown with one line per paragraph. Comments in proto files are wrapped, and Swagger UI would show each
+// newline.
 type prose string
 
-// UnmarshalText joins the lines of each paragraph. Lists, code and headings keep their lines.
+// UnmarshalText joins the lines of each paragraph. It preserves the lines of lists, code and headings.
 func (p *prose) UnmarshalText(text []byte) error { //nolint:unparam // encoding.TextUnmarshaler
 	var joined []string
 	for line := range strings.Lines(string(text)) {
@@ -143,7 +143,7 @@ func (p *prose) UnmarshalText(text []byte) error { //nolint:unparam // encoding.
 	return nil
 }
 
-// structural begins a line of Markdown that is not the running text of a paragraph.
+// structural matches the start of a Markdown line that is not text of a paragraph.
 var structural = regexp.MustCompile("^(?:$|\\s|[-*+] |[0-9]+[.)] |#|>|\\||```)")
 
 func plain(line string) bool { return !structural.MatchString(line) }
@@ -153,7 +153,7 @@ func decodeDocument(raw []byte) (*document, error) {
 	return doc, decode(raw, doc)
 }
 
-// encodeDocument gives the same bytes for the same document, fit for a file.
+// encodeDocument returns the document as indented JSON.
 func encodeDocument(doc *document) ([]byte, error) {
 	raw, err := encode(doc)
 	if err != nil {
@@ -175,7 +175,7 @@ func decode(raw []byte, into any) error {
 func encode(value any) ([]byte, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
-	encoder.SetEscapeHTML(false) // The document is no part of an HTML page, and people read it.
+	encoder.SetEscapeHTML(false) // The document is not part of an HTML page.
 	if err := encoder.Encode(value); err != nil {
 		return nil, fmt.Errorf("encode JSON: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -21,44 +22,35 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// errorRef is how operations refer to the answer to every failure.
+// errorRef is the reference of operations to the error response.
 const errorRef = "#/components/responses/Error"
 
-// base is the part of the document that does not follow from the contract: its head, how to authenticate, and the
-// answer to every failure with its schemas. A google.protobuf.Any could hold anything; here stands what Gatehouse puts
-// in it.
+// base is the part of the document that does not follow from the contract: the head, the authentication scheme, and the
+// error response with its schemas, which list the messages that Gatehouse puts into each google.protobuf.Any.
 //
 //go:embed base.json
 var base []byte
 
-// addBase adds base to a document.
+// addBase adds the base to a document.
 func addBase(doc *document) error {
 	var with document
 	if err := decode(base, &with); err != nil {
 		return fmt.Errorf("read base.json: %w", err)
 	}
 	doc.Info, doc.Servers, doc.Components.SecuritySchemes = with.Info, with.Servers, with.Components.SecuritySchemes
-	added := with.Components
-	if err := completeReasons(added.Schemas); err != nil {
+	doc.Components.Responses = with.Components.Responses
+	maps.Copy(doc.Components.Schemas, with.Components.Schemas)
+	if err := addReasons(doc.Components.Schemas["google.rpc.ErrorInfo"]); err != nil {
 		return err
 	}
-	for _, m := range added.Schemas {
-		doc.Components.Schemas.set(m.name, m.value)
-	}
-	for _, m := range added.Responses {
-		if err := addErrorExamples(m.value); err != nil {
-			return err
-		}
-		doc.Components.Responses.set(m.name, m.value)
-	}
-	return nil
+	return addErrorExamples(doc.Components.Responses["Error"])
 }
 
-// canonicalCode finds the codes that a description names, as in `NOT_FOUND` / `USER_NOT_FOUND`.
+// canonicalCode matches the codes in a description, as in `NOT_FOUND` / `USER_NOT_FOUND`.
 var canonicalCode = regexp.MustCompile("`([A-Z_]+)` / `[A-Z_]+`")
 
-// addErrors lists the statuses of errors that clients can do something about: those that follow from the kind of the
-// operation, and those that its description names. They all have the same schema, and so does every other status.
+// addErrors adds the error statuses that a client can handle: those that follow from the kind of the operation, and
+// those in its description. All errors, including those of other statuses, have the same schema.
 func addErrors(op *operation, method protoreflect.MethodDescriptor) error {
 	statuses := []int{http.StatusBadRequest, http.StatusTooManyRequests, http.StatusServiceUnavailable}
 	if len(op.Security) > 0 {
@@ -84,62 +76,45 @@ func addErrors(op *operation, method protoreflect.MethodDescriptor) error {
 		statuses = append(statuses, runtime.HTTPStatusFromCode(code))
 	}
 	for _, status := range statuses {
-		op.Responses.set(strconv.Itoa(status), &response{Ref: errorRef})
+		op.Responses[strconv.Itoa(status)] = &response{Ref: errorRef}
 	}
-	op.Responses.set("default", &response{Ref: errorRef})
-	op.Responses.sortByName() // What is hoped for comes before what else may happen.
+	op.Responses["default"] = &response{Ref: errorRef}
 	return nil
 }
 
-// completeReasons lists the reasons of the contract. They are examples and no enum: a client that was generated before
-// a reason came must be able to read an error with it.
-func completeReasons(schemas ordered[*schema]) error {
-	info, _ := schemas.get("google.rpc.ErrorInfo")
-	if info == nil {
-		return errors.New("base.json has no google.rpc.ErrorInfo")
-	}
+// addReasons lists the reasons of the contract. They are examples rather than an enum, so that clients generated from
+// this document accept reasons of later versions.
+func addReasons(info *schema) error {
 	reason, ok := info.Properties.get("reason")
 	if !ok {
 		return errors.New("google.rpc.ErrorInfo has no reason")
 	}
 	values := gatehousev1.ErrorReason(0).Descriptor().Values()
-	for i := range values.Len() {
-		value := gatehousev1.ErrorReason(values.Get(i).Number())
-		if value == gatehousev1.ErrorReason_ERROR_REASON_UNSPECIFIED {
-			continue // Never sent.
-		}
-		name, err := encode(apierr.ReasonName(value))
-		if err != nil {
-			return err
-		}
-		reason.Examples = append(reason.Examples, name)
+	for i := 1; i < values.Len(); i++ { // The first value is unspecified.
+		name := apierr.ReasonName(gatehousev1.ErrorReason(values.Get(i).Number()))
+		reason.Examples = append(reason.Examples, json.RawMessage(strconv.Quote(name)))
 	}
 	return nil
 }
 
+// addErrorExamples adds an example of each form of an error.
 func addErrorExamples(failure *response) error {
-	media, ok := failure.Content.get(jsonType)
-	if !ok {
-		return fmt.Errorf("the error response has no %s", jsonType)
-	}
 	invalid := apierr.InvalidFields([]*errdetails.BadRequest_FieldViolation{{
 		Field: "password", Description: "must be at least 8 characters", Reason: "STRING_MIN_LEN",
 	}})
-	for _, failed := range []struct {
-		summary string
-		err     *apierr.Error
-	}{
-		{"A field violates a rule", invalid},
-		{"The e-mail address has an account", apierr.EmailTaken()},
-		{"The access token is missing", apierr.AccessTokenMissing()},
-		{"The service is overloaded", apierr.Overloaded(time.Second)},
+	examples := map[string]*example{}
+	for summary, failed := range map[string]*apierr.Error{
+		"A field violates a rule":           invalid,
+		"The e-mail address has an account": apierr.EmailTaken(),
+		"The access token is missing":       apierr.AccessTokenMissing(),
+		"The service is overloaded":         apierr.Overloaded(time.Second),
 	} {
-		body, err := protojson.Marshal(failed.err.GRPCStatus().Proto())
+		body, err := protojson.Marshal(failed.GRPCStatus().Proto())
 		if err != nil {
-			return fmt.Errorf("example of %v: %w", failed.err.Reason(), err)
+			return fmt.Errorf("example of %v: %w", failed.Reason(), err)
 		}
-		media.Examples.set(apierr.ReasonName(failed.err.Reason()),
-			&example{Summary: failed.summary, Value: json.RawMessage(body)})
+		examples[apierr.ReasonName(failed.Reason())] = &example{Summary: summary, Value: body}
 	}
+	failure.Content[jsonType].Examples = examples
 	return nil
 }

@@ -1,7 +1,8 @@
-// Command openapigen completes the OpenAPI document that protoc-gen-openapiv3 makes of the contract with what that
-// generator does not read: who may call an operation, the bounds and examples of the fields, and how errors look.
+// Command openapigen completes the OpenAPI document that protoc-gen-openapiv3 generates from the contract. It adds what
+// that generator does not support: security requirements, bounds and examples of fields, and errors.
 //
-// It takes all of them from the descriptors in gen/, so that the document cannot promise what the services do not keep.
+// All of them follow from the descriptors in gen/, so that the document matches the behavior of the services.
+// docs/adr/0032-openapi-generation.md compares other generators.
 package main
 
 import (
@@ -43,12 +44,11 @@ func run(merged, completed string) error {
 }
 
 func complete(doc *document) error {
-	// The base comes last: it replaces google.rpc.Status, which is no message of the contract.
+	// The base is last, because it replaces google.rpc.Status, which is not a message of the contract.
 	for _, step := range []func(*document) error{completeSchemas, completeOperations, addBase} {
 		if err := step(doc); err != nil {
 			return err
 		}
 	}
-	doc.Components.Schemas.sortByName()
 	return nil
 }

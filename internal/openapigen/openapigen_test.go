@@ -13,9 +13,9 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// TestBoundsRefuseNothingThatTheRulesAccept tries the shortest and the longest text, in characters, that the rules of
-// a field in bytes accept.
-func TestBoundsRefuseNothingThatTheRulesAccept(t *testing.T) {
+// TestApplyBounds compares the schema with the rules for the shortest and the longest text, in characters, that the
+// rules of a field in bytes accept.
+func TestApplyBounds(t *testing.T) {
 	t.Parallel()
 	request := &gatehousev1.CreateUserRequest{Email: "ada@example.com", FullName: "Ada"}
 	field := request.ProtoReflect().Descriptor().Fields().ByName("password")
@@ -29,30 +29,30 @@ func TestBoundsRefuseNothingThatTheRulesAccept(t *testing.T) {
 	for characters, password := range map[uint64]string{8: strings.Repeat("🔑", 8), 1024: strings.Repeat("a", 1024)} {
 		request.Password = password
 		if err := protovalidate.Validate(request); err != nil {
-			t.Fatalf("the rules refuse %d characters: %v", characters, err)
+			t.Fatalf("the rules reject %d characters: %v", characters, err)
 		}
 		if characters < s.MinLength || s.MaxLength == nil || characters > *s.MaxLength {
-			t.Errorf("the bounds %d to %v refuse %d characters", s.MinLength, s.MaxLength, characters)
+			t.Errorf("the schema with %d to %v characters rejects %d", s.MinLength, s.MaxLength, characters)
 		}
 	}
 	if s.MinLength < 8 || *s.MaxLength > 1024 {
-		t.Errorf("the bounds %d to %d say less than they can", s.MinLength, *s.MaxLength)
+		t.Errorf("the schema with %d to %d characters is less strict than possible", s.MinLength, *s.MaxLength)
 	}
 }
 
-func TestNumbersHaveInclusiveBounds(t *testing.T) {
+func TestApplyScalarBounds(t *testing.T) {
 	t.Parallel()
-	rules := &validate.Int32Rules{
-		GreaterThan: &validate.Int32Rules_Gt{Gt: 0}, LessThan: &validate.Int32Rules_Lte{Lte: 100},
-	}
+	rules := &validate.FieldRules{Type: &validate.FieldRules_Int32{Int32: &validate.Int32Rules{
+		GreaterThan: &validate.Int32Rules_Gte{Gte: 1}, LessThan: &validate.Int32Rules_Lte{Lte: 100},
+	}}}
 	var s schema
-	applyNumberBounds(&s, rules)
+	applyScalarBounds(&s, rules)
 	if s.Minimum == nil || *s.Minimum != 1 || s.Maximum == nil || *s.Maximum != 100 {
-		t.Errorf("more than 0 and at most 100 is %v to %v", s.Minimum, s.Maximum)
+		t.Errorf("bounds are %v to %v, want 1 to 100", s.Minimum, s.Maximum)
 	}
 }
 
-func TestAMethodWithoutPolicyIsRefused(t *testing.T) {
+func TestSecurityOfMethodWithoutPolicy(t *testing.T) {
 	t.Parallel()
 	file, err := protodesc.NewFile(&descriptorpb.FileDescriptorProto{
 		Name: new("open.proto"), Package: new("open"),
@@ -72,24 +72,24 @@ func TestAMethodWithoutPolicyIsRefused(t *testing.T) {
 	}
 }
 
-func TestAnOperationWithoutMethodIsRefused(t *testing.T) {
+func TestMethodOfUnknownOperation(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{"UserService_DropTable", "UserService", "User_id", ""} {
 		if _, err := methodOf(&operation{OperationID: id}); err == nil {
-			t.Errorf("the operation %q was taken for a method", id)
+			t.Errorf("the operation %q has a method", id)
 		}
 	}
 }
 
-func TestAMemberThatIsNotKnownIsRefused(t *testing.T) {
+func TestDecodeDocumentWithUnknownMember(t *testing.T) {
 	t.Parallel()
 	const document = `{"openapi": "3.1.0", "info": {}, "components": {"schemas": {"A": {"multipleOf": 2}}}}`
 	if _, err := decodeDocument([]byte(document)); err == nil {
-		t.Error("a member that would have been lost was taken")
+		t.Error("an unknown member was accepted and lost")
 	}
 }
 
-func TestAParagraphIsOneLine(t *testing.T) {
+func TestProse(t *testing.T) {
 	t.Parallel()
 	for comment, want := range map[string]string{
 		"Answers `A` /\n`B`, then\nmore.\n\nNext.": "Answers `A` / `B`, then more.\n\nNext.",
@@ -103,7 +103,7 @@ func TestAParagraphIsOneLine(t *testing.T) {
 	}
 }
 
-func TestTheSameDocumentGivesTheSameBytes(t *testing.T) {
+func TestEncodeDocument(t *testing.T) {
 	t.Parallel()
 	const source = `{"openapi":"3.1.0","info":{"title":"<&>"},"paths":{"/b":{},"/a":{}},"components":{"schemas":{}}}`
 	doc, err := decodeDocument([]byte(source))
@@ -129,14 +129,14 @@ func TestTheSameDocumentGivesTheSameBytes(t *testing.T) {
 	}
 }
 
-func TestExamplesOfRequestsAndAnswersHaveTheirOwnFields(t *testing.T) {
+func TestExamples(t *testing.T) {
 	t.Parallel()
 	request, err := exampleRequest((&gatehousev1.Session{}).ProtoReflect().Descriptor())
 	if err != nil || string(request) != "{}" {
-		t.Errorf("a client would send %s (%v), all of which only the server says", request, err)
+		t.Errorf("the request is %s (%v), want no output-only field", request, err)
 	}
-	answer, err := exampleAnswer((&gatehousev1.CreateUserRequest{}).ProtoReflect().Descriptor())
+	answer, err := exampleResponse((&gatehousev1.CreateUserRequest{}).ProtoReflect().Descriptor())
 	if err != nil || strings.Contains(string(answer), "correct horse") {
-		t.Errorf("a server would answer %s (%v), with a password", answer, err)
+		t.Errorf("the response is %s (%v), want no input-only field", answer, err)
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 )
 
-// ordered is a JSON object whose members keep their order: readers see a document from top to bottom.
+// ordered is a JSON object that preserves the order of its members, for paths and properties, which readers of the
+// document see from top to bottom.
 type ordered[V any] []member[V]
 
 type member[V any] struct {
@@ -17,15 +17,16 @@ type member[V any] struct {
 }
 
 func (o ordered[V]) get(name string) (V, bool) {
-	at := slices.IndexFunc(o, func(m member[V]) bool { return m.name == name })
-	if at < 0 {
-		var none V
-		return none, false
+	for _, m := range o {
+		if m.name == name {
+			return m.value, true
+		}
 	}
-	return o[at].value, true
+	var none V
+	return none, false
 }
 
-// set replaces the member in its place, or adds it at the end.
+// set replaces the member in its place, or appends it.
 func (o *ordered[V]) set(name string, value V) {
 	at := slices.IndexFunc(*o, func(m member[V]) bool { return m.name == name })
 	if at < 0 {
@@ -35,23 +36,19 @@ func (o *ordered[V]) set(name string, value V) {
 	(*o)[at].value = value
 }
 
-func (o ordered[V]) sortByName() {
-	slices.SortFunc(o, func(a, b member[V]) int { return strings.Compare(a.name, b.name) })
-}
-
 // UnmarshalJSON implements json.Unmarshaler.
 func (o *ordered[V]) UnmarshalJSON(raw []byte) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.DisallowUnknownFields()
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
-		return fmt.Errorf("want an object, got %v (%w)", start, err)
+		return fmt.Errorf("not an object: %v (%w)", start, err)
 	}
 	for decoder.More() {
 		token, err := decoder.Token()
 		if err != nil {
-			return fmt.Errorf("read a member's name: %w", err)
+			return fmt.Errorf("read the name of a member: %w", err)
 		}
-		name, _ := token.(string) // Always: JSON has no other names.
+		name, _ := token.(string) // A name is always a string in JSON.
 		var value V
 		if err := decoder.Decode(&value); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -63,20 +60,13 @@ func (o *ordered[V]) UnmarshalJSON(raw []byte) error {
 
 // MarshalJSON implements json.Marshaler.
 func (o ordered[V]) MarshalJSON() ([]byte, error) {
-	out := []byte{'{'}
-	for i, m := range o {
-		name, err := encode(m.name)
-		if err != nil {
-			return nil, err
-		}
-		value, err := encode(m.value)
+	members := make([][]byte, 0, len(o))
+	for _, m := range o {
+		object, err := encode(map[string]V{m.name: m.value})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", m.name, err)
 		}
-		if i > 0 {
-			out = append(out, ',')
-		}
-		out = append(append(append(out, name...), ':'), value...)
+		members = append(members, object[1:len(object)-1])
 	}
-	return append(out, '}'), nil
+	return slices.Concat([]byte("{"), bytes.Join(members, []byte(",")), []byte("}")), nil
 }

@@ -13,28 +13,38 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 )
 
-// completeSchemas completes the schema of every message of the contract.
+// find returns the descriptor with a full name.
+func find[D protoreflect.Descriptor](name string) (D, error) {
+	var none D
+	found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(name))
+	if err != nil {
+		return none, fmt.Errorf("find %q: %w", name, err)
+	}
+	descriptor, ok := found.(D)
+	if !ok {
+		return none, fmt.Errorf("%s is a %T", name, found)
+	}
+	return descriptor, nil
+}
+
+// completeSchemas completes the schema of every message of the contract. Those of enums are complete.
 func completeSchemas(doc *document) error {
-	for _, component := range doc.Components.Schemas {
-		if !strings.HasPrefix(component.name, contract+".") {
+	for name, s := range doc.Components.Schemas {
+		if !strings.HasPrefix(name, contract+".") || s.Enum != nil {
 			continue
 		}
-		found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(component.name))
+		message, err := find[protoreflect.MessageDescriptor](name)
 		if err != nil {
-			return fmt.Errorf("schema %s: %w", component.name, err)
+			return err
 		}
-		message, ok := found.(protoreflect.MessageDescriptor)
-		if !ok {
-			continue // An enum has neither bounds nor an example.
-		}
-		if err := completeObject(component.value, message); err != nil {
-			return fmt.Errorf("schema %s: %w", component.name, err)
+		if err := completeObject(s, message); err != nil {
+			return fmt.Errorf("schema %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// completeObject completes the schema of a message, or of those of its fields that it has.
+// completeObject completes the schema of a message, which may omit fields.
 func completeObject(s *schema, message protoreflect.MessageDescriptor) error {
 	examples, err := exampleMembers(message)
 	if err != nil {
@@ -48,7 +58,7 @@ func completeObject(s *schema, message protoreflect.MessageDescriptor) error {
 		if err := completeField(property.value, field, examples); err != nil {
 			return err
 		}
-		if alwaysAnswered(field) && !slices.Contains(s.Required, property.name) {
+		if alwaysPresent(field) && !slices.Contains(s.Required, property.name) {
 			s.Required = append(s.Required, property.name)
 		}
 	}
@@ -60,22 +70,22 @@ func completeObject(s *schema, message protoreflect.MessageDescriptor) error {
 	return nil
 }
 
-// completeField adds what a field's rules say. A message or an enum has a schema of its own, which says it all.
-func completeField(s *schema, field protoreflect.FieldDescriptor, examples ordered[json.RawMessage]) error {
+// completeField adds the bounds and the example of a field. Messages and enums have separate schemas.
+func completeField(s *schema, field protoreflect.FieldDescriptor, examples map[string]json.RawMessage) error {
 	rules, err := protovalidate.ResolveFieldRules(field)
 	if err != nil {
 		return fmt.Errorf("rules of %s: %w", field.FullName(), err)
 	}
 	applyBounds(s, rules, field)
-	own := s.Ref == "" && s.AllOf == nil && !field.IsList() && !field.IsMap()
-	if value, ok := examples.get(field.JSONName()); ok && own {
+	inline := s.Ref == "" && s.AllOf == nil && !field.IsList() && !field.IsMap()
+	if value, ok := examples[field.JSONName()]; ok && inline {
 		s.Examples = []json.RawMessage{value}
 	}
 	return nil
 }
 
-// alwaysAnswered tells whether every answer has the field: the gateway writes fields that are at their default, if
-// they have one. It does not hold for a field that clients send, since they may leave it out.
-func alwaysAnswered(field protoreflect.FieldDescriptor) bool {
+// alwaysPresent reports whether every response contains the field. The gateway writes unset fields that have a default.
+// Clients may omit the fields that they send.
+func alwaysPresent(field protoreflect.FieldDescriptor) bool {
 	return !field.HasPresence() && hasBehavior(field, annotations.FieldBehavior_OUTPUT_ONLY)
 }
