@@ -25,15 +25,15 @@ const (
 
 // wantLargeAnswers fails the test unless a client at the address gets a large answer over both transports, and all of
 // it.
-func (h *house) wantLargeAnswers(t *testing.T, address, token string) {
+func (env *testEnv) wantLargeAnswers(t *testing.T, address, token string) {
 	t.Helper()
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", token)
-	response, err := gatehousev1.NewUserServiceClient(h.grpcFrom(t, address)).
+	response, err := gatehousev1.NewUserServiceClient(env.grpcFrom(t, address)).
 		ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"})
 	if err != nil || len(response.GetUser().GetFullName()) != largeAnswer {
 		t.Errorf("over native gRPC %s gets %d bytes, %v", address, len(response.GetUser().GetFullName()), err)
 	}
-	whole := *h
+	whole := *env
 	whole.client = httpFrom(t, address)
 	answer := whole.get(t, "/v1/users/me", "Authorization: "+token)
 	answer.wantOK(t)
@@ -44,30 +44,30 @@ func (h *house) wantLargeAnswers(t *testing.T, address, token string) {
 
 // wantLargeRefused fails the test unless the attacker is refused a large answer over both transports, and gets a small
 // one.
-func (h *house) wantLargeRefused(t *testing.T, token string) {
+func (env *testEnv) wantLargeRefused(t *testing.T, token string) {
 	t.Helper()
-	refused := h.get(t, "/v1/users/me", "Authorization: "+token)
+	refused := env.get(t, "/v1/users/me", "Authorization: "+token)
 	overREST := refused.wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
 	refused.wantHeader(t, "Retry-After", "1")
 	if tags := refused.Header.Values("ETag"); len(tags) != 0 {
 		t.Errorf("the refusal has the entity tags %q", tags)
 	}
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", token)
-	_, err := h.raw(ctx, gatehousev1.UserService_ReadUser_FullMethodName, readMe(t))
+	_, err := env.raw(ctx, gatehousev1.UserService_ReadUser_FullMethodName, readMe(t))
 	st := status.Convert(err)
 	if apierr.ReasonOf(st) != overloaded || len(st.Details()) != 2 || st.Message() != overREST.Message {
 		t.Errorf("native gRPC gets %v, and REST %q", err, overREST.Message)
 	}
-	if _, err := h.raw(t.Context(), gatehousev1.KeyService_ListKeys_FullMethodName, nil); err != nil {
+	if _, err := env.raw(t.Context(), gatehousev1.KeyService_ListKeys_FullMethodName, nil); err != nil {
 		t.Errorf("a small answer over native gRPC: %v", err)
 	}
 	// A change that was made must not seem refused.
-	if _, err := h.raw(ctx, gatehousev1.UserService_UpdateUser_FullMethodName, updateMe(t)); err != nil {
+	if _, err := env.raw(ctx, gatehousev1.UserService_UpdateUser_FullMethodName, updateMe(t)); err != nil {
 		t.Errorf("a large answer to a change over native gRPC: %v", err)
 	}
-	h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"Ada"}`),
+	env.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"Ada"}`),
 		"Authorization: "+token, "Content-Type: application/json").wantOK(t)
-	h.get(t, "/.well-known/jwks.json").wantOK(t)
+	env.get(t, "/.well-known/jwks.json").wantOK(t)
 }
 
 func readMe(t *testing.T) []byte {
@@ -82,22 +82,22 @@ func updateMe(t *testing.T) []byte {
 
 // TestAnswerBudget: large answers that a client does not take use up the share of that client only.
 func TestAnswerBudget(t *testing.T) {
-	newLargeHouse := func(t *testing.T) (*house, string) {
+	newLargeEnv := func(t *testing.T) (*testEnv, string) {
 		t.Helper()
 		u := newUpstream(t)
 		u.fullName = strings.Repeat("a", largeAnswer)
 		conn := u.serve(t)
-		return newHouse(t, conn, conn), "Bearer " + u.token(t)
+		return newTestEnv(t, conn, conn), "Bearer " + u.token(t)
 	}
 
-	t.Run("native gRPC", func(t *testing.T) {
-		h, token := newLargeHouse(t)
-		conn := dialFrom(t, attacker, h.conn.Target())
+	t.Run("native_gRPC", func(t *testing.T) {
+		env, token := newLargeEnv(t)
+		conn := dialFrom(t, attacker, env.conn.Target())
 		framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
 		headers := grpcHeaders(gatehousev1.UserService_ReadUser_FullMethodName, "authorization", token)
 		message := readMe(t)
 		message = append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(message))), message...)
-		// start returns the status of a call, which is none while there is an answer that is not taken.
+		// start returns the status of a call, or "" while its answer is unread.
 		start := func(stream uint32) string {
 			if err := startRequest(framer, stream, headers, false); err != nil {
 				t.Fatal(err)
@@ -121,17 +121,17 @@ func TestAnswerBudget(t *testing.T) {
 		if status := start(stream); status != "8" {
 			t.Errorf("stream %d, a call beyond the share, has the status %q", stream, status)
 		}
-		h.wantLargeRefused(t, token)
-		h.wantLargeAnswers(t, bystander, token)
+		env.wantLargeRefused(t, token)
+		env.wantLargeAnswers(t, bystander, token)
 		_ = conn.Close()
-		h.wantNothingHeld(t)
-		h.wantLargeAnswers(t, attacker, token)
-		h.wantNothingHeld(t)
+		env.wantNothingHeld(t)
+		env.wantLargeAnswers(t, attacker, token)
+		env.wantNothingHeld(t)
 	})
 
-	t.Run("REST over HTTP/2", func(t *testing.T) {
-		h, token := newLargeHouse(t)
-		conn := dialFrom(t, attacker, h.ports()["REST"])
+	t.Run("REST_over_HTTP/2", func(t *testing.T) {
+		env, token := newLargeEnv(t)
+		conn := dialFrom(t, attacker, env.ports()["REST"])
 		framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
 		headers := requestHeaders(":method", "GET", ":scheme", "http", ":path", "/v1/users/me", ":authority", "gateway",
 			"authorization", token)
@@ -147,17 +147,17 @@ func TestAnswerBudget(t *testing.T) {
 				t.Fatalf("request %d has %v, want %s", i, fields, want)
 			}
 		}
-		h.wantLargeRefused(t, token)
-		h.wantLargeAnswers(t, bystander, token)
+		env.wantLargeRefused(t, token)
+		env.wantLargeAnswers(t, bystander, token)
 		_ = conn.Close()
-		h.wantNothingHeld(t)
-		h.wantLargeAnswers(t, attacker, token)
-		h.wantNothingHeld(t)
+		env.wantNothingHeld(t)
+		env.wantLargeAnswers(t, attacker, token)
+		env.wantNothingHeld(t)
 	})
 
-	t.Run("a reset gives the share back", func(t *testing.T) {
-		h, token := newLargeHouse(t)
-		conn := dialFrom(t, attacker, h.ports()["REST"])
+	t.Run("a_reset_gives_the_share_back", func(t *testing.T) {
+		env, token := newLargeEnv(t)
+		conn := dialFrom(t, attacker, env.ports()["REST"])
 		framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
 		headers := requestHeaders(":method", "GET", ":scheme", "http", ":path", "/v1/users/me", ":authority", "gateway",
 			"authorization", token)
@@ -167,13 +167,13 @@ func TestAnswerBudget(t *testing.T) {
 		if _, fields := readHeaders(t, framer, decoder); fields[":status"] != "200" {
 			t.Fatalf("the answer has %v", fields)
 		}
-		if held, clients := h.service.edge.Answers.Large.Usage(); held < largeAnswer-edge.MaxSmallAnswer || clients != 1 {
+		if held, clients := env.service.edge.Answers.Large.Usage(); held < largeAnswer-edge.MaxSmallAnswer || clients != 1 {
 			t.Errorf("%d bytes of %d clients are held", held, clients)
 		}
 		if err := framer.WriteRSTStream(1, http2.ErrCodeCancel); err != nil {
 			t.Fatal(err)
 		}
-		h.wantNothingHeld(t)
-		h.wantLargeAnswers(t, bystander, token)
+		env.wantNothingHeld(t)
+		env.wantLargeAnswers(t, bystander, token)
 	})
 }

@@ -42,9 +42,9 @@ func dialFrom(t testing.TB, local, address string) net.Conn {
 }
 
 // grpcFrom returns a native gRPC client that connects from an address of this machine.
-func (h *house) grpcFrom(t testing.TB, local string) *grpc.ClientConn {
+func (env *testEnv) grpcFrom(t testing.TB, local string) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(h.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(env.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
 			return dialerFrom(local).DialContext(ctx, "tcp", address)
 		}))
@@ -65,18 +65,18 @@ func httpFrom(t testing.TB, local string) *http.Client {
 
 // wantBystanderServed fails the test unless a client at the bystander's address is served over both transports, by the
 // services behind the gateway as well.
-func (h *house) wantBystanderServed(t testing.TB) {
+func (env *testEnv) wantBystanderServed(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	conn := h.grpcFrom(t, bystander)
+	conn := env.grpcFrom(t, bystander)
 	defer func() { _ = conn.Close() }()
 	if _, err := gatehousev1.NewKeyServiceClient(conn).ListKeys(ctx, &gatehousev1.ListKeysRequest{}); err != nil {
 		t.Errorf("the bystander's call over native gRPC: %v", err)
 	}
 	client := httpFrom(t, bystander)
 	defer client.CloseIdleConnections()
-	response, err := client.Get(h.base + "/.well-known/jwks.json")
+	response, err := client.Get(env.base + "/.well-known/jwks.json")
 	if err != nil {
 		t.Errorf("the bystander's call over REST: %v", err)
 		return

@@ -32,13 +32,13 @@ func fewCalls(s *Service) {
 	s.grpc.Streams.Open = shares.New(100, 4)
 }
 
-// wantNothingHeld waits until everything that was taken of the shares is given back.
-func (h *house) wantNothingHeld(t testing.TB) {
+// wantNothingHeld waits until all shares are released.
+func (env *testEnv) wantNothingHeld(t testing.TB) {
 	t.Helper()
-	calls := h.service.edge.Calls
+	calls := env.service.edge.Calls
 	for name, pool := range map[string]*shares.Pool{
-		"calls": calls.UnderWay, "refusals": calls.Refusals, "streams": h.service.grpc.Streams.Open,
-		"answers": h.service.edge.Answers.Large,
+		"calls": calls.UnderWay, "refusals": calls.Refusals, "streams": env.service.grpc.Streams.Open,
+		"answers": env.service.edge.Answers.Large,
 	} {
 		testkit.Eventually(t, func() error {
 			if held, clients := pool.Usage(); held != 0 || clients != 0 {
@@ -62,19 +62,19 @@ func TestCalls(t *testing.T) {
 		return nil
 	}
 	conn := u.serve(t)
-	h := newConfiguredHouse(t, Config{
+	env := newConfiguredEnv(t, Config{
 		Issuer: issuer, Audience: audience, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.4/32")},
 	}, conn, conn, fewCalls)
 	ended := make(chan error, 4)
 	for range 2 {
-		native, rest := h.grpcFrom(t, attacker), httpFrom(t, attacker)
+		native, rest := env.grpcFrom(t, attacker), httpFrom(t, attacker)
 		go func() {
 			_, err := gatehousev1.NewUserServiceClient(native).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
 			ended <- err
 		}()
 		<-entered
 		go func() {
-			response, err := rest.Do(postUser(t, t.Context(), h.base))
+			response, err := rest.Do(postUser(t, t.Context(), env.base))
 			if err == nil {
 				err = response.Body.Close()
 			}
@@ -89,15 +89,15 @@ func TestCalls(t *testing.T) {
 		_, err := gatehousev1.NewKeyServiceClient(conn).ListKeys(ctx, &gatehousev1.ListKeysRequest{})
 		return err
 	}
-	err := list(h.grpcFrom(t, attacker), t.Context())
+	err := list(env.grpcFrom(t, attacker), t.Context())
 	if st := status.Convert(err); apierr.ReasonOf(st) != overloaded || len(st.Details()) != 2 {
 		t.Errorf("a fifth call over native gRPC: %v", err)
 	}
-	h.get(t, "/healthz").wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
-	h.get(t, "/.well-known/jwks.json").wantHeader(t, "Retry-After", "1")
-	h.wantBystanderServed(t)
+	env.get(t, "/healthz").wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
+	env.get(t, "/.well-known/jwks.json").wantHeader(t, "Retry-After", "1")
+	env.wantBystanderServed(t)
 
-	proxy := h.grpcFrom(t, "127.0.0.4")
+	proxy := env.grpcFrom(t, "127.0.0.4")
 	if err := list(proxy, metadata.AppendToOutgoingContext(t.Context(), edge.ForwardedFor, attacker)); apierr.ReasonOf(status.Convert(err)) != overloaded {
 		t.Errorf("a fifth call through a proxy: %v", err)
 	}
@@ -111,8 +111,8 @@ func TestCalls(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	h.wantNothingHeld(t)
-	if err := list(h.grpcFrom(t, attacker), t.Context()); err != nil {
+	env.wantNothingHeld(t)
+	if err := list(env.grpcFrom(t, attacker), t.Context()); err != nil {
 		t.Errorf("a call after the others have ended: %v", err)
 	}
 }
@@ -175,13 +175,13 @@ func TestUnreadAnswers(t *testing.T) {
 		}
 	}
 
-	t.Run("native gRPC", func(t *testing.T) {
+	t.Run("native_gRPC", func(t *testing.T) {
 		u := newUpstream(t)
 		upstream := u.serve(t)
-		h := newHouse(t, upstream, upstream, fewCalls)
+		env := newTestEnv(t, upstream, upstream, fewCalls)
 		var conns []net.Conn
 		for range 2 {
-			conn := dialFrom(t, attacker, h.conn.Target())
+			conn := dialFrom(t, attacker, env.conn.Target())
 			conns = append(conns, conn)
 			framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
 			for i := range uint32(2) {
@@ -191,20 +191,20 @@ func TestUnreadAnswers(t *testing.T) {
 				}
 			}
 		}
-		conn := dialFrom(t, attacker, h.conn.Target())
+		conn := dialFrom(t, attacker, env.conn.Target())
 		framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
 		startCall(t, framer, 1)
 		if _, headers := readHeaders(t, framer, decoder); headers["grpc-status"] != "8" {
 			t.Errorf("a call beyond the share has %v", headers)
 		}
-		h.wantBystanderServed(t)
+		env.wantBystanderServed(t)
 
-		// A reset gives back the share.
+		// A reset releases the share.
 		if err := http2.NewFramer(conns[0], nil).WriteRSTStream(1, http2.ErrCodeCancel); err != nil {
 			t.Fatal(err)
 		}
 		testkit.Eventually(t, func() error {
-			if held, _ := h.service.grpc.Streams.Open.Usage(); held != 3 {
+			if held, _ := env.service.grpc.Streams.Open.Usage(); held != 3 {
 				return fmt.Errorf("%d streams are held", held)
 			}
 			return nil
@@ -216,20 +216,20 @@ func TestUnreadAnswers(t *testing.T) {
 		for _, conn := range append(conns, conn) {
 			_ = conn.Close()
 		}
-		h.wantNothingHeld(t)
+		env.wantNothingHeld(t)
 	})
 
-	t.Run("native gRPC, in time", func(t *testing.T) {
+	t.Run("native_gRPC_in_time", func(t *testing.T) {
 		u := newUpstream(t)
 		upstream := u.serve(t)
-		h := newHouse(t, upstream, upstream, fewCalls, func(s *Service) { s.grpc.Streams.Timeout = 100 * time.Millisecond })
-		conn := dialFrom(t, attacker, h.conn.Target())
+		env := newTestEnv(t, upstream, upstream, fewCalls, func(s *Service) { s.grpc.Streams.Timeout = 100 * time.Millisecond })
+		conn := dialFrom(t, attacker, env.conn.Target())
 		framer := withoutWindow(t, conn)
 		startCall(t, framer, 1)
 		startCall(t, framer, 3)
 		awaitClosed(t, conn)
-		h.wantNothingHeld(t)
-		h.wantBystanderServed(t)
+		env.wantNothingHeld(t)
+		env.wantBystanderServed(t)
 	})
 
 	for name, test := range map[string]struct {
@@ -242,9 +242,9 @@ func TestUnreadAnswers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			u := newUpstream(t)
 			upstream := u.serve(t)
-			h := newHouse(t, upstream, upstream, fewCalls)
+			env := newTestEnv(t, upstream, upstream, fewCalls)
 			for i := range 6 {
-				conn := dialFrom(t, attacker, h.ports()["REST"])
+				conn := dialFrom(t, attacker, env.ports()["REST"])
 				framer, decoder := withoutWindow(t, conn), hpack.NewDecoder(4096, nil)
 				for j := range uint32(2) {
 					if err := startRequest(framer, 2*j+1, test.headers, true); err != nil {
@@ -266,31 +266,31 @@ func TestUnreadAnswers(t *testing.T) {
 					break
 				}
 			}
-			h.wantBystanderServed(t)
+			env.wantBystanderServed(t)
 		})
 	}
 
-	t.Run("REST over HTTP/2, in time", func(t *testing.T) {
+	t.Run("REST_over_HTTP/2_in_time", func(t *testing.T) {
 		u := newUpstream(t)
 		upstream := u.serve(t)
-		h := newHouse(t, upstream, upstream, fewCalls,
+		env := newTestEnv(t, upstream, upstream, fewCalls,
 			func(s *Service) { s.rest.HTTP.WriteTimeout = 100 * time.Millisecond })
-		conn := dialFrom(t, attacker, h.ports()["REST"])
+		conn := dialFrom(t, attacker, env.ports()["REST"])
 		framer := withoutWindow(t, conn)
 		if err := startRequest(framer, 1, restHeaders("/.well-known/jwks.json"), true); err != nil {
 			t.Fatal(err)
 		}
 		wantReset(t, framer, 1)
-		h.wantNothingHeld(t)
-		h.wantBystanderServed(t)
+		env.wantNothingHeld(t)
+		env.wantBystanderServed(t)
 	})
 
-	t.Run("REST over HTTP/1.1, in time", func(t *testing.T) {
+	t.Run("REST_over_HTTP/1.1_in_time", func(t *testing.T) {
 		u := newUpstream(t)
 		upstream := u.serve(t)
-		h := newHouse(t, upstream, upstream, fewCalls,
+		env := newTestEnv(t, upstream, upstream, fewCalls,
 			func(s *Service) { s.rest.HTTP.WriteTimeout = 100 * time.Millisecond })
-		conn := dialFrom(t, attacker, h.ports()["REST"])
+		conn := dialFrom(t, attacker, env.ports()["REST"])
 		_ = conn.(*net.TCPConn).SetReadBuffer(4 << 10)
 		_ = conn.SetWriteDeadline(time.Now().Add(20 * time.Second))
 		requests := strings.Repeat("GET /openapi.json HTTP/1.1\r\nHost: gateway\r\n\r\n", 1000)
@@ -303,8 +303,8 @@ func TestUnreadAnswers(t *testing.T) {
 				break
 			}
 		}
-		h.wantNothingHeld(t)
-		h.wantBystanderServed(t)
+		env.wantNothingHeld(t)
+		env.wantBystanderServed(t)
 	})
 }
 

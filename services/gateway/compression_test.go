@@ -69,14 +69,14 @@ func statusOf(t *testing.T, response *http.Response) error {
 	return status.FromProto(whole).Err()
 }
 
-// TestCompressedMessages speaks gRPC by hand: a compressor that this process registers would be there for the gateway
+// TestCompressedMessages writes gRPC frames itself: a compressor that this process registers would be there for the gateway
 // as well.
 func TestCompressedMessages(t *testing.T) {
-	h, _ := newServedHouse(t)
+	env, _ := newServedEnv(t)
 	client := http2Client(t, "127.0.0.1")
 	call := func(encoding string, message []byte) codes.Code {
 		t.Helper()
-		url := "http://" + h.conn.Target() + gatehousev1.UserService_CreateUser_FullMethodName
+		url := "http://" + env.conn.Target() + gatehousev1.UserService_CreateUser_FullMethodName
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(message))
 		if err != nil {
 			t.Fatal(err)
@@ -106,7 +106,7 @@ func TestCompressedMessages(t *testing.T) {
 		})
 	}
 	t.Run("bystander", func(t *testing.T) {
-		users := gatehousev1.NewUserServiceClient(h.grpcFrom(t, "127.0.0.2"))
+		users := gatehousev1.NewUserServiceClient(env.grpcFrom(t, "127.0.0.2"))
 		if _, err := users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{}); err != nil {
 			t.Error(err)
 		}

@@ -12,8 +12,8 @@ import (
 )
 
 // ports are the addresses of both public ports of a gateway.
-func (h *house) ports() map[string]string {
-	return map[string]string{"REST": h.base[len("http://"):], "gRPC": h.conn.Target()}
+func (env *testEnv) ports() map[string]string {
+	return map[string]string{"REST": env.base[len("http://"):], "gRPC": env.conn.Target()}
 }
 
 // awaitClosed fails the test unless the gateway closes the connection.
@@ -47,59 +47,59 @@ func wantOpen(t testing.TB, conn net.Conn) *http2.Framer {
 }
 
 func TestConnections(t *testing.T) {
-	t.Run("beyond the share of an address are closed", func(t *testing.T) {
-		h, _ := newServedHouse(t)
-		for name, address := range h.ports() {
+	t.Run("beyond_the_share_of_an_address_are_closed", func(t *testing.T) {
+		env, _ := newServedEnv(t)
+		for name, address := range env.ports() {
 			t.Run(name, func(t *testing.T) {
-				for range h.service.limits.PerClient {
+				for range env.service.limits.PerClient {
 					wantOpen(t, dialFrom(t, attacker, address))
 				}
 				oneMore := dialFrom(t, attacker, address)
 				_, _ = io.WriteString(oneMore, http2.ClientPreface+emptySettings)
 				awaitClosed(t, oneMore)
-				h.wantBystanderServed(t)
+				env.wantBystanderServed(t)
 			})
 		}
 	})
 
-	t.Run("from a few addresses do not keep others out", func(t *testing.T) {
+	t.Run("from_a_few_addresses_do_not_keep_others_out", func(t *testing.T) {
 		u := newUpstream(t)
 		conn := u.serve(t)
-		h := newHouse(t, conn, conn, func(s *Service) { s.limits.Total, s.limits.PerClient = 100, 60 })
-		for name, address := range h.ports() {
+		env := newTestEnv(t, conn, conn, func(s *Service) { s.limits.Total, s.limits.PerClient = 100, 60 })
+		for name, address := range env.ports() {
 			t.Run(name, func(t *testing.T) {
 				for range 50 {
 					wantOpen(t, dialFrom(t, attacker, address))
 					wantOpen(t, dialFrom(t, "127.0.0.3", address))
 				}
-				h.wantBystanderServed(t)
+				env.wantBystanderServed(t)
 			})
 		}
 	})
 
-	t.Run("of a trusted proxy are not shared out", func(t *testing.T) {
+	t.Run("of_a_trusted_proxy_are_not_shared_out", func(t *testing.T) {
 		u := newUpstream(t)
 		conn := u.serve(t)
-		h := newConfiguredHouse(t, Config{
+		env := newConfiguredEnv(t, Config{
 			Issuer: issuer, Audience: audience, TrustedProxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.4/32")},
 		}, conn, conn)
-		for name, address := range h.ports() {
+		for name, address := range env.ports() {
 			t.Run(name, func(t *testing.T) {
 				var last net.Conn
-				for range h.service.limits.PerClient + 1 {
+				for range env.service.limits.PerClient + 1 {
 					last = dialFrom(t, "127.0.0.4", address)
 				}
 				wantOpen(t, last)
-				h.wantBystanderServed(t)
+				env.wantBystanderServed(t)
 			})
 		}
 	})
 
-	t.Run("without a complete request are closed in time", func(t *testing.T) {
+	t.Run("without_a_complete_request_are_closed_in_time", func(t *testing.T) {
 		u := newUpstream(t)
 		conn := u.serve(t)
-		h := newHouse(t, conn, conn, func(s *Service) { s.rest.HTTP.ReadHeaderTimeout = 100 * time.Millisecond })
-		ports := h.ports()
+		env := newTestEnv(t, conn, conn, func(s *Service) { s.rest.HTTP.ReadHeaderTimeout = 100 * time.Millisecond })
+		ports := env.ports()
 		for name, sent := range map[string]string{
 			"nothing":             "",
 			"a part of a request": "GET /healthz HTTP/1.1\r\nHost: gate",

@@ -11,14 +11,14 @@ import (
 const bundle = "/docs/swagger-ui-bundle.js"
 
 func TestDocsAssets(t *testing.T) {
-	h, _ := newServedHouse(t)
-	plain := h.get(t, bundle)
+	env, _ := newServedEnv(t)
+	plain := env.get(t, bundle)
 	plain.wantOK(t)
 	for accepted, want := range map[string]string{
 		"": "", "identity": "", "gzip": "gzip", "br, GZIP;q=0.5": "gzip", "gzip;q=0": "", "gzip; q=0.000": "", "xgzip": "",
 	} {
 		t.Run("for a client that accepts "+accepted, func(t *testing.T) {
-			got := h.get(t, bundle, "Accept-Encoding: "+accepted)
+			got := env.get(t, bundle, "Accept-Encoding: "+accepted)
 			got.wantOK(t)
 			got.wantHeader(t, "Vary", "Accept-Encoding")
 			if encoding := got.Header.Get("Content-Encoding"); encoding != want {
@@ -39,11 +39,11 @@ func TestDocsAssets(t *testing.T) {
 			if text != plain.text {
 				t.Errorf("the file has %d bytes, want %d", len(text), len(plain.text))
 			}
-			again := h.get(t, bundle, "Accept-Encoding: "+accepted, "If-None-Match: "+got.Header.Get("Etag"))
+			again := env.get(t, bundle, "Accept-Encoding: "+accepted, "If-None-Match: "+got.Header.Get("Etag"))
 			if again.StatusCode != http.StatusNotModified {
 				t.Errorf("the answer for the tag is %d", again.StatusCode)
 			}
 		})
 	}
-	h.wantBystanderServed(t)
+	env.wantBystanderServed(t)
 }

@@ -22,10 +22,10 @@ import (
 const maxClientHeader = 8 << 10
 
 // dialFrom connects to the native gRPC port from an address of this machine, as a client of the usual limits.
-func (h *house) dialFrom(t *testing.T, address string) *grpc.ClientConn {
+func (env *testEnv) dialFrom(t *testing.T, address string) *grpc.ClientConn {
 	t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}}
-	conn, err := grpc.NewClient(h.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(env.conn.Target(), grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithMaxHeaderListSize(maxClientHeader),
 		grpc.WithContextDialer(func(ctx context.Context, target string) (net.Conn, error) {
 			return dialer.DialContext(ctx, "tcp", target)
@@ -41,7 +41,7 @@ func (h *house) dialFrom(t *testing.T, address string) *grpc.ClientConn {
 	return conn
 }
 
-// TestErrorSize has an upstream whose errors grow with the request.
+// TestErrorSize: errors of an upstream that grow with the request are bounded.
 func TestErrorSize(t *testing.T) {
 	u := newUpstream(t)
 	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {
@@ -57,10 +57,10 @@ func TestErrorSize(t *testing.T) {
 		return apierr.InvalidFields(faults)
 	}
 	conn := u.serve(t)
-	h := newHouse(t, conn, conn)
+	env := newTestEnv(t, conn, conn)
 
 	t.Run("native_gRPC", func(t *testing.T) {
-		users := gatehousev1.NewUserServiceClient(h.dialFrom(t, "127.0.0.1"))
+		users := gatehousev1.NewUserServiceClient(env.dialFrom(t, "127.0.0.1"))
 		_, err := users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
 		wantStatus(t, err, codes.InvalidArgument, "INVALID_FIELDS")
 		named := 0
@@ -74,7 +74,7 @@ func TestErrorSize(t *testing.T) {
 		}
 	})
 	t.Run("REST", func(t *testing.T) {
-		answer := h.post(t, "/v1/users", `{}`)
+		answer := env.post(t, "/v1/users", `{}`)
 		if named := answer.wantFailure(t, http.StatusBadRequest, "INVALID_FIELDS").fields(); len(named) > 16 {
 			t.Errorf("%d fields are named", len(named))
 		}
@@ -83,14 +83,14 @@ func TestErrorSize(t *testing.T) {
 		}
 	})
 	t.Run("REST_with_a_long_method", func(t *testing.T) {
-		answer := h.call(t, strings.Repeat("X", 10_000), "/v1/users", http.NoBody)
+		answer := env.call(t, strings.Repeat("X", 10_000), "/v1/users", http.NoBody)
 		answer.wantFailure(t, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED")
 		if len(answer.text) > 1024 {
 			t.Errorf("the answer has %d bytes", len(answer.text))
 		}
 	})
 	t.Run("bystander", func(t *testing.T) {
-		users := gatehousev1.NewUserServiceClient(h.dialFrom(t, "127.0.0.2"))
+		users := gatehousev1.NewUserServiceClient(env.dialFrom(t, "127.0.0.2"))
 		if _, err := users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{FullName: "Ada"}); err != nil {
 			t.Error(err)
 		}

@@ -6,14 +6,14 @@ import (
 	"testing"
 )
 
-// TestTheGatewayServesWithoutACacheService over both transports, and says that it is ready.
-func TestTheGatewayServesWithoutACacheService(t *testing.T) {
+// TestServingWithoutCache: without a cache service the gateway serves REST, and is ready.
+func TestServingWithoutCache(t *testing.T) {
 	u := newUpstream(t)
-	h := newHouse(t, away(t), u.serve(t))
+	env := newTestEnv(t, unreachable(t), u.serve(t))
 	token := "Authorization: Bearer " + u.token(t)
-	h.get(t, "/v1/users/me", token).wantOK(t)
-	h.post(t, "/v1/users", fmt.Sprintf(`{"email":"ada@example.com","fullName":"Ada","password":%q}`, secret)).wantOK(t)
-	ready := h.get(t, "/readyz")
+	env.get(t, "/v1/users/me", token).wantOK(t)
+	env.post(t, "/v1/users", fmt.Sprintf(`{"email":"ada@example.com","fullName":"Ada","password":%q}`, secret)).wantOK(t)
+	ready := env.get(t, "/readyz")
 	ready.wantOK(t)
 	for _, part := range []string{
 		`"gatehouse.cache":"NOT_SERVING"`, `"gatehouse.cache.feed":"NOT_SERVING"`, `"gatehouse.store":"SERVING"`,

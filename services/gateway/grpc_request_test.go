@@ -39,14 +39,14 @@ func (l *signUpLog) take() []string {
 
 // signUp signs up over a transport, with an idempotency key unless it is empty, and returns the name of the reason of
 // the refusal, or "" if there is none.
-func (h *house) signUp(t *testing.T, transport, key, requestID string) string {
+func (env *testEnv) signUp(t *testing.T, transport, key, requestID string) string {
 	t.Helper()
 	if transport == "REST" {
 		var headers []string
 		if key != "" {
 			headers = append(headers, "Idempotency-Key: "+key)
 		}
-		got := h.post(t, "/v1/users", fmt.Sprintf(
+		got := env.post(t, "/v1/users", fmt.Sprintf(
 			`{"email":"ada@example.com","fullName":"Ada","password":%q,"requestId":%q}`, secret, requestID), headers...)
 		if got.StatusCode == http.StatusOK {
 			return ""
@@ -59,7 +59,7 @@ func (h *house) signUp(t *testing.T, transport, key, requestID string) string {
 	if key != "" {
 		ctx = metadata.AppendToOutgoingContext(ctx, "idempotency-key", key)
 	}
-	_, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(ctx, &gatehousev1.CreateUserRequest{
+	_, err := gatehousev1.NewUserServiceClient(env.conn).CreateUser(ctx, &gatehousev1.CreateUserRequest{
 		Email: "ada@example.com", FullName: "Ada", Password: secret, RequestId: requestID,
 	})
 	if err == nil {
@@ -84,15 +84,15 @@ func TestLostAnswer(t *testing.T) {
 			for _, transport := range []string{"REST", "gRPC"} {
 				u, log := newUpstream(t), &signUpLog{}
 				u.createUser = log.create
-				h := newHouse(t, stubConn{died}, u.serve(t))
-				if reason := h.signUp(t, transport, test.key, test.field); reason != test.reason {
+				env := newTestEnv(t, stubConn{died}, u.serve(t))
+				if reason := env.signUp(t, transport, test.key, test.field); reason != test.reason {
 					t.Errorf("%s: the reason is %q, want %q", transport, reason, test.reason)
 				}
 				ids := log.take()
 				if made := len(ids) == 1 && ids[0] == test.id; made != (test.reason == "") {
 					t.Errorf("%s: sign-ups were made with %q, want %q", transport, ids, test.id)
 				}
-				h.wantBystanderServed(t)
+				env.wantBystanderServed(t)
 			}
 		})
 	}

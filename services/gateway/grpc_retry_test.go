@@ -20,11 +20,11 @@ import (
 )
 
 // retryingConn returns a connection whose service config has a retry policy, as gRPC's guide for clients has it.
-func (h *house) retryingConn(t *testing.T, attempts int) *grpc.ClientConn {
+func (env *testEnv) retryingConn(t *testing.T, attempts int) *grpc.ClientConn {
 	t.Helper()
 	config := fmt.Sprintf(`{"methodConfig": [{"name": [{}], "retryPolicy": {"maxAttempts": %d, "initialBackoff": "0.01s",
 		"maxBackoff": "0.01s", "backoffMultiplier": 1, "retryableStatusCodes": ["UNAVAILABLE"]}}]}`, attempts)
-	conn, err := grpc.NewClient(h.conn.Target(), grpc.WithDefaultServiceConfig(config),
+	conn, err := grpc.NewClient(env.conn.Target(), grpc.WithDefaultServiceConfig(config),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +44,7 @@ func TestGRPCRetryPolicy(t *testing.T) {
 		{"gives up after its attempts", 1000, codes.Unavailable},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h, u := newServedHouse(t)
+			env, u := newServedEnv(t)
 			var calls atomic.Int64
 			u.updateUser = func(context.Context, *gatehousev1.UpdateUserRequest) error {
 				if calls.Add(1) > test.faults {
@@ -55,13 +55,13 @@ func TestGRPCRetryPolicy(t *testing.T) {
 			ctx := metadata.AppendToOutgoingContext(t.Context(),
 				"authorization", "Bearer "+u.token(t), "x-request-id", "mine")
 			var header, trailer metadata.MD
-			_, err := gatehousev1.NewUserServiceClient(h.retryingConn(t, attempts)).UpdateUser(ctx,
+			_, err := gatehousev1.NewUserServiceClient(env.retryingConn(t, attempts)).UpdateUser(ctx,
 				&gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: userID}}, grpc.Header(&header), grpc.Trailer(&trailer))
 			if status.Code(err) != test.code || calls.Load() != attempts {
 				t.Errorf("after %d attempts: %v", calls.Load(), err)
 			}
 			wantRequestID(t, err, header, trailer)
-			h.wantBystanderServed(t)
+			env.wantBystanderServed(t)
 		})
 	}
 }
@@ -84,7 +84,7 @@ func wantRequestID(t *testing.T, err error, header, trailer metadata.MD) {
 
 // TestGRPCRequestID: errors of all kinds name the request in the trailers, and have no header.
 func TestGRPCRequestID(t *testing.T) {
-	h, u := newServedHouse(t)
+	env, u := newServedEnv(t)
 	mine := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", "mine")
 	granted := metadata.AppendToOutgoingContext(mine, "authorization", "Bearer "+u.token(t))
 	for _, test := range []struct {
@@ -104,7 +104,7 @@ func TestGRPCRequestID(t *testing.T) {
 			ctx, cancel := context.WithTimeout(test.ctx, 10*time.Second)
 			defer cancel()
 			var header, trailer metadata.MD
-			_, err := h.raw(ctx, test.method, test.request, grpc.Header(&header), grpc.Trailer(&trailer))
+			_, err := env.raw(ctx, test.method, test.request, grpc.Header(&header), grpc.Trailer(&trailer))
 			if status.Code(err) != test.code {
 				t.Errorf("error is %v, want %v", err, test.code)
 			}

@@ -36,9 +36,9 @@ func wantStatus(t testing.TB, err error, code codes.Code, reason string) {
 	}
 }
 
-func TestAGRPCCallReachesItsService(t *testing.T) {
-	h, u := newServedHouse(t)
-	users := gatehousev1.NewUserServiceClient(h.conn)
+func TestGRPCCall(t *testing.T) {
+	env, u := newServedEnv(t)
+	users := gatehousev1.NewUserServiceClient(env.conn)
 	var header metadata.MD
 	created, err := users.CreateUser(metadata.AppendToOutgoingContext(t.Context(), "x-request-id", "mine"),
 		&gatehousev1.CreateUserRequest{FullName: "Ada", Password: secret}, grpc.Header(&header))
@@ -57,10 +57,10 @@ func TestAGRPCCallReachesItsService(t *testing.T) {
 	}
 	_, err = users.ReadUser(t.Context(), &gatehousev1.ReadUserRequest{Id: "me"})
 	wantStatus(t, err, codes.Unauthenticated, "ACCESS_TOKEN_MISSING")
-	if _, err := gatehousev1.NewKeyServiceClient(h.conn).ListKeys(t.Context(), &gatehousev1.ListKeysRequest{}); err != nil {
+	if _, err := gatehousev1.NewKeyServiceClient(env.conn).ListKeys(t.Context(), &gatehousev1.ListKeysRequest{}); err != nil {
 		t.Error(err)
 	}
-	log := h.stop(t)
+	log := env.stop(t)
 	if strings.Contains(log, secret) {
 		t.Errorf("the log holds the password: %s", log)
 	}
@@ -69,7 +69,7 @@ func TestAGRPCCallReachesItsService(t *testing.T) {
 	}
 }
 
-func TestFieldsThatTheGatewayDoesNotKnowPass(t *testing.T) {
+func TestUnknownFields(t *testing.T) {
 	u := newUpstream(t)
 	var unknown []byte
 	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {
@@ -77,9 +77,9 @@ func TestFieldsThatTheGatewayDoesNotKnowPass(t *testing.T) {
 		return nil
 	}
 	conn := u.serve(t)
-	h := newHouse(t, conn, conn)
+	env := newTestEnv(t, conn, conn)
 	newer := protowire.AppendString(protowire.AppendTag(nil, 1000, protowire.BytesType), "of a newer contract")
-	if _, err := h.raw(t.Context(), gatehousev1.UserService_CreateUser_FullMethodName, newer); err != nil {
+	if _, err := env.raw(t.Context(), gatehousev1.UserService_CreateUser_FullMethodName, newer); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(unknown, newer) {
@@ -87,8 +87,8 @@ func TestFieldsThatTheGatewayDoesNotKnowPass(t *testing.T) {
 	}
 }
 
-func TestGRPCRefusals(t *testing.T) {
-	h, _ := newServedHouse(t)
+func TestGRPCErrors(t *testing.T) {
+	env, _ := newServedEnv(t)
 	const create = gatehousev1.UserService_CreateUser_FullMethodName
 	tooLarge := marshal(t, &gatehousev1.CreateUserRequest{FullName: strings.Repeat("a", 1<<20)})
 	for _, test := range []struct {
@@ -110,14 +110,14 @@ func TestGRPCRefusals(t *testing.T) {
 		{"no message, without token", gatehousev1.UserService_ReadUser_FullMethodName, []byte("\xff"), codes.Unauthenticated, "ACCESS_TOKEN_MISSING"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := h.raw(t.Context(), test.method, test.request)
+			_, err := env.raw(t.Context(), test.method, test.request)
 			wantStatus(t, err, test.code, test.reason)
 			if strings.Contains(status.Convert(err).Proto().String(), secret[:4]) {
 				t.Errorf("the answer repeats the request: %v", err)
 			}
 		})
 	}
-	log := h.stop(t)
+	log := env.stop(t)
 	if strings.Contains(log, secret[:4]) {
 		t.Errorf("the log repeats the request: %s", log)
 	}
@@ -126,10 +126,10 @@ func TestGRPCRefusals(t *testing.T) {
 	}
 }
 
-// TestACallWithoutAMessageIsMalformed: grpc-go's clients cannot do it, others can.
-func TestACallWithoutAMessageIsMalformed(t *testing.T) {
-	h, _ := newServedHouse(t)
-	stream, err := h.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
+// TestGRPCCallWithoutMessage: grpc-go's clients cannot do it, others can.
+func TestGRPCCallWithoutMessage(t *testing.T) {
+	env, _ := newServedEnv(t)
+	stream, err := env.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
 		gatehousev1.UserService_CreateUser_FullMethodName, grpc.ForceCodecV2(edge.FrameCodec{}))
 	if err != nil {
 		t.Fatal(err)
@@ -139,31 +139,31 @@ func TestACallWithoutAMessageIsMalformed(t *testing.T) {
 	}
 	var response edge.Frame
 	wantStatus(t, stream.RecvMsg(&response), codes.InvalidArgument, "MALFORMED_REQUEST")
-	if log := h.stop(t); strings.Contains(log, `"level":"ERROR"`) {
+	if log := env.stop(t); strings.Contains(log, `"level":"ERROR"`) {
 		t.Error("what a client did wrong is logged as a fault of ours")
 	}
 }
 
-// TestBothTransportsTellTheSame takes what upstream says through REST and gRPC.
-func TestBothTransportsTellTheSame(t *testing.T) {
+// TestTransportsAgree compares the error of an upstream over REST and gRPC.
+func TestTransportsAgree(t *testing.T) {
 	u := newUpstream(t)
 	u.createUser = func(context.Context, *gatehousev1.CreateUserRequest) error { return apierr.EmailTaken() }
 	conn := u.serve(t)
-	h := newHouse(t, conn, conn)
-	_, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
+	env := newTestEnv(t, conn, conn)
+	_, err := gatehousev1.NewUserServiceClient(env.conn).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
 	if !proto.Equal(status.Convert(err).Proto(), apierr.EmailTaken().GRPCStatus().Proto()) {
 		t.Errorf("gRPC tells %v", status.Convert(err).Proto())
 	}
-	told := h.post(t, "/v1/users", `{}`).wantFailure(t, 409, "EMAIL_TAKEN")
-	if told.Message != status.Convert(err).Message() || told.Code != int(codes.AlreadyExists) {
-		t.Errorf("REST tells %+v", told)
+	failed := env.post(t, "/v1/users", `{}`).wantFailure(t, 409, "EMAIL_TAKEN")
+	if failed.Message != status.Convert(err).Message() || failed.Code != int(codes.AlreadyExists) {
+		t.Errorf("REST tells %+v", failed)
 	}
 }
 
-func TestUpstreamAwayOverGRPC(t *testing.T) {
-	conn := away(t)
-	h := newHouse(t, conn, conn)
-	_, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
+func TestGRPCUpstreamUnreachable(t *testing.T) {
+	conn := unreachable(t)
+	env := newTestEnv(t, conn, conn)
+	_, err := gatehousev1.NewUserServiceClient(env.conn).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
 	wantStatus(t, err, codes.Unavailable, "UNAVAILABLE")
 	retry := 0
 	for _, detail := range status.Convert(err).Details() {
@@ -174,27 +174,27 @@ func TestUpstreamAwayOverGRPC(t *testing.T) {
 	if retry != 1 {
 		t.Errorf("details are %v, want one RetryInfo", status.Convert(err).Details())
 	}
-	checked, err := healthpb.NewHealthClient(h.conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+	checked, err := healthpb.NewHealthClient(env.conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
 	if err != nil || checked.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
 		t.Errorf("health is %v, %v", checked, err)
 	}
 }
 
-func TestAPanicOverGRPCIsInternal(t *testing.T) {
-	h := newHouse(t, panicking{}, panicking{})
-	_, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
+func TestGRPCPanic(t *testing.T) {
+	env := newTestEnv(t, panicking{}, panicking{})
+	_, err := gatehousev1.NewUserServiceClient(env.conn).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
 	wantStatus(t, err, codes.Internal, "INTERNAL")
 	if strings.Contains(err.Error(), "own words") {
 		t.Errorf("the caller is told: %v", err)
 	}
-	if log := h.stop(t); !strings.Contains(log, "the panic's own words") {
+	if log := env.stop(t); !strings.Contains(log, "the panic's own words") {
 		t.Errorf("the log is not told: %s", log)
 	}
 }
 
 func TestHealth(t *testing.T) {
-	h, u := newServedHouse(t)
-	client := healthpb.NewHealthClient(h.conn)
+	env, u := newServedEnv(t)
+	client := healthpb.NewHealthClient(env.conn)
 	want := func(service string, serving healthpb.HealthCheckResponse_ServingStatus) {
 		t.Helper()
 		response, err := client.Check(t.Context(), &healthpb.HealthCheckRequest{Service: service})
@@ -214,36 +214,36 @@ func TestHealth(t *testing.T) {
 			t.Errorf("health of %q: %v", unknown, err)
 		}
 	}
-	h.get(t, "/readyz").wantOK(t)
+	env.get(t, "/readyz").wantOK(t)
 
 	u.health.SetServingStatus("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_NOT_SERVING)
-	h.service.health.Readiness.Refresh(t.Context())
+	env.service.health.Readiness.Refresh(t.Context())
 	want("", healthpb.HealthCheckResponse_NOT_SERVING)
 	want("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_NOT_SERVING)
 	want("gatehouse.v1.UserService", healthpb.HealthCheckResponse_SERVING)
-	ready := h.get(t, "/readyz")
+	ready := env.get(t, "/readyz")
 	if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.text, `"gatehouse.v1.SessionService":"NOT_SERVING"`) ||
 		!strings.Contains(ready.text, `"gatehouse.v1.UserService":"SERVING"`) {
 		t.Errorf("readyz is %d: %s", ready.StatusCode, ready.text)
 	}
 	ready.wantHeader(t, "Cache-Control", "no-store")
 	u.health.SetServingStatus("gatehouse.v1.SessionService", healthpb.HealthCheckResponse_SERVING)
-	h.service.health.Readiness.Refresh(t.Context())
-	h.get(t, "/readyz").wantOK(t)
+	env.service.health.Readiness.Refresh(t.Context())
+	env.get(t, "/readyz").wantOK(t)
 
-	h.service.health.SetDraining(true)
+	env.service.health.SetDraining(true)
 	for _, service := range services {
 		want(service, healthpb.HealthCheckResponse_NOT_SERVING)
 	}
-	if ready := h.get(t, "/readyz"); ready.StatusCode != http.StatusServiceUnavailable {
+	if ready := env.get(t, "/readyz"); ready.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("readyz of a gateway that drains is %d", ready.StatusCode)
 	}
-	h.get(t, "/healthz").wantOK(t)
+	env.get(t, "/healthz").wantOK(t)
 }
 
-// TestAGatewayThatDrainsSendsItsClientsAway, over both versions of HTTP, and answers them until they have gone.
-func TestAGatewayThatDrainsSendsItsClientsAway(t *testing.T) {
-	h, u := newServedHouse(t)
+// TestDrain, over both versions of HTTP, and answers them until they have gone.
+func TestDrain(t *testing.T) {
+	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)
 	for name, set := range map[string]func(*http.Protocols, bool){
 		"HTTP/1.1": (*http.Protocols).SetHTTP1, "HTTP/2.0": (*http.Protocols).SetUnencryptedHTTP2,
@@ -251,17 +251,17 @@ func TestAGatewayThatDrainsSendsItsClientsAway(t *testing.T) {
 		var protocols http.Protocols
 		set(&protocols, true)
 		var dialled atomic.Int64
-		h.client.Transport = &http.Transport{Protocols: &protocols, DialContext: func(
+		env.client.Transport = &http.Transport{Protocols: &protocols, DialContext: func(
 			ctx context.Context, network, address string,
 		) (net.Conn, error) {
 			dialled.Add(1)
 			return new(net.Dialer).DialContext(ctx, network, address)
 		}}
 		for _, draining := range []bool{false, true} {
-			h.service.health.SetDraining(draining)
+			env.service.health.SetDraining(draining)
 			before := dialled.Load()
 			for range 3 {
-				answer := h.get(t, "/v1/users/me", token)
+				answer := env.get(t, "/v1/users/me", token)
 				answer.wantOK(t)
 				if answer.Proto != name {
 					t.Errorf("the answer is %s", answer.Proto)
@@ -273,12 +273,12 @@ func TestAGatewayThatDrainsSendsItsClientsAway(t *testing.T) {
 				t.Errorf("%s, draining %v: %d connections for three requests", name, draining, got)
 			}
 		}
-		h.client.CloseIdleConnections()
+		env.client.CloseIdleConnections()
 	}
 }
 
-// TestCallsUnderWayAreFinished tells a gateway to stop while a call of each transport is at the upstream.
-func TestCallsUnderWayAreFinished(t *testing.T) {
+// TestShutdown stops a gateway while a call of each transport is at the upstream.
+func TestShutdown(t *testing.T) {
 	u := newUpstream(t)
 	entered, release := make(chan struct{}, 2), make(chan struct{})
 	u.createUser = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
@@ -291,13 +291,13 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 		}
 	}
 	conn := u.serve(t)
-	h := newHouse(t, conn, conn)
+	env := newTestEnv(t, conn, conn)
 	stopping := make(chan struct{})
-	h.service.rest.HTTP.RegisterOnShutdown(func() { close(stopping) })
+	env.service.rest.HTTP.RegisterOnShutdown(func() { close(stopping) })
 
 	rest, native := make(chan int, 1), make(chan error, 1)
 	go func() {
-		response, err := h.client.Post(h.base+"/v1/users", "application/json", strings.NewReader(`{}`))
+		response, err := env.client.Post(env.base+"/v1/users", "application/json", strings.NewReader(`{}`))
 		if err != nil {
 			t.Error(err)
 			rest <- 0
@@ -307,21 +307,21 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 		rest <- response.StatusCode
 	}()
 	go func() {
-		_, err := gatehousev1.NewUserServiceClient(h.conn).CreateUser(context.Background(), &gatehousev1.CreateUserRequest{})
+		_, err := gatehousev1.NewUserServiceClient(env.conn).CreateUser(context.Background(), &gatehousev1.CreateUserRequest{})
 		native <- err
 	}()
 	<-entered
 	<-entered
-	h.cancel()
+	env.cancel()
 	<-stopping
-	for late := time.Now().Add(5 * time.Second); !h.service.health.Draining(); runtime.Gosched() {
+	for late := time.Now().Add(5 * time.Second); !env.service.health.Draining(); runtime.Gosched() {
 		if time.Now().After(late) {
 			t.Error("health does not tell that the gateway drains")
 			break
 		}
 	}
 	select {
-	case <-h.ended:
+	case <-env.ended:
 		t.Error("the gateway ended before its calls")
 	default:
 	}
@@ -332,15 +332,15 @@ func TestCallsUnderWayAreFinished(t *testing.T) {
 	if err := <-native; err != nil {
 		t.Errorf("the gRPC call: %v", err)
 	}
-	h.stop(t)
-	if response, err := h.client.Get(h.base + "/healthz"); err == nil {
+	env.stop(t)
+	if response, err := env.client.Get(env.base + "/healthz"); err == nil {
 		_ = response.Body.Close()
 		t.Error("a gateway that was stopped answers")
 	}
 }
 
-// TestOneListenerLostStopsBoth: half a gateway would look alive.
-func TestOneListenerLostStopsBoth(t *testing.T) {
+// TestRunListenerError: half a gateway would look alive.
+func TestRunListenerError(t *testing.T) {
 	conn := newUpstream(t).serve(t)
 	lost, native := listen(t), listen(t)
 	if err := lost.Close(); err != nil {
@@ -356,7 +356,7 @@ func TestOneListenerLostStopsBoth(t *testing.T) {
 	}
 }
 
-func TestAGatewayNeedsItsNames(t *testing.T) {
+func TestNewWithoutNames(t *testing.T) {
 	if _, err := New(t.Context(), Config{}, Upstreams{}, nil); err == nil {
 		t.Error("a gateway without issuer and audience starts")
 	}

@@ -28,14 +28,14 @@ func TestHeaderSize(t *testing.T) {
 		return nil
 	}
 	conn := u.serve(t)
-	h := newHouse(t, conn, conn)
+	env := newTestEnv(t, conn, conn)
 	sizes := []int{17 << 10, 40 << 10, 60 << 10}
 
-	t.Run("REST over HTTP/2", func(t *testing.T) {
+	t.Run("REST_over_HTTP/2", func(t *testing.T) {
 		var dials atomic.Int64
 		var protocols http.Protocols
 		protocols.SetUnencryptedHTTP2(true)
-		h.client.Transport = &http.Transport{Protocols: &protocols, DialContext: func(
+		env.client.Transport = &http.Transport{Protocols: &protocols, DialContext: func(
 			ctx context.Context, network, address string,
 		) (net.Conn, error) {
 			dials.Add(1)
@@ -43,7 +43,7 @@ func TestHeaderSize(t *testing.T) {
 		}}
 		neighbour := make(chan error, 1)
 		go func() {
-			response, err := h.client.Do(postUser(t, t.Context(), h.base))
+			response, err := env.client.Do(postUser(t, t.Context(), env.base))
 			if err == nil {
 				err = response.Body.Close()
 			}
@@ -51,11 +51,11 @@ func TestHeaderSize(t *testing.T) {
 		}()
 		<-entered
 		for _, size := range sizes {
-			h.get(t, "/.well-known/jwks.json", "X-Large: "+strings.Repeat("a", size)).
+			env.get(t, "/.well-known/jwks.json", "X-Large: "+strings.Repeat("a", size)).
 				wantFailure(t, http.StatusRequestHeaderFieldsTooLarge, "REQUEST_TOO_LARGE")
 		}
-		h.get(t, "/.well-known/jwks.json", "X-Large: "+strings.Repeat("a", edge.MaxHeaderBytes-1000)).wantOK(t)
-		h.wantBystanderServed(t)
+		env.get(t, "/.well-known/jwks.json", "X-Large: "+strings.Repeat("a", edge.MaxHeaderBytes-1000)).wantOK(t)
+		env.wantBystanderServed(t)
 		leave <- struct{}{}
 		if err := <-neighbour; err != nil {
 			t.Errorf("another call of the connection: %v", err)
@@ -65,8 +65,8 @@ func TestHeaderSize(t *testing.T) {
 		}
 	})
 
-	t.Run("native gRPC", func(t *testing.T) {
-		conn := h.grpcFrom(t, attacker)
+	t.Run("native_gRPC", func(t *testing.T) {
+		conn := env.grpcFrom(t, attacker)
 		neighbour := make(chan error, 1)
 		go func() {
 			_, err := gatehousev1.NewUserServiceClient(conn).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
@@ -85,7 +85,7 @@ func TestHeaderSize(t *testing.T) {
 		if err := list(edge.MaxHeaderBytes - 1000); err != nil {
 			t.Error(err)
 		}
-		h.wantBystanderServed(t)
+		env.wantBystanderServed(t)
 		leave <- struct{}{}
 		if err := <-neighbour; err != nil {
 			t.Errorf("another call of the connection: %v", err)

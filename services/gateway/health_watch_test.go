@@ -25,7 +25,7 @@ const (
 	notServing = healthpb.HealthCheckResponse_NOT_SERVING
 )
 
-// aService is one of which the upstream can be told not to serve it.
+// aService is one of which the upstream can be set not to serve.
 const aService = "gatehouse.v1.SessionService"
 
 // watchHealth opens a stream of Watch, until the test ends.
@@ -48,11 +48,11 @@ func wantHealth(t *testing.T, stream healthpb.Health_WatchClient, want healthpb.
 }
 
 func TestHealthWatch(t *testing.T) {
-	t.Run("sends what changes", func(t *testing.T) {
+	t.Run("sends_what_changes", func(t *testing.T) {
 		t.Parallel()
-		h, u := newServedHouse(t)
-		all, one := watchHealth(t, h.conn, ""), watchHealth(t, h.conn, aService)
-		part, unknown := watchHealth(t, h.conn, "gatehouse.store"), watchHealth(t, h.conn, "no.such")
+		env, u := newServedEnv(t)
+		all, one := watchHealth(t, env.conn, ""), watchHealth(t, env.conn, aService)
+		part, unknown := watchHealth(t, env.conn, "gatehouse.store"), watchHealth(t, env.conn, "no.such")
 		wantHealth(t, unknown, healthpb.HealthCheckResponse_SERVICE_UNKNOWN)
 		wantHealth(t, part, serving)
 		for _, want := range []healthpb.HealthCheckResponse_ServingStatus{serving, notServing, serving} {
@@ -60,13 +60,13 @@ func TestHealthWatch(t *testing.T) {
 			wantHealth(t, all, want)
 			wantHealth(t, one, want)
 		}
-		h.wantBystanderServed(t)
+		env.wantBystanderServed(t)
 	})
 
-	t.Run("lets a client with health checks leave a gateway that does not serve", func(t *testing.T) {
+	t.Run("lets_a_client_with_health_checks_leave_a_gateway_that_does_not_serve", func(t *testing.T) {
 		t.Parallel()
-		h, u := newServedHouse(t)
-		conn := h.checkingConn(t)
+		env, u := newServedEnv(t)
+		conn := env.checkingConn(t)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		read := func() error {
@@ -81,7 +81,7 @@ func TestHealthWatch(t *testing.T) {
 		if err := read(); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "health") {
 			t.Errorf("a call to a gateway that does not serve: %v", err)
 		}
-		h.wantBystanderServed(t) // Others do not look at the health.
+		env.wantBystanderServed(t) // Others do not look at the health.
 		u.health.SetServingStatus(aService, serving)
 		awaitState(ctx, t, conn, connectivity.Ready)
 		if err := read(); err != nil {
@@ -89,48 +89,48 @@ func TestHealthWatch(t *testing.T) {
 		}
 	})
 
-	t.Run("is bounded for each client, whose calls go on without", func(t *testing.T) {
+	t.Run("is_bounded_for_each_client_whose_calls_go_on_without", func(t *testing.T) {
 		t.Parallel()
-		h, _ := newServedHouse(t)
+		env, _ := newServedEnv(t)
 		const share = 64
-		conn := h.grpcFrom(t, attacker)
+		conn := env.grpcFrom(t, attacker)
 		for range share {
 			wantHealth(t, watchHealth(t, conn, ""), serving)
 		}
 		if _, err := watchHealth(t, conn, "").Recv(); status.Code(err) != codes.Unimplemented {
 			t.Errorf("a stream beyond the share: %v", err)
 		}
-		checking := h.checkingConn(t, grpc.WithContextDialer(fromAttacker))
+		checking := env.checkingConn(t, grpc.WithContextDialer(fromAttacker))
 		if _, err := gatehousev1.NewKeyServiceClient(checking).ListKeys(t.Context(), &gatehousev1.ListKeysRequest{}); err != nil {
 			t.Errorf("a call of a client with health checks beyond the share: %v", err)
 		}
-		wantHealth(t, watchHealth(t, h.grpcFrom(t, bystander), ""), serving)
-		h.wantBystanderServed(t)
+		wantHealth(t, watchHealth(t, env.grpcFrom(t, bystander), ""), serving)
+		env.wantBystanderServed(t)
 	})
 
-	t.Run("ends with NOT_SERVING when the gateway stops", func(t *testing.T) {
+	t.Run("ends_with_NOT_SERVING_when_the_gateway_stops", func(t *testing.T) {
 		t.Parallel()
-		h, _ := newServedHouse(t)
-		stream := watchHealth(t, h.conn, "")
+		env, _ := newServedEnv(t)
+		stream := watchHealth(t, env.conn, "")
 		wantHealth(t, stream, serving)
-		h.cancel()
+		env.cancel()
 		wantHealth(t, stream, notServing)
 		if _, err := stream.Recv(); status.Code(err) != codes.Unavailable {
 			t.Errorf("the stream ends with %v", err)
 		}
-		<-h.ended
+		<-env.ended
 	})
 
-	t.Run("says NOT_SERVING while the gateway drains", func(t *testing.T) {
+	t.Run("says_NOT_SERVING_while_the_gateway_drains", func(t *testing.T) {
 		t.Parallel()
 		conn := newUpstream(t).serve(t)
-		h := newConfiguredHouse(t, Config{Issuer: issuer, Audience: audience, DrainDelay: time.Minute}, conn, conn)
-		stream := watchHealth(t, h.conn, "")
+		env := newConfiguredEnv(t, Config{Issuer: issuer, Audience: audience, DrainDelay: time.Minute}, conn, conn)
+		stream := watchHealth(t, env.conn, "")
 		wantHealth(t, stream, serving)
-		h.service.health.SetDraining(true)
+		env.service.health.SetDraining(true)
 		wantHealth(t, stream, notServing)
-		h.wantBystanderServed(t)
-		h.service.delay = 0 // The test stops it.
+		env.wantBystanderServed(t)
+		env.service.delay = 0 // The test stops it.
 	})
 }
 
@@ -140,13 +140,13 @@ func TestHealthWatchOnAConnection(t *testing.T) {
 	u := newUpstream(t)
 	u.fullName = strings.Repeat("a", largeAnswer)
 	upstream := u.serve(t)
-	h := newHouse(t, upstream, upstream, func(s *Service) { s.grpc.Streams.Timeout = timeout })
+	env := newTestEnv(t, upstream, upstream, func(s *Service) { s.grpc.Streams.Timeout = timeout })
 	opened := time.Now()
-	stream := watchHealth(t, h.conn, "")
+	stream := watchHealth(t, env.conn, "")
 	wantHealth(t, stream, serving)
 	ctx := metadata.AppendToOutgoingContext(t.Context(), "authorization", "Bearer "+u.token(t))
 	testkit.Eventually(t, func() error { // The large answers beside it end, and are not held.
-		if _, err := h.raw(ctx, gatehousev1.UserService_ReadUser_FullMethodName, readMe(t)); err != nil {
+		if _, err := env.raw(ctx, gatehousev1.UserService_ReadUser_FullMethodName, readMe(t)); err != nil {
 			t.Fatal(err)
 		}
 		if age := time.Since(opened); age < 3*timeout {
@@ -155,20 +155,20 @@ func TestHealthWatchOnAConnection(t *testing.T) {
 		return nil
 	})
 	testkit.Eventually(t, func() error {
-		if held, _ := h.service.edge.Answers.Large.Usage(); held != 0 {
+		if held, _ := env.service.edge.Answers.Large.Usage(); held != 0 {
 			return fmt.Errorf("%d bytes of answers are held", held)
 		}
 		return nil
 	})
 	u.health.SetServingStatus(aService, notServing)
 	wantHealth(t, stream, notServing)
-	h.wantBystanderServed(t)
+	env.wantBystanderServed(t)
 }
 
 // checkingConn returns the connection of a client that checks the health of the gateway (gRFC A17).
-func (h *house) checkingConn(t *testing.T, options ...grpc.DialOption) *grpc.ClientConn {
+func (env *testEnv) checkingConn(t *testing.T, options ...grpc.DialOption) *grpc.ClientConn {
 	t.Helper()
-	conn, err := grpc.NewClient(h.conn.Target(), append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
+	conn, err := grpc.NewClient(env.conn.Target(), append(options, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig": [{"round_robin": {}}], "healthCheckConfig": {"serviceName": ""}}`),
 	)...)
 	if err != nil {

@@ -26,21 +26,21 @@ func form(token string) *strings.Reader {
 	return strings.NewReader(url.Values{"token": {token}}.Encode())
 }
 
-func newIntrospectionHouse(t *testing.T) (*house, *fakeUpstream) {
+func newIntrospectionEnv(t *testing.T) (*testEnv, *fakeUpstream) {
 	t.Helper()
 	u := newUpstream(t)
 	conn := u.serve(t)
-	return newConfiguredHouse(t, Config{Issuer: issuer, Audience: audience, Introspection: introspectionClient}, conn, conn), u
+	return newConfiguredEnv(t, Config{Issuer: issuer, Audience: audience, Introspection: introspectionClient}, conn, conn), u
 }
 
 func TestIntrospection(t *testing.T) {
 	t.Parallel()
 	client := introspectionClient
-	h, u := newIntrospectionHouse(t)
+	env, u := newIntrospectionEnv(t)
 	token := u.token(t, "user")
 	post := func(t *testing.T, token string, headers ...string) *answer {
 		t.Helper()
-		return h.call(t, http.MethodPost, oauth.IntrospectionPath, form(token), append(headers, formType)...)
+		return env.call(t, http.MethodPost, oauth.IntrospectionPath, form(token), append(headers, formType)...)
 	}
 
 	t.Run("good_token", func(t *testing.T) {
@@ -109,27 +109,27 @@ func TestIntrospection(t *testing.T) {
 			"no token": "a=b", "empty token": "token=", "two tokens": "token=a&token=b", "bad escape": "token=%zz",
 			"oversized": "token=" + strings.Repeat("a", edge.MaxSmallRequest), "empty": "",
 		} {
-			found := h.call(t, http.MethodPost, oauth.IntrospectionPath, strings.NewReader(body), basic(client), formType)
+			found := env.call(t, http.MethodPost, oauth.IntrospectionPath, strings.NewReader(body), basic(client), formType)
 			if found.StatusCode != http.StatusBadRequest || strings.TrimSpace(found.text) != `{"error":"invalid_request"}` {
 				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
 			}
 		}
-		asJSON := h.call(t, http.MethodPost, oauth.IntrospectionPath, strings.NewReader(`{"token":"a"}`), basic(client),
+		asJSON := env.call(t, http.MethodPost, oauth.IntrospectionPath, strings.NewReader(`{"token":"a"}`), basic(client),
 			"Content-Type: application/json")
-		inQuery := h.call(t, http.MethodPost, oauth.IntrospectionPath+"?token="+token, strings.NewReader(""), basic(client), formType)
+		inQuery := env.call(t, http.MethodPost, oauth.IntrospectionPath+"?token="+token, strings.NewReader(""), basic(client), formType)
 		for name, found := range map[string]*answer{"JSON": asJSON, "a token in the URL": inQuery} {
 			if found.StatusCode != http.StatusBadRequest {
 				t.Errorf("%s: %d %s", name, found.StatusCode, found.text)
 			}
 		}
-		if found := h.get(t, oauth.IntrospectionPath, basic(client)); found.StatusCode != http.StatusMethodNotAllowed ||
+		if found := env.get(t, oauth.IntrospectionPath, basic(client)); found.StatusCode != http.StatusMethodNotAllowed ||
 			found.Header.Get("Allow") != http.MethodPost {
 			t.Errorf("GET: %d %s", found.StatusCode, found.text)
 		}
 	})
 	t.Run("bystander_is_served_and_the_log_has_no_secret", func(t *testing.T) {
-		h.get(t, "/v1/users/me", "Authorization: Bearer "+token).wantOK(t)
-		log := h.stop(t)
+		env.get(t, "/v1/users/me", "Authorization: Bearer "+token).wantOK(t)
+		log := env.stop(t)
 		for _, secret := range []string{token, client.Secret, url.QueryEscape(client.Secret), strings.Split(token, ".")[2]} {
 			if strings.Contains(log, secret) {
 				t.Errorf("the log has %q", secret)
@@ -138,14 +138,14 @@ func TestIntrospection(t *testing.T) {
 	})
 }
 
-func TestIntrospectionIsOffByDefault(t *testing.T) {
+func TestIntrospectionOff(t *testing.T) {
 	t.Parallel()
-	h, u := newServedHouse(t)
-	found := h.call(t, http.MethodPost, oauth.IntrospectionPath, form(u.token(t)), basic(IntrospectionClient{}), formType)
+	env, u := newServedEnv(t)
+	found := env.call(t, http.MethodPost, oauth.IntrospectionPath, form(u.token(t)), basic(IntrospectionClient{}), formType)
 	if found.StatusCode != http.StatusNotFound {
 		t.Errorf("%d %s", found.StatusCode, found.text)
 	}
-	if metadata := h.get(t, "/.well-known/oauth-authorization-server"); strings.Contains(metadata.text, "introspection") {
+	if metadata := env.get(t, "/.well-known/oauth-authorization-server"); strings.Contains(metadata.text, "introspection") {
 		t.Errorf("the metadata names it: %s", metadata.text)
 	}
 }
@@ -153,12 +153,12 @@ func TestIntrospectionIsOffByDefault(t *testing.T) {
 // TestOAuthMetadata is exactly this: no endpoint is named that there is not.
 func TestOAuthMetadata(t *testing.T) {
 	t.Parallel()
-	h, _ := newIntrospectionHouse(t)
+	env, _ := newIntrospectionEnv(t)
 	want := `{"issuer":"` + issuer + `","jwks_uri":"` + issuer + `/.well-known/jwks.json",` +
 		`"response_types_supported":[],"grant_types_supported":[],` +
 		`"introspection_endpoint":"` + issuer + `/oauth2/introspect",` +
 		`"introspection_endpoint_auth_methods_supported":["client_secret_basic"]}`
-	found := h.get(t, "/.well-known/oauth-authorization-server")
+	found := env.get(t, "/.well-known/oauth-authorization-server")
 	if found.StatusCode != http.StatusOK || strings.TrimSpace(found.text) != want {
 		t.Errorf("%d %s\nwant %s", found.StatusCode, found.text, want)
 	}

@@ -11,9 +11,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-// TestSettingsThatDisagree covers what would otherwise be found by the first user who logs
+// TestIssuerCheck covers what would otherwise be found by the first user who logs
 // in: 200 then, and 401 for each call after it.
-func TestSettingsThatDisagree(t *testing.T) {
+func TestIssuerCheck(t *testing.T) {
 	t.Parallel()
 	good := func() authn.IssuerSettings {
 		return authn.IssuerSettings{Issuer: issuer, Audience: audience, Now: time.Now(), Lifetime: 15 * time.Minute}
@@ -33,28 +33,28 @@ func TestSettingsThatDisagree(t *testing.T) {
 			test.change(&wrong)
 			u.settings.Store(&wrong)
 			conn := u.serve(t)
-			h := newHouse(t, conn, conn)
-			if err := h.service.keys.Refresh(t.Context()); err != nil {
+			env := newTestEnv(t, conn, conn)
+			if err := env.service.keys.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			ready := h.get(t, "/readyz")
+			ready := env.get(t, "/readyz")
 			if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.text, test.want) {
 				t.Errorf("readyz is %d: %s", ready.StatusCode, ready.text)
 			}
-			response, err := healthpb.NewHealthClient(h.conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
+			response, err := healthpb.NewHealthClient(env.conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
 			if err != nil || response.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
 				t.Errorf("health is %v, %v", response.GetStatus(), err)
 			}
-			// Whoever comes nevertheless, with a token that is good here, is served.
-			h.get(t, "/v1/users/me", "Authorization: Bearer "+u.token(t)).wantOK(t)
+			// A call with a token that is valid here is served nevertheless.
+			env.get(t, "/v1/users/me", "Authorization: Bearer "+u.token(t)).wantOK(t)
 
 			right := good()
 			u.settings.Store(&right)
-			if err := h.service.keys.Refresh(t.Context()); err != nil {
+			if err := env.service.keys.Refresh(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			h.get(t, "/readyz").wantOK(t)
-			if log := h.stop(t); !strings.Contains(log, "settings disagree with the store") {
+			env.get(t, "/readyz").wantOK(t)
+			if log := env.stop(t); !strings.Contains(log, "settings disagree with the store") {
 				t.Errorf("the log has %s", log)
 			}
 		})

@@ -18,9 +18,9 @@ const (
 	strayWord  = "stray-3c1f"
 )
 
-// TestLogHoldsNoTokens has clients that put tokens wherever a request has a place for text.
-func TestLogHoldsNoTokens(t *testing.T) {
-	h, u := newServedHouse(t)
+// TestLogTokens sends tokens wherever a request can hold text.
+func TestLogTokens(t *testing.T) {
+	env, u := newServedEnv(t)
 	access := u.token(t)
 	for _, token := range []string{strayToken, access} {
 		bearer := "Authorization: Bearer " + token
@@ -29,20 +29,20 @@ func TestLogHoldsNoTokens(t *testing.T) {
 			"/v1/users/me?id=" + token, "/v1/users?" + token + "=1", "/docs/" + token, "/.well-known/" + token,
 			"/%67hrt_/%65yJ" + token, "//" + token, "/v1/users/me#" + token,
 		} {
-			_ = h.get(t, path)
-			_ = h.get(t, path, bearer)
-			_ = h.post(t, path, `{"`+token+`":"`+token+`"}`, "X-Request-Id: "+token, "User-Agent: "+token, "Referer: "+token,
+			_ = env.get(t, path)
+			_ = env.get(t, path, bearer)
+			_ = env.post(t, path, `{"`+token+`":"`+token+`"}`, "X-Request-Id: "+token, "User-Agent: "+token, "Referer: "+token,
 				"If-Match: "+token, "Idempotency-Key: "+token, "X-Forwarded-For: "+token, "Cookie: "+token)
 		}
-		_ = h.call(t, token, "/v1/users", http.NoBody)
-		_ = h.call(t, token, "/healthz", http.NoBody)
-		_ = h.call(t, http.MethodGet, "/v1/users/me", http.NoBody, "Authorization: "+token, "Accept: "+token)
+		_ = env.call(t, token, "/v1/users", http.NoBody)
+		_ = env.call(t, token, "/healthz", http.NoBody)
+		_ = env.call(t, http.MethodGet, "/v1/users/me", http.NoBody, "Authorization: "+token, "Accept: "+token)
 		for _, raw := range []string{
 			"GET /" + token + " HTTP/7.0\r\n\r\n", "GET " + token + " HTTP/1.1\r\n\r\n", token + "\r\n\r\n",
 			"GET / HTTP/1.1\r\nHost: " + token + "\r\n\r\n", "GET / HTTP/1.1\r\n" + token + "\r\n\r\n",
 			"GET http://" + token + "/ HTTP/1.1\r\nHost: x\r\n\r\n", "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: " + token + "\r\n\r\n",
 		} {
-			conn := dialFrom(t, attacker, strings.TrimPrefix(h.base, "http://"))
+			conn := dialFrom(t, attacker, strings.TrimPrefix(env.base, "http://"))
 			if _, err := io.WriteString(conn, raw); err != nil {
 				t.Fatal(err)
 			}
@@ -53,14 +53,14 @@ func TestLogHoldsNoTokens(t *testing.T) {
 		for _, method := range []string{
 			"/" + token, "/" + token + "/" + token, "/gatehouse.v1.UserService/" + token, "/gatehouse.v1.UserService/ReadUser/" + token,
 		} {
-			_, _ = h.raw(metadata.AppendToOutgoingContext(t.Context(), "x-request-id", token, token, token,
+			_, _ = env.raw(metadata.AppendToOutgoingContext(t.Context(), "x-request-id", token, token, token,
 				"user-agent", token, "x-forwarded-for", token), method, []byte(token))
 		}
-		_, _ = h.raw(metadata.AppendToOutgoingContext(t.Context(), "authorization", token),
+		_, _ = env.raw(metadata.AppendToOutgoingContext(t.Context(), "authorization", token),
 			gatehousev1.UserService_ReadUser_FullMethodName, []byte(token))
 	}
-	h.wantBystanderServed(t)
-	log := h.stop(t)
+	env.wantBystanderServed(t)
+	log := env.stop(t)
 	for _, secret := range []string{"ghrt_", "eyJ", strayToken[10:30], access[:20], "%67", "%65"} {
 		if strings.Contains(log, secret) {
 			t.Errorf("the log holds %q: %s", secret, lineWith(log, secret))
@@ -78,7 +78,7 @@ func lineWith(log, text string) string {
 }
 
 func TestLoggedRoute(t *testing.T) {
-	h, u := newServedHouse(t)
+	env, u := newServedEnv(t)
 	bearer := "Authorization: Bearer " + u.token(t)
 	for _, test := range []struct{ verb, path, route string }{
 		{http.MethodGet, "/v1/users/" + strayWord, "/v1/users/{id}"},
@@ -92,10 +92,10 @@ func TestLoggedRoute(t *testing.T) {
 	} {
 		t.Run(test.verb+" "+test.path, func(t *testing.T) {
 			id := "X-Request-Id: id." + strings.Map(wordsOnly, test.verb+test.path)
-			_ = h.call(t, test.verb, test.path, http.NoBody, bearer, id)
-			h.log.mu.Lock()
-			defer h.log.mu.Unlock()
-			line := lineWith(h.log.text.String(), strings.TrimPrefix(id, "X-Request-Id: ")+`"`)
+			_ = env.call(t, test.verb, test.path, http.NoBody, bearer, id)
+			env.log.mu.Lock()
+			defer env.log.mu.Unlock()
+			line := lineWith(env.log.text.String(), strings.TrimPrefix(id, "X-Request-Id: ")+`"`)
 			if !strings.Contains(line, `"route":"`+test.route+`"`) {
 				t.Errorf("the log has %q, want the route %s", line, test.route)
 			}
@@ -104,9 +104,9 @@ func TestLoggedRoute(t *testing.T) {
 	for _, method := range []string{
 		"/" + strayWord + "/" + strayWord, "/gatehouse.v1.UserService/" + strayWord, gatehousev1.UserService_ReadUser_FullMethodName,
 	} {
-		_, _ = h.raw(t.Context(), method, nil)
+		_, _ = env.raw(t.Context(), method, nil)
 	}
-	log := h.stop(t)
+	log := env.stop(t)
 	if strings.Contains(log, strayWord) {
 		t.Errorf("the log holds a word of a client: %s", lineWith(log, strayWord))
 	}
@@ -117,7 +117,7 @@ func TestLoggedRoute(t *testing.T) {
 	}
 }
 
-// wordsOnly leaves out of a text what a request id cannot have.
+// wordsOnly removes the characters that a request id cannot contain.
 func wordsOnly(char rune) rune {
 	if char >= 'a' && char <= 'z' {
 		return char

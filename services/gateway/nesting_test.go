@@ -37,7 +37,7 @@ func metadataJSON(levels int) string {
 
 func TestNesting(t *testing.T) {
 	const aroundMetadata = 2 // the request, and the user in it
-	h, u := newServedHouse(t)
+	env, u := newServedEnv(t)
 	token := "Bearer " + u.token(t)
 	for _, test := range []struct {
 		levels int
@@ -45,14 +45,14 @@ func TestNesting(t *testing.T) {
 	}{{1, true}, {16, true}, {edge.MaxNesting - aroundMetadata, true}, {edge.MaxNesting - aroundMetadata + 1, false}, {1000, false}} {
 		t.Run(fmt.Sprintf("%d levels", test.levels), func(t *testing.T) {
 			body := `{"metadata":` + metadataJSON(test.levels) + `}`
-			got := h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(body), "Content-Type: application/json",
+			got := env.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(body), "Content-Type: application/json",
 				"Authorization: "+token)
 			request := &gatehousev1.UpdateUserRequest{User: &gatehousev1.User{}}
 			if err := protojson.Unmarshal([]byte(body), request.GetUser()); err != nil {
 				t.Fatal(err)
 			}
 			request.User.Id = "me"
-			_, err := gatehousev1.NewUserServiceClient(h.conn).UpdateUser(
+			_, err := gatehousev1.NewUserServiceClient(env.conn).UpdateUser(
 				metadata.AppendToOutgoingContext(t.Context(), "authorization", token), request)
 			if !test.fits {
 				got.wantFailure(t, http.StatusBadRequest, "MALFORMED_REQUEST")
@@ -65,10 +65,10 @@ func TestNesting(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a body of brackets alone", func(t *testing.T) {
+	t.Run("a_body_of_brackets_alone", func(t *testing.T) {
 		for _, bracket := range []string{"[", `{"a":`, `"]}`} {
-			h.post(t, "/v1/users", strings.Repeat(bracket, 2000)).wantFailure(t, http.StatusBadRequest, "MALFORMED_REQUEST")
+			env.post(t, "/v1/users", strings.Repeat(bracket, 2000)).wantFailure(t, http.StatusBadRequest, "MALFORMED_REQUEST")
 		}
 	})
-	wantServed(t, h, u, bystander)
+	wantServed(t, env, u, bystander)
 }

@@ -25,20 +25,20 @@ func (c *countedConn) Invoke(ctx context.Context, method string, args, reply any
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, options...)
 }
 
-// TestHealthChecksMakeNoCalls: anybody may ask, without a token, over both transports.
-func TestHealthChecksMakeNoCalls(t *testing.T) {
+// TestHealthChecks: anybody may ask, without a token, over both transports.
+func TestHealthChecks(t *testing.T) {
 	u := newUpstream(t)
 	served := u.serve(t)
 	conn := &countedConn{ClientConnInterface: served}
-	h := newHouse(t, conn, conn)
+	env := newTestEnv(t, conn, conn)
 	token := "Authorization: Bearer " + u.token(t)
-	h.get(t, "/v1/users/me", token).wantOK(t) // The keys are loaded by it.
+	env.get(t, "/v1/users/me", token).wantOK(t) // The keys are loaded by it.
 
 	const callsInRound = 16 // more than the gateway probes in a round
 	before, began := conn.calls.Load(), time.Now()
-	client := healthpb.NewHealthClient(h.conn)
+	client := healthpb.NewHealthClient(env.conn)
 	for range 1000 {
-		h.get(t, "/readyz").wantOK(t)
+		env.get(t, "/readyz").wantOK(t)
 	}
 	for range 250 {
 		for _, name := range []string{"", "gatehouse.cache", "gatehouse.store", "gatehouse.v1.UserService"} {
@@ -57,17 +57,17 @@ func TestHealthChecksMakeNoCalls(t *testing.T) {
 			LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)},
 		}).DialContext}}
 		defer bystander.CloseIdleConnections()
-		h.client = bystander
-		h.get(t, "/v1/users/me", token).wantOK(t)
+		env.client = bystander
+		env.get(t, "/v1/users/me", token).wantOK(t)
 	})
 }
 
-func TestReadinessOfAPanickingUpstream(t *testing.T) {
-	h := newHouse(t, panicking{}, panicking{})
-	if ready := h.get(t, "/readyz"); ready.StatusCode != http.StatusServiceUnavailable {
+func TestReadinessPanic(t *testing.T) {
+	env := newTestEnv(t, panicking{}, panicking{})
+	if ready := env.get(t, "/readyz"); ready.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("readyz is %d", ready.StatusCode)
 	}
-	if log := h.stop(t); !strings.Contains(log, "upstream does not serve") || !strings.Contains(log, "the panic's own words") {
+	if log := env.stop(t); !strings.Contains(log, "upstream does not serve") || !strings.Contains(log, "the panic's own words") {
 		t.Errorf("the log does not say why: %s", log)
 	}
 }

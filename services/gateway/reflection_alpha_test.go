@@ -31,16 +31,16 @@ func TestReflectionAlpha(t *testing.T) {
 		}
 		return names, err
 	}
-	h := newReflectingHouse(t)
+	env := newReflectingEnv(t)
 	var want []string
-	for _, service := range mustExchange(t, reflects(t, h.conn), listsServices()).GetListServicesResponse().GetService() {
+	for _, service := range mustExchange(t, reflects(t, env.conn), listsServices()).GetListServicesResponse().GetService() {
 		want = append(want, service.GetName())
 	}
-	if got, err := services(h.conn); err != nil || len(got) == 0 || !slices.Equal(got, want) {
+	if got, err := services(env.conn); err != nil || len(got) == 0 || !slices.Equal(got, want) {
 		t.Errorf("services are %v, %v, want %v", got, err, want)
 	}
-	h.wantBystanderServed(t)
-	without, _ := newServedHouse(t)
+	env.wantBystanderServed(t)
+	without, _ := newServedEnv(t)
 	if _, err := services(without.conn); status.Code(err) != codes.Unimplemented {
 		t.Errorf("without reflection: %v", err)
 	}

@@ -21,11 +21,11 @@ import (
 	_ "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1" // Not for the public, but linked in.
 )
 
-// newReflectingHouse is a gateway with server reflection.
-func newReflectingHouse(t *testing.T, prepare ...func(*Service)) *house {
+// newReflectingEnv is a gateway with server reflection.
+func newReflectingEnv(t *testing.T, prepare ...func(*Service)) *testEnv {
 	t.Helper()
 	conn := newUpstream(t).serve(t)
-	return newConfiguredHouse(t, Config{Issuer: issuer, Audience: audience, Reflection: true}, conn, conn, prepare...)
+	return newConfiguredEnv(t, Config{Issuer: issuer, Audience: audience, Reflection: true}, conn, conn, prepare...)
 }
 
 // reflects opens a stream of reflection.
@@ -85,9 +85,9 @@ func TestReflection(t *testing.T) {
 	services := []string{
 		"gatehouse.v1.AdminService", "gatehouse.v1.KeyService", "gatehouse.v1.SessionService", "gatehouse.v1.UserService",
 	}
-	h := newReflectingHouse(t)
-	stream := reflects(t, h.conn)
-	t.Run("lists the public services", func(t *testing.T) {
+	env := newReflectingEnv(t)
+	stream := reflects(t, env.conn)
+	t.Run("lists_the_public_services", func(t *testing.T) {
 		response := mustExchange(t, stream, listsServices())
 		var listed []string
 		for _, service := range response.GetListServicesResponse().GetService() {
@@ -100,7 +100,7 @@ func TestReflection(t *testing.T) {
 			t.Errorf("the answer does not say to what: %v", response)
 		}
 	})
-	t.Run("describes the services and all that they need, each file once", func(t *testing.T) {
+	t.Run("describes_the_services_and_all_that_they_need_each_file_once", func(t *testing.T) {
 		files := map[string]*descriptorpb.FileDescriptorProto{}
 		for i, symbol := range append(services, "gatehouse.v1.User", "gatehouse.v1.UserService.ReadUser") {
 			got := mustExchange(t, stream, describes(symbol)).GetFileDescriptorResponse().GetFileDescriptorProto()
@@ -123,7 +123,7 @@ func TestReflection(t *testing.T) {
 			t.Errorf("the files are not complete: %v", err)
 		}
 	})
-	t.Run("describes files and extensions", func(t *testing.T) {
+	t.Run("describes_files_and_extensions", func(t *testing.T) {
 		byName := &reflectionpb.ServerReflectionRequest{
 			MessageRequest: &reflectionpb.ServerReflectionRequest_FileByFilename{FileByFilename: "gatehouse/v1/policy.proto"},
 		}
@@ -143,7 +143,7 @@ func TestReflection(t *testing.T) {
 			t.Errorf("extensions are %v", got)
 		}
 	})
-	t.Run("knows nothing else that is linked in", func(t *testing.T) {
+	t.Run("knows_nothing_else_that_is_linked_in", func(t *testing.T) {
 		for _, request := range []*reflectionpb.ServerReflectionRequest{
 			describes("gatehouse.internal.v1.ChangeService"), describes("grpc.health.v1.Health"), describes(""), describes("no.Such"),
 			extends("google.protobuf.MethodOptions", 1), extends("", 0),
@@ -157,7 +157,7 @@ func TestReflection(t *testing.T) {
 			t.Errorf("a request for nothing is answered with code %d", code)
 		}
 	})
-	t.Run("ends when the client has asked all", func(t *testing.T) {
+	t.Run("ends_when_the_client_has_asked_all", func(t *testing.T) {
 		if err := stream.CloseSend(); err != nil {
 			t.Fatal(err)
 		}
@@ -165,9 +165,9 @@ func TestReflection(t *testing.T) {
 			t.Errorf("the stream ends with %v", err)
 		}
 	})
-	t.Run("is off by default", func(t *testing.T) {
-		h, _ := newServedHouse(t)
-		_, err := exchange(reflects(t, h.conn), listsServices())
+	t.Run("is_off_by_default", func(t *testing.T) {
+		env, _ := newServedEnv(t)
+		_, err := exchange(reflects(t, env.conn), listsServices())
 		wantStatus(t, err, codes.Unimplemented, "ROUTE_NOT_FOUND")
 	})
 }
@@ -178,19 +178,19 @@ func TestReflectionLimits(t *testing.T) {
 		requestsPerStream = 256
 		maxRequestBytes   = 4 << 10
 	)
-	t.Run("streams are shared out among clients", func(t *testing.T) {
-		h := newReflectingHouse(t)
+	t.Run("streams_are_shared_out_among_clients", func(t *testing.T) {
+		env := newReflectingEnv(t)
 		for range streamsPerClient {
-			mustExchange(t, reflects(t, h.conn), listsServices())
+			mustExchange(t, reflects(t, env.conn), listsServices())
 		}
-		_, err := exchange(reflects(t, h.conn), listsServices())
+		_, err := exchange(reflects(t, env.conn), listsServices())
 		wantStatus(t, err, codes.ResourceExhausted, "OVERLOADED")
-		mustExchange(t, reflects(t, h.grpcFrom(t, bystander)), listsServices())
-		h.wantBystanderServed(t)
+		mustExchange(t, reflects(t, env.grpcFrom(t, bystander)), listsServices())
+		env.wantBystanderServed(t)
 	})
-	t.Run("a stream counts until its answer is taken", func(t *testing.T) {
-		h := newReflectingHouse(t)
-		conn := dialFrom(t, attacker, h.conn.Target())
+	t.Run("a_stream_counts_until_its_answer_is_taken", func(t *testing.T) {
+		env := newReflectingEnv(t)
+		conn := dialFrom(t, attacker, env.conn.Target())
 		framer := withoutWindow(t, conn)
 		request, err := proto.Marshal(describes("gatehouse.v1.UserService"))
 		if err != nil {
@@ -203,45 +203,45 @@ func TestReflectionLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		streams := h.service.grpc.Reflection.Streams
+		streams := env.service.grpc.Reflection.Streams
 		awaitCondition(t, "all streams have answered and have a share", func() bool {
-			underWay, _ := h.service.edge.Calls.UnderWay.Usage()
+			underWay, _ := env.service.edge.Calls.UnderWay.Usage()
 			held, _ := streams.Usage()
 			return underWay == 0 && held == streamsPerClient
 		})
-		_, err = exchange(reflects(t, h.conn), listsServices())
+		_, err = exchange(reflects(t, env.conn), listsServices())
 		wantStatus(t, err, codes.ResourceExhausted, "OVERLOADED")
-		mustExchange(t, reflects(t, h.grpcFrom(t, bystander)), listsServices())
-		h.wantBystanderServed(t)
+		mustExchange(t, reflects(t, env.grpcFrom(t, bystander)), listsServices())
+		env.wantBystanderServed(t)
 		if err := conn.Close(); err != nil {
 			t.Fatal(err)
 		}
 		awaitCondition(t, "the client has its share again", func() bool {
-			_, err := exchange(reflects(t, h.conn), listsServices())
+			_, err := exchange(reflects(t, env.conn), listsServices())
 			return err == nil
 		})
 	})
-	t.Run("a stream has a number of requests", func(t *testing.T) {
-		h := newReflectingHouse(t)
-		stream := reflects(t, h.conn)
+	t.Run("a_stream_has_a_number_of_requests", func(t *testing.T) {
+		env := newReflectingEnv(t)
+		stream := reflects(t, env.conn)
 		for range requestsPerStream {
 			mustExchange(t, stream, describes("gatehouse.v1.UserService"))
 		}
 		_, err := exchange(stream, listsServices())
 		wantStatus(t, err, codes.ResourceExhausted, "OVERLOADED")
-		h.wantBystanderServed(t)
+		env.wantBystanderServed(t)
 	})
-	t.Run("a request is short", func(t *testing.T) {
-		h := newReflectingHouse(t)
-		_, err := exchange(reflects(t, h.conn), describes(string(make([]byte, maxRequestBytes))))
+	t.Run("a_request_is_short", func(t *testing.T) {
+		env := newReflectingEnv(t)
+		_, err := exchange(reflects(t, env.conn), describes(string(make([]byte, maxRequestBytes))))
 		if status.Code(err) != codes.ResourceExhausted {
 			t.Errorf("a long request gets %v", err)
 		}
 	})
-	t.Run("a client that neither asks nor reads is sent away", func(t *testing.T) {
-		h := newReflectingHouse(t, func(s *Service) { s.grpc.Reflection.Timeout = 50 * time.Millisecond })
-		lazy := h.grpcFrom(t, attacker)
-		idle, unread := reflects(t, h.conn), reflects(t, lazy)
+	t.Run("a_client_that_neither_asks_nor_reads_is_sent_away", func(t *testing.T) {
+		env := newReflectingEnv(t, func(s *Service) { s.grpc.Reflection.Timeout = 50 * time.Millisecond })
+		lazy := env.grpcFrom(t, attacker)
+		idle, unread := reflects(t, env.conn), reflects(t, lazy)
 		for range requestsPerStream { // More than the client's window and the gateway's buffer hold.
 			if err := unread.Send(describes("gatehouse.v1.UserService")); err != nil {
 				break
@@ -253,9 +253,9 @@ func TestReflectionLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		awaitCondition(t, "no stream has a share", func() bool {
-			held, _ := h.service.grpc.Reflection.Streams.Usage()
+			held, _ := env.service.grpc.Reflection.Streams.Usage()
 			return held == 0
 		})
-		h.wantBystanderServed(t)
+		env.wantBystanderServed(t)
 	})
 }

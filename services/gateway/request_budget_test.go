@@ -30,12 +30,12 @@ func keyAt(address string) shares.Key { return shares.KeyOf(netip.MustParseAddr(
 
 // wantServed fails the test unless a client at the address is served over both transports: small calls, and for a user
 // also large ones.
-func wantServed(t *testing.T, h *house, u *fakeUpstream, address string) {
+func wantServed(t *testing.T, env *testEnv, u *fakeUpstream, address string) {
 	t.Helper()
-	whole := *h
+	whole := *env
 	whole.client = httpFrom(t, address)
 	token := "Bearer " + u.token(t)
-	users := gatehousev1.NewUserServiceClient(h.grpcFrom(t, address))
+	users := gatehousev1.NewUserServiceClient(env.grpcFrom(t, address))
 	for name, call := range map[string]func() error{
 		"CreateUser": func() error {
 			whole.post(t, "/v1/users", "{}").wantOK(t)
@@ -68,9 +68,9 @@ func awaitCondition(t *testing.T, what string, holds func() bool) {
 }
 
 // withhold announces a body of a sign-up and sends all of it but its last byte.
-func withhold(t *testing.T, h *house, address string, size int) {
+func withhold(t *testing.T, env *testEnv, address string, size int) {
 	t.Helper()
-	conn := dialFrom(t, address, strings.TrimPrefix(h.base, "http://"))
+	conn := dialFrom(t, address, strings.TrimPrefix(env.base, "http://"))
 	head := fmt.Sprintf("POST /v1/users HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"+
 		"Content-Length: %d\r\n\r\n", size)
 	if _, err := io.WriteString(conn, head+strings.Repeat(" ", size-1)); err != nil {
@@ -90,51 +90,51 @@ func withholdMessage(t *testing.T, conn *grpc.ClientConn) grpc.ClientStream {
 }
 
 func TestRequestBudget(t *testing.T) {
-	t.Run("withheld REST bodies take the share of their client only", func(t *testing.T) {
-		h, u := newServedHouse(t)
-		small := h.service.edge.Requests.Small
+	t.Run("withheld_REST_bodies_take_the_share_of_their_client_only", func(t *testing.T) {
+		env, u := newServedEnv(t)
+		small := env.service.edge.Requests.Small
 		for range edge.MaxSmallBytesPerClient / edge.MaxSmallRequest {
-			withhold(t, h, attacker, edge.MaxSmallRequest)
+			withhold(t, env, attacker, edge.MaxSmallRequest)
 		}
 		awaitCondition(t, "the share of the client is used up", func() bool {
 			held, _ := small.Usage()
 			return held > edge.MaxSmallBytesPerClient-edge.InitialReservation
 		})
-		_, err := h.raw(t.Context(), createUserMethod, nil)
+		_, err := env.raw(t.Context(), createUserMethod, nil)
 		if st := status.Convert(err); apierr.ReasonOf(st) != overloaded {
 			t.Errorf("the client has room for more: %v", err)
 		}
-		wantServed(t, h, u, bystander)
+		wantServed(t, env, u, bystander)
 	})
-	t.Run("a client without room is refused alike over both transports", func(t *testing.T) {
-		h, u := newServedHouse(t)
-		held := h.service.edge.Requests.NewReservation(keyAt(attacker))
+	t.Run("a_client_without_room_is_refused_alike_over_both_transports", func(t *testing.T) {
+		env, u := newServedEnv(t)
+		held := env.service.edge.Requests.NewReservation(keyAt(attacker))
 		defer held.Release()
-		mustFill(t, h.service.edge.Requests.Small, edge.MaxSmallBytesPerClient)
-		refused := h.post(t, "/v1/users", "{}")
+		mustFill(t, env.service.edge.Requests.Small, edge.MaxSmallBytesPerClient)
+		refused := env.post(t, "/v1/users", "{}")
 		overREST := refused.wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
 		refused.wantHeader(t, "Retry-After", "1")
-		_, err := h.raw(t.Context(), createUserMethod, nil)
+		_, err := env.raw(t.Context(), createUserMethod, nil)
 		if st := status.Convert(err); apierr.ReasonOf(st) != overloaded || st.Message() != overREST.Message {
 			t.Errorf("native gRPC gets %v, and REST %q", err, overREST.Message)
 		}
-		wantServed(t, h, u, bystander)
+		wantServed(t, env, u, bystander)
 	})
-	t.Run("large requests leave room for small ones", func(t *testing.T) {
+	t.Run("large_requests_leave_room_for_small_ones", func(t *testing.T) {
 		u := newUpstream(t)
 		conn := u.serve(t)
-		h := newHouse(t, conn, conn, func(s *Service) { s.edge.Requests.Large = shares.New(0, 0) })
-		h.post(t, "/v1/users", "{}").wantOK(t)
-		if _, err := h.raw(t.Context(), createUserMethod, nil); err != nil {
+		env := newTestEnv(t, conn, conn, func(s *Service) { s.edge.Requests.Large = shares.New(0, 0) })
+		env.post(t, "/v1/users", "{}").wantOK(t)
+		if _, err := env.raw(t.Context(), createUserMethod, nil); err != nil {
 			t.Errorf("a small call over native gRPC: %v", err)
 		}
 		token := "Authorization: Bearer " + u.token(t)
-		h.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+strings.Repeat("a", edge.MaxSmallRequest)+`"}`),
+		env.call(t, http.MethodPatch, "/v1/users/me", strings.NewReader(`{"fullName":"`+strings.Repeat("a", edge.MaxSmallRequest)+`"}`),
 			"Content-Type: application/json", token).wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
 	})
-	t.Run("many clients that take all they get leave room for another", func(t *testing.T) {
-		h, u := newServedHouse(t)
-		budget := h.service.edge.Requests
+	t.Run("many_clients_that_take_all_they_get_leave_room_for_another", func(t *testing.T) {
+		env, u := newServedEnv(t)
+		budget := env.service.edge.Requests
 		for network := range 25 {
 			client := shares.KeyOf(netip.AddrFrom4([4]byte{192, 0, 2, byte(network)}))
 			for budget.Small.TryAcquire(client, edge.MaxSmallRequest) {
@@ -147,21 +147,21 @@ func TestRequestBudget(t *testing.T) {
 		if !budget.Slow.TryAcquire(keyAt(bystander), 1) {
 			t.Error("there is no slot for a slow call")
 		}
-		wantServed(t, h, u, bystander)
+		wantServed(t, env, u, bystander)
 	})
-	t.Run("calls whose message is slow take the slots of their client only", func(t *testing.T) {
-		h, u := newServedHouse(t)
-		mustFill(t, h.service.edge.Requests.Slow, edge.MaxSlowCallsPerClient)
-		err := withholdMessage(t, h.conn).RecvMsg(&gatehousev1.CreateUserResponse{})
+	t.Run("calls_whose_message_is_slow_take_the_slots_of_their_client_only", func(t *testing.T) {
+		env, u := newServedEnv(t)
+		mustFill(t, env.service.edge.Requests.Slow, edge.MaxSlowCallsPerClient)
+		err := withholdMessage(t, env.conn).RecvMsg(&gatehousev1.CreateUserResponse{})
 		if apierr.ReasonOf(status.Convert(err)) != overloaded {
 			t.Errorf("a call beyond the slots: %v", err)
 		}
-		if _, err := h.raw(t.Context(), createUserMethod, nil); err != nil {
+		if _, err := env.raw(t.Context(), createUserMethod, nil); err != nil {
 			t.Errorf("a call whose message comes at once: %v", err)
 		}
-		slow := withholdMessage(t, h.grpcFrom(t, bystander))
+		slow := withholdMessage(t, env.grpcFrom(t, bystander))
 		awaitCondition(t, "a slow call of the bystander has a slot", func() bool {
-			_, clients := h.service.edge.Requests.Slow.Usage()
+			_, clients := env.service.edge.Requests.Slow.Usage()
 			return clients == 2
 		})
 		if err := slow.SendMsg(&gatehousev1.CreateUserRequest{}); err != nil {
@@ -170,20 +170,20 @@ func TestRequestBudget(t *testing.T) {
 		if err := slow.RecvMsg(&gatehousev1.CreateUserResponse{}); err != nil {
 			t.Errorf("a slow call of the bystander: %v", err)
 		}
-		wantServed(t, h, u, bystander)
+		wantServed(t, env, u, bystander)
 	})
-	t.Run("all is given back however requests end", func(t *testing.T) {
-		h, u := newServedHouse(t)
-		budget := h.service.edge.Requests
-		wantServed(t, h, u, bystander)
+	t.Run("all_is_released_however_requests_end", func(t *testing.T) {
+		env, u := newServedEnv(t)
+		budget := env.service.edge.Requests
+		wantServed(t, env, u, bystander)
 		for _, body := range []string{"{}", "{", strings.Repeat(" ", edge.MaxSmallRequest+1)} {
-			_ = h.post(t, "/v1/users", body)
+			_ = env.post(t, "/v1/users", body)
 		}
 		for _, size := range []int{0, 1, edge.MaxSmallRequest + 1, edge.MaxLargeRequest + 1} {
-			_, _ = h.raw(t.Context(), createUserMethod, make([]byte, size))
+			_, _ = env.raw(t.Context(), createUserMethod, make([]byte, size))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		stream, err := h.conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, createUserMethod)
+		stream, err := env.conn.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true}, createUserMethod)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestRequestBudget(t *testing.T) {
 		})
 		cancel()
 		_ = stream.RecvMsg(&gatehousev1.CreateUserResponse{})
-		h.stop(t) // Handlers have returned.
+		env.stop(t) // Handlers have returned.
 		for name, pool := range map[string]*shares.Pool{"small": budget.Small, "large": budget.Large, "slow": budget.Slow} {
 			if held, clients := pool.Usage(); held != 0 || clients != 0 {
 				t.Errorf("of %s %d are held by %d clients", name, held, clients)

@@ -17,7 +17,7 @@ import (
 
 // TestRequestTooLarge announces requests and sends nothing of them: the refusal must not wait for what is refused.
 func TestRequestTooLarge(t *testing.T) {
-	h, u := newServedHouse(t)
+	env, u := newServedEnv(t)
 	token := "Bearer " + u.token(t)
 	for _, test := range []struct {
 		name, verb, path, method string
@@ -28,7 +28,7 @@ func TestRequestTooLarge(t *testing.T) {
 		{"of a user", http.MethodPatch, "/v1/users/me", gatehousev1.UserService_UpdateUser_FullMethodName, edge.MaxLargeRequest + 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			conn := dialFrom(t, attacker, strings.TrimPrefix(h.base, "http://"))
+			conn := dialFrom(t, attacker, strings.TrimPrefix(env.base, "http://"))
 			head := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"+
 				"Authorization: %s\r\nContent-Length: %d\r\n\r\n", test.verb, test.path, token, test.size)
 			if _, err := io.WriteString(conn, head); err != nil {
@@ -46,20 +46,20 @@ func TestRequestTooLarge(t *testing.T) {
 			refused := &answer{response, string(text)}
 			refused.wantFailure(t, http.StatusRequestEntityTooLarge, "REQUEST_TOO_LARGE")
 
-			announce(t, h, test.method, token, test.size)
+			announce(t, env, test.method, token, test.size)
 		})
 	}
-	wantServed(t, h, u, bystander)
+	wantServed(t, env, u, bystander)
 }
 
 // announce sends the prefix of a message and nothing of it.
-func announce(t *testing.T, h *house, method, token string, size int) {
+func announce(t *testing.T, env *testEnv, method, token string, size int) {
 	t.Helper()
 	prefix := binary.BigEndian.AppendUint32([]byte{0}, uint32(size))
 	body, writer := io.Pipe()
 	defer func() { _ = writer.Close() }()
 	go func() { _, _ = writer.Write(prefix) }()
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.conn.Target()+method, body)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+env.conn.Target()+method, body)
 	if err != nil {
 		t.Fatal(err)
 	}

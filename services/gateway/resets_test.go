@@ -71,26 +71,26 @@ func TestRapidReset(t *testing.T) {
 	const resets = 3000
 	for name, test := range map[string]struct {
 		headers []byte
-		port    func(*house) string
+		port    func(*testEnv) string
 		end     bool
 	}{
-		"native gRPC, without a message": {grpcHeaders(createUserMethod), func(h *house) string { return h.conn.Target() }, false},
+		"native gRPC, without a message": {grpcHeaders(createUserMethod), func(env *testEnv) string { return env.conn.Target() }, false},
 		"native gRPC, of a deadline": {
-			grpcHeaders(createUserMethod, "grpc-timeout", "50m"), func(h *house) string { return h.conn.Target() }, false,
+			grpcHeaders(createUserMethod, "grpc-timeout", "50m"), func(env *testEnv) string { return env.conn.Target() }, false,
 		},
 		"native gRPC, at once": {
-			grpcHeaders(gatehousev1.KeyService_ListKeys_FullMethodName), func(h *house) string { return h.conn.Target() }, true,
+			grpcHeaders(gatehousev1.KeyService_ListKeys_FullMethodName), func(env *testEnv) string { return env.conn.Target() }, true,
 		},
-		"REST": {restHeaders("/.well-known/jwks.json"), func(h *house) string { return h.base[len("http://"):] }, true},
+		"REST": {restHeaders("/.well-known/jwks.json"), func(env *testEnv) string { return env.base[len("http://"):] }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, _ := newServedHouse(t)
-			conn := dialFrom(t, attacker, test.port(h))
+			env, _ := newServedEnv(t)
+			conn := dialFrom(t, attacker, test.port(env))
 			framer := wantOpen(t, conn)
 			served := make(chan struct{})
 			go func() {
 				defer close(served)
-				h.wantBystanderServed(t)
+				env.wantBystanderServed(t)
 			}()
 			ended := discard(conn)
 			for i := range uint32(resets) {
@@ -103,10 +103,10 @@ func TestRapidReset(t *testing.T) {
 				}
 			}
 			<-served
-			h.wantBystanderServed(t)
+			env.wantBystanderServed(t)
 			_ = conn.Close()
 			<-ended
-			wantQuietLog(t, h.stop(t))
+			wantQuietLog(t, env.stop(t))
 		})
 	}
 }
@@ -138,31 +138,31 @@ func TestAbandonedCalls(t *testing.T) {
 		return ctx.Err()
 	}
 	conn := u.serve(t)
-	for name, abandon := range map[string]func(t *testing.T, h *house){
-		"native gRPC, by a deadline": func(t *testing.T, h *house) {
+	for name, abandon := range map[string]func(t *testing.T, env *testEnv){
+		"native gRPC, by a deadline": func(t *testing.T, env *testEnv) {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
-			_, _ = gatehousev1.NewUserServiceClient(h.grpcFrom(t, attacker)).CreateUser(ctx, &gatehousev1.CreateUserRequest{})
+			_, _ = gatehousev1.NewUserServiceClient(env.grpcFrom(t, attacker)).CreateUser(ctx, &gatehousev1.CreateUserRequest{})
 			<-entered
 		},
-		"native gRPC, by a reset": func(t *testing.T, h *house) {
+		"native gRPC, by a reset": func(t *testing.T, env *testEnv) {
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
 				<-entered
 				cancel()
 			}()
-			_, _ = gatehousev1.NewUserServiceClient(h.grpcFrom(t, attacker)).CreateUser(ctx, &gatehousev1.CreateUserRequest{})
+			_, _ = gatehousev1.NewUserServiceClient(env.grpcFrom(t, attacker)).CreateUser(ctx, &gatehousev1.CreateUserRequest{})
 		},
-		"native gRPC, with the connection": func(t *testing.T, h *house) {
-			client := h.grpcFrom(t, attacker)
+		"native gRPC, with the connection": func(t *testing.T, env *testEnv) {
+			client := env.grpcFrom(t, attacker)
 			go func() {
 				<-entered
 				_ = client.Close()
 			}()
 			_, _ = gatehousev1.NewUserServiceClient(client).CreateUser(t.Context(), &gatehousev1.CreateUserRequest{})
 		},
-		"native gRPC, in the midst of a message": func(t *testing.T, h *house) {
-			conn := dialFrom(t, attacker, h.conn.Target())
+		"native gRPC, in the midst of a message": func(t *testing.T, env *testEnv) {
+			conn := dialFrom(t, attacker, env.conn.Target())
 			framer := wantOpen(t, conn)
 			_ = startRequest(framer, 1, grpcHeaders(createUserMethod), false)
 			_ = framer.WriteData(1, false, []byte{0, 0, 0, 0, 9, 1})
@@ -178,8 +178,8 @@ func TestAbandonedCalls(t *testing.T) {
 			}
 			_ = conn.Close()
 		},
-		"native gRPC, that takes no headers": func(t *testing.T, h *house) {
-			conn := dialFrom(t, attacker, h.conn.Target())
+		"native gRPC, that takes no headers": func(t *testing.T, env *testEnv) {
+			conn := dialFrom(t, attacker, env.conn.Target())
 			framer := wantOpen(t, conn)
 			_ = framer.WriteSettings(http2.Setting{ID: http2.SettingMaxHeaderListSize, Val: 1})
 			_ = startRequest(framer, 1, grpcHeaders(gatehousev1.KeyService_ListKeys_FullMethodName), false)
@@ -195,24 +195,24 @@ func TestAbandonedCalls(t *testing.T) {
 			}
 			_ = conn.Close()
 		},
-		"REST, with the connection": func(t *testing.T, h *house) {
+		"REST, with the connection": func(t *testing.T, env *testEnv) {
 			client := httpFrom(t, attacker)
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() {
 				<-entered
 				cancel()
 			}()
-			request := postUser(t, ctx, h.base)
+			request := postUser(t, ctx, env.base)
 			if response, err := client.Do(request); err == nil {
 				_ = response.Body.Close()
 			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, conn, conn)
-			abandon(t, h)
-			h.wantBystanderServed(t)
-			wantQuietLog(t, h.stop(t))
+			env := newTestEnv(t, conn, conn)
+			abandon(t, env)
+			env.wantBystanderServed(t)
+			wantQuietLog(t, env.stop(t))
 		})
 	}
 }

@@ -15,8 +15,8 @@ import (
 
 const asJSON = "Content-Type: application/json"
 
-func TestAPatchChangesWhatItNames(t *testing.T) {
-	h, u := newServedHouse(t)
+func TestPatch(t *testing.T) {
+	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)
 	var got *gatehousev1.UpdateUserRequest
 	u.updateUser = func(_ context.Context, req *gatehousev1.UpdateUserRequest) error {
@@ -49,7 +49,7 @@ func TestAPatchChangesWhatItNames(t *testing.T) {
 		if err := protojson.Unmarshal([]byte(test.wanted), wanted); err != nil {
 			t.Fatal(err)
 		}
-		answer := h.call(t, http.MethodPatch, "/v1/users/me"+test.query, strings.NewReader(test.body),
+		answer := env.call(t, http.MethodPatch, "/v1/users/me"+test.query, strings.NewReader(test.body),
 			append(test.headers, token, asJSON)...)
 		answer.wantOK(t)
 		answer.wantHeader(t, "ETag", `"8"`)
@@ -59,8 +59,8 @@ func TestAPatchChangesWhatItNames(t *testing.T) {
 	}
 }
 
-func TestAPatchThatCannotBeRead(t *testing.T) {
-	h, u := newServedHouse(t)
+func TestMalformedPatch(t *testing.T) {
+	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)
 	u.updateUser = func(context.Context, *gatehousev1.UpdateUserRequest) error { return apierr.VersionMismatch() }
 	for name, test := range map[string]struct {
@@ -73,9 +73,9 @@ func TestAPatchThatCannotBeRead(t *testing.T) {
 		"metadata with a name twice":  {"", `{"metadata":{"a":1,"a":2}}`, "", 400, "MALFORMED_REQUEST", "metadata"},
 		"a number beyond numbers":     {"", `{"metadata":{"a":1e400}}`, "", 400, "MALFORMED_REQUEST", "metadata"},
 		"a text for a list":           {"", `{"roles":"admin"}`, "", 400, "MALFORMED_REQUEST", "roles"},
-		"a time that is none":         {"", `{"createTime":"yesterday"}`, "", 400, "MALFORMED_REQUEST", "createTime"},
-		"a state that is none":        {"", `{"state":"NOPE"}`, "", 400, "MALFORMED_REQUEST", "state"},
-		"a field that is none":        {"", `{"nickname":"` + secret + `"}`, "", 400, "MALFORMED_REQUEST", "nickname"},
+		"an invalid time":             {"", `{"createTime":"yesterday"}`, "", 400, "MALFORMED_REQUEST", "createTime"},
+		"an invalid state":            {"", `{"state":"NOPE"}`, "", 400, "MALFORMED_REQUEST", "state"},
+		"an unknown field":            {"", `{"nickname":"` + secret + `"}`, "", 400, "MALFORMED_REQUEST", "nickname"},
 		"a list":                      {"", `[]`, "", 400, "MALFORMED_REQUEST", ""},
 		"two masks":                   {"?updateMask=locale&update_mask=locale", `{}`, "", 400, "MALFORMED_REQUEST", "updateMask"},
 		"a part of the body":          {"?user.locale=de", `{}`, "", 400, "MALFORMED_REQUEST", "user.locale"},
@@ -87,7 +87,7 @@ func TestAPatchThatCannotBeRead(t *testing.T) {
 		"a tag spelt otherwise":       {"", `{}`, `If-Match: "08"`, 412, "VERSION_MISMATCH", ""},
 		"a tag without quotes":        {"", `{}`, `If-Match: 8`, 400, "MALFORMED_REQUEST", ""},
 		"two versions":                {"", `{}`, `If-Match: "7", "8"`, 400, "MALFORMED_REQUEST", ""},
-		"a list that is none":         {"", `{}`, `If-Match: "7" "7"`, 400, "MALFORMED_REQUEST", ""},
+		"an invalid list":             {"", `{}`, `If-Match: "7" "7"`, 400, "MALFORMED_REQUEST", ""},
 		"a tag that must not match":   {"", `{}`, `If-None-Match: "7"`, 400, "MALFORMED_REQUEST", ""},
 		"different versions":          {"?version=7", `{}`, `If-Match: "8"`, 400, "MALFORMED_REQUEST", ""},
 	} {
@@ -95,16 +95,16 @@ func TestAPatchThatCannotBeRead(t *testing.T) {
 		if test.header != "" {
 			headers = append(headers, test.header)
 		}
-		told := h.call(t, http.MethodPatch, "/v1/users/me"+test.query, strings.NewReader(test.body), headers...).
+		failed := env.call(t, http.MethodPatch, "/v1/users/me"+test.query, strings.NewReader(test.body), headers...).
 			wantFailure(t, test.status, test.reason).fields()
-		if test.field != "" && told[test.field] == "" {
-			t.Errorf("%s: told are %v", name, told)
+		if test.field != "" && failed[test.field] == "" {
+			t.Errorf("%s: failed are %v", name, failed)
 		}
 	}
 }
 
-func TestAnIdempotencyKeyIsARequestID(t *testing.T) {
-	h, u := newServedHouse(t)
+func TestIdempotencyKey(t *testing.T) {
+	env, u := newServedEnv(t)
 	got := ""
 	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {
 		got = req.GetRequestId()
@@ -114,13 +114,13 @@ func TestAnIdempotencyKeyIsARequestID(t *testing.T) {
 	for header, wanted := range map[string]string{
 		`Idempotency-Key: abc`: "abc", `Idempotency-Key: "abc"`: "abc", `Idempotency-Key: "a\"b\\c"`: `a"b\c`,
 	} {
-		h.post(t, path, "{"+rest+"}", header).wantOK(t)
+		env.post(t, path, "{"+rest+"}", header).wantOK(t)
 		if got != wanted {
 			t.Errorf("%s gives %q", header, got)
 		}
 	}
-	h.post(t, path, `{"requestId":"abc",`+rest+`}`, "Idempotency-Key: abc").wantOK(t)
-	h.post(t, path, `{"requestId":"abd",`+rest+`}`, "Idempotency-Key: abc").wantFailure(t, 400, "MALFORMED_REQUEST")
-	h.post(t, path, "{"+rest+"}", `Idempotency-Key: ""`).wantFailure(t, 400, "MALFORMED_REQUEST")
-	h.post(t, path, "{"+rest+"}", "Idempotency-Key: a", "Idempotency-Key: b").wantFailure(t, 400, "MALFORMED_REQUEST")
+	env.post(t, path, `{"requestId":"abc",`+rest+`}`, "Idempotency-Key: abc").wantOK(t)
+	env.post(t, path, `{"requestId":"abd",`+rest+`}`, "Idempotency-Key: abc").wantFailure(t, 400, "MALFORMED_REQUEST")
+	env.post(t, path, "{"+rest+"}", `Idempotency-Key: ""`).wantFailure(t, 400, "MALFORMED_REQUEST")
+	env.post(t, path, "{"+rest+"}", "Idempotency-Key: a", "Idempotency-Key: b").wantFailure(t, 400, "MALFORMED_REQUEST")
 }

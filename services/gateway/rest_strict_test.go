@@ -6,9 +6,9 @@ import (
 	"testing"
 )
 
-// TestNobodyIsLoggedOutByATypo: what the generated handlers would pass over must not change what a call does.
-func TestNobodyIsLoggedOutByATypo(t *testing.T) {
-	h, u := newServedHouse(t)
+// TestUnknownQueryName: what the generated handlers would pass over must not change what a call does.
+func TestUnknownQueryName(t *testing.T) {
+	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)
 	const malformed = "MALFORMED_REQUEST"
 	for _, test := range []struct {
@@ -25,21 +25,21 @@ func TestNobodyIsLoggedOutByATypo(t *testing.T) {
 		{body: `{"keepCurrent":true}`},
 		{query: "_=1", fields: []string{"_"}},
 	} {
-		answer := h.call(t, http.MethodDelete, "/v1/sessions?"+test.query, strings.NewReader(test.body),
+		answer := env.call(t, http.MethodDelete, "/v1/sessions?"+test.query, strings.NewReader(test.body),
 			token, "Content-Type: application/json")
-		told := answer.wantFailure(t, http.StatusBadRequest, malformed).fields()
+		failed := answer.wantFailure(t, http.StatusBadRequest, malformed).fields()
 		for _, field := range test.fields {
-			if told[field] == "" {
-				t.Errorf("%s: told are %v, not %s", test.query, told, field)
+			if failed[field] == "" {
+				t.Errorf("%s: the violations are %v, not %s", test.query, failed, field)
 			}
 		}
-		if len(told) != len(test.fields) {
-			t.Errorf("%s: told are %v", test.query, told)
+		if len(failed) != len(test.fields) {
+			t.Errorf("%s: failed are %v", test.query, failed)
 		}
 	}
 	for _, query := range []string{"", "?", "?keepCurrent=true", "?keep_current=false"} { // The upstream of the test has no such call.
 		for _, body := range []string{"", "{}", " { } \n"} {
-			h.call(t, http.MethodDelete, "/v1/sessions"+query, strings.NewReader(body), token).
+			env.call(t, http.MethodDelete, "/v1/sessions"+query, strings.NewReader(body), token).
 				wantFailure(t, http.StatusNotFound, "ROUTE_NOT_FOUND")
 		}
 	}

@@ -22,9 +22,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
-func TestARESTCallReachesItsService(t *testing.T) {
-	h, u := newServedHouse(t)
-	created := h.post(t, "/v1/users", `{"email":"ada@example.com","fullName":"Ada Lovelace","password":"`+secret+`"}`)
+func TestRESTCall(t *testing.T) {
+	env, u := newServedEnv(t)
+	created := env.post(t, "/v1/users", `{"email":"ada@example.com","fullName":"Ada Lovelace","password":"`+secret+`"}`)
 	created.wantOK(t)
 	created.wantHeader(t, "Content-Type", "application/json")
 	created.wantHeader(t, "Cache-Control", "no-store")
@@ -37,19 +37,19 @@ func TestARESTCallReachesItsService(t *testing.T) {
 	if body.User["id"] != userID || body.User["fullName"] != "Ada Lovelace" || body.User["version"] != "0" {
 		t.Errorf("answer is %s", created.text)
 	}
-	h.post(t, "/v1/sessions", `{"email":"ada@example.com","password":"`+secret+`"}`).wantOK(t)
-	read := h.get(t, "/v1/users/me", "Authorization: Bearer "+u.token(t))
+	env.post(t, "/v1/sessions", `{"email":"ada@example.com","password":"`+secret+`"}`).wantOK(t)
+	read := env.get(t, "/v1/users/me", "Authorization: Bearer "+u.token(t))
 	read.wantOK(t)
 	if !strings.Contains(read.text, `"me"`) {
 		t.Errorf("answer is %s", read.text)
 	}
-	if log := h.stop(t); strings.Contains(log, secret) {
+	if log := env.stop(t); strings.Contains(log, secret) {
 		t.Errorf("the log holds the password: %s", log)
 	}
 }
 
-func TestABodyThatCannotBeRead(t *testing.T) {
-	h, _ := newServedHouse(t)
+func TestMalformedBody(t *testing.T) {
+	env, _ := newServedEnv(t)
 	const contentType = "Content-Type: application/json"
 	malformed := func(name, body string, fields map[string]string) bodyCase {
 		return bodyCase{name, body, []string{contentType}, 400, "MALFORMED_REQUEST", fields}
@@ -88,13 +88,13 @@ func TestABodyThatCannotBeRead(t *testing.T) {
 		{"16 KiB and 1 byte", oversize(1), []string{contentType}, 413, "REQUEST_TOO_LARGE", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := h.call(t, http.MethodPost, "/v1/users", strings.NewReader(test.body), test.headers...)
-			told := got.wantFailure(t, test.status, test.reason)
+			got := env.call(t, http.MethodPost, "/v1/users", strings.NewReader(test.body), test.headers...)
+			failed := got.wantFailure(t, test.status, test.reason)
 			if test.fields == nil {
 				test.fields = map[string]string{}
 			}
-			if test.name != "deep" && !reflect.DeepEqual(told.fields(), test.fields) {
-				t.Errorf("the fields at fault are %v, want %v", told.fields(), test.fields)
+			if test.name != "deep" && !reflect.DeepEqual(failed.fields(), test.fields) {
+				t.Errorf("the fields at fault are %v, want %v", failed.fields(), test.fields)
 			}
 			for _, value := range []string{secret, "93187264"} {
 				if strings.Contains(got.text, value) {
@@ -103,7 +103,7 @@ func TestABodyThatCannotBeRead(t *testing.T) {
 			}
 		})
 	}
-	log := h.stop(t)
+	log := env.stop(t)
 	for _, value := range []string{secret, "93187264"} {
 		if strings.Contains(log, value) {
 			t.Errorf("the log repeats the value %s", value)
@@ -128,8 +128,8 @@ func oversize(by int) string {
 	return `{"fullName":"` + strings.Repeat("a", edge.MaxSmallRequest+by-len(frame)) + `"}`
 }
 
-func TestABodyThatCanBeRead(t *testing.T) {
-	h, _ := newServedHouse(t)
+func TestBody(t *testing.T) {
+	env, _ := newServedEnv(t)
 	for _, test := range []struct{ name, body, contentType string }{
 		{"charset", `{}`, "application/json; charset=utf-8"},
 		{"charset in upper case", `{}`, "application/json; charset=UTF-8"},
@@ -148,14 +148,14 @@ func TestABodyThatCanBeRead(t *testing.T) {
 		{"16 KiB", oversize(0), "application/json"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h.call(t, http.MethodPost, "/v1/users", strings.NewReader(test.body), "Content-Type: "+test.contentType).wantOK(t)
+			env.call(t, http.MethodPost, "/v1/users", strings.NewReader(test.body), "Content-Type: "+test.contentType).wantOK(t)
 		})
 	}
-	h.post(t, "/v1/users", `{}`, "Content-Encoding: identity").wantOK(t)
+	env.post(t, "/v1/users", `{}`, "Content-Encoding: identity").wantOK(t)
 }
 
-// TestAnEmptyBodyIsAnEmptyMessage: what is missing is for the service to say, field by field.
-func TestAnEmptyBodyIsAnEmptyMessage(t *testing.T) {
+// TestEmptyBody: what is missing is for the service to say, field by field.
+func TestEmptyBody(t *testing.T) {
 	u := newUpstream(t)
 	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {
 		if req.GetEmail() != "" || req.GetPassword() != "" {
@@ -164,38 +164,38 @@ func TestAnEmptyBodyIsAnEmptyMessage(t *testing.T) {
 		return apierr.InvalidFields(nil)
 	}
 	conn := u.serve(t)
-	h := newHouse(t, conn, conn)
-	h.post(t, "/v1/users", "").wantFailure(t, 400, "INVALID_FIELDS")
-	h.call(t, http.MethodPost, "/v1/users", http.NoBody).wantFailure(t, 400, "INVALID_FIELDS")
+	env := newTestEnv(t, conn, conn)
+	env.post(t, "/v1/users", "").wantFailure(t, 400, "INVALID_FIELDS")
+	env.call(t, http.MethodPost, "/v1/users", http.NoBody).wantFailure(t, 400, "INVALID_FIELDS")
 }
 
-func TestABodyOverTheLimitWithoutLengthIsRefused(t *testing.T) {
-	h, _ := newServedHouse(t)
+func TestChunkedBodyTooLarge(t *testing.T) {
+	env, _ := newServedEnv(t)
 	body := io.MultiReader(strings.NewReader(oversize(1))) // Not a type that net/http knows the length of.
-	h.call(t, http.MethodPost, "/v1/users", body, "Content-Type: application/json").
+	env.call(t, http.MethodPost, "/v1/users", body, "Content-Type: application/json").
 		wantFailure(t, 413, "REQUEST_TOO_LARGE")
 }
 
-// TestALongNameIsCutBetweenCharacters: half a character is no UTF-8, which an answer cannot hold.
-func TestALongNameIsCutBetweenCharacters(t *testing.T) {
-	h, _ := newServedHouse(t)
+// TestLongFieldName: half a character is no UTF-8, which an answer cannot hold.
+func TestLongFieldName(t *testing.T) {
+	env, _ := newServedEnv(t)
 	for shift := range 4 {
 		name := strings.Repeat("a", shift) + strings.Repeat("\U0001F511", 40)
-		told := h.post(t, "/v1/users", `{"`+name+`":1}`).wantFailure(t, 400, "MALFORMED_REQUEST")
-		for shown := range told.fields() {
+		failed := env.post(t, "/v1/users", `{"`+name+`":1}`).wantFailure(t, 400, "MALFORMED_REQUEST")
+		for shown := range failed.fields() {
 			kept, cut := strings.CutSuffix(shown, "…")
 			if !cut || !strings.HasPrefix(name, kept) || len(kept) < 60 || len(kept) > 64 || !utf8.ValidString(shown) {
 				t.Errorf("the name is shown as %q", shown)
 			}
 		}
-		if len(told.fields()) != 1 {
-			t.Errorf("fields are %v", told.fields())
+		if len(failed.fields()) != 1 {
+			t.Errorf("fields are %v", failed.fields())
 		}
 	}
 }
 
 func TestRouting(t *testing.T) {
-	h, u := newServedHouse(t)
+	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)
 	form := "Content-Type: application/x-www-form-urlencoded"
 	for _, test := range []struct {
@@ -232,7 +232,7 @@ func TestRouting(t *testing.T) {
 		{"a path that is not UTF-8", "GET", "/v1/users/%ff", []string{token}, 400, "MALFORMED_REQUEST", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			got := h.call(t, test.method, test.path, http.NoBody, test.headers...)
+			got := env.call(t, test.method, test.path, http.NoBody, test.headers...)
 			if test.reason == "" {
 				if got.StatusCode != test.status || got.text != "" {
 					t.Errorf("answer is %d with %q", got.StatusCode, got.text)
@@ -245,16 +245,16 @@ func TestRouting(t *testing.T) {
 			}
 		})
 	}
-	if log := h.stop(t); strings.Contains(log, `"level":"ERROR"`) {
+	if log := env.stop(t); strings.Contains(log, `"level":"ERROR"`) {
 		t.Error("what a client did wrong is logged as a fault of ours")
 	}
 }
 
-func TestHeadIsGetWithoutABody(t *testing.T) {
-	h, u := newServedHouse(t)
+func TestHead(t *testing.T) {
+	env, u := newServedEnv(t)
 	for _, path := range []string{"/.well-known/jwks.json", "/healthz", "/readyz", "/openapi.json", "/docs/", "/v1/users/me"} {
 		token := "Authorization: Bearer " + u.token(t)
-		get, head := h.get(t, path, token), h.call(t, http.MethodHead, path, http.NoBody, token)
+		get, head := env.get(t, path, token), env.call(t, http.MethodHead, path, http.NoBody, token)
 		get.wantOK(t)
 		head.wantOK(t)
 		if head.text != "" || get.text == "" {
@@ -266,7 +266,7 @@ func TestHeadIsGetWithoutABody(t *testing.T) {
 	}
 }
 
-func TestTheKeysMayBeKeptButNotAnError(t *testing.T) {
+func TestKeyCaching(t *testing.T) {
 	u := newUpstream(t)
 	failing := false
 	u.listKeys = func() error {
@@ -276,8 +276,8 @@ func TestTheKeysMayBeKeptButNotAnError(t *testing.T) {
 		return nil
 	}
 	conn := u.serve(t)
-	h := newHouse(t, conn, conn)
-	keys := h.get(t, "/.well-known/jwks.json")
+	env := newTestEnv(t, conn, conn)
+	keys := env.get(t, "/.well-known/jwks.json")
 	keys.wantOK(t)
 	keys.wantHeader(t, "Cache-Control", "public, max-age=300")
 	var set struct {
@@ -293,12 +293,12 @@ func TestTheKeysMayBeKeptButNotAnError(t *testing.T) {
 		t.Errorf("keys are %v, want %v", set.Keys, want)
 	}
 	failing = true
-	h.get(t, "/.well-known/jwks.json").wantFailure(t, 503, "UNAVAILABLE")
-	h.get(t, "/.well-known/nothing").wantFailure(t, 404, "ROUTE_NOT_FOUND")
+	env.get(t, "/.well-known/jwks.json").wantFailure(t, 503, "UNAVAILABLE")
+	env.get(t, "/.well-known/nothing").wantFailure(t, 404, "ROUTE_NOT_FOUND")
 }
 
 func TestChallenges(t *testing.T) {
-	h, _ := newServedHouse(t)
+	env, _ := newServedEnv(t)
 	for _, test := range []struct{ name, token, reason, challenge string }{
 		{"no token", "", "ACCESS_TOKEN_MISSING", `Bearer realm="gatehouse"`},
 		{"bad token", "Authorization: Bearer nonsense", "ACCESS_TOKEN_INVALID", `Bearer realm="gatehouse", error="invalid_token"`},
@@ -307,16 +307,16 @@ func TestChallenges(t *testing.T) {
 		if test.token != "" {
 			headers = append(headers, test.token)
 		}
-		got := h.get(t, "/v1/users/me", headers...)
+		got := env.get(t, "/v1/users/me", headers...)
 		got.wantFailure(t, 401, test.reason)
 		got.wantHeader(t, "WWW-Authenticate", test.challenge)
 	}
-	// Two headers: readers could each believe another one.
-	h.get(t, "/v1/users/me", "Authorization: Bearer a", "Authorization: Bearer b").
+	// Two headers: services could each read another one.
+	env.get(t, "/v1/users/me", "Authorization: Bearer a", "Authorization: Bearer b").
 		wantFailure(t, 401, "ACCESS_TOKEN_INVALID")
 }
 
-func TestWhatUpstreamSaysBecomesHTTP(t *testing.T) {
+func TestHTTPStatus(t *testing.T) {
 	for _, test := range []struct {
 		err        error
 		status     int
@@ -337,7 +337,7 @@ func TestWhatUpstreamSaysBecomesHTTP(t *testing.T) {
 			u := newUpstream(t)
 			u.createUser = func(context.Context, *gatehousev1.CreateUserRequest) error { return test.err }
 			conn := u.serve(t)
-			got := newHouse(t, conn, conn).post(t, "/v1/users", `{}`)
+			got := newTestEnv(t, conn, conn).post(t, "/v1/users", `{}`)
 			got.wantFailure(t, test.status, test.reason)
 			if after := got.Header.Get("Retry-After"); after != test.retryAfter {
 				t.Errorf("Retry-After is %q, want %q", after, test.retryAfter)
@@ -346,39 +346,39 @@ func TestWhatUpstreamSaysBecomesHTTP(t *testing.T) {
 				t.Errorf("a browser would ask for a password: %q", challenge)
 			}
 			if strings.Contains(got.text, errTest.Error()) {
-				t.Errorf("the caller is told the cause: %s", got.text)
+				t.Errorf("the caller reads the cause: %s", got.text)
 			}
 		})
 	}
 }
 
-func TestTheRequestIDIsTakenOrMade(t *testing.T) {
-	h, u := newServedHouse(t)
-	taken := h.post(t, "/v1/users", `{}`, "X-Request-Id: from-the_client.7")
+func TestRESTRequestID(t *testing.T) {
+	env, u := newServedEnv(t)
+	taken := env.post(t, "/v1/users", `{}`, "X-Request-Id: from-the_client.7")
 	taken.wantHeader(t, "X-Request-Id", "from-the_client.7")
 	if got := u.lastSeen().Get("x-request-id"); !reflect.DeepEqual(got, []string{"from-the_client.7"}) {
-		t.Errorf("upstream is told the id %q", got)
+		t.Errorf("the upstream gets the id %q", got)
 	}
 	for _, invalid := range []string{"", "two words", `a"b`, strings.Repeat("a", 129), "ä", "a,b"} {
-		got := h.post(t, "/v1/users", `{}`, "X-Request-Id: "+invalid).Header.Get("X-Request-Id")
+		got := env.post(t, "/v1/users", `{}`, "X-Request-Id: "+invalid).Header.Get("X-Request-Id")
 		if _, err := uuid.Parse(got); err != nil {
 			t.Errorf("%q is answered with the id %q", invalid, got)
 		}
-		if told := u.lastSeen().Get("x-request-id"); !reflect.DeepEqual(told, []string{got}) {
-			t.Errorf("upstream is told the id %q, the client %q", told, got)
+		if failed := u.lastSeen().Get("x-request-id"); !reflect.DeepEqual(failed, []string{got}) {
+			t.Errorf("the upstream gets the id %q, the client %q", failed, got)
 		}
 	}
-	if log := h.stop(t); !strings.Contains(log, `"request_id":"from-the_client.7"`) {
+	if log := env.stop(t); !strings.Contains(log, `"request_id":"from-the_client.7"`) {
 		t.Errorf("the log lacks the request id: %s", log)
 	}
 }
 
-// TestNothingElseAClientSendsReachesUpstream: it would be read there as if the gateway had said it.
-func TestNothingElseAClientSendsReachesUpstream(t *testing.T) {
-	h, u := newServedHouse(t)
+// TestForwardedHeaders: it would be read there as if the gateway had said it.
+func TestForwardedHeaders(t *testing.T) {
+	env, u := newServedEnv(t)
 	token := u.token(t)
 	rest := func() {
-		h.get(t, "/v1/users/me", "Authorization: Bearer "+token, "X-Request-Id: one", "Grpc-Metadata-X-User-Id: admin",
+		env.get(t, "/v1/users/me", "Authorization: Bearer "+token, "X-Request-Id: one", "Grpc-Metadata-X-User-Id: admin",
 			"Grpc-Metadata-Authorization: Bearer other", "X-User-Id: admin", "Cookie: a=b", "X-Forwarded-For: 1.2.3.4",
 			"Grpc-Metadata-X-Bytes-Bin: AAAA", "Grpc-Timeout: 5S", "X-Gatehouse-Client-Address: 1.2.3.4",
 			"Grpc-Metadata-X-Gatehouse-Client-Address: 1.2.3.4", "X-Gatehouse-Service: cache",
@@ -390,7 +390,7 @@ func TestNothingElseAClientSendsReachesUpstream(t *testing.T) {
 			"x-request-id", "one", "x-user-id", "admin", "x-bytes-bin", "\x00", "cookie", "a=b", "grpcgateway-authorization", "b",
 			"x-gatehouse-client-address", "1.2.3.4", "x-gatehouse-user-agent-bin", "forged", "x-forwarded-for", "1.2.3.4",
 			"x-gatehouse-service", "cache", "x-gatehouse-service-credential", "guessed"))
-		if _, err := gatehousev1.NewUserServiceClient(h.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
+		if _, err := gatehousev1.NewUserServiceClient(env.conn).ReadUser(ctx, &gatehousev1.ReadUserRequest{Id: "me"}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -405,14 +405,14 @@ func TestNothingElseAClientSendsReachesUpstream(t *testing.T) {
 		want := metadata.Pairs(append(credential.Metadata(), "authorization", "Bearer "+token, "x-request-id", "one",
 			"x-gatehouse-client-address", "127.0.0.1", "x-gatehouse-user-agent-bin", agent)...)
 		if !reflect.DeepEqual(seen, want) {
-			t.Errorf("%s: upstream is told %v, want %v", name, seen, want)
+			t.Errorf("%s: the upstream gets %v, want %v", name, seen, want)
 		}
 	}
 }
 
-func TestTheDocsLoadNothingFromOutside(t *testing.T) {
-	h, _ := newServedHouse(t)
-	page := h.get(t, "/docs/")
+func TestDocsPage(t *testing.T) {
+	env, _ := newServedEnv(t)
+	page := env.get(t, "/docs/")
 	page.wantOK(t)
 	page.wantHeader(t, "Content-Type", "text/html; charset=utf-8")
 	page.wantHeader(t, "X-Content-Type-Options", "nosniff")
@@ -437,66 +437,66 @@ func TestTheDocsLoadNothingFromOutside(t *testing.T) {
 	if asset == nil || !strings.Contains(page.text, `"../openapi.json"`) {
 		t.Fatalf("the page names no script or no document: %s", page.text)
 	}
-	script := h.get(t, "/docs/"+asset[1])
+	script := env.get(t, "/docs/"+asset[1])
 	script.wantOK(t)
 	script.wantHeader(t, "Cache-Control", "public, max-age=3600")
 	for _, path := range []string{"/docs/no-such-file.js", "/docs/no/such/file", "/docs/%2e%2e/secret"} {
-		h.get(t, path).wantFailure(t, 404, "ROUTE_NOT_FOUND")
+		env.get(t, path).wantFailure(t, 404, "ROUTE_NOT_FOUND")
 	}
 	for from, to := range map[string]string{"/": "docs/", "/docs": "docs/"} {
-		moved := h.get(t, from)
+		moved := env.get(t, from)
 		moved.wantHeader(t, "Location", to)
 		if moved.StatusCode != http.StatusFound {
 			t.Errorf("%s answers %d", from, moved.StatusCode)
 		}
 	}
-	document := h.get(t, "/openapi.json")
+	document := env.get(t, "/openapi.json")
 	document.wantOK(t)
 	if !json.Valid([]byte(document.text)) {
 		t.Error("the OpenAPI document is no JSON")
 	}
 }
 
-func TestAPanicIsInternalAndOnlyTheLogIsTold(t *testing.T) {
-	h := newHouse(t, panicking{}, panicking{})
-	got := h.post(t, "/v1/users", `{"password":"`+secret+`"}`, "X-Request-Id: the-panic")
+func TestRESTPanic(t *testing.T) {
+	env := newTestEnv(t, panicking{}, panicking{})
+	got := env.post(t, "/v1/users", `{"password":"`+secret+`"}`, "X-Request-Id: the-panic")
 	got.wantFailure(t, 500, "INTERNAL")
 	if strings.Contains(got.text, "own words") || strings.Contains(got.text, "goroutine") {
-		t.Errorf("the caller is told: %s", got.text)
+		t.Errorf("the caller reads: %s", got.text)
 	}
-	log := h.stop(t)
+	log := env.stop(t)
 	for line := range strings.Lines(log) {
 		if strings.Contains(line, "the panic's own words") && strings.Contains(line, `"request_id":"the-panic"`) &&
-			strings.Contains(line, `"level":"ERROR"`) && strings.Contains(line, "house_test.go") {
+			strings.Contains(line, `"level":"ERROR"`) && strings.Contains(line, "testenv_test.go") {
 			return
 		}
 	}
 	t.Errorf("no line of the log has the panic, its stack and the request id: %s", log)
 }
 
-func TestUpstreamAwayOverREST(t *testing.T) {
-	conn := away(t)
-	h := newHouse(t, conn, conn)
+func TestRESTUpstreamUnreachable(t *testing.T) {
+	conn := unreachable(t)
+	env := newTestEnv(t, conn, conn)
 	for _, got := range []*answer{
-		h.post(t, "/v1/users", `{}`), h.get(t, "/.well-known/jwks.json"),
+		env.post(t, "/v1/users", `{}`), env.get(t, "/.well-known/jwks.json"),
 		// Without keys nothing is known of the token: not that it is invalid.
-		h.get(t, "/v1/users/me", "Authorization: Bearer "+newUpstream(t).token(t)),
+		env.get(t, "/v1/users/me", "Authorization: Bearer "+newUpstream(t).token(t)),
 	} {
-		told := got.wantFailure(t, 503, "UNAVAILABLE")
+		failed := got.wantFailure(t, 503, "UNAVAILABLE")
 		got.wantHeader(t, "Retry-After", "1")
-		if len(told.Details) != 2 || told.Details[1].RetryDelay != "1s" {
-			t.Errorf("details are %+v", told.Details)
+		if len(failed.Details) != 2 || failed.Details[1].RetryDelay != "1s" {
+			t.Errorf("details are %+v", failed.Details)
 		}
 	}
-	ready := h.get(t, "/readyz")
+	ready := env.get(t, "/readyz")
 	if ready.StatusCode != http.StatusServiceUnavailable || !strings.Contains(ready.text, `"status":"NOT_SERVING"`) {
 		t.Errorf("readyz is %d: %s", ready.StatusCode, ready.text)
 	}
-	h.get(t, "/healthz").wantOK(t) // The process is well: to restart it mends nothing.
+	env.get(t, "/healthz").wantOK(t) // The process is well: to restart it mends nothing.
 }
 
 func FuzzREST(f *testing.F) {
-	h, _ := newServedHouse(f)
+	env, _ := newServedEnv(f)
 	for _, seed := range []string{
 		``, `{}`, `null`, `[]`, `{"email":"a@b.c","fullName":"A","password":"12345678"}`, `{"email":1}`, `{"x":{"y":[]}}`,
 		`{"email":"\ud800"}`, "{\"\xff\":1}", `{"` + strings.Repeat("\U0001F511", 40) + `":1}`, `{"email":1e999}`, `{"":""}`,
@@ -505,12 +505,12 @@ func FuzzREST(f *testing.F) {
 	}
 	f.Add([]byte(`{}`), "application/json; charset=\"")
 	f.Fuzz(func(t *testing.T, body []byte, contentType string) {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, h.base+"/v1/users", bytes.NewReader(body))
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, env.base+"/v1/users", bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
 		request.Header.Set("Content-Type", contentType)
-		response, err := h.client.Do(request)
+		response, err := env.client.Do(request)
 		if err != nil {
 			return // The header is not one that can be sent.
 		}

@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// TestAFloodIsRefusedAlike by the service behind and by the gateway, over both transports.
-func TestAFloodIsRefusedAlike(t *testing.T) {
-	h, upstream := newServedHouse(t)
+// TestThrottledCalls: the service behind and the gateway reject calls with the same error, over both transports.
+func TestThrottledCalls(t *testing.T) {
+	env, upstream := newServedEnv(t)
 	calls := 0
 	upstream.createUser = func(context.Context, *gatehousev1.CreateUserRequest) error {
 		calls++
@@ -22,13 +22,13 @@ func TestAFloodIsRefusedAlike(t *testing.T) {
 	}
 	const offered = 100
 	for range offered {
-		_, err := h.raw(t.Context(), "/gatehouse.v1.UserService/CreateUser", nil)
+		_, err := env.raw(t.Context(), "/gatehouse.v1.UserService/CreateUser", nil)
 		if reason := apierr.ReasonOf(status.Convert(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED {
 			t.Fatalf("native gRPC gets %v", err)
 		}
-		told := h.post(t, "/v1/users", "{}")
-		told.wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
-		told.wantHeader(t, "Retry-After", "3")
+		failed := env.post(t, "/v1/users", "{}")
+		failed.wantFailure(t, http.StatusTooManyRequests, "OVERLOADED")
+		failed.wantHeader(t, "Retry-After", "3")
 	}
 	if calls == 2*offered {
 		t.Errorf("all %d calls were sent on", calls)

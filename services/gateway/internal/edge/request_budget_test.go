@@ -30,7 +30,7 @@ func TestReservation(t *testing.T) {
 		}
 		usage(t, step.small, step.large)
 	}
-	t.Run("without room nothing changes", func(t *testing.T) {
+	t.Run("without_room_nothing_changes", func(t *testing.T) {
 		for _, bytes := range []int64{MaxSmallRequest + MaxLargeBytesPerClient + 1, maxLargeBytes * 2} {
 			if err := r.Reserve(bytes); apierr.ReasonOf(apierr.Status(err)) != gatehousev1.ErrorReason_ERROR_REASON_OVERLOADED {
 				t.Errorf("%d bytes: %v", bytes, err)
@@ -38,7 +38,7 @@ func TestReservation(t *testing.T) {
 			usage(t, 7, 0)
 		}
 	})
-	t.Run("after release nothing is reserved", func(t *testing.T) {
+	t.Run("after_release_nothing_is_reserved", func(t *testing.T) {
 		r.Release()
 		usage(t, 0, 0)
 		if err := r.Reserve(7); err != nil {

@@ -58,7 +58,7 @@ func clientOf(address string) shares.Key { return shares.KeyOf(netip.MustParseAd
 func TestThrottle(t *testing.T) {
 	const capacity, offered = 50, 500
 	flooder, bystander := clientOf("192.0.2.1"), clientOf("192.0.2.2")
-	t.Run("a flood is sent as far as it is accepted, and a little more", func(t *testing.T) {
+	t.Run("a_flood_is_sent_as_far_as_it_is_accepted_and_a_little_more", func(t *testing.T) {
 		throttle := newTestThrottle(capacity)
 		var sent, accepted map[shares.Key]int
 		for range 5 {
@@ -79,7 +79,7 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("long after the flood %d of 200 are sent", sent[flooder])
 		}
 	})
-	t.Run("the refusals of a client are no reason to refuse another", func(t *testing.T) {
+	t.Run("the_refusals_of_a_client_are_no_reason_to_refuse_another", func(t *testing.T) {
 		throttle := newTestThrottle(0)
 		throttle.offer(offered, flooder)
 		if err := throttle.check(logInMethod, flooder); err == nil {
@@ -92,7 +92,7 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("another method: %v", err)
 		}
 	})
-	t.Run("many clients share what is sent without being accepted", func(t *testing.T) {
+	t.Run("many_clients_share_what_is_sent_without_being_accepted", func(t *testing.T) {
 		throttle := newTestThrottle(0)
 		var clients []shares.Key
 		for n := range 100 {
@@ -108,7 +108,7 @@ func TestThrottle(t *testing.T) {
 			t.Errorf("%d calls are sent of which none is accepted", total)
 		}
 	})
-	t.Run("the table is bounded", func(t *testing.T) {
+	t.Run("the_table_is_bounded", func(t *testing.T) {
 		throttle := newTestThrottle(0)
 		for n := range 2 * maxFlows {
 			address := [16]byte{0x20, 0x01, 0x0d, 0xb8, 0, 0, byte(n >> 8), byte(n)}

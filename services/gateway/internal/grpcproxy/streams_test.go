@@ -61,7 +61,7 @@ func flag(endStream bool) byte {
 	return 0
 }
 
-// TestStreams: a connection whose client starts more streams than are tracked is closed, and what they held given back.
+// TestStreams: a connection whose client starts more streams than are tracked is closed, and their shares are released.
 func TestStreams(t *testing.T) {
 	client, server := net.Pipe()
 	limits := newStreamLimits(nil, slog.New(slog.DiscardHandler))

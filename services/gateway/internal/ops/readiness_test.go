@@ -57,11 +57,11 @@ func TestReadiness(t *testing.T) {
 			t.Errorf("status is %v, want %v", got, status)
 		}
 	}
-	run("the_first_result_is_awaited", func(t *testing.T, _ *healthLink, r *Readiness) {
+	run("status_waits_for_the_first_result", func(t *testing.T, _ *healthLink, r *Readiness) {
 		go r.Run(t.Context())
 		want(t, r, serving)
 	})
-	run("a_caller_without_patience_is_told_no", func(t *testing.T, _ *healthLink, r *Readiness) {
+	run("a_caller_with_a_deadline_reads_not_serving", func(t *testing.T, _ *healthLink, r *Readiness) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if got := r.status(ctx, "store")["store"]; got != notServing {
@@ -97,11 +97,11 @@ func TestReadiness(t *testing.T) {
 			t.Errorf("%d probes in 100 intervals", calls)
 		}
 	})
-	run("a_replica_that_drains_is_asked_past", func(t *testing.T, link *healthLink, r *Readiness) {
+	run("a_draining_replica_is_probed_again", func(t *testing.T, link *healthLink, r *Readiness) {
 		link.set(notServing)
 		r.Refresh(t.Context())
 		if calls := link.calls.Load(); calls != probeAttempts {
-			t.Errorf("%d probes of an upstream that says no, want %d", calls, probeAttempts)
+			t.Errorf("%d probes of an upstream that does not serve, want %d", calls, probeAttempts)
 		}
 	})
 }

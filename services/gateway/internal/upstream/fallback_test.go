@@ -27,7 +27,7 @@ const (
 	aSignUp = gatehousev1.UserService_CreateUser_FullMethodName
 )
 
-// requests of methods that are repeated because of what the request says.
+// requests are idempotent requests by their methods.
 var requests = map[string]any{aSignUp: &gatehousev1.CreateUserRequest{RequestId: "1"}}
 
 // link is a connection to a service: it counts the calls, and answers as it is told.
@@ -72,7 +72,7 @@ func (l *link) NewStream(context.Context, *grpc.StreamDesc, string, ...grpc.Call
 
 func fine(context.Context, string) error { return nil }
 
-// always answers every call with an error, and health as one that lives.
+// always returns a link that fails every call with an error, and serves health checks.
 func always(err error) func(context.Context, string) error {
 	return func(_ context.Context, method string) error {
 		if method == healthpb.Health_Check_FullMethodName {
@@ -82,13 +82,13 @@ func always(err error) func(context.Context, string) error {
 	}
 }
 
-// frozen answers nothing at all.
+// frozen never returns an answer.
 func frozen(ctx context.Context, _ string) error {
 	<-ctx.Done()
 	return status.FromContextError(ctx.Err()).Err()
 }
 
-// slow answers after some seconds, and says that it lives at once.
+// slow returns after some seconds, and serves health checks at once.
 func slow(ctx context.Context, method string) error {
 	if method == healthpb.Health_Check_FullMethodName {
 		return nil
@@ -108,7 +108,7 @@ func newLinks(t *testing.T, answer func(context.Context, string) error) (f *Fall
 	return NewFallback(cache, store, NewLog(slog.New(slog.DiscardHandler))), cache, store
 }
 
-func TestCallsGoPastACacheServiceThatDoesNotAnswer(t *testing.T) {
+func TestFallbackUnanswered(t *testing.T) {
 	unavailable := apierr.Status(apierr.Unavailable(nil)).Err()
 	refused := apierr.Status(apierr.VersionMismatch()).Err()
 	died := status.Error(codes.Unavailable, "error reading from server: EOF")
@@ -146,8 +146,8 @@ func TestCallsGoPastACacheServiceThatDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// TestACacheServiceThatIsDownIsLeftAlone but for one read a second, which finds out when it is back.
-func TestACacheServiceThatIsDownIsLeftAlone(t *testing.T) {
+// TestFallbackBreaker: an open breaker passes one read a second, which detects that the cache service is back.
+func TestFallbackBreaker(t *testing.T) {
 	for name, answer := range map[string]func(context.Context, string) error{"away": always(errUnsent), "frozen": frozen} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -194,8 +194,8 @@ func TestACacheServiceThatIsDownIsLeftAlone(t *testing.T) {
 	}
 }
 
-// TestWhoGoesAwayTellsNothingOfTheCacheService.
-func TestWhoGoesAwayTellsNothingOfTheCacheService(t *testing.T) {
+// TestFallbackCancelled.
+func TestFallbackCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f, cache, store := newLinks(t, frozen)
 		for range 2 * deadlines.CacheFailures {
@@ -212,7 +212,7 @@ func TestWhoGoesAwayTellsNothingOfTheCacheService(t *testing.T) {
 	})
 }
 
-// stuck answers health, and nothing else.
+// stuck serves health checks, and returns no other answer.
 func stuck(ctx context.Context, method string) error {
 	if method == healthpb.Health_Check_FullMethodName {
 		return nil
@@ -264,7 +264,7 @@ func TestFallback(t *testing.T) {
 		})
 	}
 
-	t.Run("a change that has not ended opens the circuit", func(t *testing.T) {
+	t.Run("a_change_that_has_not_ended_opens_the_circuit", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, _, store := newLinks(t, frozen)
 			ended := make(chan error, 1)
@@ -307,7 +307,7 @@ func TestFallback(t *testing.T) {
 		})
 	}
 
-	t.Run("a read that is given up early does not close the circuit", func(t *testing.T) {
+	t.Run("a_read_that_is_given_up_early_does_not_close_the_circuit", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, _, _ := newLinks(t, frozen)
 			for range deadlines.CacheFailures {
@@ -340,7 +340,7 @@ func TestFallback(t *testing.T) {
 		cancel()
 		readiness.Wait()
 	}
-	t.Run("health checks that are answered are no answers of calls", func(t *testing.T) {
+	t.Run("health_checks_that_are_answered_are_no_answers_of_calls", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, _, store := newLinks(t, stuck)
 			withReadiness(t, f, func() {
@@ -360,7 +360,7 @@ func TestFallback(t *testing.T) {
 			})
 		})
 	})
-	t.Run("health checks that are not answered open the circuit for callers without the time to", func(t *testing.T) {
+	t.Run("health_checks_that_are_not_answered_open_the_circuit_for_callers_without_the_time_to", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const calls = 2000
 			f, _, _ := newLinks(t, frozen)
@@ -381,7 +381,7 @@ func TestFallback(t *testing.T) {
 		})
 	})
 
-	t.Run("calls that wait share their probes", func(t *testing.T) {
+	t.Run("calls_that_wait_share_their_probes", func(t *testing.T) {
 		for name, answer := range map[string]func(context.Context, string) error{"slow": slow, "frozen": frozen} {
 			synctest.Test(t, func(t *testing.T) {
 				f, cache, _ := newLinks(t, answer)
@@ -400,7 +400,7 @@ func TestFallback(t *testing.T) {
 		}
 	})
 
-	t.Run("the circuit stays closed/while others are answered", func(t *testing.T) {
+	t.Run("the_circuit_stays_closed/while_others_are_answered", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, _, store := newLinks(t, func(ctx context.Context, method string) error {
 				if method == aRead {

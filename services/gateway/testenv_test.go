@@ -39,14 +39,14 @@ const (
 	issuer   = "https://id.example.com"
 	audience = "gatehouse"
 	userID   = "01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21"
-	// secret stands for a password. Nothing that the gateway answers or logs may ever hold it.
+	// secret is a password. No answer and no log line of the gateway may contain it.
 	secret = "hunter2-9f3c"
 )
 
 // credential is what the gateway presents.
 var credential = authn.ServiceCredential{Role: authn.PeerGateway, Token: strings.Repeat("s", authn.MinServiceToken)}
 
-// fakeUpstream stands in for the cache and the store. What it answers can be set before the first call.
+// fakeUpstream is the cache and the store. Its answers can be set before the first call.
 type fakeUpstream struct {
 	gatehousev1.UnimplementedUserServiceServer
 	gatehousev1.UnimplementedSessionServiceServer
@@ -133,7 +133,7 @@ func (u *fakeUpstream) CreateSession(
 	return &gatehousev1.CreateSessionResponse{TokenType: "Bearer"}, nil
 }
 
-// ReadSession answers as if the session of any token stood.
+// ReadSession returns an active session for any token.
 func (u *fakeUpstream) ReadSession(
 	context.Context, *gatehousev1.ReadSessionRequest,
 ) (*gatehousev1.ReadSessionResponse, error) {
@@ -186,8 +186,8 @@ func (u *fakeUpstream) serve(t testing.TB) *grpc.ClientConn {
 	return conn
 }
 
-// away gives a connection to an upstream that cannot be reached.
-func away(t testing.TB) *grpc.ClientConn {
+// unreachable returns a connection to an upstream that cannot be reached.
+func unreachable(t testing.TB) *grpc.ClientConn {
 	t.Helper()
 	listener := bufconn.Listen(1)
 	if err := listener.Close(); err != nil {
@@ -223,20 +223,20 @@ func (u *fakeUpstream) token(t testing.TB, roles ...string) string {
 	return signed
 }
 
-// logged keeps the log.
-type logged struct {
+// logBuffer stores the log.
+type logBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
-func (l *logged) Write(part []byte) (int, error) {
+func (l *logBuffer) Write(part []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(part)
 }
 
-// house is a gateway that runs on real listeners.
-type house struct {
+// testEnv is a gateway that runs on real listeners.
+type testEnv struct {
 	service *Service
 	base    string // of REST
 	client  *http.Client
@@ -244,61 +244,61 @@ type house struct {
 	cancel  context.CancelFunc
 	ended   chan struct{}
 	err     error // of Run; to be read once ended is closed
-	log     *logged
+	log     *logBuffer
 }
 
-func newHouse(t testing.TB, cache, store grpc.ClientConnInterface, prepare ...func(*Service)) *house {
+func newTestEnv(t testing.TB, cache, store grpc.ClientConnInterface, prepare ...func(*Service)) *testEnv {
 	t.Helper()
-	return newConfiguredHouse(t, Config{Issuer: issuer, Audience: audience}, cache, store, prepare...)
+	return newConfiguredEnv(t, Config{Issuer: issuer, Audience: audience}, cache, store, prepare...)
 }
 
-// newConfiguredHouse runs a gateway until the test ends. The functions may change it before it runs.
-func newConfiguredHouse(
+// newConfiguredEnv runs a gateway until the test ends. The functions may change it before it runs.
+func newConfiguredEnv(
 	t testing.TB, config Config, cache, store grpc.ClientConnInterface, prepare ...func(*Service),
-) *house {
+) *testEnv {
 	t.Helper()
-	h := &house{log: &logged{}, ended: make(chan struct{})}
+	env := &testEnv{log: &logBuffer{}, ended: make(chan struct{})}
 	log := slog.New(callctx.NewLogHandler(redact.NewHandler(
-		slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+		slog.NewJSONHandler(env.log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
 	var err error
-	h.service, err = New(t.Context(), config, Upstreams{Cache: cache, Store: store}, log)
+	env.service, err = New(t.Context(), config, Upstreams{Cache: cache, Store: store}, log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, change := range prepare {
-		change(h.service)
+		change(env.service)
 	}
 	rest, native := listen(t), listen(t)
-	h.base = "http://" + rest.Addr().String()
+	env.base = "http://" + rest.Addr().String()
 	ctx, cancel := context.WithCancel(context.Background())
-	h.cancel = cancel
+	env.cancel = cancel
 	go func() {
-		defer close(h.ended)
-		h.err = h.service.Run(ctx, rest, native)
+		defer close(env.ended)
+		env.err = env.service.Run(ctx, rest, native)
 	}()
-	h.client = &http.Client{
+	env.client = &http.Client{
 		Transport:     &http.Transport{DisableCompression: true},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	h.conn, err = grpc.NewClient(native.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	env.conn, err = grpc.NewClient(native.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		h.stop(t)
-		if err := h.conn.Close(); err != nil {
+		env.stop(t)
+		if err := env.conn.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	return h
+	return env
 }
 
-// newServedHouse is a gateway before one upstream that is there.
-func newServedHouse(t testing.TB) (*house, *fakeUpstream) {
+// newServedEnv is a gateway before one upstream that is there.
+func newServedEnv(t testing.TB) (*testEnv, *fakeUpstream) {
 	t.Helper()
 	u := newUpstream(t)
 	conn := u.serve(t)
-	return newHouse(t, conn, conn), u
+	return newTestEnv(t, conn, conn), u
 }
 
 func listen(t testing.TB) net.Listener {
@@ -311,17 +311,17 @@ func listen(t testing.TB) net.Listener {
 }
 
 // stop ends the gateway and gives its log, which is complete then.
-func (h *house) stop(t testing.TB) string {
+func (env *testEnv) stop(t testing.TB) string {
 	t.Helper()
-	h.client.CloseIdleConnections()
-	h.cancel()
-	<-h.ended
-	if h.err != nil {
-		t.Error(h.err)
+	env.client.CloseIdleConnections()
+	env.cancel()
+	<-env.ended
+	if env.err != nil {
+		t.Error(env.err)
 	}
-	h.log.mu.Lock()
-	defer h.log.mu.Unlock()
-	return h.log.text.String()
+	env.log.mu.Lock()
+	defer env.log.mu.Unlock()
+	return env.log.text.String()
 }
 
 // answer is what a REST call gave.
@@ -332,9 +332,9 @@ type answer struct {
 }
 
 // call makes a REST call. Header values are given as "Name: value".
-func (h *house) call(t testing.TB, method, path string, body io.Reader, headers ...string) *answer {
+func (env *testEnv) call(t testing.TB, method, path string, body io.Reader, headers ...string) *answer {
 	t.Helper()
-	request, err := http.NewRequestWithContext(t.Context(), method, h.base+path, body)
+	request, err := http.NewRequestWithContext(t.Context(), method, env.base+path, body)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -342,7 +342,7 @@ func (h *house) call(t testing.TB, method, path string, body io.Reader, headers 
 		name, value, _ := strings.Cut(header, ": ")
 		request.Header.Add(name, value)
 	}
-	response, err := h.client.Do(request)
+	response, err := env.client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -355,14 +355,14 @@ func (h *house) call(t testing.TB, method, path string, body io.Reader, headers 
 }
 
 // post sends JSON.
-func (h *house) post(t testing.TB, path, body string, headers ...string) *answer {
+func (env *testEnv) post(t testing.TB, path, body string, headers ...string) *answer {
 	t.Helper()
-	return h.call(t, http.MethodPost, path, strings.NewReader(body), append(headers, "Content-Type: application/json")...)
+	return env.call(t, http.MethodPost, path, strings.NewReader(body), append(headers, "Content-Type: application/json")...)
 }
 
-func (h *house) get(t testing.TB, path string, headers ...string) *answer {
+func (env *testEnv) get(t testing.TB, path string, headers ...string) *answer {
 	t.Helper()
-	return h.call(t, http.MethodGet, path, http.NoBody, headers...)
+	return env.call(t, http.MethodGet, path, http.NoBody, headers...)
 }
 
 // failure is a google.rpc.Status in JSON.
@@ -392,15 +392,15 @@ func (f failure) fields() map[string]string {
 // wantFailure fails the test unless the answer is this HTTP status and reason, in the form that every error has.
 func (a *answer) wantFailure(t testing.TB, status int, reason string) failure {
 	t.Helper()
-	var told failure
-	if err := json.Unmarshal([]byte(a.text), &told); err != nil {
+	var failed failure
+	if err := json.Unmarshal([]byte(a.text), &failed); err != nil {
 		t.Fatalf("%d with %q: %v", a.StatusCode, a.text, err)
 	}
-	if len(told.Details) == 0 || told.Details[0].Domain != "gatehouse" || told.Code == 0 || told.Message == "" {
+	if len(failed.Details) == 0 || failed.Details[0].Domain != "gatehouse" || failed.Code == 0 || failed.Message == "" {
 		t.Fatalf("the answer is no google.rpc.Status of ours: %s", a.text)
 	}
-	if a.StatusCode != status || told.Details[0].Reason != reason {
-		t.Errorf("answer is %d %s, want %d %s", a.StatusCode, told.Details[0].Reason, status, reason)
+	if a.StatusCode != status || failed.Details[0].Reason != reason {
+		t.Errorf("answer is %d %s, want %d %s", a.StatusCode, failed.Details[0].Reason, status, reason)
 	}
 	a.wantHeader(t, "Content-Type", "application/json")
 	a.wantHeader(t, "Cache-Control", "no-store")
@@ -408,7 +408,7 @@ func (a *answer) wantFailure(t testing.TB, status int, reason string) failure {
 	if a.Header.Get("X-Request-Id") == "" {
 		t.Error("the answer has no request id")
 	}
-	return told
+	return failed
 }
 
 func (a *answer) wantHeader(t testing.TB, name, want string) {
@@ -458,10 +458,10 @@ func (stubAddr) Network() string { return "test" }
 func (stubAddr) String() string  { return "test" }
 
 // raw calls a gRPC method with any bytes at all.
-func (h *house) raw(ctx context.Context, method string, request []byte, options ...grpc.CallOption) ([]byte, error) {
+func (env *testEnv) raw(ctx context.Context, method string, request []byte, options ...grpc.CallOption) ([]byte, error) {
 	var response edge.Frame
 	message := edge.Frame(request)
-	err := h.conn.Invoke(ctx, method, &message, &response, append(options, grpc.ForceCodecV2(edge.FrameCodec{}))...)
+	err := env.conn.Invoke(ctx, method, &message, &response, append(options, grpc.ForceCodecV2(edge.FrameCodec{}))...)
 	return response, err
 }
 
