@@ -20,40 +20,31 @@ type admin struct {
 	Create adminCreate `cmd:"" help:"Make an account with the role admin. The password is asked for, or read from stdin where that is no terminal."`
 }
 
-// adminCreate makes an administrator. The password is no setting: others can read those.
+// adminCreate creates an administrator. The password is not a setting: others can read those.
 type adminCreate struct {
 	Email    string `env:"GATEHOUSE_ADMIN_EMAIL" placeholder:"ADDRESS" help:"E-mail address of the administrator."`
 	FullName string `env:"GATEHOUSE_ADMIN_FULL_NAME" default:"Administrator" help:"Name of the administrator."`
 	databaseSettings
 	argon2Settings
 	logSettings
+
+	config operator.AdminConfig // set by resolve
 }
 
-func (c *adminCreate) config() (operator.AdminConfig, error) {
-	database, err := c.database()
-	return operator.AdminConfig{
-		Database: database, Password: c.password(), Email: c.Email, FullName: c.FullName,
-	}, err
-}
-
-func (c *adminCreate) faults() error {
-	config, err := c.config()
-	if config.Database.URL == "" { // It is named already; a stand-in keeps Validate from naming it again.
-		config.Database.URL = "sqlite:missing"
+func (c *adminCreate) resolve(problems *errorCollector) {
+	c.logSettings.resolve(problems)
+	c.config = operator.AdminConfig{
+		Database: c.database(problems), Password: c.password(), Email: c.Email, FullName: c.FullName,
 	}
-	return errors.Join(c.logSettings.faults(), err, config.Validate())
+	problems.add(c.config.ValidateAccount())
 }
 
 func (c *adminCreate) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	config, err := c.config()
-	if err != nil {
-		return err
-	}
 	password, err := readNewPassword(ctx, os.Stdin, os.Stderr)
 	if err != nil {
 		return err
 	}
-	id, err := operator.CreateAdmin(ctx, config, password, log)
+	id, err := operator.CreateAdmin(ctx, c.config, password, log)
 	if err != nil {
 		return err
 	}
@@ -61,35 +52,37 @@ func (c *adminCreate) run(ctx context.Context, log *slog.Logger, stdout io.Write
 	return err
 }
 
-// errNotTheSame tells that a password was not typed twice alike.
-var errNotTheSame = errors.New("the passwords are not the same: nothing was changed")
+// errPasswordsDiffer reports that the password was not typed twice alike.
+var errPasswordsDiffer = errors.New("the passwords are not the same: nothing was changed")
 
-// readNewPassword asks for a password twice, without showing it, or reads the first line of what is no terminal.
+// readNewPassword reads a password from the terminal twice, without echo, or the first line of stdin if that is not a
+// terminal.
 func readNewPassword(ctx context.Context, stdin *os.File, prompts io.Writer) (string, error) {
 	if !term.IsTerminal(int(stdin.Fd())) {
 		return readLine(stdin)
 	}
-	first, err := askHidden(ctx, stdin, prompts, "Password of the administrator: ")
+	first, err := readHidden(ctx, stdin, prompts, "Password of the administrator: ")
 	if err != nil {
 		return "", err
 	}
-	second, err := askHidden(ctx, stdin, prompts, "The same again: ")
+	second, err := readHidden(ctx, stdin, prompts, "The same again: ")
 	if err == nil && first != second {
-		err = errNotTheSame
+		err = errPasswordsDiffer
 	}
 	return first, err
 }
 
-// readPassword reads a password from the terminal without echo, or the first line of stdin if that is no terminal.
+// readPassword reads a password from the terminal without echo, or the first line of stdin if that is not a
+// terminal.
 func readPassword(ctx context.Context, stdin *os.File, prompts io.Writer) (string, error) {
 	if !term.IsTerminal(int(stdin.Fd())) {
 		return readLine(stdin)
 	}
-	return askHidden(ctx, stdin, prompts, "Password: ")
+	return readHidden(ctx, stdin, prompts, "Password: ")
 }
 
-// readLine reads up to the first line break or the end. More than passwordLimit is left unread: the store refuses what
-// is a fourth of that.
+// readLine reads up to the first line break or the end, at most passwordLimit bytes: the store rejects passwords of a
+// quarter of that.
 func readLine(stdin io.Reader) (string, error) {
 	const passwordLimit = 4 << 10 // bytes
 	line, err := bufio.NewReader(io.LimitReader(stdin, passwordLimit)).ReadString('\n')
@@ -99,15 +92,14 @@ func readLine(stdin io.Reader) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), nil
 }
 
-// askHidden reads a line from the terminal without showing it. If ctx ends meanwhile, by Ctrl-C, it leaves the terminal
-// as it was.
-func askHidden(ctx context.Context, terminal *os.File, prompts io.Writer, prompt string) (string, error) {
+// readHidden reads a line from the terminal without echo. If ctx ends meanwhile, by Ctrl-C, it restores the terminal.
+func readHidden(ctx context.Context, terminal *os.File, prompts io.Writer, prompt string) (string, error) {
 	fd := int(terminal.Fd())
 	before, err := term.GetState(fd)
 	if err != nil {
 		return "", fmt.Errorf("look at the terminal: %w", err)
 	}
-	_, _ = fmt.Fprint(prompts, prompt) // Whoever does not see it knows what the command wants.
+	_, _ = fmt.Fprint(prompts, prompt) // A prompt that cannot be written is no reason to fail.
 	type answer struct {
 		line []byte
 		err  error

@@ -44,11 +44,7 @@ func newDatabase(t *testing.T) string {
 func runStore(t *testing.T, database string) *grpc.ClientConn {
 	t.Helper()
 	chosen := parsed(t, append([]string{"store", database, "--master-key=" + masterKey, "--service-token=" + serviceToken}, cheap...))
-	config, err := chosen.(*store).config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	service, err := storeservice.New(t.Context(), config, slog.New(slog.DiscardHandler))
+	service, err := storeservice.New(t.Context(), chosen.(*store).config, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

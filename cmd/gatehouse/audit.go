@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,18 +19,21 @@ type audit struct {
 type auditExport struct {
 	From  string `env:"GATEHOUSE_AUDIT_FROM" placeholder:"TIME" help:"Write no events of before this time, such as 2026-01-31T00:00:00Z."`
 	Until string `env:"GATEHOUSE_AUDIT_UNTIL" placeholder:"TIME" help:"Write only events of before this time."`
-	databaseSettings
-	logSettings
+	databaseCommand
+
+	from, until *time.Time // set by resolve
 }
 
-func (c *auditExport) times() (from, until *time.Time, err error) {
-	from, fromErr := timeOf("--from", c.From)
-	until, untilErr := timeOf("--until", c.Until)
-	return from, until, errors.Join(fromErr, untilErr)
+func (c *auditExport) resolve(problems *errorCollector) {
+	c.databaseCommand.resolve(problems)
+	var fromErr, untilErr error
+	c.from, fromErr = parseTime("--from", c.From)
+	c.until, untilErr = parseTime("--until", c.Until)
+	problems.add(fromErr, untilErr)
 }
 
-// timeOf reads a time of RFC 3339. It returns nil if there is none.
-func timeOf(flag, text string) (*time.Time, error) {
+// parseTime parses a time of RFC 3339. It returns nil for an empty text.
+func parseTime(flag, text string) (*time.Time, error) {
 	if text == "" {
 		return nil, nil //nolint:nilnil // No time is no error.
 	}
@@ -42,21 +44,8 @@ func timeOf(flag, text string) (*time.Time, error) {
 	return &at, nil
 }
 
-func (c *auditExport) faults() error {
-	_, _, err := c.times()
-	return errors.Join(c.logSettings.faults(), c.databaseFaults(), err)
-}
-
 func (c *auditExport) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	database, err := c.database()
-	if err != nil {
-		return err
-	}
-	from, until, err := c.times()
-	if err != nil {
-		return err
-	}
-	exported, err := operator.ExportAuditEvents(ctx, database, from, until, stdout, log)
+	exported, err := operator.ExportAuditEvents(ctx, c.config, c.from, c.until, stdout, log)
 	if err == nil {
 		log.InfoContext(ctx, "exported audit events", "events", exported)
 	}

@@ -19,7 +19,7 @@ type completion struct {
 }
 
 func (c *completion) run(_ context.Context, _ *slog.Logger, stdout io.Writer) error {
-	parser, err := newParser(&commands{}, &lateFaults{}, io.Discard)
+	parser, err := newParser(&commands{}, &errorCollector{}, io.Discard)
 	if err != nil {
 		return err
 	}

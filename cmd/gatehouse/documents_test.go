@@ -24,7 +24,7 @@ var otherPrograms = []string{"--volumes"}
 func TestDocumentFlags(t *testing.T) {
 	setenv(t)
 	flags := map[string]bool{}
-	parser, err := newParser(&commands{}, &lateFaults{}, io.Discard)
+	parser, err := newParser(&commands{}, &errorCollector{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestDocumentFlags(t *testing.T) {
 	for path, text := range readDocuments(t) {
 		for _, words := range commandLines(text) {
 			checked++
-			parser, err := newParser(&commands{}, &lateFaults{}, io.Discard)
+			parser, err := newParser(&commands{}, &errorCollector{}, io.Discard)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -51,9 +51,9 @@ func TestRedisUser(t *testing.T) {
 		t.Errorf("without a password: exit code %d, stderr %q", code, stderr)
 	}
 	settings := redisSettings{RedisUser: "cache", RedisPassword: "secret", CacheKey: secret(masterKey)}
-	config, err := settings.config(tokenSettings{})
-	if err != nil || config.RedisUser != "cache" {
-		t.Errorf("the user is %q, %v", config.RedisUser, err)
+	var problems errorCollector
+	if config := settings.cacheConfig(tokenSettings{}, &problems); problems.err() != nil || config.RedisUser != "cache" {
+		t.Errorf("the user is %q, %v", config.RedisUser, problems.err())
 	}
 }
 
@@ -74,7 +74,7 @@ func TestSecretFiles(t *testing.T) {
 				continue // Others have made it.
 			}
 			code, _, stderr := run(t, append(args, flag, write(t, content)))
-			if code != exitUsage || !strings.Contains(stderr, want) {
+			if code != exitUsage || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("%s of %q: exit code %d, stderr %q", flag, content, code, stderr)
 			}
 		}

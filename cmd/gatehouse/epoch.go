@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,25 +11,14 @@ import (
 
 // epoch are the commands for the epoch of the store's database.
 type epoch struct {
-	Bump epochBump `cmd:"" help:"Make a new epoch, after the database was restored to an earlier point: copies of what was in it before are not believed any more."`
+	Bump epochBump `cmd:"" help:"Make a new epoch, after the database was restored to an earlier point: copies of its earlier contents are discarded."`
 }
 
 // epochBump makes a new epoch.
-type epochBump struct {
-	databaseSettings
-	logSettings
-}
-
-func (c *epochBump) faults() error {
-	return errors.Join(c.logSettings.faults(), c.databaseFaults())
-}
+type epochBump struct{ databaseCommand }
 
 func (c *epochBump) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	database, err := c.database()
-	if err != nil {
-		return err
-	}
-	before, after, err := operator.BumpEpoch(ctx, database, log)
+	before, after, err := operator.BumpEpoch(ctx, c.config, log)
 	if err != nil {
 		return err
 	}

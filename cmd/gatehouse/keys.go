@@ -22,26 +22,15 @@ type keys struct {
 }
 
 // keysList shows the keys.
-type keysList struct {
-	databaseSettings
-	logSettings
-}
-
-func (c *keysList) faults() error {
-	return errors.Join(c.logSettings.faults(), c.databaseFaults())
-}
+type keysList struct{ databaseCommand }
 
 func (c *keysList) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	database, err := c.database()
-	if err != nil {
-		return err
-	}
-	all, err := operator.ListSigningKeys(ctx, database, log)
+	all, err := operator.ListSigningKeys(ctx, c.config, log)
 	if err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(stdout, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(table, "KID\tALGORITHM\tSTATE\tCREATED\tSIGNS FROM\tLEAVES AT") // Flush tells what fails.
+	_, _ = fmt.Fprintln(table, "KID\tALGORITHM\tSTATE\tCREATED\tSIGNS FROM\tLEAVES AT") // Flush returns errors.
 	for _, key := range all {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", key.ID, key.Algorithm, key.State,
 			when(key.CreateTime), when(key.ActivateTime), when(key.LeaveTime))
@@ -49,7 +38,7 @@ func (c *keysList) run(ctx context.Context, log *slog.Logger, stdout io.Writer) 
 	return table.Flush()
 }
 
-// when writes a time for operators: UTC, to the second. The zero time is not known yet.
+// when formats a time for operators: UTC, to the second. The zero time is not known yet.
 func when(t time.Time) string {
 	if t.IsZero() {
 		return "-"
@@ -62,45 +51,33 @@ type keysSettings struct {
 	databaseSettings
 	masterKeySettings
 	logSettings
+
+	config operator.KeysConfig // set by resolve
 }
 
-func (c *keysSettings) config(algorithm string) (operator.KeysConfig, error) {
-	database, databaseErr := c.database()
-	masterKey, masterKeyErr := c.masterKey()
-	if masterKey == nil && masterKeyErr == nil {
-		masterKeyErr = errNoMasterKey
-	}
-	second, secondErr := c.secondMasterKey()
-	return operator.KeysConfig{
-		Database: database, MasterKey: masterKey, SecondMasterKey: second, SigningAlgorithm: algorithm,
-	}, errors.Join(databaseErr, masterKeyErr, secondErr)
+func (c *keysSettings) resolve(problems *errorCollector) {
+	c.logSettings.resolve(problems)
+	c.config.Database = c.database(problems)
+	c.config.MasterKey, c.config.SecondMasterKey = c.requiredMasterKeys(problems)
 }
 
-func (c *keysSettings) keysFaults(algorithm string) error {
-	config, err := c.config(algorithm)
-	if config.MasterKey == nil { // It is named already; a stand-in keeps Validate from naming it again.
-		config.MasterKey = make([]byte, storeconfig.MasterKeySize)
-	}
-	if config.Database.URL == "" {
-		config.Database.URL = "sqlite:missing"
-	}
-	return errors.Join(c.faults(), err, config.Validate())
-}
-
-// keysRotate makes the next key.
-type keysRotate struct {
+// newKeySettings are those of the commands that may make a key.
+type newKeySettings struct {
 	keysSettings
 	algorithmSettings
 }
 
-func (c *keysRotate) faults() error { return c.keysFaults(c.SigningAlgorithm) }
+func (c *newKeySettings) resolve(problems *errorCollector) {
+	c.keysSettings.resolve(problems)
+	c.config.SigningAlgorithm = c.SigningAlgorithm
+	problems.add(storeconfig.ValidateAlgorithm(c.SigningAlgorithm))
+}
+
+// keysRotate makes the next key.
+type keysRotate struct{ newKeySettings }
 
 func (c *keysRotate) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	config, err := c.config(c.SigningAlgorithm)
-	if err != nil {
-		return err
-	}
-	key, made, err := operator.RotateSigningKey(ctx, config, log)
+	key, made, err := operator.RotateSigningKey(ctx, c.config, log)
 	if err != nil {
 		return err
 	}
@@ -117,18 +94,11 @@ func (c *keysRotate) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 // keysRevoke deletes a key.
 type keysRevoke struct {
 	KeyID string `arg:"" name:"kid" help:"The key's id, as keys list and the header kid of a token tell it. After -- if it begins with a dash."`
-	keysSettings
-	algorithmSettings
+	newKeySettings
 }
 
-func (c *keysRevoke) faults() error { return c.keysFaults(c.SigningAlgorithm) }
-
 func (c *keysRevoke) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	config, err := c.config(c.SigningAlgorithm)
-	if err != nil {
-		return err
-	}
-	successor, err := operator.RevokeSigningKey(ctx, config, c.KeyID, log)
+	successor, err := operator.RevokeSigningKey(ctx, c.config, c.KeyID, log)
 	if err != nil {
 		return err
 	}
@@ -144,26 +114,19 @@ func (c *keysRevoke) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 	return err
 }
 
-// keysRewrap seals the private keys anew.
-type keysRewrap struct {
-	keysSettings
-}
+// keysRewrap seals the private keys again.
+type keysRewrap struct{ keysSettings }
 
-func (c *keysRewrap) faults() error {
-	err := c.keysFaults("")
+func (c *keysRewrap) resolve(problems *errorCollector) {
+	c.keysSettings.resolve(problems)
 	if c.SecondMasterKey == "" && c.SecondMasterKeyFile == "" {
-		err = errors.Join(err, errors.New("the second master key is missing: it is the one that the private keys were "+
+		problems.add(errors.New("the second master key is missing: it is the one that the private keys were " +
 			"sealed with, given as GATEHOUSE_SECOND_MASTER_KEY or in a file named by GATEHOUSE_SECOND_MASTER_KEY_FILE"))
 	}
-	return err
 }
 
 func (c *keysRewrap) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	config, err := c.config("")
-	if err != nil {
-		return err
-	}
-	changed, err := operator.RewrapSigningKeys(ctx, config, log)
+	changed, err := operator.RewrapSigningKeys(ctx, c.config, log)
 	if err != nil {
 		return err
 	}

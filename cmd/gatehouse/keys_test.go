@@ -37,11 +37,7 @@ func startStore(t *testing.T, settings ...string) {
 	t.Helper()
 	cheap := []string{"store", "--argon2-memory=7168", "--argon2-iterations=1", "--service-token=" + serviceToken}
 	chosen := parsed(t, append(cheap, settings...))
-	config, err := chosen.(*store).config()
-	if err != nil {
-		t.Fatal(err)
-	}
-	service, err := storeservice.New(t.Context(), config, slog.New(slog.DiscardHandler))
+	service, err := storeservice.New(t.Context(), chosen.(*store).config, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,14 +242,13 @@ func TestTheSecondMasterKeyOfTheStore(t *testing.T) {
 	for _, variable := range []string{
 		"GATEHOUSE_SECOND_MASTER_KEY=" + otherMasterKey, "GATEHOUSE_SECOND_MASTER_KEY_FILE=" + write(t, otherMasterKey+"\n"),
 	} {
-		config, err := parsed(t, []string{"store"}, append(base, variable)...).(*store).config()
-		if err != nil || !bytes.Equal(config.SecondMasterKey, want) {
-			t.Errorf("%.30s…: the second master key is %d bytes, %v", variable, len(config.SecondMasterKey), err)
+		config := parsed(t, []string{"store"}, append(base, variable)...).(*store).config
+		if !bytes.Equal(config.SecondMasterKey, want) {
+			t.Errorf("%.30s…: the second master key is %d bytes", variable, len(config.SecondMasterKey))
 		}
 	}
-	config, err := parsed(t, []string{"store"}, base...).(*store).config()
-	if err != nil || config.SecondMasterKey != nil {
-		t.Errorf("without one it is %v, %v", config.SecondMasterKey, err)
+	if second := parsed(t, []string{"store"}, base...).(*store).config.SecondMasterKey; second != nil {
+		t.Errorf("without one it is %v", second)
 	}
 	for _, args := range [][]string{
 		{"store", "--database-url=sqlite:db", "--master-key=" + masterKey, "--second-master-key=" + masterKey},

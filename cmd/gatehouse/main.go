@@ -54,8 +54,9 @@ type commands struct {
 
 // command is what each command does with its settings.
 type command interface {
-	// faults reports everything that is wrong with the settings, at once.
-	faults() error
+	// resolve reads the settings, and the files that they name, into the configuration of the command. It adds everything
+	// that is wrong with them to problems.
+	resolve(problems *errorCollector)
 	// run does the work until it is done or ctx is. The log is made by logger.
 	run(ctx context.Context, log *slog.Logger, stdout io.Writer) error
 	// logger returns the log, which is written to stderr.
@@ -110,26 +111,26 @@ func ignoredLevel(chosen command) slog.Level {
 	}
 }
 
-// report writes an error that may join several: one line each. That the reader of stdout has gone away is no news.
+// report writes an error that may join several: one line each. It ignores that the reader of stdout has gone away.
 func report(w io.Writer, err error) {
 	var failed *fs.PathError
 	if errors.As(err, &failed) && failed.Path == os.Stdout.Name() && errors.Is(failed.Err, syscall.EPIPE) {
 		return
 	}
 	for line := range strings.Lines(err.Error() + "\n") {
-		_, _ = fmt.Fprint(w, "gatehouse: "+line) // There is nowhere else to say it.
+		_, _ = fmt.Fprint(w, "gatehouse: "+line) // There is nowhere else to write it.
 	}
 }
 
 // errHelp reports that help or the version was asked for and has been printed.
 var errHelp = errors.New("help was printed")
 
-// parse returns the command with its settings, and the names of the variables that it does not use, or an error for
-// everything that is wrong with them.
+// parse returns the command with its configuration, and the names of the variables that it does not use, or an error
+// with everything that is wrong with the settings.
 func parse(args, environment []string, stdout io.Writer) (_ command, ignored []string, err error) {
 	var all commands
-	late := &lateFaults{}
-	parser, err := newParser(&all, late, stdout)
+	problems := &errorCollector{}
+	parser, err := newParser(&all, problems, stdout)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -155,14 +156,15 @@ func parse(args, environment []string, stdout io.Writer) (_ command, ignored []s
 		return parse(append(asked.Command, "--help"), environment, stdout)
 	}
 	if _, ok := chosen.(interface{ ignoresEnvironment() }); ok {
-		return chosen, nil, errors.Join(late.faults...)
+		return chosen, nil, problems.err()
 	}
-	variables := append(unknownVariables(parser.Model, environment), emptyKeys(parsed.Flags(), environment)...)
-	ignored = ignoredVariables(parsed.Flags(), environment)
-	return chosen, ignored, errors.Join(append(append(late.faults, variables...), chosen.faults())...)
+	problems.add(unknownVariables(parser.Model, environment)...)
+	problems.add(emptyKeys(parsed.Flags(), environment)...)
+	chosen.resolve(problems)
+	return chosen, ignoredVariables(parsed.Flags(), environment), problems.err()
 }
 
-func newParser(all *commands, late *lateFaults, stdout io.Writer) (*kong.Kong, error) {
+func newParser(all *commands, problems *errorCollector, stdout io.Writer) (*kong.Kong, error) {
 	options := []kong.Option{
 		kong.Name("gatehouse"),
 		kong.Description("Accounts for a product: sign up, log in, read a profile, over REST and gRPC."),
@@ -172,7 +174,7 @@ func newParser(all *commands, late *lateFaults, stdout io.Writer) (*kong.Kong, e
 		kong.Exit(func(int) { panic(errHelp) }), // kong exits for --help and --version only.
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
 	}
-	parser, err := kong.New(all, append(options, late.mappers()...)...)
+	parser, err := kong.New(all, append(options, problems.mappers()...)...)
 	if err != nil {
 		return nil, fmt.Errorf("set up the command line: %w", err)
 	}

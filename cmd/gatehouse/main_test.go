@@ -262,10 +262,7 @@ func TestSecretsOfTheStoreComeFromEverywhere(t *testing.T) {
 			"GATEHOUSE_SERVICE_TOKEN_FILE=" + write(t, serviceToken+"\n"),
 		},
 	} {
-		config, err := parsed(t, []string{"store"}, environment...).(*store).config()
-		if err != nil {
-			t.Fatal(err)
-		}
+		config := parsed(t, []string{"store"}, environment...).(*store).config
 		if !bytes.Equal(config.MasterKey, bytes.Repeat([]byte{7}, 32)) || config.Database.Password != hidden ||
 			config.ServiceToken != serviceToken {
 			t.Errorf("config is %+v", config)
@@ -303,7 +300,7 @@ func TestASecretIsNotPrinted(t *testing.T) {
 }
 
 func TestHelpNamesEveryVariable(t *testing.T) {
-	parser, err := newParser(&commands{}, &lateFaults{}, &bytes.Buffer{})
+	parser, err := newParser(&commands{}, &errorCollector{}, &bytes.Buffer{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -402,7 +399,7 @@ func TestAddressesAreCheckedBeforeAnythingIsStarted(t *testing.T) {
 
 func TestKubernetesServiceLinksAreNoSettings(t *testing.T) {
 	var all commands
-	parser, err := newParser(&all, &lateFaults{}, io.Discard)
+	parser, err := newParser(&all, &errorCollector{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

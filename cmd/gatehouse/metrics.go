@@ -26,16 +26,15 @@ const (
 	metricsShare          = 16
 )
 
-// metricsSettings say where metrics are served.
+// metricsSettings configure where metrics are served.
 type metricsSettings struct {
 	Metrics string `help:"Address to serve metrics on, at /metrics in the format of Prometheus. None are served if it is left out."`
 }
 
-func (s *metricsSettings) faults() error {
-	if s.Metrics == "" {
-		return nil
+func (s *metricsSettings) resolve(problems *errorCollector) {
+	if s.Metrics != "" {
+		problems.add(checkListen("--metrics", s.Metrics))
 	}
-	return checkListen("--metrics", s.Metrics)
 }
 
 // newMetrics returns a registry with metrics of the Go runtime, of the process and of its log.

@@ -1,65 +1,55 @@
 package main
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/netip"
-	"os"
-	"strings"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/logging"
 	cacheservice "github.com/gatehouse-auth/gatehouse/services/cache"
 	gatewayservice "github.com/gatehouse-auth/gatehouse/services/gateway"
 	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
-// secretFileLimit bounds a file that a secret is read from, in bytes.
-const secretFileLimit = 4 << 10
-
-// logSettings say what is logged, and how. The log goes to stderr.
+// logSettings configure the log, which goes to stderr.
 type logSettings struct {
 	LogLevel  string `default:"info" help:"Least severe level that is logged: debug, info, warn or error."`
 	LogFormat string `default:"auto" help:"Form of the log: text, json, or auto (text on a terminal, json elsewhere)."`
 
+	level  slog.Level      // set by resolve
 	stderr *logging.Writer // set by logger
 }
 
-func (s *logSettings) faults() error {
-	var level slog.Level
-	var faults []error
-	if err := level.UnmarshalText([]byte(s.LogLevel)); err != nil {
-		faults = append(faults, fmt.Errorf("--log-level is %q, not debug, info, warn or error", s.LogLevel))
+func (s *logSettings) resolve(problems *errorCollector) {
+	if err := s.level.UnmarshalText([]byte(s.LogLevel)); err != nil {
+		problems.add(fmt.Errorf("--log-level is %q, not debug, info, warn or error", s.LogLevel))
 	}
 	if s.LogFormat != logging.Auto && s.LogFormat != logging.Text && s.LogFormat != logging.JSON {
-		faults = append(faults, fmt.Errorf("--log-format is %q, not auto, text or json", s.LogFormat))
+		problems.add(fmt.Errorf("--log-format is %q, not auto, text or json", s.LogFormat))
 	}
-	return errors.Join(faults...)
 }
 
-// logger returns a logger that leaves tokens out of whatever is logged.
+// logger returns a logger that writes no tokens. It must not be called before resolve.
 func (s *logSettings) logger(stderr *logging.Writer) *slog.Logger {
 	s.stderr = stderr
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(s.LogLevel)) // faults has checked it.
-	return logging.New(stderr, level, s.LogFormat)
+	return logging.New(stderr, s.level, s.LogFormat)
 }
 
-// tokenSettings are what everybody who verifies a token must agree on.
+// tokenSettings are what all services that verify a token must agree on.
 type tokenSettings struct {
 	Issuer   string `default:"http://localhost:8080" help:"Issuer of the access tokens (claim iss): the public URL of the gateway. The same for all services."`
 	Audience string `default:"gatehouse" help:"Audience of the access tokens (claim aud). The same for all services."`
 }
 
-// algorithmSettings say what signing keys are made for.
+// algorithmSettings configure the algorithm of new signing keys.
 type algorithmSettings struct {
 	SigningAlgorithm string `help:"Algorithm of the signing keys: ES256, EdDSA, or RS256. A store that starts with another one than that of the newest key makes the next key. If it is left out, the first key is for ES256, and each other for the algorithm of the one before it."`
 }
 
-// signingSettings say how the store makes tokens and password hashes.
+// signingSettings configure how the store signs tokens and hashes passwords.
 type signingSettings struct {
 	algorithmSettings
 	KeyRotationInterval time.Duration `default:"720h" help:"How long a signing key signs before the next one does: 1h to 8760h. The next is published 10 minutes before."`
@@ -67,7 +57,7 @@ type signingSettings struct {
 	argon2Settings
 }
 
-// argon2Settings say what a password hash costs.
+// argon2Settings configure the cost of a password hash.
 type argon2Settings struct {
 	Argon2Memory      uint32 `name:"argon2-memory" env:"GATEHOUSE_ARGON2_MEMORY" default:"19456" help:"Memory of one password hash in KiB: 7168 to 1048576, and no more than a quarter of what the process may use."`
 	Argon2Iterations  int    `name:"argon2-iterations" env:"GATEHOUSE_ARGON2_ITERATIONS" default:"2" help:"Passes of one password hash over its memory: 1 to 64."`
@@ -80,27 +70,28 @@ func (s *argon2Settings) password() storeconfig.PasswordParams {
 	}
 }
 
-// edgeSettings say what the gateway believes of those who call it.
+// edgeSettings configure what the gateway accepts of its clients.
 type edgeSettings struct {
 	TrustedProxies []string `placeholder:"NETWORKS" help:"Proxies before the gateway whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8, with commas between. Nobody's, if there are none."`
 	introspectionSettings
 	Reflection string `default:"auto" help:"Server reflection on the native gRPC port, by which tools such as grpcurl know the calls, without a token: on, off, or auto (on in up if --grpc is a loopback address, off elsewhere)."`
 }
 
-// introspectionSettings say which client may introspect tokens.
+// introspectionSettings configure the client that may introspect tokens.
 type introspectionSettings struct {
 	IntrospectionClientID         string `placeholder:"ID" help:"Client that may introspect tokens at /oauth2/introspect (RFC 7662), by HTTP Basic. Without one there is no such endpoint."`
 	IntrospectionClientSecret     secret `placeholder:"SECRET" help:"Secret of that client: 32 characters or more (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
 	IntrospectionClientSecretFile string `placeholder:"PATH" help:"File that holds the secret of that client."`
 }
 
-func (s *introspectionSettings) client() (gatewayservice.IntrospectionClient, error) {
+func (s *introspectionSettings) client(problems *errorCollector) gatewayservice.IntrospectionClient {
 	secret, err := s.IntrospectionClientSecret.orFile(s.IntrospectionClientSecretFile, "--introspection-client-secret")
 	client := gatewayservice.IntrospectionClient{ID: s.IntrospectionClientID, Secret: secret}
-	if err != nil {
-		return client, err
+	if err == nil {
+		err = client.Validate()
 	}
-	return client, client.Validate()
+	problems.add(err)
+	return client
 }
 
 // The values of --reflection.
@@ -110,32 +101,32 @@ const (
 	reflectionOff  = "off"
 )
 
-// gatewayConfig returns the gateway's configuration, and an error that names every setting that is wrong.
-func (s *edgeSettings) gatewayConfig(tokens tokenSettings) (gatewayservice.Config, error) {
-	config := gatewayservice.Config{
-		Issuer: tokens.Issuer, Audience: tokens.Audience, Reflection: s.Reflection == reflectionOn,
-	}
-	client, clientErr := s.client()
-	config.Introspection = client
-	faults := []error{clientErr}
+func (s *edgeSettings) gatewayConfig(tokens tokenSettings, problems *errorCollector) gatewayservice.Config {
 	if s.Reflection != reflectionAuto && s.Reflection != reflectionOn && s.Reflection != reflectionOff {
-		faults = append(faults, fmt.Errorf("--reflection is %q, not auto, on or off", s.Reflection))
+		problems.add(fmt.Errorf("--reflection is %q, not auto, on or off", s.Reflection))
 	}
+	return gatewayservice.Config{
+		Issuer: tokens.Issuer, Audience: tokens.Audience, Reflection: s.Reflection == reflectionOn,
+		Introspection: s.client(problems), TrustedProxies: s.proxies(problems),
+	}
+}
+
+func (s *edgeSettings) proxies(problems *errorCollector) (networks []netip.Prefix) {
 	for _, text := range s.TrustedProxies {
 		network, err := netip.ParsePrefix(text)
 		if address, addressErr := netip.ParseAddr(text); addressErr == nil && address.Zone() == "" {
 			network, err = address.Unmap().Prefix(address.Unmap().BitLen())
 		}
 		if err != nil || network.Addr().Is4In6() {
-			faults = append(faults, fmt.Errorf("--trusted-proxies: %q is no address or network such as 10.0.0.0/8", text))
+			problems.add(fmt.Errorf("--trusted-proxies: %q is not an address or network such as 10.0.0.0/8", text))
 			continue
 		}
-		config.TrustedProxies = append(config.TrustedProxies, network.Masked())
+		networks = append(networks, network.Masked())
 	}
-	return config, errors.Join(faults...)
+	return networks
 }
 
-// sessionSettings say how long sessions last.
+// sessionSettings configure how long sessions last.
 type sessionSettings struct {
 	RefreshGrace        time.Duration `default:"30s" help:"How long the refresh token that was just traded gets the same successor again, for retries and second tabs: 0s to 5m."`
 	SessionIdleLifetime time.Duration `default:"720h" help:"How long a session lasts without a refresh: 1s or more (30 days are 720h)."`
@@ -148,64 +139,99 @@ func (s *sessionSettings) sessions() storeconfig.SessionConfig {
 	}
 }
 
-// accountSettings say what of an account tokens tell, and how long what happened to accounts is kept.
+// accountSettings configure the account data in tokens, limits on changes, and how long audit events are stored.
 type accountSettings struct {
 	AppMetadataClaims []string      `placeholder:"NAMES" help:"Names of members of a user's appMetadata that go into the user's access tokens, in the claim app_metadata, with commas between. None, if none is named."`
 	OwnChanges        int           `name:"own-changes-per-minute" default:"60" help:"How many changes of a kind users may make to their own accounts in a minute, and of the profile 20 times as many in a day: 1 to 100000."`
 	AuditRetention    time.Duration `default:"8760h" help:"How long audit events are kept: 24h or more (a year is 8760h), or 0 for ever."`
 }
 
-// databaseSettings say where the store's database is.
+// storeSettings configure a store, with its own database or in a process with the other services.
+type storeSettings struct {
+	signingSettings
+	sessionSettings
+	accountSettings
+	tokenSettings
+}
+
+// storeConfig returns the configuration of a store, without the database and the secrets.
+func (s *storeSettings) storeConfig(problems *errorCollector) storeconfig.Config {
+	config := storeconfig.Config{
+		Issuer: s.Issuer, Audience: s.Audience, SigningAlgorithm: s.SigningAlgorithm,
+		KeyRotationInterval: s.KeyRotationInterval, AccessTokenLifetime: s.AccessTokenLifetime,
+		Sessions: s.sessions(), Password: s.password(), AppMetadataClaims: s.AppMetadataClaims,
+		AuditRetention: s.AuditRetention, OwnChangesPerMinute: s.OwnChanges,
+	}
+	problems.add(config.ValidateSettings())
+	return config
+}
+
+// databaseSettings configure the store's database.
 type databaseSettings struct {
 	DatabaseURL          string `placeholder:"URL" help:"Database: mysql://USER@HOST:PORT/NAME (?tls=true for TLS; nodes of one cluster as HOST:PORT,HOST:PORT, of which the first that can be had is used) or sqlite:PATH. The password is a setting of its own."`
 	DatabasePassword     secret `placeholder:"SECRET" help:"Password of the database user. Others can read flags in the process list: prefer the variable or the file."`
 	DatabasePasswordFile string `placeholder:"PATH" help:"File that holds the password of the database user."`
 }
 
-func (s *databaseSettings) database() (storeconfig.Database, error) {
+func (s *databaseSettings) database(problems *errorCollector) storeconfig.Database {
 	password, err := s.DatabasePassword.orFile(s.DatabasePasswordFile, "--database-password")
-	if s.DatabaseURL == "" {
-		missing := errors.New("--database-url is missing: for example mysql://gatehouse@localhost:3306/gatehouse")
-		err = errors.Join(err, missing)
+	database := storeconfig.Database{URL: s.DatabaseURL, Password: password}
+	if database.URL == "" {
+		problems.add(errors.New("--database-url is missing: for example mysql://gatehouse@localhost:3306/gatehouse"))
+	} else {
+		problems.add(database.Validate())
 	}
-	return storeconfig.Database{URL: s.DatabaseURL, Password: password}, err
+	problems.add(err)
+	return database
 }
 
-func (s *databaseSettings) databaseFaults() error {
-	database, err := s.database()
-	if database.URL != "" {
-		err = errors.Join(err, database.Validate())
-	}
-	return err
+// databaseCommand is embedded in commands that use the store's database, and no other service.
+type databaseCommand struct {
+	databaseSettings
+	logSettings
+
+	config storeconfig.Database // set by resolve
 }
 
-// serviceSettings say by what services know each other.
+func (c *databaseCommand) resolve(problems *errorCollector) {
+	c.logSettings.resolve(problems)
+	c.config = c.database(problems)
+}
+
+// serviceSettings configure how services authenticate to each other.
 type serviceSettings struct {
 	ServiceToken     secret `placeholder:"SECRET" help:"Token by which the services know each other, the same for all: 32 characters or more (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
 	ServiceTokenFile string `placeholder:"PATH" help:"File that holds the service token."`
 }
 
-func (s *serviceSettings) serviceToken() (string, error) {
+func (s *serviceSettings) serviceToken(problems *errorCollector) string {
 	token, err := s.ServiceToken.orFile(s.ServiceTokenFile, "--service-token")
-	if err == nil && token == "" {
-		err = errors.New("the service token is missing: make one with \"openssl rand -base64 32\", and give the same " +
-			"to stores, caches and gateways as GATEHOUSE_SERVICE_TOKEN or in a file named by GATEHOUSE_SERVICE_TOKEN_FILE")
+	switch {
+	case err != nil:
+		problems.add(err)
+	case token == "":
+		problems.add(errors.New("the service token is missing: make one with \"openssl rand -base64 32\", and give the same " +
+			"to stores, caches and gateways as GATEHOUSE_SERVICE_TOKEN or in a file named by GATEHOUSE_SERVICE_TOKEN_FILE"))
+	default:
+		problems.add(authn.ValidateServiceToken(token))
 	}
-	return token, err
+	return token
 }
 
-// secondServiceSettings say what callers may present while the service token is being changed.
+// secondServiceSettings configure what callers may present while the service token is being changed.
 type secondServiceSettings struct {
 	SecondServiceToken     secret `placeholder:"SECRET" help:"Another service token that is accepted, but never sent: the next or the previous one while the service token is being changed. Others can read flags in the process list: prefer the variable or the file."`
 	SecondServiceTokenFile string `placeholder:"PATH" help:"File that holds the second service token."`
 }
 
 // secondServiceToken returns the other token, or "" if none is set.
-func (s *secondServiceSettings) secondServiceToken() (string, error) {
-	return s.SecondServiceToken.orFile(s.SecondServiceTokenFile, "--second-service-token")
+func (s *secondServiceSettings) secondServiceToken(problems *errorCollector) string {
+	token, err := s.SecondServiceToken.orFile(s.SecondServiceTokenFile, "--second-service-token")
+	problems.add(err, authn.ValidateSecondServiceToken(token))
+	return token
 }
 
-// masterKeySettings say where the master keys are. Without the first `up` keeps one in its data folder.
+// masterKeySettings configure the master keys. Without the first, `up` stores one in its data folder.
 type masterKeySettings struct {
 	MasterKey     secret `placeholder:"SECRET" help:"Key that seals the signing keys in the database: 32 random bytes in base64 (openssl rand -base64 32). Others can read flags in the process list: prefer the variable or the file."`
 	MasterKeyFile string `placeholder:"PATH" help:"File that holds the master key."`
@@ -214,40 +240,27 @@ type masterKeySettings struct {
 	SecondMasterKeyFile string `placeholder:"PATH" help:"File that holds the second master key."`
 }
 
-// masterKey gives the key, or nil if none is set.
-func (s *masterKeySettings) masterKey() ([]byte, error) {
-	return masterKeyOf(s.MasterKey, s.MasterKeyFile, "--master-key", "the master key")
-}
-
-// secondMasterKey gives the other key, or nil if none is set.
-func (s *masterKeySettings) secondMasterKey() ([]byte, error) {
-	return masterKeyOf(s.SecondMasterKey, s.SecondMasterKeyFile, "--second-master-key", "the second master key")
-}
-
-func masterKeyOf(given secret, path, flag, name string) ([]byte, error) {
-	encoded, err := given.orFile(path, flag)
-	if err != nil || encoded == "" {
-		return nil, err
+// masterKeys returns the keys. Either is nil if it is not set.
+func (s *masterKeySettings) masterKeys(problems *errorCollector) (first, second []byte) {
+	first, firstErr := keyOrFile(s.MasterKey, s.MasterKeyFile, "--master-key", "the master key")
+	second, secondErr := keyOrFile(s.SecondMasterKey, s.SecondMasterKeyFile, "--second-master-key", "the second master key")
+	problems.add(firstErr, secondErr)
+	if first != nil {
+		problems.add(storeconfig.ValidateMasterKeys(first, second))
 	}
-	return decodeKey(encoded, name)
+	return first, second
 }
 
-// errNoMasterKey tells how to make one.
-var errNoMasterKey = errors.New("the master key is missing: make one with \"openssl rand -base64 32\", keep it safe, " +
-	"and give it as GATEHOUSE_MASTER_KEY or in a file named by GATEHOUSE_MASTER_KEY_FILE")
-
-// keySize is the size of every key that an operator makes, in bytes.
-const keySize = 32
-
-func decodeKey(encoded, name string) ([]byte, error) {
-	key, err := base64.StdEncoding.DecodeString(encoded)
-	if err != nil || len(key) != keySize {
-		return nil, fmt.Errorf("%s is not %d bytes in base64: make one with \"openssl rand -base64 32\"", name, keySize)
+// requiredMasterKeys returns the keys as masterKeys does. The first must be set.
+func (s *masterKeySettings) requiredMasterKeys(problems *errorCollector) (first, second []byte) {
+	if s.MasterKey == "" && s.MasterKeyFile == "" {
+		problems.add(errors.New("the master key is missing: make one with \"openssl rand -base64 32\", keep it safe, " +
+			"and give it as GATEHOUSE_MASTER_KEY or in a file named by GATEHOUSE_MASTER_KEY_FILE"))
 	}
-	return key, nil
+	return s.masterKeys(problems)
 }
 
-// redisSettings say where Redis is.
+// redisSettings configure Redis.
 type redisSettings struct {
 	RedisURL          string        `default:"redis://localhost:6379/0" help:"Redis: redis://HOST:PORT/DATABASE, redis+sentinel://MASTER@HOST:PORT,HOST:PORT/DATABASE with all Sentinels of the master, or redis+cluster://HOST:PORT,HOST:PORT with some nodes of a cluster; rediss instead of redis for TLS. The password is a setting of its own."`
 	RedisUser         string        `help:"User of Redis by its ACL, who needs the password. The default user if it is left out, and always for Sentinels."`
@@ -258,78 +271,16 @@ type redisSettings struct {
 	CacheKeyFile      string        `placeholder:"PATH" help:"File that holds the cache key."`
 }
 
-func (s *redisSettings) cacheKey() ([]byte, error) {
-	encoded, err := s.CacheKey.orFile(s.CacheKeyFile, "--cache-key")
-	if err != nil {
-		return nil, err
-	}
-	if encoded == "" {
-		return nil, errors.New("the cache key is missing: make one with \"openssl rand -base64 32\", and give it to all " +
-			"caches as GATEHOUSE_CACHE_KEY or in a file named by GATEHOUSE_CACHE_KEY_FILE")
-	}
-	return decodeKey(encoded, "the cache key")
-}
-
-func (s *redisSettings) config(tokens tokenSettings) (cacheservice.Config, error) {
+func (s *redisSettings) cacheConfig(tokens tokenSettings, problems *errorCollector) cacheservice.Config {
 	password, err := s.RedisPassword.orFile(s.RedisPasswordFile, "--redis-password")
-	key, keyErr := s.cacheKey()
+	key, keyErr := keyOrFile(s.CacheKey, s.CacheKeyFile, "--cache-key", "the cache key")
+	problems.add(err, keyErr)
+	if s.CacheKey == "" && s.CacheKeyFile == "" {
+		problems.add(errors.New("the cache key is missing: make one with \"openssl rand -base64 32\", and give it to all " +
+			"caches as GATEHOUSE_CACHE_KEY or in a file named by GATEHOUSE_CACHE_KEY_FILE"))
+	}
 	return cacheservice.Config{
 		Backend: cacheservice.BackendRedis, RedisURL: s.RedisURL, RedisUser: s.RedisUser, RedisPassword: password,
-		TTL: s.CacheTTL, Key: key,
-		Issuer: tokens.Issuer, Audience: tokens.Audience,
-	}, errors.Join(err, keyErr)
-}
-
-// secret is a setting that must not be printed.
-type secret string
-
-// String hides the secret from whoever prints the settings.
-func (s secret) String() string { return "(secret)" }
-
-// LogValue hides the secret from the log.
-func (s secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
-
-// orFile gives the secret, or what the file holds without the white space around it. Both at once are refused: one of
-// them would be ignored.
-func (s secret) orFile(path, flag string) (string, error) {
-	switch {
-	case path == "":
-		return string(s), nil
-	case s != "":
-		return "", fmt.Errorf("%s and %s-file are both given: leave one out", flag, flag)
+		TTL: s.CacheTTL, Key: key, Issuer: tokens.Issuer, Audience: tokens.Audience,
 	}
-	value, err := readSecretFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s-file: %w", flag, err)
-	}
-	return value, nil
-}
-
-// readSecretFile reads a secret of at most 4 KiB, without the white space around it.
-func readSecretFile(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = file.Close() }() // It was only read.
-	info, err := file.Stat()
-	if err != nil {
-		return "", err
-	}
-	// Files that everybody may read are accepted: that is how orchestrators mount secrets.
-	if info.Mode().IsRegular() && info.Mode().Perm()&othersWrite != 0 {
-		return "", fmt.Errorf("everybody can write to %s: run chmod o-w %s, and check what is in it", path, path)
-	}
-	content, err := io.ReadAll(io.LimitReader(file, secretFileLimit+1))
-	if err != nil {
-		return "", err
-	}
-	if len(content) > secretFileLimit { // What is cut off would be missed later, as a wrong password.
-		return "", fmt.Errorf("%s is over %d bytes", path, secretFileLimit)
-	}
-	value := strings.TrimSpace(string(content))
-	if value == "" {
-		return "", fmt.Errorf("%s is empty", path)
-	}
-	return value, nil
 }

@@ -44,7 +44,7 @@ func TestSettingsDocument(t *testing.T) {
 func settingsTable(t *testing.T) string {
 	t.Helper()
 	var all commands
-	parser, err := newParser(&all, &lateFaults{}, io.Discard)
+	parser, err := newParser(&all, &errorCollector{}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}

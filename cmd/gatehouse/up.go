@@ -23,7 +23,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/operator"
 )
 
-// inProcessBuffer is how much may be on its way between two services in one process, in bytes.
+// inProcessBuffer bounds the bytes in transit between two services in one process.
 const inProcessBuffer = 256 << 10
 
 // up runs all three services in this process.
@@ -32,41 +32,31 @@ type up struct {
 	GRPC string `name:"grpc" default:"localhost:9090" help:"Address to serve native gRPC on, in clear. :9090 is every address of the machine."`
 	Data string `default:"./gatehouse-data" help:"Folder for the database and the master key. It is made if it is not there."`
 	masterKeySettings
-	signingSettings
-	sessionSettings
-	accountSettings
+	storeSettings
 	edgeSettings
-	tokenSettings
 	logSettings
-}
 
-func (c *up) storeConfig(masterKey, second []byte, serviceToken string) storeconfig.Config {
-	return storeconfig.Config{
-		Database:  storeconfig.Database{URL: "sqlite:" + dataFolder(c.Data).database()},
-		MasterKey: masterKey, SecondMasterKey: second, ServiceToken: serviceToken, Issuer: c.Issuer, Audience: c.Audience,
-		SigningAlgorithm: c.SigningAlgorithm, KeyRotationInterval: c.KeyRotationInterval,
-		AccessTokenLifetime: c.AccessTokenLifetime, Sessions: c.sessions(), Password: c.password(),
-		AppMetadataClaims: c.AppMetadataClaims, AuditRetention: c.AuditRetention, OwnChangesPerMinute: c.OwnChanges,
+	// The configurations of the services are set by resolve. The data folder completes that of the store.
+	configs struct {
+		store   storeconfig.Config
+		cache   cacheservice.Config
+		gateway gatewayservice.Config
 	}
 }
 
-func (c *up) cacheConfig(serviceToken string) cacheservice.Config {
-	return cacheservice.Config{
-		Backend: cacheservice.BackendMemory, TTL: cacheservice.DefaultTTL, ServiceToken: serviceToken,
+func (c *up) resolve(problems *errorCollector) {
+	c.logSettings.resolve(problems)
+	problems.add(checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC))
+	token := rand.Text() + rand.Text() // The services live no longer than this process.
+	c.configs.store = c.storeSettings.storeConfig(problems)
+	c.configs.store.Database.URL = "sqlite:" + dataFolder(c.Data).database()
+	c.configs.store.MasterKey, c.configs.store.SecondMasterKey = c.masterKeys(problems)
+	c.configs.store.ServiceToken = token
+	c.configs.cache = cacheservice.Config{
+		Backend: cacheservice.BackendMemory, TTL: cacheservice.DefaultTTL, ServiceToken: token,
 		Issuer: c.Issuer, Audience: c.Audience,
 	}
-}
-
-func (c *up) faults() error {
-	masterKey, masterKeyErr := c.masterKey()
-	if masterKey == nil {
-		masterKey = make([]byte, storeconfig.MasterKeySize) // Where none is given, the folder has one.
-	}
-	second, secondErr := c.secondMasterKey()
-	_, edgeErr := c.gatewayConfig(c.tokenSettings)
-	return errors.Join(c.logSettings.faults(), masterKeyErr, secondErr, edgeErr,
-		checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC),
-		c.storeConfig(masterKey, second, newServiceToken()).Validate())
+	c.configs.gateway = c.edgeSettings.gatewayConfig(c.tokenSettings, problems)
 }
 
 func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
@@ -80,14 +70,14 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 		return err
 	}
 	defer unlock()
-	serviceToken := newServiceToken()
-	cores, undo := leaveRoom()
+	cores, undo := reserveCores()
 	defer undo()
-	store, err := c.openStore(ctx, cores, serviceToken, log)
+	store, err := c.openStore(ctx, cores, log)
 	if err != nil {
 		return err
 	}
 	storeLink, cacheLink := bufconn.Listen(inProcessBuffer), bufconn.Listen(inProcessBuffer)
+	serviceToken := c.configs.store.ServiceToken
 	cacheToStore, err := dialInProcess(storeLink, authn.ServiceCredential{Role: authn.PeerCache, Token: serviceToken})
 	if err != nil {
 		return err
@@ -98,18 +88,14 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 		return err
 	}
 	defer closeUpstreams()
-	cache, err := cacheservice.New(c.cacheConfig(serviceToken), cacheToStore, log.With("service", "cache"))
-	if err != nil {
-		return err
-	}
-	config, err := c.gatewayConfig(c.tokenSettings)
+	cache, err := cacheservice.New(c.configs.cache, cacheToStore, log.With("service", "cache"))
 	if err != nil {
 		return err
 	}
 	if c.Reflection == reflectionAuto {
-		config.Reflection = isLoopback(native.Addr())
+		c.configs.gateway.Reflection = isLoopback(native.Addr())
 	}
-	gateway, err := gatewayservice.New(ctx, config, upstreams, log.With("service", "gateway"))
+	gateway, err := gatewayservice.New(ctx, c.configs.gateway, upstreams, log.With("service", "gateway"))
 	if err != nil {
 		return err
 	}
@@ -124,39 +110,29 @@ func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error 
 	)
 }
 
-// openStore opens the database in the data folder, which it migrates first.
-func (c *up) openStore(
-	ctx context.Context, cores int, serviceToken string, log *slog.Logger,
-) (*storeservice.Service, error) {
-	masterKey, err := c.masterKey()
-	if err == nil && masterKey == nil {
-		masterKey, err = dataFolder(c.Data).loadMasterKey()
-	} else if err == nil {
-		log.WarnContext(ctx, "using the master key of the settings, not that of the data folder")
-	}
-	if err != nil {
-		return nil, err
-	}
-	second, err := c.secondMasterKey()
-	if err != nil {
-		return nil, err
-	}
-	config := c.storeConfig(masterKey, second, serviceToken)
+// openStore opens the database in the data folder, and applies missing migrations first.
+func (c *up) openStore(ctx context.Context, cores int, log *slog.Logger) (*storeservice.Service, error) {
+	config := c.configs.store
 	config.HashingCores = cores
+	if config.MasterKey != nil {
+		log.WarnContext(ctx, "using the master key of the settings, not that of the data folder")
+	} else {
+		var err error
+		if config.MasterKey, err = dataFolder(c.Data).loadMasterKey(); err != nil {
+			return nil, err
+		}
+	}
 	if err := operator.Migrate(ctx, config.Database, log); err != nil {
 		return nil, err
 	}
 	return storeservice.New(ctx, config, log.With("service", "store"))
 }
 
-// newServiceToken makes the service token of services in one process, which live no longer than it.
-func newServiceToken() string { return rand.Text() + rand.Text() }
-
 func dialInProcess(listener *bufconn.Listener, credential authn.ServiceCredential) (*grpc.ClientConn, error) {
 	return grpcx.Dial("passthrough:///in-process", credential, grpcx.InProcess(listener))
 }
 
-// dialUpstreams makes the connections of the gateway. The function that it returns closes them.
+// dialUpstreams returns the connections of the gateway, and a function that closes them.
 func dialUpstreams(
 	storeLink, cacheLink *bufconn.Listener, serviceToken string,
 ) (upstreams gatewayservice.Upstreams, closeAll func(), err error) {
@@ -250,7 +226,7 @@ func isLoopback(address net.Addr) bool {
 	return err == nil && ip != nil && ip.IsLoopback()
 }
 
-// dialable gives the address that a client on this machine uses.
+// dialable returns the address that a client on this machine uses.
 func dialable(address net.Addr) string {
 	host, port, err := net.SplitHostPort(address.String())
 	if ip := net.ParseIP(host); err != nil || (ip != nil && ip.IsUnspecified()) {

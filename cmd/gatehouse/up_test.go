@@ -87,7 +87,7 @@ func TestTheWelcomeNamesAddressesThatCanBeDialled(t *testing.T) {
 
 func TestListenDefaults(t *testing.T) {
 	t.Run("are loopback addresses", func(t *testing.T) {
-		parser, err := newParser(&commands{}, &lateFaults{}, &bytes.Buffer{})
+		parser, err := newParser(&commands{}, &errorCollector{}, &bytes.Buffer{})
 		if err != nil {
 			t.Fatal(err)
 		}

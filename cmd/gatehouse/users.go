@@ -23,23 +23,16 @@ type users struct {
 type usersImport struct {
 	File   string `arg:"" name:"file" help:"File of users, each a JSON object on a line of its own."`
 	Report string `env:"GATEHOUSE_IMPORT_REPORT" placeholder:"PATH" help:"File to write why lines were refused, as JSON lines: FILE.report if it is left out."`
-	databaseSettings
-	logSettings
+	databaseCommand
 }
 
-func (c *usersImport) faults() error { return errors.Join(c.logSettings.faults(), c.databaseFaults()) }
-
 func (c *usersImport) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	database, err := c.database()
-	if err != nil {
-		return err
-	}
 	report := c.Report
 	if report == "" {
 		report = c.File + ".report"
 	}
 	summary, err := operator.ImportUsers(ctx,
-		operator.ImportConfig{Database: database, File: c.File, Report: report}, log)
+		operator.ImportConfig{Database: c.config, File: c.File, Report: report}, log)
 	if err != nil {
 		return err
 	}
@@ -65,12 +58,11 @@ type checkHash struct {
 	logSettings
 }
 
-func (c *checkHash) faults() error {
-	var err error
+func (c *checkHash) resolve(problems *errorCollector) {
+	c.logSettings.resolve(problems)
 	if c.Email == "" {
-		err = errors.New("--email is missing: whose hash is to be checked?")
+		problems.add(errors.New("--email is missing: name the user whose hash is to be checked"))
 	}
-	return errors.Join(c.logSettings.faults(), err)
 }
 
 func (c *checkHash) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) error {
@@ -91,19 +83,10 @@ func (c *checkHash) run(ctx context.Context, _ *slog.Logger, stdout io.Writer) e
 }
 
 // checkEmails looks for users with one e-mail address.
-type checkEmails struct {
-	databaseSettings
-	logSettings
-}
-
-func (c *checkEmails) faults() error { return errors.Join(c.logSettings.faults(), c.databaseFaults()) }
+type checkEmails struct{ databaseCommand }
 
 func (c *checkEmails) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	database, err := c.database()
-	if err != nil {
-		return err
-	}
-	changed, conflicts, err := operator.CheckEmails(ctx, database, stdout, log)
+	changed, conflicts, err := operator.CheckEmails(ctx, c.config, stdout, log)
 	if err != nil {
 		return err
 	}
@@ -117,18 +100,11 @@ func (c *checkEmails) run(ctx context.Context, log *slog.Logger, stdout io.Write
 // usersExport exports users.
 type usersExport struct {
 	WithHashes bool `env:"GATEHOUSE_EXPORT_WITH_HASHES" help:"Write the password hashes too. Keep what is written as a secret."`
-	databaseSettings
-	logSettings
+	databaseCommand
 }
 
-func (c *usersExport) faults() error { return errors.Join(c.logSettings.faults(), c.databaseFaults()) }
-
 func (c *usersExport) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {
-	database, err := c.database()
-	if err != nil {
-		return err
-	}
-	exported, err := operator.ExportUsers(ctx, database, c.WithHashes, stdout, log)
+	exported, err := operator.ExportUsers(ctx, c.config, c.WithHashes, stdout, log)
 	if err == nil {
 		log.InfoContext(ctx, "exported all users", "users", exported)
 	}

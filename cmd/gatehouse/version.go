@@ -12,11 +12,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/logging"
 )
 
-// information is embedded in commands that print something about the program itself. They have no settings, and do not
-// look at the environment.
+// information is embedded in commands that print something about the program itself. They have no settings, and ignore
+// the environment.
 type information struct{}
 
-func (information) faults() error                       { return nil }
+func (information) resolve(*errorCollector)             {}
 func (information) logger(*logging.Writer) *slog.Logger { return slog.New(slog.DiscardHandler) }
 func (information) ignoresEnvironment()                 {}
 

@@ -63,6 +63,16 @@ type Config struct {
 
 // Validate returns all errors of the configuration. It never quotes the URL or the password.
 func (c Config) Validate() error {
+	var keyErr error
+	if c.Backend == BackendRedis && len(c.Key) != KeySize {
+		keyErr = fmt.Errorf("the cache key has %d bytes, not %d", len(c.Key), KeySize)
+	}
+	return errors.Join(keyErr, authn.ValidateServiceToken(c.ServiceToken),
+		authn.ValidateSecondServiceToken(c.SecondServiceToken), c.ValidateSettings())
+}
+
+// ValidateSettings returns all errors except those of the key and the service tokens.
+func (c Config) ValidateSettings() error {
 	var errs []error
 	switch c.Backend {
 	case BackendRedis:
@@ -72,9 +82,6 @@ func (c Config) Validate() error {
 		if c.RedisUser != "" && c.RedisPassword == "" {
 			errs = append(errs, errors.New("the Redis user has no password"))
 		}
-		if len(c.Key) != KeySize {
-			errs = append(errs, fmt.Errorf("the cache key has %d bytes, not %d", len(c.Key), KeySize))
-		}
 	case BackendMemory:
 	default:
 		errs = append(errs, fmt.Errorf("the cache backend must be %s or %s, not %q",
@@ -83,8 +90,7 @@ func (c Config) Validate() error {
 	if c.TTL != 0 && (c.TTL < minTTL || c.TTL > maxTTL) {
 		errs = append(errs, fmt.Errorf("the cache TTL must be %s to %s, not %s", minTTL, maxTTL, c.TTL))
 	}
-	return errors.Join(append(errs, authn.ValidateNames(c.Issuer, c.Audience),
-		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateSecondServiceToken(c.SecondServiceToken))...)
+	return errors.Join(append(errs, authn.ValidateNames(c.Issuer, c.Audience))...)
 }
 
 func (c Config) ttl() time.Duration {

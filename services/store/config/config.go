@@ -52,7 +52,14 @@ type Config struct {
 
 // Validate reports all problems at once.
 func (c Config) Validate() error {
-	problems := []error{ValidateMasterKeys(c.MasterKey, c.SecondMasterKey), ValidateAlgorithm(c.SigningAlgorithm)}
+	return errors.Join(ValidateMasterKeys(c.MasterKey, c.SecondMasterKey),
+		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateSecondServiceToken(c.SecondServiceToken),
+		c.Database.Validate(), c.ValidateSettings())
+}
+
+// ValidateSettings reports all problems except those of the database and the secrets.
+func (c Config) ValidateSettings() error {
+	problems := []error{ValidateAlgorithm(c.SigningAlgorithm)}
 	// A key is published for 10 min before it signs, and stays for a token's life: an hour and a day of life make some
 	// 26 keys, which is the most that verifiers should have to load.
 	if c.KeyRotationInterval < time.Hour || c.KeyRotationInterval > 365*24*time.Hour {
@@ -75,9 +82,7 @@ func (c Config) Validate() error {
 		problems = append(problems, c.Password.ValidateMemory(c.HashingCores, c.ProcessMemory()))
 	}
 	return errors.Join(append(problems, login.AppClaims(c.AppMetadataClaims).Validate(),
-		authn.ValidateServiceToken(c.ServiceToken), authn.ValidateSecondServiceToken(c.SecondServiceToken),
-		authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate(),
-		c.Database.Validate())...)
+		authn.ValidateNames(c.Issuer, c.Audience), c.Sessions.Validate())...)
 }
 
 // ProcessMemory returns how much memory the process may use, in bytes.

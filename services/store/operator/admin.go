@@ -26,8 +26,10 @@ type AdminConfig struct {
 	FullName string
 }
 
-// Validate reports all problems at once. The password is not known yet.
-func (c AdminConfig) Validate() error { return c.validate(contract.AnyPassword) }
+// ValidateAccount reports all problems except those of the database and the password.
+func (c AdminConfig) ValidateAccount() error {
+	return errors.Join(c.Password.Validate(), c.check(contract.AnyPassword))
+}
 
 func (c AdminConfig) validate(secret string) error {
 	return errors.Join(c.Database.Validate(), c.Password.Validate(), c.check(secret))

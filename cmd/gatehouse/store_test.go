@@ -7,7 +7,7 @@ import (
 
 func TestHashesLeaveRoom(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
-	cores, undo := leaveRoom()
+	cores, undo := reserveCores()
 	if places := runtime.GOMAXPROCS(0); cores != before || places <= cores {
 		t.Errorf("%d of %d places are for hashes; there were %d", cores, places, before)
 	}
