@@ -130,8 +130,16 @@ func newRefreshes(t *testing.T, database storeconfig.Database) *refreshes {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// Its own connection does not wake the feed with each refresh.
+	db, err := storage.Open(t.Context(), database, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	beside := *store.service
+	beside.storage = db
 	return &refreshes{
-		SessionServiceServer: store.service.direct(t, func(*rpc.Config) {}).sessions, storage: store.service.storage,
+		SessionServiceServer: beside.direct(t, func(*rpc.Config) {}).sessions, storage: db,
 		tokens: tokens, clock: clock, log: store.log, userID: user.GetId(),
 	}
 }

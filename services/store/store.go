@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/services/store/config"
@@ -93,9 +94,11 @@ func newService(ctx context.Context, config config.Config, db *storage.Storage, 
 	if err != nil {
 		return nil, err
 	}
+	keys := authn.NewKeySet(func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
+		return rpc.PublicKeys(ctx, keyring)
+	}, config.Now)
 	s := &Service{
-		storage: db, hasher: hasher, keyring: keyring, keys: authn.NewKeySet(keyring.PublicKeys, config.Now),
-		feed: changefeed.New(db, log), config: config, log: log,
+		storage: db, hasher: hasher, keyring: keyring, keys: keys, feed: changefeed.New(db, log), config: config, log: log,
 	}
 	s.server, err = s.newServer() //nolint:contextcheck // calls have their own
 	return s, err

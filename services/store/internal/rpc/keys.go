@@ -8,6 +8,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
+	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 )
 
@@ -27,7 +28,7 @@ type keyService struct {
 func (s *keyService) ListKeys(
 	ctx context.Context, _ *gatehousev1.ListKeysRequest,
 ) (*gatehousev1.ListKeysResponse, error) {
-	keys, err := s.keyring.PublicKeys(ctx)
+	keys, err := PublicKeys(ctx, s.keyring)
 	if err == nil && authn.PeerFrom(ctx) != "" {
 		err = grpc.SetHeader(ctx, s.settings().Metadata())
 	}
@@ -38,7 +39,7 @@ func (s *keyService) ListKeys(
 func (s *keyService) ReadConfiguration(
 	ctx context.Context, _ *gatehousev1.ReadConfigurationRequest,
 ) (*gatehousev1.ReadConfigurationResponse, error) {
-	keys, err := s.keyring.PublicKeys(ctx)
+	keys, err := PublicKeys(ctx, s.keyring)
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -54,4 +55,21 @@ func (s *keyService) ReadConfiguration(
 		SubjectTypesSupported:            []string{"public"},
 		ClaimsSupported:                  signing.ClaimNames(),
 	}, nil
+}
+
+// PublicKeys returns the published keys of a keyring as the contract has them.
+func PublicKeys(ctx context.Context, keyring *signing.Keyring) (*gatehousev1.ListKeysResponse, error) {
+	keys, err := keyring.PublicKeys(ctx)
+	if err != nil {
+		return nil, err
+	}
+	response := &gatehousev1.ListKeysResponse{}
+	for _, public := range keys {
+		key, err := jwk.FromPublic(public)
+		if err != nil {
+			return nil, err
+		}
+		response.Keys = append(response.Keys, key)
+	}
+	return response, nil
 }

@@ -4,7 +4,6 @@
 package rpc
 
 import (
-	"context"
 	"time"
 
 	"google.golang.org/grpc"
@@ -62,9 +61,4 @@ func Services() []string {
 		gatehousev1.SessionService_ServiceDesc.ServiceName, gatehousev1.KeyService_ServiceDesc.ServiceName,
 		internalv1.ChangeService_ServiceDesc.ServiceName,
 	}
-}
-
-// PublicKeys returns the published keys of a keyring as the contract has them.
-func PublicKeys(keyring *signing.Keyring) func(context.Context) (*gatehousev1.ListKeysResponse, error) {
-	return keyring.PublicKeys
 }

@@ -12,9 +12,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // rsaBits is the length of the RSA keys that are made: 128 bits of security, as Ed25519 and P-256 have. 2,048 bits have
@@ -22,24 +21,24 @@ import (
 const rsaBits = 3072
 
 // generate makes a key pair for the algorithm and its row, sealed. The times are the caller's to fill in.
-func (s *sealer) generate(algorithm string, generation int64) (storage.SigningKey, error) {
+func (s *sealer) generate(algorithm string, generation int64) (account.SigningKey, error) {
 	private, err := newPrivateKey(algorithm)
 	if err != nil {
-		return storage.SigningKey{}, err
+		return account.SigningKey{}, err
 	}
 	public, err := jwk.FromPublic(private.Public())
 	if err != nil {
-		return storage.SigningKey{}, err
+		return account.SigningKey{}, err
 	}
 	publicDER, err := x509.MarshalPKIXPublicKey(private.Public())
 	if err != nil {
-		return storage.SigningKey{}, fmt.Errorf("encode a public key: %w", err)
+		return account.SigningKey{}, fmt.Errorf("encode a public key: %w", err)
 	}
 	privateDER, err := x509.MarshalPKCS8PrivateKey(private)
 	if err != nil {
-		return storage.SigningKey{}, fmt.Errorf("encode a private key: %w", err)
+		return account.SigningKey{}, fmt.Errorf("encode a private key: %w", err)
 	}
-	return storage.SigningKey{
+	return account.SigningKey{
 		Generation: generation, KeyID: public.GetKid(), Algorithm: algorithm,
 		PublicKey: publicDER, SealedPrivateKey: s.seal(privateDER, public.GetKid(), algorithm),
 	}, nil
@@ -74,7 +73,7 @@ func signingMethod(algorithm string) jwt.SigningMethod {
 }
 
 // publicKey reads the public half of a row.
-func publicKey(row storage.SigningKey) (*gatehousev1.Key, error) {
+func publicKey(row account.SigningKey) (crypto.PublicKey, error) {
 	public, err := x509.ParsePKIXPublicKey(row.PublicKey)
 	if err != nil {
 		return nil, fmt.Errorf("read the public key of %s: %w", row.KeyID, err)
@@ -84,13 +83,13 @@ func publicKey(row storage.SigningKey) (*gatehousev1.Key, error) {
 		return nil, err
 	}
 	if key.GetKid() != row.KeyID || key.GetAlg() != row.Algorithm {
-		return nil, fmt.Errorf("signing key %s holds the public key of another", row.KeyID)
+		return nil, fmt.Errorf("signing key %s has the public key of another", row.KeyID)
 	}
-	return key, nil
+	return public, nil
 }
 
 // privateKey opens the private half of a row and makes sure that it belongs to the public one.
-func (s *sealers) privateKey(row storage.SigningKey) (crypto.Signer, error) {
+func (s *sealers) privateKey(row account.SigningKey) (crypto.Signer, error) {
 	der, err := s.open(row)
 	if err != nil {
 		return nil, err
@@ -105,7 +104,7 @@ func (s *sealers) privateKey(row storage.SigningKey) (crypto.Signer, error) {
 	}
 	public, err := jwk.FromPublic(private.Public())
 	if err != nil || public.GetKid() != row.KeyID {
-		return nil, fmt.Errorf("signing key %s holds the private key of another", row.KeyID)
+		return nil, fmt.Errorf("signing key %s has the private key of another", row.KeyID)
 	}
 	if _, err := publicKey(row); err != nil {
 		return nil, err // It would sign what nobody can verify.

@@ -14,16 +14,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
 
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // Keyring signs access tokens with the active key. It knows the keys as they were when they were last loaded, which is
 // enough to change from one to the next on time: Run loads them, and rotates them. It is safe for concurrent use.
 type Keyring struct {
-	storage *storage.Storage
+	store   Store
 	config  Config
 	sealers *sealers
 	log     *slog.Logger
@@ -35,7 +34,7 @@ type Keyring struct {
 
 // keys are all keys at the time they were loaded.
 type keys struct {
-	rows    []storage.SigningKey // the newest first
+	rows    []account.SigningKey // the newest first
 	private map[string]crypto.Signer
 }
 
@@ -54,12 +53,12 @@ type Config struct {
 // OpenKeyring loads the keys. Where there is none it makes the first, which signs at once. Where the newest is for
 // another algorithm than the one that is configured, it makes the next, which signs once verifiers know it. Of several
 // stores that start at once exactly one makes it, and all use it. It fails if the active key cannot be opened.
-func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *slog.Logger) (*Keyring, error) {
+func OpenKeyring(ctx context.Context, store Store, config Config, log *slog.Logger) (*Keyring, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
 		return nil, err
 	}
-	k := &Keyring{storage: db, config: config, sealers: sealers, log: log, warned: map[string]bool{}}
+	k := &Keyring{store: store, config: config, sealers: sealers, log: log, warned: map[string]bool{}}
 	k.upkeep.Lock()
 	defer k.upkeep.Unlock()
 	if err := k.load(ctx); err != nil {
@@ -81,7 +80,7 @@ func OpenKeyring(ctx context.Context, db *storage.Storage, config Config, log *s
 
 // load reads the keys and opens those that are new. One that cannot be opened does not sign; that is warned once.
 func (k *Keyring) load(ctx context.Context) error {
-	rows, err := k.storage.ListSigningKeys(ctx)
+	rows, err := k.store.ListSigningKeys(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,10 +106,10 @@ func (k *Keyring) load(ctx context.Context) error {
 }
 
 // raiseLifetimes makes sure that keys are kept for the tokens which this store makes, before it makes one.
-func (k *Keyring) raiseLifetimes(ctx context.Context, rows []storage.SigningKey) error {
+func (k *Keyring) raiseLifetimes(ctx context.Context, rows []account.SigningKey) error {
 	for i := range rows {
 		if rows[i].TokenLifetime < k.config.Lifetime {
-			if err := k.storage.RaiseTokenLifetime(ctx, k.config.Lifetime); err != nil {
+			if err := k.store.RaiseTokenLifetime(ctx, k.config.Lifetime); err != nil {
 				return err
 			}
 			break
@@ -138,8 +137,8 @@ func (k *Keyring) add(ctx context.Context, generation int64, lead time.Duration)
 	}
 	made.CreateTime = k.config.Now()
 	made.ActivateTime, made.TokenLifetime = made.CreateTime.Add(lead), k.config.Lifetime
-	err = k.storage.CreateSigningKey(ctx, made)
-	if err != nil && !errors.Is(err, storage.ErrGenerationTaken) {
+	err = k.store.CreateSigningKey(ctx, made)
+	if err != nil && !errors.Is(err, account.ErrGenerationTaken) {
 		return err
 	}
 	if err == nil {
@@ -151,7 +150,7 @@ func (k *Keyring) add(ctx context.Context, generation int64, lead time.Duration)
 
 // nextAlgorithm returns the algorithm of the key after these, the newest first: the configured one, else that of the
 // newest key, so that nothing changes for the verifiers of an installation that was not asked to change.
-func nextAlgorithm(configured string, rows []storage.SigningKey) string {
+func nextAlgorithm(configured string, rows []account.SigningKey) string {
 	switch {
 	case configured != "":
 		return configured
@@ -167,7 +166,7 @@ var errNoKey = errors.New("there is no signing key that can be opened")
 
 // signer finds the key to sign with: the active one. Where that cannot be opened it is the newest before it that can,
 // so that a running store goes on; failing that, the first after it.
-func (k *keys) signer(at time.Time) (storage.SigningKey, crypto.Signer, error) {
+func (k *keys) signer(at time.Time) (account.SigningKey, crypto.Signer, error) {
 	active := activeIndex(k.rows, at)
 	for i := max(active, 0); i < len(k.rows); i++ {
 		if private := k.private[k.rows[i].KeyID]; private != nil {
@@ -179,7 +178,7 @@ func (k *keys) signer(at time.Time) (storage.SigningKey, crypto.Signer, error) {
 			return k.rows[i], private, nil
 		}
 	}
-	return storage.SigningKey{}, nil, errNoKey
+	return account.SigningKey{}, nil, errNoKey
 }
 
 // Token is an access token and how long it is good.
@@ -233,22 +232,22 @@ func ClaimNames() []string {
 
 // PublicKeys lists the public halves of the keys that are pending, active or retiring, newest first. It asks the
 // database each time, so that a revoked key is no longer published. One that cannot be read is left out.
-func (k *Keyring) PublicKeys(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
-	rows, err := k.storage.ListSigningKeys(ctx)
+func (k *Keyring) PublicKeys(ctx context.Context) ([]crypto.PublicKey, error) {
+	rows, err := k.store.ListSigningKeys(ctx)
 	if err != nil {
 		return nil, err
 	}
-	response := &gatehousev1.ListKeysResponse{}
+	var public []crypto.PublicKey
 	for i, status := range Statuses(rows, k.config.Now()) {
 		if status.State == Expired {
 			continue
 		}
-		if key, err := publicKey(rows[i]); err == nil { // load has warned of one that cannot be read.
-			response.Keys = append(response.Keys, key)
+		if key, err := publicKey(rows[i]); err == nil { // load has logged one that cannot be read.
+			public = append(public, key)
 		}
 	}
-	if len(response.GetKeys()) == 0 {
-		return nil, errors.New("there is no public key that can be read")
+	if len(public) == 0 {
+		return nil, errors.New("no public key can be read")
 	}
-	return response, nil
+	return public, nil
 }

@@ -1,6 +1,7 @@
 package signing_test
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 
 	"github.com/golang-jwt/jwt/v5"
 
@@ -69,7 +72,7 @@ func mint(t *testing.T, keyring *signing.Keyring, now time.Time) string {
 	return token.Signed
 }
 
-func listKeys(t *testing.T, db *storage.Storage) []storage.SigningKey {
+func listKeys(t *testing.T, db *storage.Storage) []account.SigningKey {
 	t.Helper()
 	rows, err := db.ListSigningKeys(t.Context())
 	if err != nil {
@@ -90,7 +93,7 @@ func keyIDs(t *testing.T, db *storage.Storage) []string {
 // published are the ids of the keys that verifiers get.
 func published(t *testing.T, keyring *signing.Keyring) []string {
 	t.Helper()
-	set, err := keyring.PublicKeys(t.Context())
+	set, err := keySet(keyring)(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,8 +104,21 @@ func published(t *testing.T, keyring *signing.Keyring) []string {
 	return ids
 }
 
+// keySet returns how verifiers get the keys.
+func keySet(keyring *signing.Keyring) func(context.Context) (*gatehousev1.ListKeysResponse, error) {
+	return func(ctx context.Context) (*gatehousev1.ListKeysResponse, error) {
+		public, err := keyring.PublicKeys(ctx)
+		set := &gatehousev1.ListKeysResponse{}
+		for _, key := range public {
+			published, keyErr := jwk.FromPublic(key)
+			set.Keys, err = append(set.Keys, published), errors.Join(err, keyErr)
+		}
+		return set, err
+	}
+}
+
 func newVerifier(keyring *signing.Keyring, now func() time.Time) *authn.Verifier {
-	return authn.NewVerifier(authn.NewKeySet(keyring.PublicKeys, now), issuer, audience, now)
+	return authn.NewVerifier(authn.NewKeySet(keySet(keyring), now), issuer, audience, now)
 }
 
 func keyIDOf(t *testing.T, token string) string {

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // maxRaces bounds how often a change by hand is tried that lost against another: each time another key was made.
@@ -17,42 +17,42 @@ const maxRaces = 10
 // KeyManager changes the signing keys of a database at an operator's word, beside the stores that run on it: they see
 // the change when they load the keys the next time, within 5 s.
 type KeyManager struct {
-	storage   *storage.Storage
+	store     Store
 	sealers   *sealers
 	algorithm string
 	now       func() time.Time
 }
 
 // NewKeyManager uses the master keys, the algorithm and the clock of the configuration.
-func NewKeyManager(db *storage.Storage, config Config) (*KeyManager, error) {
+func NewKeyManager(store Store, config Config) (*KeyManager, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
 		return nil, err
 	}
-	return &KeyManager{storage: db, sealers: sealers, algorithm: config.Algorithm, now: config.Now}, nil
+	return &KeyManager{store: store, sealers: sealers, algorithm: config.Algorithm, now: config.Now}, nil
 }
 
 // Rotate makes the next key, which signs once verifiers know it. If there is a key already that is yet to sign it makes
 // none, and gives that one.
-func (h *KeyManager) Rotate(ctx context.Context) (key storage.SigningKey, made bool, err error) {
+func (m *KeyManager) Rotate(ctx context.Context) (key account.SigningKey, made bool, err error) {
 	for range maxRaces {
-		rows, err := h.list(ctx)
+		rows, err := m.list(ctx)
 		if err != nil {
-			return storage.SigningKey{}, false, err
+			return account.SigningKey{}, false, err
 		}
-		if active := activeIndex(rows, h.now()); active > 0 {
+		if active := activeIndex(rows, m.now()); active > 0 {
 			return rows[active-1], false, nil // The first of those that are pending.
 		}
-		next, err := h.successor(rows, publishLead)
+		next, err := m.successor(rows, publishLead)
 		if err != nil {
-			return storage.SigningKey{}, false, err
+			return account.SigningKey{}, false, err
 		}
-		err = h.storage.CreateSigningKey(ctx, *next)
-		if !errors.Is(err, storage.ErrGenerationTaken) {
+		err = m.store.CreateSigningKey(ctx, *next)
+		if !errors.Is(err, account.ErrGenerationTaken) {
 			return *next, err == nil, err
 		}
 	}
-	return storage.SigningKey{}, false, errors.New("others made keys all the time: try again")
+	return account.SigningKey{}, false, errors.New("others made keys all the time: try again")
 }
 
 // Revoke deletes a key, so that it is no longer published, and returns the key that was made in the same step to sign
@@ -60,28 +60,28 @@ func (h *KeyManager) Rotate(ctx context.Context) (key storage.SigningKey, made b
 //
 // The key of the highest generation never goes without a successor, which is active at once or pending as it was: so no
 // generation is given twice, and the primary key still lets exactly one store make the next.
-func (h *KeyManager) Revoke(ctx context.Context, keyID string) (successor *storage.SigningKey, err error) {
+func (m *KeyManager) Revoke(ctx context.Context, keyID string) (successor *account.SigningKey, err error) {
 	for range maxRaces {
-		rows, err := h.list(ctx)
+		rows, err := m.list(ctx)
 		if err != nil {
 			return nil, err
 		}
-		revoked := slices.IndexFunc(rows, func(row storage.SigningKey) bool { return row.KeyID == keyID })
+		revoked := slices.IndexFunc(rows, func(row account.SigningKey) bool { return row.KeyID == keyID })
 		if revoked < 0 {
 			return nil, unknownKey(keyID, rows)
 		}
 		successor = nil
-		switch active := activeIndex(rows, h.now()); revoked {
+		switch active := activeIndex(rows, m.now()); revoked {
 		case active:
-			successor, err = h.successor(rows, 0)
+			successor, err = m.successor(rows, 0)
 		case 0:
-			successor, err = h.successor(rows, publishLead)
+			successor, err = m.successor(rows, publishLead)
 		}
 		if err != nil {
 			return nil, err
 		}
-		err = h.storage.RevokeSigningKey(ctx, keyID, successor)
-		if !errors.Is(err, storage.ErrGenerationTaken) && !errors.Is(err, storage.ErrNotFound) {
+		err = m.store.RevokeSigningKey(ctx, keyID, successor)
+		if !errors.Is(err, account.ErrGenerationTaken) && !errors.Is(err, account.ErrNotFound) {
 			return successor, err
 		}
 	}
@@ -89,8 +89,8 @@ func (h *KeyManager) Revoke(ctx context.Context, keyID string) (successor *stora
 }
 
 // list returns the keys, of which there must be one.
-func (h *KeyManager) list(ctx context.Context) ([]storage.SigningKey, error) {
-	rows, err := h.storage.ListSigningKeys(ctx)
+func (m *KeyManager) list(ctx context.Context) ([]account.SigningKey, error) {
+	rows, err := m.store.ListSigningKeys(ctx)
 	if err == nil && len(rows) == 0 {
 		return nil, errors.New("there is no signing key yet: the first store that starts makes one")
 	}
@@ -100,12 +100,12 @@ func (h *KeyManager) list(ctx context.Context) ([]storage.SigningKey, error) {
 // successor makes the key after the newest. It is kept for the tokens that the newest is kept for; a store that makes
 // longer ones raises that. It fails if the active key cannot be opened: then the stores have another master key, and
 // could not open what this one seals.
-func (h *KeyManager) successor(rows []storage.SigningKey, lead time.Duration) (*storage.SigningKey, error) {
-	now := h.now()
-	if _, err := h.sealers.privateKey(rows[activeIndex(rows, now)]); err != nil {
+func (m *KeyManager) successor(rows []account.SigningKey, lead time.Duration) (*account.SigningKey, error) {
+	now := m.now()
+	if _, err := m.sealers.privateKey(rows[activeIndex(rows, now)]); err != nil {
 		return nil, err
 	}
-	key, err := h.sealers.first.generate(nextAlgorithm(h.algorithm, rows), rows[0].Generation+1)
+	key, err := m.sealers.first.generate(nextAlgorithm(m.algorithm, rows), rows[0].Generation+1)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (h *KeyManager) successor(rows []storage.SigningKey, lead time.Duration) (*
 	return &key, nil
 }
 
-func unknownKey(keyID string, rows []storage.SigningKey) error {
+func unknownKey(keyID string, rows []account.SigningKey) error {
 	known := make([]string, len(rows))
 	for i, row := range rows {
 		known[i] = row.KeyID
@@ -123,20 +123,20 @@ func unknownKey(keyID string, rows []storage.SigningKey) error {
 
 // Rewrap seals every private key with the first master key that only the second one opens, and tells how many. Where
 // neither opens one it changes nothing.
-func (h *KeyManager) Rewrap(ctx context.Context) (int, error) {
-	rows, err := h.storage.ListSigningKeys(ctx)
+func (m *KeyManager) Rewrap(ctx context.Context) (int, error) {
+	rows, err := m.store.ListSigningKeys(ctx)
 	if err != nil {
 		return 0, err
 	}
-	var resealed []storage.Resealed
+	var resealed []account.ResealedKey
 	for _, row := range rows {
-		sealed, err := h.sealers.reseal(row)
+		sealed, err := m.sealers.reseal(row)
 		if err != nil {
 			return 0, err
 		}
 		if sealed != nil {
-			resealed = append(resealed, storage.Resealed{KeyID: row.KeyID, Before: row.SealedPrivateKey, After: sealed})
+			resealed = append(resealed, account.ResealedKey{KeyID: row.KeyID, Before: row.SealedPrivateKey, After: sealed})
 		}
 	}
-	return h.storage.ResealSigningKeys(ctx, resealed)
+	return m.store.ResealSigningKeys(ctx, resealed)
 }

@@ -73,7 +73,7 @@ func TestARevokedKeyIsRefusedWithinItsBound(t *testing.T) {
 		config := config(signing.NewMasterKey(), jwk.EdDSA, clock.Now)
 		db := openDatabase(t, database)
 		keyring := openKeyring(t, db, config)
-		keys := authn.NewKeySet(keyring.PublicKeys, clock.Now)
+		keys := authn.NewKeySet(keySet(keyring), clock.Now)
 		verifier := authn.NewVerifier(keys, issuer, audience, clock.Now)
 		remembered, other := mint(t, keyring, clock.Now()), mint(t, keyring, clock.Now())
 		if _, err := verifier.Verify(t.Context(), remembered); err != nil {

@@ -135,7 +135,7 @@ func (p *poller) poll(ctx context.Context, now time.Time) error {
 		return nil
 	}
 	p.next = now.Add(300 * time.Second)
-	set, err := p.source.PublicKeys(ctx)
+	set, err := keySet(p.source)(ctx)
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // MasterKeySize is the length of the master key in bytes.
@@ -80,7 +80,7 @@ func newSealers(masterKey, second []byte) (*sealers, error) {
 }
 
 // open returns the private half of a row.
-func (s *sealers) open(row storage.SigningKey) ([]byte, error) {
+func (s *sealers) open(row account.SigningKey) ([]byte, error) {
 	secret, err := s.first.open(row.SealedPrivateKey, row.KeyID, row.Algorithm)
 	if err != nil && s.second != nil {
 		secret, err = s.second.open(row.SealedPrivateKey, row.KeyID, row.Algorithm)
@@ -96,7 +96,7 @@ func (s *sealers) open(row storage.SigningKey) ([]byte, error) {
 
 // reseal seals a row with the first key that only the second one opens. Where the first one opens it, there is nothing
 // to do, and the result is nil.
-func (s *sealers) reseal(row storage.SigningKey) ([]byte, error) {
+func (s *sealers) reseal(row account.SigningKey) ([]byte, error) {
 	if _, err := s.first.open(row.SealedPrivateKey, row.KeyID, row.Algorithm); err == nil {
 		return nil, nil
 	}

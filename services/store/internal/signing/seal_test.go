@@ -12,7 +12,7 @@ import (
 	"testing"
 
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 func newTestSealer(t *testing.T, masterKey []byte) *sealer {
@@ -110,7 +110,11 @@ func TestAGeneratedKeyComesBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			public, err := publicKey(row)
+			published, err := publicKey(row)
+			if err != nil {
+				t.Fatal(err)
+			}
+			public, err := jwk.FromPublic(published)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -244,7 +248,7 @@ func TestTheSecondMasterKeyOpensAndNeverSeals(t *testing.T) {
 	if resealed.SealedPrivateKey, err = both.reseal(row); err != nil || resealed.SealedPrivateKey == nil {
 		t.Fatalf("reseal = %v, %v", resealed.SealedPrivateKey, err)
 	}
-	for name, row := range map[string]storage.SigningKey{"made": made, "resealed": resealed} {
+	for name, row := range map[string]account.SigningKey{"made": made, "resealed": resealed} {
 		if _, err := (&sealers{first: newTestSealer(t, current)}).privateKey(row); err != nil {
 			t.Errorf("what was %s: %v", name, err)
 		}

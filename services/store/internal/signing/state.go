@@ -3,7 +3,7 @@ package signing
 import (
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 const (
@@ -35,7 +35,7 @@ type KeyStatus struct {
 }
 
 // Statuses returns the state of each key, in the order of the keys: the newest generation first.
-func Statuses(keys []storage.SigningKey, at time.Time) []KeyStatus {
+func Statuses(keys []account.SigningKey, at time.Time) []KeyStatus {
 	statuses := make([]KeyStatus, len(keys))
 	active := activeIndex(keys, at)
 	var takeOver time.Time // of the first later key to sign
@@ -62,7 +62,7 @@ func Statuses(keys []storage.SigningKey, at time.Time) []KeyStatus {
 
 // activeIndex finds the key that signs: the newest of those whose time has come. Where none has come, as on a clock
 // behind that of the store which made the first key, it is the one whose time comes first. It is -1 without keys.
-func activeIndex(keys []storage.SigningKey, at time.Time) int {
+func activeIndex(keys []account.SigningKey, at time.Time) int {
 	first := -1
 	for i, key := range keys {
 		if !key.ActivateTime.After(at) {

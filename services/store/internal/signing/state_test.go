@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
 // at is a time that is so many minutes after noon.
@@ -14,10 +14,10 @@ func at(minutes float64) time.Time {
 }
 
 // activateAt makes keys that activate at these minutes after noon, the newest first, for tokens of 15 minutes.
-func activateAt(minutes ...float64) []storage.SigningKey {
-	var keys []storage.SigningKey
+func activateAt(minutes ...float64) []account.SigningKey {
+	var keys []account.SigningKey
 	for i, minute := range minutes {
-		keys = append(keys, storage.SigningKey{
+		keys = append(keys, account.SigningKey{
 			Generation: int64(len(minutes) - i), ActivateTime: at(minute), TokenLifetime: 15 * time.Minute,
 		})
 	}
@@ -28,7 +28,7 @@ func TestStates(t *testing.T) {
 	const nanosecond = 1.0 / 60e9
 	for _, test := range []struct {
 		name   string
-		keys   []storage.SigningKey
+		keys   []account.SigningKey
 		now    float64
 		states []State
 	}{

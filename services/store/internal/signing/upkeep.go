@@ -82,7 +82,7 @@ func (k *Keyring) deleteExpired(ctx context.Context) error {
 			continue
 		}
 		found = true
-		deleted, err := k.storage.DeleteSigningKey(ctx, rows[i].KeyID)
+		deleted, err := k.store.DeleteSigningKey(ctx, rows[i].KeyID)
 		errs = append(errs, err)
 		if deleted {
 			k.log.InfoContext(ctx, "deleted a signing key: every token that it signed has expired", "kid", rows[i].KeyID)

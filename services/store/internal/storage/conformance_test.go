@@ -313,9 +313,9 @@ func keysResealed(t *testing.T, s *Storage) {
 		}
 	}
 	resealed := []Resealed{
-		{first.KeyID, first.SealedPrivateKey, []byte("\xff\x00new")},
-		{second.KeyID, []byte("\xff\x00another that was read"), []byte("lost")},
-		{newID(), first.SealedPrivateKey, []byte("of a key that is gone")},
+		{KeyID: first.KeyID, Before: first.SealedPrivateKey, After: []byte("\xff\x00new")},
+		{KeyID: second.KeyID, Before: []byte("\xff\x00another that was read"), After: []byte("lost")},
+		{KeyID: newID(), Before: first.SealedPrivateKey, After: []byte("of a key that is gone")},
 	}
 	for _, wanted := range []int{1, 0} {
 		if changed, err := s.ResealSigningKeys(t.Context(), resealed); err != nil || changed != wanted {
@@ -325,7 +325,8 @@ func keysResealed(t *testing.T, s *Storage) {
 		wantKeys(t, s, second, first)
 	}
 	_, err := s.ResealSigningKeys(t.Context(), []Resealed{
-		{first.KeyID, first.SealedPrivateKey, []byte("undone")}, {second.KeyID, second.SealedPrivateKey, nil},
+		{KeyID: first.KeyID, Before: first.SealedPrivateKey, After: []byte("undone")},
+		{KeyID: second.KeyID, Before: second.SealedPrivateKey},
 	})
 	if err == nil {
 		t.Error("a key is left without its private half")
@@ -361,7 +362,7 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 	_, deleteExpired := s.DeleteExpiredSessions(ctx, time.Now(), 1)
 	_, listSigningKeys := s.ListSigningKeys(ctx)
 	_, deleteSigningKey := s.DeleteSigningKey(ctx, newID())
-	_, reseal := s.ResealSigningKeys(ctx, []Resealed{{newID(), []byte("a"), []byte("b")}})
+	_, reseal := s.ResealSigningKeys(ctx, []Resealed{{KeyID: newID(), Before: []byte("a"), After: []byte("b")}})
 	return map[string]error{
 		"Ready": s.Ready(ctx), "ReadUser": readUser, "ReadCredential": readCredential, "ReadCredentialOf": readCredentialOf,
 		"ReadAccount": readAccount, "ListSessions": listSessions, "EndAllSessions": endAllSessions,

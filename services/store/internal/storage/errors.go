@@ -5,12 +5,13 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"gorm.io/gorm"
 )
 
 var (
 	// ErrNotFound is an entry that does not exist, or the user whom a new entry belongs to.
-	ErrNotFound = errors.New("not found")
+	ErrNotFound = account.ErrNotFound
 	// ErrEmailTaken is a user whose canonical e-mail address another user has.
 	ErrEmailTaken = errors.New("the e-mail address is taken")
 	// ErrIDTaken is a user whose id another user has, or had.
@@ -18,7 +19,7 @@ var (
 	// ErrImportConflict is an import that another process goes on with.
 	ErrImportConflict = errors.New("another process is importing the same file")
 	// ErrGenerationTaken is a signing key of a generation that exists.
-	ErrGenerationTaken = errors.New("the generation is taken")
+	ErrGenerationTaken = account.ErrGenerationTaken
 	// ErrStaleGeneration is a session for a generation of its user's sessions that has ended.
 	ErrStaleGeneration = errors.New("the sessions of this generation have ended")
 	// ErrSessionEnded is a session that has ended.

@@ -5,21 +5,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"gorm.io/gorm"
 )
 
-// SigningKey is a key that tokens are signed with. The private half is sealed: this package never sees it open. Its
-// times are UTC, to the microsecond.
-type SigningKey struct {
-	Generation       int64 // grows with each key, and is never used again: the highest one is never deleted alone
-	KeyID            string
-	Algorithm        string
-	PublicKey        []byte // PKIX, DER
-	SealedPrivateKey []byte
-	CreateTime       time.Time
-	ActivateTime     time.Time     // when it begins to sign
-	TokenLifetime    time.Duration // of the longest token that a store makes with it, in whole seconds
-}
+// SigningKey is a key that tokens are signed with: this package never sees its private half open.
+type SigningKey = account.SigningKey
 
 type signingKeyRow struct {
 	Generation       int64 `gorm:"primaryKey;autoIncrement:false"`
@@ -119,7 +110,7 @@ func (s *Storage) DeleteSigningKey(ctx context.Context, keyID string) (deleted b
 }
 
 // RevokeSigningKey deletes a key and adds its successor, if there is to be one: both or neither. The successor of the
-// highest generation must be there, or its generation could be given again. It fails with ErrNotFound if there is no
+// highest generation must be there, or its generation could be given again. It fails with account.ErrNotFound if there is no
 // such key, and with ErrGenerationTaken if there is one of the successor's generation; then nothing has changed.
 func (s *Storage) RevokeSigningKey(ctx context.Context, keyID string, successor *SigningKey) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
@@ -141,12 +132,8 @@ func (s *Storage) RevokeSigningKey(ctx context.Context, keyID string, successor 
 	return s.explain(ctx, "revoke signing key "+keyID, err, outcomes{duplicateKey: ErrGenerationTaken})
 }
 
-// Resealed is a signing key whose private half was sealed anew.
-type Resealed struct {
-	KeyID  string
-	Before []byte // as it was read
-	After  []byte
-}
+// Resealed is a signing key whose private half was sealed again.
+type Resealed = account.ResealedKey
 
 // ResealSigningKeys puts the new seals into place, all or none, and tells how many it put: a key that is gone, or whose
 // seal is not the one that was read, stays as it is.
