@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -86,175 +85,110 @@ func adminCalls(r *replica, id string) map[string]func(context.Context) error {
 	}
 }
 
-func TestOnlyAdminsMayAdminister(t *testing.T) {
+func TestAdmin(t *testing.T) {
 	t.Parallel()
-	env, _ := newCountingEnv(t)
-	id := env.store.put("ada@example.com")
-	token, before := env.store.token(id), env.store.user(id)
-	for name, call := range adminCalls(env.replica, authn.Me) {
-		wantError(t, call(as(t.Context(), token)), codes.PermissionDenied, roleRequired)
-		wantError(t, call(t.Context()), codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING)
-		if !proto.Equal(env.store.user(id), before) {
-			t.Errorf("%s was done for one who is no admin", name)
+	t.Run("rejects_callers_without_the_role", func(t *testing.T) {
+		t.Parallel()
+		env, _ := newCountingEnv(t)
+		id := env.store.put("ada@example.com")
+		token, before := env.store.token(id), env.store.user(id)
+		for name, call := range adminCalls(env.replica, authn.Me) {
+			wantError(t, call(as(t.Context(), token)), codes.PermissionDenied, roleRequired)
+			wantError(t, call(t.Context()), codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_MISSING)
+			if !proto.Equal(env.store.user(id), before) {
+				t.Errorf("%s was done for one who is no admin", name)
+			}
 		}
-	}
-	for _, err := range []error{
-		env.deleteUser(t.Context(), token, uuid.NewString()), env.rename(t.Context(), token, uuid.NewString(), "x"),
-	} {
-		wantError(t, err, codes.NotFound, userNotFound)
-	}
-	env.wantReads(t, 1)
-	for name, call := range adminCalls(env.replica, id) {
-		if err := call(as(t.Context(), env.admin)); err != nil {
-			t.Errorf("%s: %v", name, err)
+		for _, err := range []error{
+			env.deleteUser(t.Context(), token, uuid.NewString()), env.rename(t.Context(), token, uuid.NewString(), "x"),
+		} {
+			wantError(t, err, codes.NotFound, userNotFound)
 		}
-	}
-}
-
-// Nobody is asked about a user whom the caller may not change.
-func TestWhoMayNotChangeAUserDoesNotReachTheStore(t *testing.T) {
-	t.Parallel()
-	fix := newAccountFixture(t, 1)
-	stranger := fix.store.token(fix.store.put("grace@example.com"))
-	fix.wantIn(t, fix.store, stranger)
-	fix.store.hook(func(_ context.Context, method, _ string) error {
-		t.Errorf("the store was asked for %s", method)
-		return nil
-	}, nil)
-	wantError(t, fix.rename(t.Context(), stranger, fix.user, "x"), codes.NotFound, userNotFound)
-	wantError(t, fix.deleteUser(t.Context(), stranger, fix.user), codes.NotFound, userNotFound)
-	fix.store.hook(nil, nil)
-	fix.wantIn(t, fix.store, fix.phone.GetAccessToken())
-}
-
-func TestADemotionCountsAtOnceEverywhere(t *testing.T) {
-	t.Parallel()
-	fix := newAccountFixture(t, 3)
-	token := fix.promote(t)
-	if err := fix.replicas[2].setRoles(t.Context(), fix.admin, fix.user, authn.RoleUser); err != nil {
-		t.Fatal(err)
-	}
-	fix.wantNoAdmin(t, token)
-	for _, r := range fix.replicas {
-		_, err := r.users.ReadUser(as(t.Context(), token), &gatehousev1.ReadUserRequest{Id: uuid.NewString()})
-		wantError(t, err, codes.NotFound, userNotFound)
-		r.wantIn(t, fix.store, token) // The user sees no more than users see.
-	}
-}
-
-// An operator gives the role at the database, where no cache hears of it. The token is from after that.
-func TestARoleThatNobodyToldOfIsAskedFor(t *testing.T) {
-	t.Parallel()
-	fix := newAccountFixture(t, 2)
-	fix.changeSilently(func(user *gatehousev1.User) { user.Roles = []string{authn.RoleAdmin, authn.RoleUser} })
-	token := fix.store.anotherToken(fix.phone.GetAccessToken())
-	for _, r := range fix.replicas {
-		if err := r.listUsers(t.Context(), token); err != nil {
-			t.Error(err)
+		env.wantReads(t, 1)
+		for name, call := range adminCalls(env.replica, id) {
+			if err := call(as(t.Context(), env.admin)); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
-	}
-}
-
-func TestADisabledUserIsOutWithoutTheStore(t *testing.T) {
-	t.Parallel()
-	fix := newAccountFixture(t, 2)
-	if err := fix.replicas[1].disable(t.Context(), fix.admin, fix.user); err != nil {
-		t.Fatal(err)
-	}
-	fix.store.hook(func(context.Context, string, string) error { return apierr.Unavailable(nil) }, nil)
-	for _, r := range fix.replicas {
-		if _, err := r.me(t.Context(), fix.phone.GetAccessToken()); err == nil {
-			t.Error("a session of a disabled user is let in")
-		}
-	}
-}
-
-// Who deletes the own account is told that the session has ended, whether or not the store can be reached.
-func TestWhoIsDeletedIsOutWithoutTheStore(t *testing.T) {
-	t.Parallel()
-	fix := newAccountFixture(t, 2)
-	if err := fix.replicas[1].deleteUser(t.Context(), fix.phone.GetAccessToken(), authn.Me); err != nil {
-		t.Fatal(err)
-	}
-	fix.store.hook(func(context.Context, string, string) error { return apierr.Unavailable(nil) }, nil)
-	fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
-	for _, r := range fix.replicas {
-		if _, err := r.me(t.Context(), fix.laptop.GetAccessToken()); err == nil {
-			t.Error("a session of a deleted user is let in")
-		}
-	}
-}
-
-// Admins see what is not kept, so the store answers them, about themselves as well.
-func TestAdminsReadFromTheStore(t *testing.T) {
-	t.Parallel()
-	fix := newAccountFixture(t, 1)
-	admin := fix.store.session(fix.admin).GetUserId()
-	for _, id := range []string{fix.user, strings.ToUpper(fix.user), admin, authn.Me} {
-		before := fix.store.readCount()
-		response, err := fix.users.ReadUser(as(t.Context(), fix.admin), &gatehousev1.ReadUserRequest{Id: id})
-		want := fix.store.user(strings.ToLower(id))
-		if id == authn.Me {
-			want = fix.store.user(admin)
-		}
-		if err != nil || !proto.Equal(response.GetUser(), want) || response.GetUser().GetAppMetadata() == nil {
-			t.Errorf("read %s: %v, error %v, want %v", id, response.GetUser(), err, want)
-		}
-		fix.wantReads(t, before+1)
-	}
-	wantError(t, fix.deleteUser(t.Context(), fix.admin, authn.Me), codes.FailedPrecondition,
-		gatehousev1.ErrorReason_ERROR_REASON_LAST_ADMIN)
-	before := fix.store.readCount()
-	if err := fix.listUsers(t.Context(), fix.admin); err != nil {
-		t.Error(err)
-	}
-	fix.wantReads(t, before) // That one is the last admin tells nothing of what is known.
-}
-
-// What a sign-up with a request id answers may be what it answered long ago.
-func TestARepeatedSignUpIsNotKept(t *testing.T) {
-	t.Parallel()
-	env, _, client := newRedisEnv(t)
-	env.read(t, env.store.put("grace@example.com")) // The run of the Redis is known.
-	before := client.DBSize(t.Context()).Val()
-	_, err := env.users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{
-		Email: "ada@example.com", FullName: "Ada Lovelace", Password: password, RequestId: "1",
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if kept := client.DBSize(t.Context()).Val() - before; kept != 0 {
-		t.Errorf("%d entries were kept", kept)
-	}
-	env.signUp(t, "edsger@example.com")
-	if kept := client.DBSize(t.Context()).Val() - before; kept != 1 {
-		t.Errorf("of another sign-up %d entries were kept", kept)
-	}
-}
-
-// What is passed on has its caller's deadline; a change of a user has as long as any change.
-func TestTheDeadlineOfWhatIsPassedOnIsTheCallers(t *testing.T) {
-	t.Parallel()
-	fix := newAccountFixture(t, 1)
-	var left time.Duration
-	fix.store.hook(func(ctx context.Context, _, _ string) error {
-		until, ok := ctx.Deadline()
-		if !ok {
-			return errors.New("there is no deadline")
+	// Nobody is asked about a user whom the caller may not change.
+	t.Run("rejects_changes_of_others_without_a_call_of_the_store", func(t *testing.T) {
+		t.Parallel()
+		fix := newAccountFixture(t, 1)
+		stranger := fix.store.token(fix.store.put("grace@example.com"))
+		fix.wantIn(t, fix.store, stranger)
+		fix.store.hook(func(_ context.Context, method, _ string) error {
+			t.Errorf("the store was asked for %s", method)
+			return nil
+		}, nil)
+		wantError(t, fix.rename(t.Context(), stranger, fix.user, "x"), codes.NotFound, userNotFound)
+		wantError(t, fix.deleteUser(t.Context(), stranger, fix.user), codes.NotFound, userNotFound)
+		fix.store.hook(nil, nil)
+		fix.wantIn(t, fix.store, fix.phone.GetAccessToken())
+	})
+	t.Run("a_demotion_is_visible_everywhere", func(t *testing.T) {
+		t.Parallel()
+		fix := newAccountFixture(t, 3)
+		token := fix.promote(t)
+		if err := fix.replicas[2].setRoles(t.Context(), fix.admin, fix.user, authn.RoleUser); err != nil {
+			t.Fatal(err)
 		}
-		left = time.Until(until)
-		return nil
-	}, nil)
-	const deadline = 4 * time.Second
-	for name, call := range adminCalls(fix.replica, fix.user) {
-		ctx, cancel := context.WithTimeout(as(t.Context(), fix.admin), deadline)
-		if err := call(ctx); err != nil {
-			t.Errorf("%s: %v", name, err)
+		fix.wantNoAdmin(t, token)
+		for _, r := range fix.replicas {
+			_, err := r.users.ReadUser(as(t.Context(), token), &gatehousev1.ReadUserRequest{Id: uuid.NewString()})
+			wantError(t, err, codes.NotFound, userNotFound)
+			r.wantIn(t, fix.store, token) // The user sees no more than users see.
 		}
-		cancel()
-		passed := slices.Contains([]string{"RotateKey", "ListAuditEvents", "ListUsers"}, name)
-		if own := left > deadline; own == passed {
-			t.Errorf("%s has %s to go at the store", name, left)
+	})
+	// An operator gives the role at the database, where no cache hears of it. The token is from after that.
+	t.Run("a_role_granted_in_the_database_is_read_from_the_store", func(t *testing.T) {
+		t.Parallel()
+		fix := newAccountFixture(t, 2)
+		fix.changeSilently(func(user *gatehousev1.User) { user.Roles = []string{authn.RoleAdmin, authn.RoleUser} })
+		token := fix.store.anotherToken(fix.phone.GetAccessToken())
+		for _, r := range fix.replicas {
+			if err := r.listUsers(t.Context(), token); err != nil {
+				t.Error(err)
+			}
 		}
-	}
+	})
+	t.Run("a_disabled_user_is_rejected_without_the_store", func(t *testing.T) {
+		t.Parallel()
+		fix := newAccountFixture(t, 2)
+		if err := fix.replicas[1].disable(t.Context(), fix.admin, fix.user); err != nil {
+			t.Fatal(err)
+		}
+		fix.store.hook(func(context.Context, string, string) error { return apierr.Unavailable(nil) }, nil)
+		for _, r := range fix.replicas {
+			if _, err := r.me(t.Context(), fix.phone.GetAccessToken()); err == nil {
+				t.Error("a session of a disabled user is let in")
+			}
+		}
+	})
+	// What is passed on has its caller's deadline; a change of a user has as long as any change.
+	t.Run("calls_passed_on_have_the_deadline_of_the_caller", func(t *testing.T) {
+		t.Parallel()
+		fix := newAccountFixture(t, 1)
+		var left time.Duration
+		fix.store.hook(func(ctx context.Context, _, _ string) error {
+			until, ok := ctx.Deadline()
+			if !ok {
+				return errors.New("there is no deadline")
+			}
+			left = time.Until(until)
+			return nil
+		}, nil)
+		const deadline = 4 * time.Second
+		for name, call := range adminCalls(fix.replica, fix.user) {
+			ctx, cancel := context.WithTimeout(as(t.Context(), fix.admin), deadline)
+			if err := call(ctx); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+			cancel()
+			passed := slices.Contains([]string{"RotateKey", "ListAuditEvents", "ListUsers"}, name)
+			if own := left > deadline; own == passed {
+				t.Errorf("%s has %s to go at the store", name, left)
+			}
+		}
+	})
 }

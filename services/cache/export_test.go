@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync/atomic"
+	"testing"
 
 	"google.golang.org/grpc"
 
@@ -22,7 +23,27 @@ func NewCounting(
 	return newService(cfg, countingBackend{Backend: memorybackend.New(memoryBytes, nil), gets: gets}, minrank.New(minrank.MaxKeys), store, log)
 }
 
-// NewDead is New with a backend that fails whatever is asked of it about users, and counts how often that is.
+// NewWithBackend is New with a backend that several services may share.
+func NewWithBackend(
+	cfg Config, backend coherence.Backend, store grpc.ClientConnInterface, log *slog.Logger,
+) (*Service, error) {
+	return newService(cfg, sharedBackend{backend}, minrank.New(minrank.MaxKeys), store, log)
+}
+
+// NewSharedMemory returns a memory backend that is closed when the test ends.
+func NewSharedMemory(t *testing.T) coherence.Backend {
+	t.Helper()
+	memory := memorybackend.New(memoryBytes, nil)
+	t.Cleanup(func() { _ = memory.Close() })
+	return memory
+}
+
+// sharedBackend is not closed by its services.
+type sharedBackend struct{ coherence.Backend }
+
+func (sharedBackend) Close() error { return nil }
+
+// NewFailing is New with a backend that fails whatever is asked of it about users, and counts how often that is.
 func NewFailing(cfg Config, store grpc.ClientConnInterface, log *slog.Logger, asked *atomic.Int64) (*Service, error) {
 	return newService(cfg, failingUserBackend{asked: asked}, minrank.New(minrank.MaxKeys), store, log)
 }

@@ -45,93 +45,93 @@ func newDisconnected(t *testing.T, log *slog.Logger) (*Entries, *disconnectable)
 	return e, kept
 }
 
-func TestWhatIsOwedIsNotBelievedUntilItIsPaid(t *testing.T) {
+func TestPendingInvalidations(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
-		ctx, stop := context.WithCancel(t.Context())
-		go e.pending.run(ctx)
-		e.Change(t.Context(), e.AcquireLease(), ada(2), nil)
-		e.SessionEnded(t.Context(), adaID, sessionID)
-		for range 3 {
-			if known := e.Account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil || known.Ended {
+	t.Run("hide_entries_until_they_are_flushed", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
+			ctx, stop := context.WithCancel(t.Context())
+			go e.pending.run(ctx)
+			e.Change(t.Context(), e.AcquireLease(), ada(2), nil)
+			e.SessionEnded(t.Context(), adaID, sessionID)
+			for range 3 {
+				if known := e.Account(t.Context(), adaID, sessionID); known.User != nil || known.Session != nil || known.Ended {
+					t.Errorf("the cache says %v", known)
+				}
+				time.Sleep(10 * flushInterval)
+			}
+			kept.disconnected.Store(false)
+			time.Sleep(2 * flushInterval)
+			known := e.Account(t.Context(), adaID, sessionID)
+			if known.User != nil || !known.Ended || known.Lease.granted == "" {
 				t.Errorf("the cache says %v", known)
 			}
-			time.Sleep(10 * flushInterval)
-		}
-		kept.disconnected.Store(false)
-		time.Sleep(2 * flushInterval)
-		known := e.Account(t.Context(), adaID, sessionID)
-		if known.User != nil || !known.Ended || known.Lease.granted == "" {
-			t.Errorf("the cache says %v", known)
-		}
-		stop()
-		synctest.Wait()
+			stop()
+			synctest.Wait()
+		})
 	})
-}
-
-func TestWhatIsOwedIsTriedOnceMoreAtTheEnd(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
+	t.Run("are_flushed_in_the_end", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			e, kept := newDisconnected(t, slog.New(slog.DiscardHandler))
+			e.SessionEnded(t.Context(), adaID, sessionID)
+			kept.disconnected.Store(false)
+			ctx, stop := context.WithCancel(t.Context())
+			stop()
+			e.pending.run(ctx)
+			if known := e.Account(t.Context(), adaID, sessionID); !known.Ended {
+				t.Errorf("the cache says %v", known)
+			}
+		})
+	})
+	// What is owed under a key may grow while it is paid.
+	t.Run("an_ack_removes_only_what_was_written", func(t *testing.T) {
+		t.Parallel()
+		e, _ := newDisconnected(t, slog.New(slog.DiscardHandler))
+		e.Change(t.Context(), e.AcquireLease(), nil, adasSession(2))
+		owed := e.pending.snapshot()
+		if len(owed) != 1 {
+			t.Fatalf("what is owed is %v, want one entry", owed)
+		}
 		e.SessionEnded(t.Context(), adaID, sessionID)
-		kept.disconnected.Store(false)
-		ctx, stop := context.WithCancel(t.Context())
-		stop()
-		e.pending.run(ctx)
-		if known := e.Account(t.Context(), adaID, sessionID); !known.Ended {
-			t.Errorf("the cache says %v", known)
+		e.Change(t.Context(), e.AcquireLease(), nil, adasSession(3)) // One that was slow.
+		e.pending.ack(owed[0])
+		left := e.pending.snapshot()
+		if len(left) != 1 || entry.Rank(left[0].Entry) != tombstoneRank {
+			t.Errorf("what is owed is %v, want a tombstone", left)
+		}
+		e.pending.ack(left[0])
+		e.pending.ack(left[0])
+		if e.pending.covers(SessionKey(adaID, sessionID)) {
+			t.Error("it is owed still")
 		}
 	})
-}
-
-// What is owed under a key may grow while it is paid.
-func TestOnlyWhatWasPaidIsForgotten(t *testing.T) {
-	t.Parallel()
-	e, _ := newDisconnected(t, slog.New(slog.DiscardHandler))
-	e.Change(t.Context(), e.AcquireLease(), nil, adasSession(2))
-	owed := e.pending.snapshot()
-	if len(owed) != 1 {
-		t.Fatalf("what is owed is %v, want one entry", owed)
-	}
-	e.SessionEnded(t.Context(), adaID, sessionID)
-	e.Change(t.Context(), e.AcquireLease(), nil, adasSession(3)) // One that was slow.
-	e.pending.ack(owed[0])
-	left := e.pending.snapshot()
-	if len(left) != 1 || entry.Rank(left[0].Entry) != tombstoneRank {
-		t.Errorf("what is owed is %v, want a tombstone", left)
-	}
-	e.pending.ack(left[0])
-	e.pending.ack(left[0])
-	if e.pending.covers(SessionKey(adaID, sessionID)) {
-		t.Error("it is owed still")
-	}
-}
-
-func TestWhenTooMuchIsOwedNothingIsBelieved(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		var logged strings.Builder
-		e, kept := newDisconnected(t, slog.New(slog.NewTextHandler(&logged, nil)))
-		for i := range maxPending + 10 {
-			e.SessionEnded(t.Context(), adaID, fmt.Sprint(i))
-		}
-		if owed := len(e.pending.snapshot()); owed != maxPending {
-			t.Errorf("%d keys are owed, want %d", owed, maxPending)
-		}
-		kept.disconnected.Store(false)
-		e.pending.flush(t.Context())
-		if known := e.Account(t.Context(), adaID, sessionID); known.User != nil {
-			t.Errorf("the cache says %v", known)
-		}
-		if lines := strings.Count(logged.String(), "too many pending cache invalidations"); lines != 1 {
-			t.Errorf("it was logged %d times", lines)
-		}
-		time.Sleep(time.Hour + time.Hour/10) // Whatever was there then has expired.
-		e.Change(t.Context(), e.AcquireLease(), ada(2), adasSession(2))
-		time.Sleep(maxLeaseTime)
-		if known := e.Account(t.Context(), adaID, sessionID); known.User == nil {
-			t.Error("the cache is not believed for good")
-		}
+	t.Run("too_many_bypass_the_backend", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			var logged strings.Builder
+			e, kept := newDisconnected(t, slog.New(slog.NewTextHandler(&logged, nil)))
+			for i := range maxPending + 10 {
+				e.SessionEnded(t.Context(), adaID, fmt.Sprint(i))
+			}
+			if owed := len(e.pending.snapshot()); owed != maxPending {
+				t.Errorf("%d keys are owed, want %d", owed, maxPending)
+			}
+			kept.disconnected.Store(false)
+			e.pending.flush(t.Context())
+			if known := e.Account(t.Context(), adaID, sessionID); known.User != nil {
+				t.Errorf("the cache says %v", known)
+			}
+			if lines := strings.Count(logged.String(), "too many pending cache invalidations"); lines != 1 {
+				t.Errorf("it was logged %d times", lines)
+			}
+			time.Sleep(time.Hour + time.Hour/10) // Whatever was there then has expired.
+			e.Change(t.Context(), e.AcquireLease(), ada(2), adasSession(2))
+			time.Sleep(maxLeaseTime)
+			if known := e.Account(t.Context(), adaID, sessionID); known.User == nil {
+				t.Error("the cache is not believed for good")
+			}
+		})
 	})
 }

@@ -51,117 +51,115 @@ func concurrencyOf(s *fakeSource, f *Group[int]) (flights, atOnce, keys int) {
 	return s.flights, s.most, len(f.next)
 }
 
-func TestNobodyGetsAnAnswerFromBeforeTheyCame(t *testing.T) {
+func TestDo(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		const callers = 300
-		s, f := new(fakeSource), New[int]()
-		var wg sync.WaitGroup
-		for i := range callers {
-			s.mu.Lock()
-			s.version = i
-			s.mu.Unlock()
-			wg.Go(func() {
-				if seen, _, err := f.Do(t.Context(), "key", s.read); err != nil || seen < i {
-					t.Errorf("who came at %d was told of %d, error %v", i, seen, err)
+	t.Run("returns_no_result_from_before_the_call", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			const callers = 300
+			s, f := new(fakeSource), New[int]()
+			var wg sync.WaitGroup
+			for i := range callers {
+				s.mu.Lock()
+				s.version = i
+				s.mu.Unlock()
+				wg.Go(func() {
+					if seen, _, err := f.Do(t.Context(), "key", s.read); err != nil || seen < i {
+						t.Errorf("who came at %d was told of %d, error %v", i, seen, err)
+					}
+				})
+				synctest.Wait() // They have joined.
+				time.Sleep(time.Second / 100)
+			}
+			wg.Wait()
+			synctest.Wait()
+			if flights, atOnce, keys := concurrencyOf(s, f); atOnce != 1 || flights > callers/100+2 || keys != 0 {
+				t.Errorf("%d callers made %d flights, %d at once; %d keys are left", callers, flights, atOnce, keys)
+			}
+		})
+	})
+	t.Run("keys_are_independent", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s, f := new(fakeSource), New[int]()
+			for _, key := range []string{"a", "b", "c"} {
+				go func() { _, _, _ = f.Do(t.Context(), key, s.read) }()
+			}
+			time.Sleep(2 * time.Second)
+			if _, atOnce, _ := concurrencyOf(s, f); atOnce != 3 {
+				t.Errorf("%d flights were under way at once, want 3", atOnce)
+			}
+		})
+	})
+	t.Run("a_caller_who_gives_up_stops_nothing", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s, f := new(fakeSource), New[int]()
+			impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
+			defer giveUp()
+			ended := make(chan error, 3)
+			join := func(ctx context.Context) {
+				_, _, err := f.Do(ctx, "key", s.read)
+				ended <- err
+			}
+			go join(impatient) // flies
+			synctest.Wait()
+			go join(impatient) // begins the next one
+			synctest.Wait()
+			go join(t.Context()) // waits for that one
+			for range 2 {
+				if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("who gave up got %v", err)
 				}
-			})
-			synctest.Wait() // They have joined.
-			time.Sleep(time.Second / 100)
-		}
-		wg.Wait()
-		synctest.Wait()
-		if flights, atOnce, keys := concurrencyOf(s, f); atOnce != 1 || flights > callers/100+2 || keys != 0 {
-			t.Errorf("%d callers made %d flights, %d at once; %d keys are left", callers, flights, atOnce, keys)
-		}
+			}
+			if err := <-ended; err != nil {
+				t.Errorf("who waited got %v", err)
+			}
+			if flights, _, _ := concurrencyOf(s, f); flights != 2 {
+				t.Errorf("there were %d flights, want 2", flights)
+			}
+		})
 	})
-}
-
-func TestFlightsOfSeveralKeysAreApart(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s, f := new(fakeSource), New[int]()
-		for _, key := range []string{"a", "b", "c"} {
-			go func() { _, _, _ = f.Do(t.Context(), key, s.read) }()
-		}
-		time.Sleep(2 * time.Second)
-		if _, atOnce, _ := concurrencyOf(s, f); atOnce != 3 {
-			t.Errorf("%d flights were under way at once, want 3", atOnce)
-		}
-	})
-}
-
-func TestWhoGivesUpStopsNoFlight(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s, f := new(fakeSource), New[int]()
-		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
-		defer giveUp()
-		ended := make(chan error, 3)
-		join := func(ctx context.Context) {
-			_, _, err := f.Do(ctx, "key", s.read)
-			ended <- err
-		}
-		go join(impatient) // flies
-		synctest.Wait()
-		go join(impatient) // begins the next one
-		synctest.Wait()
-		go join(t.Context()) // waits for that one
-		for range 2 {
-			if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
+	t.Run("nothing_starts_without_callers", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			s, f := new(fakeSource), New[int]()
+			impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
+			defer giveUp()
+			go func() { _, _, _ = f.Do(t.Context(), "key", s.read) }()
+			synctest.Wait()
+			if _, _, err := f.Do(impatient, "key", s.read); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("who gave up got %v", err)
 			}
-		}
-		if err := <-ended; err != nil {
-			t.Errorf("who waited got %v", err)
-		}
-		if flights, _, _ := concurrencyOf(s, f); flights != 2 {
-			t.Errorf("there were %d flights, want 2", flights)
+			time.Sleep(5 * time.Second)
+			if flights, _, keys := concurrencyOf(s, f); flights != 1 || keys != 0 {
+				t.Errorf("there were %d flights, want 1; %d keys are left", flights, keys)
+			}
+		})
+	})
+	t.Run("is_bounded", func(t *testing.T) {
+		t.Parallel()
+		synctest.Test(t, func(t *testing.T) {
+			hang := func(ctx context.Context) (int, error) {
+				<-ctx.Done()
+				return 0, ctx.Err()
+			}
+			begin := time.Now()
+			_, own, err := New[int]().Do(t.Context(), "key", hang)
+			if !own || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != deadlines.SharedRead {
+				t.Errorf("it ended after %s with %v, own %t", time.Since(begin), err, own)
+			}
+		})
+	})
+	// A flight runs in a goroutine of its own, where no interceptor stands between a panic and the end of the process.
+	t.Run("a_panic_is_an_error", func(t *testing.T) {
+		t.Parallel()
+		f := New[int]()
+		for range 2 { // The key is free afterwards.
+			_, _, err := f.Do(t.Context(), "key", func(context.Context) (int, error) { panic("no store") })
+			if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_INTERNAL {
+				t.Errorf("error %v, want an internal one", err)
+			}
 		}
 	})
-}
-
-func TestNoFlightLeavesForNobody(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		s, f := new(fakeSource), New[int]()
-		impatient, giveUp := context.WithTimeout(t.Context(), time.Second/2)
-		defer giveUp()
-		go func() { _, _, _ = f.Do(t.Context(), "key", s.read) }()
-		synctest.Wait()
-		if _, _, err := f.Do(impatient, "key", s.read); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("who gave up got %v", err)
-		}
-		time.Sleep(5 * time.Second)
-		if flights, _, keys := concurrencyOf(s, f); flights != 1 || keys != 0 {
-			t.Errorf("there were %d flights, want 1; %d keys are left", flights, keys)
-		}
-	})
-}
-
-func TestAFlightHasAnEnd(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		hang := func(ctx context.Context) (int, error) {
-			<-ctx.Done()
-			return 0, ctx.Err()
-		}
-		begin := time.Now()
-		_, own, err := New[int]().Do(t.Context(), "key", hang)
-		if !own || !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != deadlines.SharedRead {
-			t.Errorf("it ended after %s with %v, own %t", time.Since(begin), err, own)
-		}
-	})
-}
-
-// A flight runs in a goroutine of its own, where no interceptor stands between a panic and the end of the process.
-func TestPanicInAFlightIsAnErrorOfTheCall(t *testing.T) {
-	t.Parallel()
-	f := New[int]()
-	for range 2 { // The key is free afterwards.
-		_, _, err := f.Do(t.Context(), "key", func(context.Context) (int, error) { panic("no store") })
-		if reason := apierr.ReasonOf(apierr.Status(err)); reason != gatehousev1.ErrorReason_ERROR_REASON_INTERNAL {
-			t.Errorf("error %v, want an internal one", err)
-		}
-	}
 }

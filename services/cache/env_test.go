@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"log/slog"
 	"net"
 	"strings"
@@ -45,7 +46,11 @@ const (
 	unavailable    = gatehousev1.ErrorReason_ERROR_REASON_UNAVAILABLE
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "8") // Tests mostly wait.
+	goleak.VerifyTestMain(m)
+}
 
 // front is a cache service, and clients of it.
 type replica struct {
@@ -313,4 +318,54 @@ func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return string(l.bytes)
+}
+
+func (env *testEnv) signUp(t *testing.T, email string) string {
+	t.Helper()
+	response, err := env.users.CreateUser(t.Context(),
+		&gatehousev1.CreateUserRequest{Email: email, FullName: "Ada Lovelace", Password: password})
+	if err != nil {
+		t.Fatalf("sign up: %v", err)
+	}
+	if want := env.store.user(response.GetUser().GetId()); !proto.Equal(response.GetUser(), want) {
+		t.Fatalf("sign up: %v, want %v", response.GetUser(), want)
+	}
+	return response.GetUser().GetId()
+}
+
+// logIn opens a session by this cache service.
+func (r *replica) logIn(t *testing.T, email string) *gatehousev1.CreateSessionResponse {
+	t.Helper()
+	response, err := r.sessions.CreateSession(t.Context(),
+		&gatehousev1.CreateSessionRequest{Email: email, Password: password})
+	if err != nil {
+		t.Fatalf("log in: %v", err)
+	}
+	return response
+}
+
+// untilUsed reads until the cache answers.
+func (env *testEnv) readUntilCached(t *testing.T, id string) {
+	t.Helper()
+	testkit.Eventually(t, func() error {
+		before := env.store.readCount()
+		env.read(t, id)
+		if env.store.readCount() != before {
+			return errors.New("the cache is not used again")
+		}
+		return nil
+	})
+}
+
+// wantGone insists that no session of the user is let in, and that the store has the last word on it.
+func (fix *accountFixture) wantDeleted(t *testing.T) {
+	t.Helper()
+	for range 2 {
+		for _, token := range []string{fix.phone.GetAccessToken(), fix.laptop.GetAccessToken()} {
+			fix.wantOut(t, token, sessionEnded)
+		}
+		if fix.tablet != "" {
+			fix.wantOut(t, fix.tablet, sessionEnded)
+		}
+	}
 }

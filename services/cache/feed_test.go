@@ -50,24 +50,11 @@ func (env *testEnv) wantRefusedSoon(t *testing.T, token string) {
 	}
 }
 
-// backends are some cache services on a Redis, and one on a memory.
-func backends(t *testing.T, fronts int, test func(*testing.T, *testEnv)) {
-	t.Helper()
-	t.Run("redis", func(t *testing.T) {
-		t.Parallel()
-		env, _, _ := newRedisEnvOf(t, fronts)
-		test(t, env)
-	})
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		env, _ := newCountingEnv(t)
-		test(t, env)
-	})
-}
-
-func TestWhatNoCacheServiceCouldTellIsLearntByTheFeed(t *testing.T) {
+func TestFeed(t *testing.T) {
 	t.Parallel()
-	backends(t, 2, func(t *testing.T, env *testEnv) {
+	t.Run("changes_of_others_become_visible", func(t *testing.T) {
+		t.Parallel()
+		env := newEnv(t, 2)
 		ada := env.store.put("ada@example.com")
 		token, other := env.store.token(ada), env.store.token(ada)
 		env.wantConverged(t, token)
@@ -87,12 +74,10 @@ func TestWhatNoCacheServiceCouldTellIsLearntByTheFeed(t *testing.T) {
 		env.feed.publish(&internalv1.Change{UserId: ada, Version: 3, Ended: true})
 		env.wantRefusedSoon(t, other)
 	})
-}
-
-// TestOldNewsChangeNothing: the feed may tell again what is long known, and what a cache service has told before it.
-func TestOldNewsChangeNothing(t *testing.T) {
-	t.Parallel()
-	backends(t, 2, func(t *testing.T, env *testEnv) {
+	// The feed may tell again what is long known, and what a cache service has told before it.
+	t.Run("old_changes_have_no_effect", func(t *testing.T) {
+		t.Parallel()
+		env := newEnv(t, 2)
 		ada := env.store.put("ada@example.com")
 		token := env.store.token(ada)
 		for range 3 {
@@ -115,12 +100,10 @@ func TestOldNewsChangeNothing(t *testing.T) {
 		env.wantConverged(t, token)
 		env.wantReads(t, reads)
 	})
-}
-
-// TestAFeedThatWasAwayIsCaughtUpWith, from where the cache services were.
-func TestAFeedThatWasAwayIsCaughtUpWith(t *testing.T) {
-	t.Parallel()
-	backends(t, 1, func(t *testing.T, env *testEnv) {
+	// TestAFeedThatWasAwayIsCaughtUpWith, from where the cache services were.
+	t.Run("resumes_at_the_cursor", func(t *testing.T) {
+		t.Parallel()
+		env := newEnv(t, 1)
 		ada := env.store.put("ada@example.com")
 		token := env.store.token(ada)
 		env.wantConverged(t, token)
@@ -135,12 +118,10 @@ func TestAFeedThatWasAwayIsCaughtUpWith(t *testing.T) {
 			t.Errorf("the feed was asked for %v", last)
 		}
 	})
-}
-
-// TestWhatTheFeedHasForgottenIsForgotten: nobody knows which entries are outdated.
-func TestWhatTheFeedHasForgottenIsForgotten(t *testing.T) {
-	t.Parallel()
-	backends(t, 2, func(t *testing.T, env *testEnv) {
+	// Nobody knows which entries are outdated.
+	t.Run("an_expired_cursor_clears_the_cache", func(t *testing.T) {
+		t.Parallel()
+		env := newEnv(t, 2)
 		ada := env.store.put("ada@example.com")
 		token := env.store.token(ada)
 		env.wantConverged(t, token)
@@ -150,12 +131,10 @@ func TestWhatTheFeedHasForgottenIsForgotten(t *testing.T) {
 		env.feed.disconnect(t, func(f *fakeFeed) { f.changes, f.lost = append(f.changes, forgotten), 2 })
 		env.wantConverged(t, token)
 	})
-}
-
-// TestAfterARestoreNothingFromBeforeIsBelieved: the database is one of before, and so are its versions.
-func TestAfterARestoreNothingFromBeforeIsBelieved(t *testing.T) {
-	t.Parallel()
-	backends(t, 2, func(t *testing.T, env *testEnv) {
+	// The database is one of before, and so are its versions.
+	t.Run("entries_of_another_epoch_are_not_used", func(t *testing.T) {
+		t.Parallel()
+		env := newEnv(t, 2)
 		ada := env.store.put("ada@example.com")
 		token := env.store.token(ada)
 		for range 5 {
@@ -172,41 +151,4 @@ func TestAfterARestoreNothingFromBeforeIsBelieved(t *testing.T) {
 		env.wantConverged(t, token)
 		env.wantRefusedSoon(t, lost)
 	})
-}
-
-// TestACacheServiceBeginsWhereTheOthersAre: a Redis in which nothing is missing is believed, and no other.
-func TestACacheServiceBeginsWhereTheOthersAre(t *testing.T) {
-	t.Parallel()
-	env, server, client := newRedisEnv(t)
-	ada := env.store.put("ada@example.com")
-	token := env.store.token(ada)
-	env.feed.publish(env.store.changeSilently(ada, func(user *gatehousev1.User) { user.FullName = "Ada" }))
-	env.wantConverged(t, token)
-
-	missed := env.store.changeSilently(ada, func(user *gatehousev1.User) { user.FullName = "Ada King" })
-	second := env.addReplica(t, config(server.URL()), func() {
-		env.feed.mu.Lock()
-		defer env.feed.mu.Unlock()
-		env.feed.changes = append(env.feed.changes, missed) // The others are not woken.
-	})
-	user, err := second.me(t.Context(), token)
-	if want := env.store.profile(token); err != nil || !proto.Equal(user, want) {
-		t.Errorf("who comes later reads %v, %v, want %v", user, err, want)
-	}
-
-	cursors, err := client.Keys(t.Context(), "*:cursor:*").Result()
-	if err != nil || len(cursors) != 1 {
-		t.Fatalf("the cursors are %q, %v", cursors, err)
-	}
-	if err := client.Del(t.Context(), cursors...).Err(); err != nil {
-		t.Fatal(err)
-	}
-	third := env.addReplica(t, config(server.URL()), func() {
-		// Nobody is told of this one.
-		env.store.changeSilently(ada, func(user *gatehousev1.User) { user.FullName = "Ada Lovelace" })
-	})
-	user, err = third.me(t.Context(), token)
-	if want := env.store.profile(token); err != nil || !proto.Equal(user, want) {
-		t.Errorf("who finds no cursor reads %v, %v, want %v", user, err, want)
-	}
 }

@@ -1,3 +1,5 @@
+//go:build servers
+
 package cache_test
 
 import (
@@ -108,32 +110,35 @@ func replicate(t *testing.T, server *testkit.Redis, host, port string) {
 	}
 }
 
-// TestAFailOverAndItsWayBackBringNoSessionBack: the first server has kept what it knew, and is asked again.
-func TestAFailOverAndItsWayBackBringNoSessionBack(t *testing.T) {
-	one, two := testkit.StartRedis(t), testkit.StartRedis(t)
-	follow(t, two, one)
-	address := newVirtualAddress(t, one.Addr())
-	fix := newTestEnvOf(t, config("redis://"+address.Addr().String()+"/0"), 2).newFixture(t)
+func TestRedisFailOver(t *testing.T) {
+	t.Parallel()
+	// The first server has kept what it knew, and is asked again.
+	t.Run("there_and_back_restores_no_session", func(t *testing.T) {
+		one, two := testkit.StartRedis(t), testkit.StartRedis(t)
+		follow(t, two, one)
+		address := newVirtualAddress(t, one.Addr())
+		fix := newTestEnvOf(t, config("redis://"+address.Addr().String()+"/0"), 2).newFixture(t)
 
-	promote(t, two)
-	follow(t, one, two)
-	address.leadTo(two.Addr())
-	for _, service := range fix.replicas {
-		service.wantIn(t, fix.store, fix.phone.GetAccessToken())
-	}
-	if err := fix.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current); err != nil {
-		t.Fatal(err)
-	}
-	fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
+		promote(t, two)
+		follow(t, one, two)
+		address.leadTo(two.Addr())
+		for _, service := range fix.replicas {
+			service.wantIn(t, fix.store, fix.phone.GetAccessToken())
+		}
+		if err := fix.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current); err != nil {
+			t.Fatal(err)
+		}
+		fix.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 
-	promote(t, one)
-	follow(t, two, one)
-	address.leadTo(one.Addr())
-	for i, service := range fix.replicas {
-		for range 3 {
-			if _, err := service.me(t.Context(), fix.phone.GetAccessToken()); err == nil {
-				t.Errorf("cache %d lets a session in that has ended", i)
+		promote(t, one)
+		follow(t, two, one)
+		address.leadTo(one.Addr())
+		for i, service := range fix.replicas {
+			for range 3 {
+				if _, err := service.me(t.Context(), fix.phone.GetAccessToken()); err == nil {
+					t.Errorf("cache %d lets a session in that has ended", i)
+				}
 			}
 		}
-	}
+	})
 }

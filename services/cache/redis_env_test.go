@@ -1,0 +1,52 @@
+//go:build servers
+
+package cache_test
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/gatehouse-auth/gatehouse/internal/testkit"
+)
+
+// newEnv returns an environment of several cache services that share a backend.
+func newEnv(t *testing.T, replicas int) *testEnv {
+	t.Helper()
+	env, _, _ := newRedisEnvOf(t, replicas)
+	return env
+}
+
+// newRedisHouse gives a house on a Redis of its own, and a client to look into that.
+func newRedisEnv(t *testing.T) (*testEnv, *testkit.Redis, *redis.Client) {
+	t.Helper()
+	return newRedisEnvOf(t, 1)
+}
+
+// newRedisTown gives a house of several cache services on one Redis, and a client to look into that.
+func newRedisEnvOf(t *testing.T, fronts int) (*testEnv, *testkit.Redis, *redis.Client) {
+	t.Helper()
+	server := testkit.StartRedis(t)
+	client := server.Client()
+	t.Cleanup(func() { _ = client.Close() })
+	return newTestEnvOf(t, config(server.URL()), fronts), server, client
+}
+
+// restart kills a Redis and starts it again: empty, or with what was saved before.
+func restart(t *testing.T, server *testkit.Redis) {
+	t.Helper()
+	server.Kill()
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// place finds where in the Redis something is kept.
+func redisKey(t *testing.T, client *redis.Client, key string) string {
+	t.Helper()
+	found := client.Keys(t.Context(), "*:"+key).Val()
+	if len(found) != 1 {
+		t.Fatalf("%s is kept in %q", key, found)
+	}
+	return found[0]
+}
