@@ -139,7 +139,7 @@ test-large: test-deps ## Run the tests with as many users, rounds and replicas a
 .PHONY: test-clusters
 test-clusters: ## Run the suites of the cache on Redis Cluster and Sentinel, and those of the storage on Galera.
 	sh tools/install-test-deps.sh clusters
-	go test -race -timeout 30m -tags servers,clusters -run 'Cluster|Sentinel|AFlush|AFailOverEnds|AMasterThat|Galera' \
+	go test -race -timeout 30m -tags servers,clusters -run 'Cluster|Sentinel|Galera' \
 		./internal/testkit ./services/cache/...
 	go test -timeout 60m -tags servers,clusters ./services/store/internal/storage/...
 	cd test && go test -timeout 30m -tags long,clusters -run '^TestFaultsOnClusters$$' ./faults

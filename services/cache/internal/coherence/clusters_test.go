@@ -1,4 +1,4 @@
-//go:build clusters
+//go:build servers && clusters
 
 package coherence
 
@@ -80,7 +80,7 @@ func ageAll(t *testing.T, servers []*testkit.Redis, by time.Duration) {
 }
 
 // A flush reaches every master, and leaves what others keep there.
-func TestAFlushReachesAllMasters(t *testing.T) {
+func TestClusterFlush(t *testing.T) {
 	cluster := testkit.StartRedisCluster(t)
 	b := openAt(t, cluster.URL())
 	client := cluster.Client()
@@ -106,7 +106,7 @@ func TestAFlushReachesAllMasters(t *testing.T) {
 
 // What was put before another server was made the master is not found, and no lease of before it stands: the new master
 // need not have what the old one has acknowledged. So it is when the old one comes back, which has it still.
-func TestAFailOverEndsRuns(t *testing.T) {
+func TestClusterFailOver(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string, promote func()){
 		"cluster": func(t *testing.T) (string, func()) {
 			cluster := testkit.StartRedisCluster(t)
@@ -152,7 +152,7 @@ func fill(t *testing.T, b Backend, under entry.Lease, held []byte) {
 }
 
 // Whoever writes when the master has been killed learns of the new one as soon as anybody can.
-func TestAMasterThatIsKilledIsReplaced(t *testing.T) {
+func TestClusterMasterKilled(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string, master *testkit.Redis, whole func() error){
 		"cluster": func(t *testing.T) (string, *testkit.Redis, func() error) {
 			cluster := testkit.StartRedisCluster(t)
