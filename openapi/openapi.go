@@ -1,4 +1,4 @@
-// Package openapi holds the OpenAPI document of the REST API, generated from api/.
+// Package openapi embeds the OpenAPI document of the REST API, which `make generate` creates from api/.
 package openapi
 
 import _ "embed"
@@ -6,5 +6,5 @@ import _ "embed"
 //go:embed openapi.json
 var document []byte
 
-// Document is the OpenAPI 3.1 document, as JSON. It must not be changed.
+// Document returns the OpenAPI 3.1 document as JSON. The caller must not modify it.
 func Document() []byte { return document }
