@@ -15,8 +15,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// maxReconnect is how long a connection of Dial waits before it tries again.
-const maxReconnect = 100 * time.Millisecond
+// reconnectDelay is how long a connection of Dial waits before it tries again.
+const reconnectDelay = 100 * time.Millisecond
 
 // Service is a process of gatehouse. It listens on the same addresses however often it is started.
 type Service struct {
@@ -26,9 +26,9 @@ type Service struct {
 	REST    string // base URL, of a gateway and of `up`
 }
 
-// NewService returns a service that runs a program with a command (store, cache, gateway or up) and listens on addresses
-// of its own. It is not started. When the test ends, the service is killed, its log is shown if the test has failed, and
-// the test fails if the race detector has reported something.
+// NewService returns a service that runs a program with a command (store, cache, gateway or up) and listens on
+// addresses of its own. It is not started. When the test ends, the service is killed, its log is shown if the test
+// has failed, and the test fails if the race detector has reported something.
 func NewService(tb testing.TB, program, command string, env []string, args ...string) *Service {
 	tb.Helper()
 	s := &Service{Address: FreeAddress(tb)}
@@ -94,7 +94,10 @@ func (s *Service) Ready() error {
 func (s *Service) Dial(tb testing.TB) *grpc.ClientConn {
 	tb.Helper()
 	// A service that was killed is found again soon after it is back.
-	reconnect := grpc.ConnectParams{Backoff: backoff.Config{BaseDelay: maxReconnect, Multiplier: 1, MaxDelay: maxReconnect}}
+	reconnect := grpc.ConnectParams{
+		Backoff:           backoff.Config{BaseDelay: reconnectDelay, Multiplier: 1, MaxDelay: reconnectDelay},
+		MinConnectTimeout: time.Minute,
+	}
 	conn, err := grpc.NewClient(s.Address, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithConnectParams(reconnect))
 	if err != nil {

@@ -388,8 +388,8 @@ var auditCases = []corpusCase{
 	unauthenticated(listsEvents("without a token", "nobody", everyEvent), "ACCESS_TOKEN_MISSING"),
 }
 
-// TestLastAdmin checks that the last administrator cannot be disabled, deleted or demoted. It runs a Gatehouse of its own, as
-// other tests make administrators.
+// TestLastAdmin checks that the last administrator cannot be disabled, deleted or demoted. It runs a Gatehouse of
+// its own, as other tests make administrators.
 func TestLastAdmin(t *testing.T) {
 	t.Parallel()
 	for name, start := range setups {

@@ -4,6 +4,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
 const module = "github.com/gatehouse-auth/gatehouse/"
@@ -11,15 +13,18 @@ const module = "github.com/gatehouse-auth/gatehouse/"
 // dependencies returns the packages that a package links.
 func dependencies(t *testing.T, of string) []string {
 	t.Helper()
-	output, err := exec.Command("go", "list", "-deps", of).Output()
+	command := exec.Command("go", "list", "-deps", of)
+	command.Dir = cluster.Root()
+	output, err := command.Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	return strings.Fields(string(output))
 }
 
-// What a service cannot link it cannot do, whoever has taken it over. In a process of its own it also has no setting for
-// the master key: the table in docs/settings.md, which a test compares with the code, shows that only the store has.
+// What a service cannot link it cannot do, whoever has taken it over. In a process of its own it also has no setting
+// for the master key: the table in docs/settings.md, which a test compares with the code, shows that only the store
+// has.
 func TestImports(t *testing.T) {
 	t.Parallel()
 	for service, forbidden := range map[string][]string{
@@ -37,9 +42,9 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// TestCompression checks that no package registers a compressor: grpc-go decompresses for every server of a process by what any linked package has registered, and
-// a message is small when it is counted and large when it is decompressed. Where nothing is registered, every gRPC port
-// answers a compressed message with UNIMPLEMENTED.
+// TestCompression checks that no package registers a compressor: grpc-go decompresses for every server of a process
+// by what any linked package has registered, and a message is small when it is counted and large when it is
+// decompressed. Where nothing is registered, every gRPC port answers a compressed message with UNIMPLEMENTED.
 func TestCompression(t *testing.T) {
 	t.Parallel()
 	for _, dependency := range dependencies(t, module+"cmd/gatehouse") {

@@ -24,13 +24,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-const (
-	// actors do one thing after the other, each with users of their own.
-	actors = 4
-
-	// kills are how often the store is killed meanwhile.
-	kills = 5
-)
+// actors do one thing after the other, each with users of their own.
+const actors = 4
 
 // deed is a call that has an event if, and only if, it did what it was to do.
 type deed struct {
@@ -398,8 +393,8 @@ func (d *deeds) checkSessions(t *testing.T, events []auditEvent) {
 	}
 }
 
-// TestAuditRotation checks that each rotation of the keys has its event. The actors of TestAudit cannot rotate: the next key
-// is made once in 10 minutes.
+// TestAuditRotation checks that each rotation of the keys has its event. The actors of TestAudit cannot rotate: the
+// next key is made once in 10 minutes.
 func TestAuditRotation(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()

@@ -168,7 +168,8 @@ func (i *importTest) run(t *testing.T, args ...string) (code int, stdout, stderr
 	return command.ProcessState.ExitCode(), out.String(), errs.String()
 }
 
-// importKilling imports the file, and kills the process while it does, again and again. It gives what the last one says.
+// importKilling imports the file, and kills the process while it does, again and again. It gives what the last one
+// says.
 func (i *importTest) importKilling(t *testing.T, random *rand.Rand) (code int, output string) {
 	t.Helper()
 	process := &testkit.Process{

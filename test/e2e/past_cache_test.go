@@ -69,8 +69,8 @@ func TestCacheServiceDies(t *testing.T) {
 	wantReason(t, alone, second, "SESSION_ENDED")
 }
 
-// TestCacheServiceHangs checks that a gateway whose cache service is frozen soon sends changes to the store, over both transports,
-// also where no read has found out. No read fails.
+// TestCacheServiceHangs checks that a gateway whose cache service is frozen soon sends changes to the store, over
+// both transports, also where no read has found out. No read fails.
 func TestCacheServiceHangs(t *testing.T) {
 	t.Parallel()
 	env := startThree(t, cheapHashes...)

@@ -131,10 +131,10 @@ func TestRevocation(t *testing.T) {
 
 func endSessions(t *testing.T, replicas []*testEnv, faults []fault) {
 	t.Helper()
-	const rounds, tries = 2, 25
+	const tries = 25
 	var early, late atomic.Int64
 	root := openSession(t, replicas[0], makeAdmin(t, replicas[0], "root@example.com"))
-	for round := range rounds {
+	for round := range revocationRounds {
 		for _, fault := range faults {
 			for i, ending := range endings {
 				t.Run(fmt.Sprintf("%s, Redis %s, round %d", ending.name, fault.name, round), func(t *testing.T) {
@@ -151,7 +151,7 @@ func endSessions(t *testing.T, replicas []*testEnv, faults []fault) {
 		}
 	}
 	t.Logf("%d calls succeeded before the end was acknowledged, %d were tried after", early.Load(), late.Load())
-	enough := int64(rounds * tries * len(faults) * len(endings) * len(replicas))
+	enough := int64(revocationRounds * tries * len(faults) * len(endings) * len(replicas))
 	if late.Load() < enough || early.Load() == 0 {
 		t.Errorf("%d calls succeeded before the end was acknowledged and %d were tried after, not %d: too few to show anything",
 			early.Load(), late.Load(), enough)

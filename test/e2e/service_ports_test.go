@@ -106,7 +106,7 @@ func TestServicePorts(t *testing.T) {
 				t.Errorf("%s is %s, want %d", path, response.Status, want)
 			}
 		}
-		if log := gateway.Output(); !strings.Contains(log, "the service credential was refused") ||
+		if log := gateway.Output(); !strings.Contains(log, "service credential rejected") ||
 			strings.Contains(log, strings.Repeat("x", 32)) {
 			t.Errorf("the log does not tell why, or holds the token:\n%s", log)
 		}

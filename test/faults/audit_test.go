@@ -54,8 +54,8 @@ func active(db *sql.DB, address string) (string, error) {
 	return ids.String(), rows.Err()
 }
 
-// checkAddresses looks for two accounts of one address, for accounts without a password, and for such as nobody tried to
-// make.
+// checkAddresses looks for two accounts of one address, for accounts without a password, and for such as nobody
+// tried to make.
 func checkAddresses(t *testing.T, db *sql.DB, addresses map[string]bool) {
 	t.Helper()
 	rows, err := db.Query(`SELECT LOWER(u.email), COUNT(*), COUNT(c.user_id)

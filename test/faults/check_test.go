@@ -204,7 +204,8 @@ func (h history) operations(events []event) []porcupine.Operation {
 	return operations
 }
 
-// from is when the moment of an event can have been at the earliest: its call, or, where a read may be outdated, before.
+// from is when the moment of an event can have been at the earliest: its call, or, where a read may be outdated,
+// before.
 func (h history) from(e event) time.Duration {
 	if e.kind == read && e.part != shut { // What has ended never comes back: it is not said of what was.
 		return max(0, e.call-h.stale(e.operation))

@@ -273,8 +273,8 @@ func testStaleWindow(t *testing.T) {
 	}
 }
 
-// A write that nobody acknowledged may be unheard of for a while where caches answer, though the store shows it. All that
-// was acknowledged must be heard of.
+// A write that nobody acknowledged may be unheard of for a while where caches answer, though the store shows it. All
+// that was acknowledged must be heard of.
 func testUnacknowledged(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string][]*operation{

@@ -174,8 +174,8 @@ func restRequest(request proto.Message) (httpRequest, error) {
 	return made, err
 }
 
-// judge reports what an error says of a call: nothing is known after one that could not be heard, or that says so itself.
-// An error of Gatehouse's own making is no refusal either.
+// judge reports what an error says of a call: nothing is known after one that could not be heard, or that says so
+// itself. An error of Gatehouse's own making is no refusal either.
 func judge(err error) (outcome, string) {
 	if err == nil {
 		return accepted, ""

@@ -19,8 +19,8 @@ type server interface {
 	Thaw() error
 }
 
-// testCluster is Gatehouse as it runs in production: several of each service, one MariaDB, one Redis, and a link of ours
-// between any two that talk.
+// testCluster is Gatehouse as it runs in production: several of each service, one MariaDB, one Redis, and a link of
+// ours between any two that talk.
 type testCluster struct {
 	*cluster.Cluster
 
@@ -35,8 +35,8 @@ var cheapHashes = []string{
 	"--argon2-memory", "7168", "--argon2-iterations", "1", "--own-changes-per-minute", "100000",
 }
 
-// newTestCluster runs so many of each service until the test ends. Gateway i talks to cache i and to store i; cache i to
-// store i+1. The cache services are made of a program of their own.
+// newTestCluster runs so many of each service until the test ends. Gateway i talks to cache i and to store i; cache
+// i to store i+1. The cache services are made of a program of their own.
 func newTestCluster(t *testing.T, replicas int, cacheProgram string) *testCluster {
 	t.Helper()
 	infra := cluster.NewPrivateInfra(t, binary)

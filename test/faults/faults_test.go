@@ -56,8 +56,8 @@ const (
 )
 
 // TestFaults makes everything fail: without the variable SOAK each kind of fault once and then some at random, with
-// it faults at random for that long (SOAK=30m). FAULTS=redis takes only those with this in their names. FAULTS_SEED repeats the faults of another run, and what workers choose;
-// the machine's own timing differs.
+// it faults at random for that long (SOAK=30m). FAULTS=redis takes only those with this in their names. FAULTS_SEED
+// repeats the faults of another run, and what workers choose; the machine's own timing differs.
 func TestFaults(t *testing.T) {
 	seed := seedOf(t)
 	random := rand.New(rand.NewPCG(seed, 0))

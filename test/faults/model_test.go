@@ -245,7 +245,8 @@ func (e event) ends(id string) bool {
 	return e.part == does && session{open: true}.after(id, e.operation).ended
 }
 
-// accountEvents are the parts of operations that are about the profile. Without what is passed on, log-ins are left out.
+// accountEvents are the parts of operations that are about the profile. Without what is passed on, log-ins are left
+// out.
 func accountEvents(operations []*operation, passedOn bool) []event {
 	var events []event
 	for _, o := range operations {

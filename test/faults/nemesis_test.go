@@ -195,8 +195,8 @@ const (
 	poisonPace = 10 * time.Millisecond
 )
 
-// poison corrupts entries of Redis, as an attacker could who can write to it but does not know the key of caches, or as a
-// broken machine does. It lasts as long as it takes.
+// poison corrupts entries of Redis, as an attacker could who can write to it but does not know the key of caches, or
+// as a broken machine does. It lasts as long as it takes.
 func (c *testCluster) poison(ctx context.Context, random *rand.Rand) (func() error, error) {
 	client := c.Redis.Client()
 	defer func() { _ = client.Close() }()

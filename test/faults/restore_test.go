@@ -15,10 +15,10 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// TestRestoreOfTheDatabase runs workers, saves the database, runs them again, puts the
-// database back, and has the epoch bumped. From then on every token is good or not by what is in the database, and every
-// profile is what is there, at each gateway: whatever Redis has learnt since was never true. Before the cache services are
-// back, the feed has grown beyond where they had left it, so that it alone shows them nothing amiss.
+// TestRestoreOfTheDatabase runs workers, saves the database, runs them again, puts the database back, and has the
+// epoch bumped. From then on every token is good or not by what is in the database, and every profile is what is
+// there, at each gateway: whatever Redis has learnt since was never true. Before the cache services are back, the
+// feed has grown beyond where they had left it, so that it alone shows them nothing amiss.
 func TestRestoreOfTheDatabase(t *testing.T) {
 	run := newRun(t, seedOf(t), newTestCluster(t, replicas, binary))
 	mariadb, saved := run.cluster.MariaDB, filepath.Join(t.TempDir(), "saved")

@@ -26,7 +26,8 @@ type account struct {
 	token string
 }
 
-// newTestEnv runs three services, on a MariaDB and a Redis of their own, until the test ends, and seeds so many accounts.
+// newTestEnv runs three services, on a MariaDB and a Redis of their own, until the test ends, and seeds so many
+// accounts.
 func newTestEnv(tb testing.TB, accounts int) *testEnv {
 	tb.Helper()
 	started := cluster.Start(tb, cluster.NewPrivateInfra(tb, binary), cluster.Config{

@@ -23,8 +23,8 @@ import (
 // tick is how often a flood sends what is due.
 const tick = 5 * time.Millisecond
 
-// flood sends log-ins as frames: a client that did more for each than that would itself take the cores that it finds out
-// about. The frames are made beforehand, and an answer is only looked at.
+// flood sends log-ins as frames: a client that did more for each than that would itself take the cores that it finds
+// out about. The frames are made beforehand, and an answer is only looked at.
 type flood struct {
 	conn     net.Conn
 	framer   *http2.Framer

@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// TestFloodIsRejectedWithRetryInfo checks both transports, while others are served: so the benchmark still works when it is
-// needed.
+// TestFloodIsRejectedWithRetryInfo checks both transports, while others are served: so the benchmark still works
+// when it is needed.
 func TestFloodIsRejectedWithRetryInfo(t *testing.T) {
 	env := newTestEnv(t, 2)
 	var outcomes outcomes

@@ -126,8 +126,8 @@ func unreadREST(addresses int) func(testing.TB, *testEnv, *holder) string {
 	}
 }
 
-// leaveUnread starts requests and waits until the gateway has answered each with headers or a reset. It returns how many
-// got the headers of an answer.
+// leaveUnread starts requests and waits until the gateway has answered each with headers or a reset. It returns how
+// many got the headers of an answer.
 func leaveUnread(
 	tb testing.TB, address string, addresses int, hold *holder, start func(framer *http2.Framer, stream uint32),
 ) string {

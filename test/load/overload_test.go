@@ -74,8 +74,8 @@ func (g *generator) measureUnloaded(tb testing.TB) float64 {
 	return <-rate
 }
 
-// perSecond returns how many log-ins are served in a second of a phase that begins now, of the time that the machine had:
-// what a hypervisor gave to others meanwhile is not counted.
+// perSecond returns how many log-ins are served in a second of a phase that begins now, of the time that the machine
+// had: what a hypervisor gave to others meanwhile is not counted.
 func perSecond(outcomes *outcomes) float64 {
 	time.Sleep(settling)
 	before, began, ticksBefore := outcomes.served.Load(), time.Now(), readTicks()

@@ -199,8 +199,8 @@ func questions() []question {
 	}
 }
 
-// compare queries both populations in turn, so that whatever else the machine does is shared by both, and gives the median
-// times.
+// compare queries both populations in turn, so that whatever else the machine does is shared by both, and gives the
+// median times.
 func compare(tb testing.TB, asked question, small, large *population) (ofSmall, ofLarge time.Duration) {
 	tb.Helper()
 	times := map[*population][]time.Duration{}

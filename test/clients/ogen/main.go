@@ -1,5 +1,5 @@
-// Command ogen signs up, logs in and logs out with the client that ogen generates of the OpenAPI document into the folder
-// api: see TestOpenAPIClients.
+// Command ogen signs up, logs in and logs out with the client that ogen generates of the OpenAPI document into the
+// folder api: see TestOpenAPIClients.
 //
 // To update ogen: `go get -tool github.com/ogen-go/ogen/cmd/ogen@VERSION`, generate as the test does, `go mod tidy`.
 package main
