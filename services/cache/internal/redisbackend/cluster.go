@@ -25,7 +25,7 @@ type cluster struct {
 
 	mu          sync.Mutex
 	epoch       string
-	masters     *masters // nil before the first refresh
+	masters     *masters
 	addresses   []string // of all known nodes
 	refreshes   uint64   // how many were begun
 	lastRefresh uint64   // the number of the last that succeeded
@@ -39,7 +39,7 @@ type masters struct {
 }
 
 func newCluster(s *shared) *cluster {
-	return &cluster{shared: s, refreshing: make(chan struct{}, 1), addresses: s.location.addresses}
+	return &cluster{shared: s, refreshing: make(chan struct{}, 1), addresses: s.location.addresses, masters: new(masters)}
 }
 
 func (c *cluster) instanceFor(ctx context.Context, key string) (*instance, error) {
@@ -65,8 +65,6 @@ func (c *cluster) owner(key string) (inst *instance, begun uint64, err error) {
 		return nil, 0, redis.ErrClosed
 	case c.epoch == "":
 		return nil, 0, errNoEpoch
-	case c.masters == nil:
-		return nil, c.refreshes, nil
 	}
 	inst = c.masters.owner[slot(entry.Tag(key))]
 	if inst != nil && inst.suspect.Load() {
@@ -84,10 +82,7 @@ func (c *cluster) instances(ctx context.Context) ([]*instance, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.masters == nil:
-		return nil, errNoEpoch
-	case slices.Contains(c.masters.owner[:], nil):
+	if slices.Contains(c.masters.owner[:], nil) {
 		return nil, errAllSlots
 	}
 	return c.masters.instances, nil
@@ -121,24 +116,22 @@ func (c *cluster) setEpoch(epoch string) {
 		return
 	}
 	c.epoch = epoch
-	_ = c.replace(nil)
+	_ = c.replace(new(masters))
 }
 
 func (c *cluster) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	return c.replace(nil)
+	return c.replace(new(masters))
 }
 
 // replace replaces the masters, and closes the instances that are not among the new ones.
 func (c *cluster) replace(by *masters) error {
 	var errs []error
-	if c.masters != nil {
-		for _, inst := range c.masters.instances {
-			if by == nil || !slices.Contains(by.instances, inst) {
-				errs = append(errs, inst.close())
-			}
+	for _, inst := range c.masters.instances {
+		if !slices.Contains(by.instances, inst) {
+			errs = append(errs, inst.close())
 		}
 	}
 	c.masters = by
@@ -217,9 +210,6 @@ func (c *cluster) newMasters(shards []*shard) *masters {
 }
 
 func (c *cluster) existing(s *shard) *instance {
-	if c.masters == nil {
-		return nil
-	}
 	for _, inst := range c.masters.instances {
 		if !inst.ended.Load() && inst.shard.equal(s) {
 			return inst

@@ -2,6 +2,7 @@ package redisbackend
 
 import (
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -86,15 +87,7 @@ type shard struct {
 
 // equal reports whether a connection made for one shard can be used for the other.
 func (s *shard) equal(other *shard) bool {
-	if s.address != other.address || s.epoch != other.epoch || len(s.slots) != len(other.slots) {
-		return false
-	}
-	for i, slot := range s.slots {
-		if other.slots[i] != slot {
-			return false
-		}
-	}
-	return true
+	return s.address == other.address && s.epoch == other.epoch && slices.Equal(s.slots, other.slots)
 }
 
 // claim is the master of a slot according to a view.

@@ -247,25 +247,6 @@ func (i *instance) redisKey(key string) string {
 	return i.prefix() + key
 }
 
-func (i *instance) redisKeys(keys []string) []string {
-	qualified := make([]string, len(keys))
-	for n, key := range keys {
-		qualified[n] = i.redisKey(key)
-	}
-	return qualified
-}
-
-// cacheKey is the inverse of redisKey.
-func (i *instance) cacheKey(redisKey string) string {
-	key := strings.TrimPrefix(redisKey, i.prefix())
-	if inner, wrapped := strings.CutPrefix(key, "{"); wrapped && i.shard != nil {
-		if inner, wrapped = strings.CutSuffix(inner, "}"); wrapped {
-			return inner
-		}
-	}
-	return key
-}
-
 // newLease returns a lease: the number of instances identified, and the position of the feed. There is no lease before
 // the first instance is identified.
 func newLease(instances, position uint64) entry.Lease {
@@ -304,7 +285,7 @@ func (i *instance) selectWrites(lease entry.Lease, writes []entry.Write) (batch,
 			stamped.position = minrank.Timeless
 		}
 		key := i.redisKey(write.Key)
-		selected.add(key, i.shared.mac.append(key, chosen, stamped), write.TTL.Milliseconds(), "")
+		selected.add(write.Key, key, i.shared.mac.append(key, chosen, stamped), write.TTL.Milliseconds(), "")
 	}
 	return selected, nil
 }

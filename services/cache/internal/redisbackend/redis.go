@@ -64,12 +64,14 @@ return inTheWay
 
 // batch holds the keys and arguments of setIfHigher.
 type batch struct {
-	keys      []string
+	names     []string // the keys of the entries
+	keys      []string // the same as keys in Redis
 	arguments []any
 }
 
-func (b *batch) add(key string, value []byte, milliseconds any, forged string) {
-	b.keys, b.arguments = append(b.keys, key), append(b.arguments, value, milliseconds, forged)
+func (b *batch) add(name, key string, value []byte, milliseconds any, forged string) {
+	b.names, b.keys = append(b.names, name), append(b.keys, key)
+	b.arguments = append(b.arguments, value, milliseconds, forged)
 }
 
 // maxForged bounds how often a write is retried because of a forged value.
@@ -135,7 +137,11 @@ func newSource(s *shared) source {
 func (b *Backend) Get(ctx context.Context, keys ...string) (entries [][]byte, lease entry.Lease, err error) {
 	err = b.withInstance(ctx, false, keys[0], func(ctx context.Context, inst *instance) error {
 		lease = b.Lease()
-		values, err := inst.client.MGet(ctx, inst.redisKeys(keys)...).Result()
+		redisKeys := make([]string, len(keys))
+		for i, key := range keys {
+			redisKeys[i] = inst.redisKey(key)
+		}
+		values, err := inst.client.MGet(ctx, redisKeys...).Result()
 		if err != nil {
 			return err
 		}
@@ -206,15 +212,15 @@ func (b *Backend) store(ctx context.Context, inst *instance, all batch) (again b
 		if value == "" {
 			continue
 		}
-		key := all.keys[i]
+		name, key := all.names[i], all.keys[i]
 		ours, _ := all.arguments[3*i].([]byte)
 		held, position := b.shared.mac.verify(key, []byte(value), b.shared.now())
 		if held == nil {
 			b.onForged(ctx, key)
-		} else if entry.Rank(held) != entry.Rank(ours) || b.isCurrent(inst.cacheKey(key), held, position) {
+		} else if entry.Rank(held) != entry.Rank(ours) || b.isCurrent(name, held, position) {
 			continue
 		}
-		again.add(key, ours, all.arguments[3*i+1], value)
+		again.add(name, key, ours, all.arguments[3*i+1], value)
 	}
 	return again, nil
 }

@@ -31,8 +31,8 @@ func checkVersion(info string) error {
 type evictionCheck struct {
 	log *slog.Logger // nil if no warnings are wanted
 
-	mu     sync.Mutex
-	warned map[string]string // by address: what was found
+	mu    sync.Mutex
+	found string // the last finding that was logged
 }
 
 // inspectEviction warns if the server of a new connection does not evict, unless the warning was logged before.
@@ -44,11 +44,8 @@ func (s *shared) inspectEviction(ctx context.Context, conn *redis.Conn) {
 	if err != nil {
 		return // The next use of the connection will report its error.
 	}
-	s.eviction.check(ctx, s.location.name(), info)
+	s.eviction.check(ctx, strings.Join(s.location.addresses, ","), info)
 }
-
-// name returns the name of the server for the log.
-func (l *Location) name() string { return strings.Join(l.addresses, ",") }
 
 func (e *evictionCheck) check(ctx context.Context, server, info string) {
 	limit, policy := field(info, "maxmemory"), field(info, "maxmemory_policy")
@@ -58,14 +55,11 @@ func (e *evictionCheck) check(ctx context.Context, server, info string) {
 	found := limit + " " + policy
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.warned == nil {
-		e.warned = map[string]string{}
-	}
-	if policy != "" && e.warned[server] != found {
+	if policy != "" && e.found != found {
 		e.log.WarnContext(ctx, "Redis does not evict; set maxmemory, and maxmemory-policy allkeys-lru",
 			"redis", server, "maxmemory", limit, "maxmemory_policy", policy)
 	}
-	e.warned[server] = found
+	e.found = found
 }
 
 // WarnOfEviction enables a warning for each server that does not evict. It must be called before the first operation.
