@@ -6,9 +6,12 @@ import (
 	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/http2"
+
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 )
 
 // ports are the addresses of both public ports of a gateway.
@@ -95,27 +98,34 @@ func TestConnections(t *testing.T) {
 		}
 	})
 
-	t.Run("without_a_complete_request_are_closed_in_time", func(t *testing.T) {
-		u := newUpstream(t)
-		conn := u.serve(t)
-		env := newTestEnv(t, conn, conn, func(s *Service) { s.rest.HTTP.ReadHeaderTimeout = 100 * time.Millisecond })
-		ports := env.ports()
-		for name, sent := range map[string]string{
-			"nothing":             "",
-			"a part of a request": "GET /healthz HTTP/1.1\r\nHost: gate",
-			"a part of a preface": http2.ClientPreface[:10],
-			"a preface alone":     http2.ClientPreface,
+	for name, sent := range map[string]string{
+		"nothing":             "",
+		"a_part_of_a_request": "GET /healthz HTTP/1.1\r\nHost: gate",
+		"a_part_of_a_preface": http2.ClientPreface[:10],
+		"a_preface_alone":     http2.ClientPreface,
+	} {
+		for port, serve := range map[string]func(*Service, net.Listener){
+			"REST": func(s *Service, listener net.Listener) { _ = s.rest.HTTP.Serve(listener) },
+			"gRPC": func(s *Service, listener net.Listener) { _ = s.grpc.GRPC.Serve(listener) },
 		} {
-			for port, address := range ports {
-				t.Run(name+" over "+port, func(t *testing.T) {
-					t.Parallel()
-					conn := dialFrom(t, attacker, address)
-					if _, err := io.WriteString(conn, sent); err != nil {
+			t.Run("without_a_complete_request_are_closed_in_time/"+name+"_over_"+port, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					service, listener := newPipedService(t)
+					go serve(service, listener)
+					began := time.Now()
+					conn, err := listener.dial()
+					if err != nil {
 						t.Fatal(err)
 					}
-					awaitClosed(t, conn)
+					go func() { _, _ = io.WriteString(conn, sent) }()
+					_, _ = io.Copy(io.Discard, conn) // It ends when the gateway closes the connection.
+					if open := time.Since(began); open > deadlines.ReadHeaders+time.Second {
+						t.Errorf("the connection was open for %v", open)
+					}
+					_ = service.rest.HTTP.Close()
+					service.grpc.GRPC.Stop()
 				})
-			}
+			})
 		}
-	})
+	}
 }

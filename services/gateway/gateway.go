@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"time"
@@ -77,12 +76,12 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	services := edge.Services(upstream.NewFallback(upstreams.Cache, upstreams.Store, upstreamLog), upstreams.Store)
 	check := authn.NewIssuerCheck(config.Issuer, config.Audience, time.Now, log)
 	keys := newKeySet(check, upstreams.Store)
-	front, err := newEdge(services, authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now))
+	front, err := edge.New(services, authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now))
 	if err != nil {
 		return nil, err
 	}
 	health := ops.NewHealth(services, upstreams.Cache, upstreams.Store, check, upstreamLog)
-	pages, err := newPages(config, front)
+	pages, err := oauth.Pages(config.Issuer, config.Introspection, front)
 	if err != nil {
 		return nil, err
 	}
@@ -109,39 +108,6 @@ func newKeySet(check *authn.IssuerCheck, store grpc.ClientConnInterface) *authn.
 		defer grpcx.Recover(&err)
 		return fetch(ctx)
 	}, time.Now)
-}
-
-func newEdge(services []edge.Service, verifier *authn.Verifier) (*edge.Edge, error) {
-	names := make([]string, 0, len(services))
-	for _, service := range services {
-		names = append(names, service.Name)
-	}
-	policies, err := authn.LoadPolicies(names...)
-	if err != nil {
-		return nil, err
-	}
-	methods, err := edge.LoadMethods(services)
-	if err != nil {
-		return nil, err
-	}
-	return edge.New(methods, authn.NewAuthenticator(policies, verifier, nil)), nil
-}
-
-// newPages returns the handlers of OAuth by their paths.
-func newPages(config Config, front *edge.Edge) (map[string]http.Handler, error) {
-	introspects := config.Introspection != IntrospectionClient{}
-	metadata, paths, err := oauth.NewMetadata(config.Issuer, introspects)
-	if err != nil {
-		return nil, err
-	}
-	pages := map[string]http.Handler{}
-	for _, path := range paths {
-		pages[path] = metadata
-	}
-	if introspects {
-		pages[oauth.IntrospectionPath] = oauth.NewIntrospection(config.Introspection, front)
-	}
-	return pages, nil
 }
 
 // Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING, and for Config.DrainDelay the gateway

@@ -55,6 +55,17 @@ func (l *pipeListener) Close() error {
 // Addr implements net.Listener.
 func (l *pipeListener) Addr() net.Addr { return stubAddr{} }
 
+// newPipedService returns a gateway with reflection, and a listener of pipes for one of its servers.
+func newPipedService(t *testing.T) (*Service, *pipeListener) {
+	t.Helper()
+	service, err := New(t.Context(), Config{Issuer: issuer, Audience: audience, Reflection: true},
+		Upstreams{Cache: stubConn{}, Store: stubConn{}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return service, &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
 // TestIdleTimeout: a connection that a balancer keeps for 620 s without using it is served, and is closed later.
 func TestIdleTimeout(t *testing.T) {
 	const balancer = 620 * time.Second
@@ -76,23 +87,12 @@ func TestIdleTimeout(t *testing.T) {
 			}
 		}
 	}
-	newService := func(t *testing.T) (*Service, *pipeListener) {
-		t.Helper()
-		upstream := stubConn{}
-		service, err := New(t.Context(), Config{Issuer: issuer, Audience: audience, Reflection: true},
-			Upstreams{Cache: upstream, Store: upstream}, slog.New(slog.DiscardHandler))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return service, &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-	}
-
 	for name, set := range map[string]func(*http.Protocols, bool){
 		"HTTP 1.1": (*http.Protocols).SetHTTP1, "HTTP 2": (*http.Protocols).SetUnencryptedHTTP2,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				service, listener := newService(t)
+				service, listener := newPipedService(t)
 				go func() { _ = service.rest.HTTP.Serve(listener) }()
 				var protocols http.Protocols
 				set(&protocols, true)
@@ -121,7 +121,7 @@ func TestIdleTimeout(t *testing.T) {
 
 	t.Run("gRPC", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			service, listener := newService(t)
+			service, listener := newPipedService(t)
 			go func() { _ = service.grpc.GRPC.Serve(listener) }()
 			conn, err := grpc.NewClient("passthrough:///gateway", grpc.WithTransportCredentials(insecure.NewCredentials()),
 				grpc.WithContextDialer(func(context.Context, string) (net.Conn, error) { return listener.dial() }))

@@ -166,9 +166,9 @@ func TestOAuthMetadata(t *testing.T) {
 		t.Errorf("headers are %v", found.Header)
 	}
 	t.Run("issuer_with_a_path", func(t *testing.T) {
-		_, paths, err := oauth.NewMetadata("https://example.com/accounts", false)
-		if err != nil || paths[1] != "/.well-known/oauth-authorization-server/accounts" {
-			t.Errorf("%q, %v", paths, err)
+		pages, err := oauth.Pages("https://example.com/accounts", IntrospectionClient{}, nil)
+		if err != nil || pages["/.well-known/oauth-authorization-server/accounts"] == nil {
+			t.Errorf("%v, %v", pages, err)
 		}
 	})
 }

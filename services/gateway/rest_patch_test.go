@@ -102,25 +102,3 @@ func TestMalformedPatch(t *testing.T) {
 		}
 	}
 }
-
-func TestIdempotencyKey(t *testing.T) {
-	env, u := newServedEnv(t)
-	got := ""
-	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {
-		got = req.GetRequestId()
-		return nil
-	}
-	const path, rest = "/v1/users", `"email":"ada@example.com","fullName":"Ada","password":"` + secret + `"`
-	for header, wanted := range map[string]string{
-		`Idempotency-Key: abc`: "abc", `Idempotency-Key: "abc"`: "abc", `Idempotency-Key: "a\"b\\c"`: `a"b\c`,
-	} {
-		env.post(t, path, "{"+rest+"}", header).wantOK(t)
-		if got != wanted {
-			t.Errorf("%s gives %q", header, got)
-		}
-	}
-	env.post(t, path, `{"requestId":"abc",`+rest+`}`, "Idempotency-Key: abc").wantOK(t)
-	env.post(t, path, `{"requestId":"abd",`+rest+`}`, "Idempotency-Key: abc").wantFailure(t, 400, "MALFORMED_REQUEST")
-	env.post(t, path, "{"+rest+"}", `Idempotency-Key: ""`).wantFailure(t, 400, "MALFORMED_REQUEST")
-	env.post(t, path, "{"+rest+"}", "Idempotency-Key: a", "Idempotency-Key: b").wantFailure(t, 400, "MALFORMED_REQUEST")
-}

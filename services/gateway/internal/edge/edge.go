@@ -27,12 +27,25 @@ type Edge struct {
 	throttle      *throttle
 }
 
-// New returns an edge for the methods of the contract.
-func New(methods Methods, authenticator *authn.Authenticator) *Edge {
+// New returns an edge for the public services. It reports an error if the contract does not have a service, or if a method
+// has no policy.
+func New(services []Service, verifier *authn.Verifier) (*Edge, error) {
+	methods, err := loadMethods(services)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(services))
+	for _, service := range services {
+		names = append(names, service.Name)
+	}
+	policies, err := authn.LoadPolicies(names...)
+	if err != nil {
+		return nil, err
+	}
 	return &Edge{
 		Calls: newCalls(), Requests: NewRequestBudget(), Answers: newAnswerBudget(),
-		methods: methods, authenticator: authenticator, throttle: newThrottle(time.Now),
-	}
+		methods: methods, authenticator: authn.NewAuthenticator(policies, verifier, nil), throttle: newThrottle(time.Now),
+	}, nil
 }
 
 // Methods returns the methods of the public services.

@@ -17,7 +17,7 @@ func TestMaxRequestSize(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	methods, err := LoadMethods(services)
+	methods, err := loadMethods(services)
 	if err != nil {
 		t.Fatal(err)
 	}

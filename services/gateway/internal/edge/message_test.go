@@ -46,7 +46,7 @@ func TestStringField(t *testing.T) {
 func TestPrepareRequest(t *testing.T) {
 	const key = "one"
 	complete := protowire.AppendString(protowire.AppendTag(nil, 4, protowire.BytesType), key)
-	methods, err := LoadMethods(Services(nil, nil))
+	methods, err := loadMethods(Services(nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,8 @@ type Method struct {
 // Methods are the methods of the public services by their full names.
 type Methods map[string]*Method
 
-// LoadMethods returns the methods of these services. It reports an error if the contract does not have a service.
-func LoadMethods(services []Service) (Methods, error) {
+// loadMethods returns the methods of these services. It reports an error if the contract does not have a service.
+func loadMethods(services []Service) (Methods, error) {
 	methods := Methods{}
 	for _, service := range services {
 		descriptor, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service.Name))

@@ -63,8 +63,7 @@ type introspection struct {
 	id, secret [sha256.Size]byte // digests
 }
 
-// NewIntrospection returns the endpoint of a client, which must not be the zero value.
-func NewIntrospection(client Client, front *edge.Edge) http.Handler {
+func newIntrospection(client Client, front *edge.Edge) *introspection {
 	return &introspection{edge: front, id: sha256.Sum256([]byte(client.ID)), secret: sha256.Sum256([]byte(client.Secret))}
 }
 

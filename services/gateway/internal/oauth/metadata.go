@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/reply"
 )
 
@@ -26,28 +27,32 @@ type serverMetadata struct {
 	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 }
 
-// NewMetadata returns the handler of the document, and the paths at which it is served.
-func NewMetadata(issuer string, introspects bool) (handler http.Handler, paths []string, err error) {
+// Pages returns the handlers of the metadata of the issuer and, unless the client is the zero value, of introspection by
+// their paths.
+func Pages(issuer string, client Client, front *edge.Edge) (map[string]http.Handler, error) {
+	parsed, err := url.Parse(issuer)
+	if err != nil {
+		return nil, err
+	}
+	pages := map[string]http.Handler{}
 	metadata := serverMetadata{
 		Issuer: issuer, JWKSURI: issuer + wellKnownPath + "jwks.json", ResponseTypes: []string{}, GrantTypes: []string{},
 	}
-	if introspects {
+	if client != (Client{}) {
 		metadata.IntrospectionEndpoint = issuer + IntrospectionPath
 		metadata.IntrospectionAuthMethods = []string{"client_secret_basic"}
+		pages[IntrospectionPath] = newIntrospection(client, front)
 	}
 	document, err := json.Marshal(metadata)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	parsed, err := url.Parse(issuer)
-	if err != nil {
-		return nil, nil, err
-	}
-	handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		reply.Method(w, r, reply.Read, func() {
 			reply.MayBeCached(w)
 			reply.JSON(w, http.StatusOK, document)
 		})
 	})
-	return handler, []string{metadataPath, metadataPath + parsed.Path}, nil
+	pages[metadataPath], pages[metadataPath+parsed.Path] = handler, handler
+	return pages, nil
 }

@@ -2,11 +2,11 @@ package rest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -46,23 +46,14 @@ func newAPI(ctx context.Context, front *edge.Edge) (http.Handler, error) {
 		runtime.WithOutgoingHeaderMatcher(noHeader),
 		runtime.WithOutgoingTrailerMatcher(noHeader),
 	)
-	for _, register := range []func(context.Context, *runtime.ServeMux, grpc.ClientConnInterface) error{
-		func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
-			return gatehousev1.RegisterAdminServiceHandlerClient(ctx, mux, gatehousev1.NewAdminServiceClient(conn))
-		},
-		func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
-			return gatehousev1.RegisterKeyServiceHandlerClient(ctx, mux, gatehousev1.NewKeyServiceClient(conn))
-		},
-		func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
-			return gatehousev1.RegisterSessionServiceHandlerClient(ctx, mux, gatehousev1.NewSessionServiceClient(conn))
-		},
-		func(ctx context.Context, mux *runtime.ServeMux, conn grpc.ClientConnInterface) error {
-			return gatehousev1.RegisterUserServiceHandlerClient(ctx, mux, gatehousev1.NewUserServiceClient(conn))
-		},
-	} {
-		if err := register(ctx, mux, callConn{front}); err != nil {
-			return nil, fmt.Errorf("register the REST routes: %w", err)
-		}
+	conn := callConn{front}
+	if err := errors.Join(
+		gatehousev1.RegisterAdminServiceHandlerClient(ctx, mux, gatehousev1.NewAdminServiceClient(conn)),
+		gatehousev1.RegisterKeyServiceHandlerClient(ctx, mux, gatehousev1.NewKeyServiceClient(conn)),
+		gatehousev1.RegisterSessionServiceHandlerClient(ctx, mux, gatehousev1.NewSessionServiceClient(conn)),
+		gatehousev1.RegisterUserServiceHandlerClient(ctx, mux, gatehousev1.NewUserServiceClient(conn)),
+	); err != nil {
+		return nil, fmt.Errorf("register the REST routes: %w", err)
 	}
 	return headAsGet(mux), nil
 }

@@ -82,21 +82,14 @@ func newRoute(method *edge.Method, binding *annotations.HttpRule) (*route, error
 	return added, nil
 }
 
+// verbAndPath returns the HTTP method and the path of a binding, whose pattern is a field such as get or patch.
 func verbAndPath(binding *annotations.HttpRule) (verb, path string) {
-	switch pattern := binding.GetPattern().(type) {
-	case *annotations.HttpRule_Get:
-		return http.MethodGet, pattern.Get
-	case *annotations.HttpRule_Post:
-		return http.MethodPost, pattern.Post
-	case *annotations.HttpRule_Put:
-		return http.MethodPut, pattern.Put
-	case *annotations.HttpRule_Patch:
-		return http.MethodPatch, pattern.Patch
-	case *annotations.HttpRule_Delete:
-		return http.MethodDelete, pattern.Delete
-	default:
+	rule := binding.ProtoReflect()
+	pattern := rule.WhichOneof(rule.Descriptor().Oneofs().ByName("pattern"))
+	if pattern == nil {
 		return "", ""
 	}
+	return strings.ToUpper(string(pattern.Name())), rule.Get(pattern).String()
 }
 
 // parseTemplate reports an error for a path with anything but literals, variables of one segment and a custom verb.
