@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/services/store/config"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -58,7 +59,7 @@ func ListSigningKeys(
 	return keys, err
 }
 
-func signingKey(row storage.SigningKey) SigningKey {
+func signingKey(row account.SigningKey) SigningKey {
 	return SigningKey{
 		ID: row.KeyID, Algorithm: row.Algorithm, CreateTime: row.CreateTime, ActivateTime: row.ActivateTime,
 	}

@@ -38,22 +38,22 @@ const (
 	SigningKeyRevoked EventKind = "KEY_REVOKED"
 )
 
-// Event is one thing that was done, or refused, perhaps repeatedly.
+// Event is an action that was done, or refused, perhaps repeatedly.
 type Event struct {
 	audit.Origin
 
-	ID      string    // a UUIDv7 of Time; given when the event is appended
-	Time    time.Time // UTC, to the microsecond
+	ID      string    // a UUIDv7 of Time; set when the event is appended
+	Time    time.Time // UTC with microseconds
 	Kind    EventKind
 	Reason  string            // why it was refused; "" if it was done
 	UserID  string            // whose account, session or password it is, or ""
 	Details map[string]string // by the kind; together at most 1,024 bytes as JSON
 
-	Repeats  int64     // how often the same was refused after Time, for the same reason
-	LastTime time.Time // of the last of these; the zero Time if there is none
+	Repeats  int64     // how often the action was refused for the same reason after Time
+	LastTime time.Time // of the last of these; zero if there is none
 }
 
-// Last returns when what the event counts was last refused. Of an event that counts nothing it is Time.
+// Last returns the time of the last action that the event counts.
 func (e Event) Last() time.Time {
 	if e.LastTime.After(e.Time) {
 		return e.LastTime
@@ -73,7 +73,7 @@ type eventRow struct {
 	UserAgent     string
 	RequestID     string
 	Details       string
-	FailureKey    []byte // nil, but for a failure
+	FailureKey    []byte // nil except for a failure
 	Repeats       int64
 	LastTime      *time.Time
 }
@@ -98,8 +98,8 @@ func (r eventRow) event() (Event, error) {
 	return event, json.Unmarshal([]byte(r.Details), &event.Details)
 }
 
-// appendEvent writes what was done, by the origin of ctx, in the transaction that does it. Events are written nowhere
-// else, but for those that RecordFailure counts, and are never changed.
+// appendEvent writes an event with the origin of ctx, in the transaction of the action. Only RecordFailure writes events
+// elsewhere. Events are never changed otherwise.
 func appendEvent(ctx context.Context, tx *gorm.DB, event Event) error {
 	row, err := newEventRow(ctx, event)
 	if err != nil {
@@ -128,7 +128,7 @@ func newEventRow(ctx context.Context, event Event) (eventRow, error) {
 	return row, nil
 }
 
-// EventFilter picks audit events. What is empty or nil picks all. The zero time is a time like any other.
+// EventFilter selects audit events. A field that is empty or nil selects all. The zero time is a time like any other.
 type EventFilter struct {
 	UserID string
 	Actor  string
@@ -138,7 +138,7 @@ type EventFilter struct {
 	Before string     // only events older than the one of this id
 }
 
-// ListEvents gives events, newest first: at most limit.
+// ListEvents returns events, newest first: at most limit.
 func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int) ([]Event, error) {
 	// By the ids, which begin with the time and are the last part of every index.
 	query := gorm.G[eventRow](s.db).Where("id > ?", "")
@@ -156,7 +156,7 @@ func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int)
 	}
 	rows, err := query.Order("id DESC").Limit(limit).Find(ctx)
 	if err != nil {
-		return nil, s.explain(ctx, "list audit events", err, nil)
+		return nil, s.wrap(ctx, "list audit events", err, nil)
 	}
 	events := make([]Event, 0, len(rows))
 	for _, row := range rows {
@@ -172,14 +172,14 @@ func (s *Storage) ListEvents(ctx context.Context, filter EventFilter, limit int)
 // eventCondition is that a column has a value.
 type eventCondition struct{ column, value string }
 
-// conditions are those that are asked for, the one first that picks the fewest events.
+// conditions returns the conditions of the filter. The first one selects the fewest events.
 func (f EventFilter) conditions() []eventCondition {
 	all := []eventCondition{{"user_id", f.UserID}, {"actor", f.Actor}, {"kind", string(f.Kind)}}
 	return slices.DeleteFunc(all, func(condition eventCondition) bool { return condition.value == "" })
 }
 
-// text is the condition as SQL. One that is not to be indexed cannot be: SQLite, which has no statistics, would take
-// any index, and MariaDB would intersect two and sort what is left.
+// text returns the condition as SQL. A condition that is not indexed must not be able to use an index: SQLite, which has no
+// statistics, would use any, and MariaDB would intersect two and sort the result.
 func (c eventCondition) text(indexed bool) string {
 	if indexed {
 		return c.column + " = ?"
@@ -187,28 +187,28 @@ func (c eventCondition) text(indexed bool) string {
 	return "COALESCE(" + c.column + ", '') = ?"
 }
 
-// DeleteEvents deletes events of before a time: at most limit. It tells how many.
+// DeleteEvents deletes the events of before a time: at most limit. It returns how many.
 func (s *Storage) DeleteEvents(ctx context.Context, before time.Time, limit int) (int64, error) {
 	return s.deleteOldest(ctx, "audit_events", "id", "id", firstEventID(before), limit)
 }
 
-// eventID makes a UUIDv7 whose first part is the time to a quarter of a microsecond (RFC 9562, section 6.2, method 3):
-// events are in the order of their times.
+// eventID returns a UUIDv7 whose first part is the time to a quarter of a microsecond (RFC 9562, section 6.2, method 3),
+// so that events are in the order of their times.
 func eventID(at time.Time) string {
-	id := timeOf(at)
+	id := uuidOfTime(at)
 	_, _ = rand.Read(id[8:]) // It never fails.
 	id[8] = id[8]&0x3f | 0x80
 	return id.String()
 }
 
-// firstEventID is before every id of that time and after every one of before.
+// firstEventID returns an id before every id of that time and after every id of earlier times.
 func firstEventID(at time.Time) string {
-	id := timeOf(at)
+	id := uuidOfTime(at)
 	id[8] = 0x80
 	return id.String()
 }
 
-func timeOf(at time.Time) (id uuid.UUID) {
+func uuidOfTime(at time.Time) (id uuid.UUID) {
 	at = toMicros(at)
 	const parts = 1 << 12 // of a millisecond
 	fraction := at.Nanosecond() / int(time.Microsecond) % 1000 * parts / 1000

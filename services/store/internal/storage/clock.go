@@ -6,22 +6,21 @@ import (
 	"time"
 )
 
-// clockInterval is how often the clocks are compared.
-const clockInterval = 5 * time.Second
-
-// clockWarning is how far the database's clock may be from this machine's before that is reported: more than
-// synchronized clocks ever are. clockWarningInterval is the least time between two such lines.
 const (
-	clockWarning         = 2 * time.Minute
+	// clockInterval is the time between two comparisons of the clocks.
+	clockInterval = 5 * time.Second
+	// clockWarning is the difference from which on it is logged: more than synchronized clocks ever have.
+	clockWarning = 2 * time.Minute
+	// clockWarningInterval is the least time between two such log lines.
 	clockWarningInterval = time.Minute
 )
 
-// Now is the time by the database's clock, to within the time that a query takes: that of the last comparison, at most
-// 5 s ago while FollowClock runs. Stores whose machines disagree about the time agree by it: one that took the other's
-// "just now" for long ago would log out whoever refreshes at both.
+// Now returns the time by the database's clock, with an error of at most the time that a query takes. It relies on the
+// last comparison, which is at most 5 s old while FollowClock runs. Stores whose machines disagree about the time agree
+// by it: otherwise one would take the other's "just now" for long ago, and log out whoever refreshes at both.
 func (s *Storage) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
-// FollowClock compares the clocks until ctx ends. While the database cannot be asked, the last comparison stands.
+// FollowClock compares the clocks until ctx ends. While a query fails, the last comparison stays valid.
 func (s *Storage) FollowClock(ctx context.Context, log *slog.Logger) {
 	ticker := time.NewTicker(clockInterval)
 	defer ticker.Stop()
@@ -30,15 +29,15 @@ func (s *Storage) FollowClock(ctx context.Context, log *slog.Logger) {
 		warned = s.warnOfClock(ctx, log, warned)
 		select {
 		case <-ticker.C:
-			_ = s.compareClock(ctx) // A database that is away is told of by everything else.
+			_ = s.compareClock(ctx) // All other operations report a database that is away.
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// warnOfClock logs that the clocks are far apart, unless it did so less than a minute ago. It returns when it last did.
-// Nothing is wrong in the store, which goes by the database's clock; others that verify its tokens go by their own.
+// warnOfClock logs that the clocks differ, unless it did so less than a minute ago. It returns when it last did. The
+// store itself is right, because it uses the database's clock; others verify its tokens by their own clocks.
 func (s *Storage) warnOfClock(ctx context.Context, log *slog.Logger, last time.Time) time.Time {
 	ahead := time.Duration(s.ahead.Load())
 	if ahead.Abs() <= clockWarning || time.Since(last) < clockWarningInterval {
@@ -48,9 +47,9 @@ func (s *Storage) warnOfClock(ctx context.Context, log *slog.Logger, last time.T
 	return time.Now()
 }
 
-// compareClock finds out how far the database's clock is ahead. SQLite has this machine's.
+// compareClock measures how far the database's clock is ahead, unless that is this machine's clock.
 func (s *Storage) compareClock(ctx context.Context) error {
-	query := s.dialect.clock()
+	query := s.dialect.ClockQuery()
 	if query == "" {
 		return nil
 	}
@@ -61,7 +60,7 @@ func (s *Storage) compareClock(ctx context.Context) error {
 	if err := s.pool.QueryRowContext(ctx, query).Scan(&theirs); err != nil {
 		return err
 	}
-	half := time.Since(before) / 2 // It was asked somewhere between then and now.
+	half := time.Since(before) / 2 // The server read its clock somewhere between.
 	s.ahead.Store(int64(theirs.Sub(before.Add(half))))
 	return nil
 }

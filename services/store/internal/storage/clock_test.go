@@ -1,14 +1,18 @@
+//go:build servers
+
 package storage
 
 import (
 	"testing"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 // ahead is a dialect whose database is ahead by three quarters of a minute.
-type ahead struct{ dialect }
+type ahead struct{ dialect.Dialect }
 
-func (ahead) clock() string { return "SELECT UTC_TIMESTAMP(6) + INTERVAL 45 SECOND" }
+func (ahead) ClockQuery() string { return "SELECT UTC_TIMESTAMP(6) + INTERVAL 45 SECOND" }
 
 func TestTheTimeIsThatOfTheDatabase(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
@@ -22,7 +26,7 @@ func TestTheTimeIsThatOfTheDatabase(t *testing.T) {
 	if off := time.Until(s.Now()); off < 35*time.Second || off > 55*time.Second {
 		t.Errorf("the database is ahead by 45 s, but the time by %v", off)
 	}
-	s.dialect = refusing{s.dialect}
+	s.dialect = failing{s.dialect}
 	if err := s.compareClock(t.Context()); err == nil {
 		t.Fatal("the question was answered")
 	}
@@ -31,6 +35,6 @@ func TestTheTimeIsThatOfTheDatabase(t *testing.T) {
 	}
 }
 
-type refusing struct{ dialect }
+type failing struct{ dialect.Dialect }
 
-func (refusing) clock() string { return "SELECT no_such_column" }
+func (failing) ClockQuery() string { return "SELECT no_such_column" }

@@ -18,7 +18,7 @@ import (
 // opened counts the stores that were opened, each on the next node.
 var opened atomic.Int64
 
-// engines is a Galera cluster, which lives as long as the test.
+// engines returns a Galera cluster, which lives as long as the test.
 func engines(t *testing.T) map[string]func(*testing.T) Config {
 	t.Helper()
 	cluster := testkit.StartGalera(t)
@@ -34,12 +34,14 @@ func engines(t *testing.T) map[string]func(*testing.T) Config {
 	}}
 }
 
-// anyNode is the database as another store has it: by another node first.
+// anyNode returns the configuration of another store of the same database: with another node first.
 func anyNode(config Config) Config {
-	before, hosts, after := config.hosts()
+	before, rest, _ := strings.Cut(config.URL, "@")
+	hosts, name, _ := strings.Cut(rest, "/")
 	nodes := strings.Split(hosts, ",")
 	first := int(opened.Add(1)) % len(nodes)
-	config.URL = before + strings.Join(append(nodes[first:len(nodes):len(nodes)], nodes[:first]...), ",") + after
+	nodes = append(nodes[first:len(nodes):len(nodes)], nodes[:first]...)
+	config.URL = before + "@" + strings.Join(nodes, ",") + "/" + name
 	return config
 }
 
@@ -60,7 +62,7 @@ func startTest(t *testing.T) (*testkit.Galera, []*Storage) {
 	if err := cluster.Nodes[0].CreateDatabase("test"); err != nil {
 		t.Fatal(err)
 	}
-	migrate(t, Config{URL: cluster.URL("test", 0)})
+	migrateSchema(t, Config{URL: cluster.URL("test", 0)})
 	var stores []*Storage
 	for node := range cluster.Nodes {
 		stores = append(stores, openOn(t, cluster, node))

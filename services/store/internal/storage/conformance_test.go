@@ -199,8 +199,8 @@ func idUsedOnce(t *testing.T, s *Storage) {
 	}
 }
 
-func newSigningKey(generation int64) SigningKey {
-	return SigningKey{
+func newSigningKey(generation int64) account.SigningKey {
+	return account.SigningKey{
 		Generation: generation, KeyID: newID(), Algorithm: "EdDSA",
 		PublicKey: []byte{0, 0xff, '\'', '\\', 0}, SealedPrivateKey: []byte(strings.Repeat("\x00sealed\xff", 100)),
 		CreateTime:    time.Now().UTC().Truncate(time.Microsecond),
@@ -210,7 +210,7 @@ func newSigningKey(generation int64) SigningKey {
 }
 
 // wantKeys wants exactly these keys, the newest first.
-func wantKeys(t *testing.T, s *Storage, wanted ...SigningKey) {
+func wantKeys(t *testing.T, s *Storage, wanted ...account.SigningKey) {
 	t.Helper()
 	keys, err := s.ListSigningKeys(t.Context())
 	if err != nil || !reflect.DeepEqual(keys, wanted) {
@@ -222,7 +222,7 @@ func signingKeysNewestFirst(t *testing.T, s *Storage) {
 	if keys, err := s.ListSigningKeys(t.Context()); err != nil || len(keys) != 0 {
 		t.Fatalf("an empty database has the keys %v, %v", keys, err)
 	}
-	wanted := []SigningKey{newSigningKey(10), newSigningKey(2), newSigningKey(1)}
+	wanted := []account.SigningKey{newSigningKey(10), newSigningKey(2), newSigningKey(1)}
 	for _, i := range []int{1, 2, 0} {
 		if err := s.CreateSigningKey(t.Context(), wanted[i]); err != nil {
 			t.Fatal(err)
@@ -254,7 +254,7 @@ func generationUsedOnce(t *testing.T, s *Storage) {
 func longestToken(t *testing.T, s *Storage) {
 	short, long := newSigningKey(1), newSigningKey(2)
 	long.TokenLifetime = 2 * time.Hour
-	for _, key := range []SigningKey{short, long} {
+	for _, key := range []account.SigningKey{short, long} {
 		if err := s.CreateSigningKey(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func longestToken(t *testing.T, s *Storage) {
 
 func keyDeleted(t *testing.T, s *Storage) {
 	old, newest := newSigningKey(1), newSigningKey(2)
-	for _, key := range []SigningKey{old, newest} {
+	for _, key := range []account.SigningKey{old, newest} {
 		if err := s.CreateSigningKey(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
@@ -285,7 +285,7 @@ func keyDeleted(t *testing.T, s *Storage) {
 
 func keyRevoked(t *testing.T, s *Storage) {
 	oldest, old, newest := newSigningKey(1), newSigningKey(2), newSigningKey(3)
-	for _, key := range []SigningKey{oldest, old, newest} {
+	for _, key := range []account.SigningKey{oldest, old, newest} {
 		if err := s.CreateSigningKey(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
@@ -307,12 +307,12 @@ func keyRevoked(t *testing.T, s *Storage) {
 
 func keysResealed(t *testing.T, s *Storage) {
 	first, second := newSigningKey(1), newSigningKey(2)
-	for _, key := range []SigningKey{first, second} {
+	for _, key := range []account.SigningKey{first, second} {
 		if err := s.CreateSigningKey(t.Context(), key); err != nil {
 			t.Fatal(err)
 		}
 	}
-	resealed := []Resealed{
+	resealed := []account.ResealedKey{
 		{KeyID: first.KeyID, Before: first.SealedPrivateKey, After: []byte("\xff\x00new")},
 		{KeyID: second.KeyID, Before: []byte("\xff\x00another that was read"), After: []byte("lost")},
 		{KeyID: newID(), Before: first.SealedPrivateKey, After: []byte("of a key that is gone")},
@@ -324,7 +324,7 @@ func keysResealed(t *testing.T, s *Storage) {
 		first.SealedPrivateKey = resealed[0].After
 		wantKeys(t, s, second, first)
 	}
-	_, err := s.ResealSigningKeys(t.Context(), []Resealed{
+	_, err := s.ResealSigningKeys(t.Context(), []account.ResealedKey{
 		{KeyID: first.KeyID, Before: first.SealedPrivateKey, After: []byte("undone")},
 		{KeyID: second.KeyID, Before: second.SealedPrivateKey},
 	})
@@ -362,7 +362,7 @@ func everyOperation(ctx context.Context, s *Storage) map[string]error {
 	_, deleteExpired := s.DeleteExpiredSessions(ctx, time.Now(), 1)
 	_, listSigningKeys := s.ListSigningKeys(ctx)
 	_, deleteSigningKey := s.DeleteSigningKey(ctx, newID())
-	_, reseal := s.ResealSigningKeys(ctx, []Resealed{{KeyID: newID(), Before: []byte("a"), After: []byte("b")}})
+	_, reseal := s.ResealSigningKeys(ctx, []account.ResealedKey{{KeyID: newID(), Before: []byte("a"), After: []byte("b")}})
 	return map[string]error{
 		"Ready": s.Ready(ctx), "ReadUser": readUser, "ReadCredential": readCredential, "ReadCredentialOf": readCredentialOf,
 		"ReadAccount": readAccount, "ListSessions": listSessions, "EndAllSessions": endAllSessions,

@@ -20,15 +20,15 @@ const (
 	failureWindow = time.Hour
 
 	// maxFailureNetworks bounds the networks that have an event of their own, of each kind and account in a window. All
-	// others share one more event. It is what 64 machines can be told apart by, and 1,560 events a day.
+	// others share one more event. That distinguishes 64 machines, and makes 1,560 events a day.
 	maxFailureNetworks = 64
 
 	// failureKeyPart is the length of both parts of a failure key: what failed, and from which network.
 	failureKeyPart = 16
 )
 
-// RecordFailure records that something was refused, as one event with a count for each kind, reason, account, actor,
-// network and hour: strangers cannot fill the table. Log-ins to addresses without an account share one account: "".
+// RecordFailure records that an action was refused, as one event with a count for each kind, reason, account, actor,
+// network and hour, so that strangers cannot fill the table. Log-ins to addresses without an account share the account "".
 func (s *Storage) RecordFailure(ctx context.Context, kind EventKind, userID, reason string, now time.Time) error {
 	row, err := newEventRow(ctx, Event{Kind: kind, Time: now, UserID: userID, Reason: reason})
 	if err != nil {
@@ -44,11 +44,11 @@ func (s *Storage) RecordFailure(ctx context.Context, kind EventKind, userID, rea
 		}
 		return countFailure(ctx, db, row)
 	})
-	return s.explain(ctx, "record that "+string(kind)+" was refused", err, nil)
+	return s.wrap(ctx, "record that "+string(kind)+" was refused", err, nil)
 }
 
-// countFailure inserts the event, or counts it in the one that there is: in one statement, so that no failure is lost
-// or counted twice however many are recorded at once.
+// countFailure inserts the event, or counts it in the one that exists. It does so in one statement, so that no concurrent
+// failure is lost or counted twice.
 func countFailure(ctx context.Context, db *gorm.DB, row eventRow) error {
 	return gorm.G[eventRow](db, clause.OnConflict{
 		Columns: []clause.Column{{Name: "failure_key"}},
@@ -62,7 +62,7 @@ func countFailure(ctx context.Context, db *gorm.DB, row eventRow) error {
 }
 
 // failureKey returns the key of the event that counts a failure: that of its network, or of all other networks if there
-// are maxFailureNetworks already. Failures that are recorded at the same time may each add one beyond that.
+// are maxFailureNetworks already. Failures that are recorded at the same time may each exceed that by one.
 func failureKey(ctx context.Context, db *gorm.DB, row eventRow) ([]byte, error) {
 	bucket, network := failureBucket(row), networkDigest(row.ClientAddress)
 	var keys [][]byte
@@ -81,7 +81,8 @@ func failureKey(ctx context.Context, db *gorm.DB, row eventRow) ([]byte, error) 
 	return slices.Concat(bucket, otherNetworks()), nil
 }
 
-// failureBucket stands for what failed, and begins with the window, so that keys of one time are next to each other.
+// failureBucket returns the first part of a key: a digest of what failed. It begins with the window, so that the keys of
+// one time are adjacent.
 func failureBucket(row eventRow) []byte {
 	digest := sha256.New()
 	for _, part := range []string{row.Kind, row.Reason, row.UserID, row.Actor} {
@@ -92,12 +93,12 @@ func failureBucket(row eventRow) []byte {
 	return digest.Sum(binary.BigEndian.AppendUint64(nil, window))[:failureKeyPart]
 }
 
-// networkDigest stands for the network of a client.
+// networkDigest returns the second part of a key: a digest of the network of a client.
 func networkDigest(address string) []byte {
-	parsed, _ := netip.ParseAddr(address) // What is no address is unknown.
+	parsed, _ := netip.ParseAddr(address) // Anything else is the unknown network.
 	digest := sha256.Sum256([]byte(shares.KeyOf(parsed).String()))
 	return digest[:failureKeyPart]
 }
 
-// otherNetworks is the network of the failures that have no event of their own.
+// otherNetworks returns the digest for the failures that have no event of their own.
 func otherNetworks() []byte { return make([]byte, failureKeyPart) }

@@ -118,7 +118,7 @@ func cleared(t *testing.T, s *Storage) *Storage {
 func tell(t *testing.T, s *Storage, first, last int64) {
 	t.Helper()
 	for version := first; version <= last; version++ {
-		if err := appendChange(s.db.WithContext(t.Context()), Change{UserID: filledID(1), Version: version}); err != nil {
+		if err := appendChange(t.Context(), s.db, Change{UserID: filledID(1), Version: version}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -249,39 +249,6 @@ func epochs(t *testing.T, s *Storage) {
 	}
 }
 
-// TestAChangeThatIsCommittedLateIsNotLeftOut: the one with the lower id comes second, and keeps nobody waiting.
-func TestAChangeThatIsCommittedLateIsNotLeftOut(t *testing.T) {
-	config := newMariaDB(t) // SQLite has one writer at a time.
-	s, other := openNew(t, config), open(t, config)
-	for round := range int64(3) { // With few rows in the table, and with the marks of deleted ones.
-		late, err := other.pool.BeginTx(t.Context(), nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tellIn(t, late, 100+round)
-		// It holds the guard of another rule, too, which is a neighbour of the feed's.
-		if _, err := late.ExecContext(t.Context(), "UPDATE guards SET changes = changes + 1 WHERE name = 'admins'"); err != nil {
-			t.Fatal(err)
-		}
-		tell(t, s, 1, 1+round)
-		deadline, cancel := context.WithTimeout(t.Context(), 4*time.Second) // Less than any wait for a lock.
-		sequenced, err := s.SequenceChanges(deadline, 500)
-		cancel()
-		if err != nil || sequenced != int(1+round) {
-			t.Fatalf("%d got a place while another was open, %v", sequenced, err)
-		}
-		state, err := s.ReadFeedState(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := late.Commit(); err != nil {
-			t.Fatal(err)
-		}
-		sequenceAll(t, s)
-		wantFeed(t, s, state.Last, 100+round)
-	}
-}
-
 func tellIn(t *testing.T, tx *sql.Tx, version int64) {
 	t.Helper()
 	_, err := tx.ExecContext(t.Context(), "INSERT INTO changes (user_id, session_id, version, ended) VALUES ('u', '', ?, 0)",
@@ -307,7 +274,7 @@ func TestSequencersThatRaceGiveEachChangeOnePlace(t *testing.T) {
 			defer writing.Add(-1)
 			for n := range each {
 				err := stores[i%3].write(t.Context(), func(db *gorm.DB) error {
-					return appendChange(db, Change{UserID: filledID(i), Version: int64(n + 1)})
+					return appendChange(t.Context(), db, Change{UserID: filledID(i), Version: int64(n + 1)})
 				})
 				if err != nil {
 					return err
@@ -360,26 +327,4 @@ func follow(t *testing.T, s *Storage, wanted int) []Change {
 		return nil
 	})
 	return all
-}
-
-// TestAConflictOfSequencersIsLeftToTheOther: who waits too long for the lock has nothing to say, and comes again.
-func TestAConflictOfSequencersIsLeftToTheOther(t *testing.T) {
-	config := newMariaDB(t)
-	s, other := openNew(t, config), open(t, config)
-	tell(t, s, 1, 1)
-	tx, err := other.pool.BeginTx(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.ExecContext(t.Context(), "UPDATE guards SET changes = changes WHERE name = 'feed'"); err != nil {
-		t.Fatal(err)
-	}
-	if sequenced, err := s.SequenceChanges(t.Context(), 500); err != nil || sequenced != 0 {
-		t.Errorf("%d got a place, %v", sequenced, err)
-	}
-	if err := tx.Rollback(); err != nil {
-		t.Fatal(err)
-	}
-	sequenceAll(t, s)
-	wantFeed(t, s, 0, 1)
 }

@@ -9,8 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
-
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
@@ -160,27 +158,6 @@ func TestABatchIsImportedWholeOrNotAtAll(t *testing.T) {
 			t.Errorf("the import is at %+v, %v", read, err)
 		}
 	})
-}
-
-// TestABatchThatLosesAConflictBeginsAgain has the database's answer to the loser come when all is written.
-func TestABatchThatLosesAConflictBeginsAgain(t *testing.T) {
-	s := openNew(t, newMariaDB(t))
-	before, calls := beginImport(t, s), 0
-	user := newUser("ada@example.com")
-	ctx := audit.WithActor(t.Context(), audit.Operator)
-	_, err := s.ImportUsers(ctx, before, []account.UserWithHash{{User: user, PasswordHash: hash}}, time.Now(), func(results []error) (Import, error) {
-		calls++
-		if calls == 1 {
-			return Import{}, &mysql.MySQLError{Number: 1213, Message: "Deadlock found when trying to get lock"}
-		}
-		return step(before, 1, results), nil
-	})
-	if calls != 2 || err != nil {
-		t.Errorf("it settled %d times: %v", calls, err)
-	}
-	if events := importedEvents(t, s); events != 1 {
-		t.Errorf("there are %d events", events)
-	}
 }
 
 func TestOfSeveralWhoImportTheSameOneGoesOn(t *testing.T) {

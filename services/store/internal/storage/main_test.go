@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,15 +13,12 @@ import (
 	"github.com/google/uuid"
 	"go.uber.org/goleak"
 
-	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
-var mariaDB testkit.SharedMariaDB
-
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if err := errors.Join(mariaDB.Stop(), goleak.Find()); err != nil {
+	if err := errors.Join(stopServers(), goleak.Find()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
@@ -40,12 +38,7 @@ func newSQLite(t *testing.T) Config {
 	return Config{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")}
 }
 
-func newMariaDB(t *testing.T) Config {
-	t.Helper()
-	return Config{URL: mariaDB.NewDatabase(t)}
-}
-
-func migrate(t *testing.T, config Config) {
+func migrateSchema(t *testing.T, config Config) {
 	t.Helper()
 	if err := Migrate(t.Context(), config, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -69,7 +62,7 @@ func open(t *testing.T, config Config) *Storage {
 
 func openNew(t *testing.T, config Config) *Storage {
 	t.Helper()
-	migrate(t, config)
+	migrateSchema(t, config)
 	return open(t, config)
 }
 
@@ -104,4 +97,48 @@ func want(t *testing.T, err, wanted error) {
 	if !errors.Is(err, wanted) {
 		t.Errorf("error is %v, want %v", err, wanted)
 	}
+}
+
+// texts gives the one column that a query selects.
+func texts(t *testing.T, s *Storage, query string) []string {
+	t.Helper()
+	rows, err := s.pool.QueryContext(t.Context(), query)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var found []string
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			t.Fatal(err)
+		}
+		found = append(found, text)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// status reads a counter of the server.
+func status(t *testing.T, s *Storage, name string) int {
+	t.Helper()
+	var count int
+	query := "SELECT variable_value FROM information_schema.global_status WHERE variable_name = ?"
+	if err := s.pool.QueryRowContext(t.Context(), query, name).Scan(&count); err != nil {
+		t.Fatal(err)
+	}
+	return count
+}
+
+// holdWriteLock is another process that writes.
+func holdWriteLock(t *testing.T, config Config) *sql.Tx {
+	t.Helper()
+	tx, err := open(t, config).pool.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = tx.Rollback() })
+	return tx
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/migrate"
 )
 
 // addFormerUser adds a user as a store of before 00012 does.
@@ -40,11 +41,11 @@ func wantOwner(t *testing.T, s *Storage, email string, owner account.User) {
 // migrateEmails runs migration 00012 again, and returns its log.
 func migrateEmails(t *testing.T, s *Storage) (log string, err error) {
 	t.Helper()
-	exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", emailsVersion)
+	exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", migrate.EmailsVersion)
 	var written bytes.Buffer
-	provider, err := newProvider(s.dialect, s.pool, slog.New(slog.NewTextHandler(&written, nil)))
+	provider, err := migrate.NewProvider(s.dialect, s.pool, slog.New(slog.NewTextHandler(&written, nil)))
 	if err == nil {
-		_, err = provider.ApplyVersion(t.Context(), emailsVersion, true)
+		_, err = provider.ApplyVersion(t.Context(), migrate.EmailsVersion, true)
 	}
 	return written.String(), err
 }
@@ -151,8 +152,8 @@ func TestEmailConflicts(t *testing.T) {
 			}
 		})
 		t.Run("they are reported until one is deleted", func(t *testing.T) {
-			wantConflicts(t, s, EmailConflict{unicode.ID, unicode.Email, puny.ID, puny.Email},
-				EmailConflict{older.ID, older.Email, newer.ID, newer.Email})
+			wantConflicts(t, s, conflictOf(unicode, puny),
+				conflictOf(older, newer))
 			for _, user := range []account.User{unicode, newer} {
 				if _, err := changeUser(t, s, user.ID, deleted); err != nil {
 					t.Fatal(err)
@@ -231,7 +232,7 @@ func wantConflicts(t *testing.T, s *Storage, wanted ...EmailConflict) {
 func TestEmailsMigrationInterrupted(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
-		const users = 2*emailsBatch + 100
+		const users = 2*migrate.EmailsBatch + 100
 		var values []string
 		for i := range users {
 			values = append(values, fmt.Sprintf("('%08d', 'u%d@xn--bcher-kva.example', 'u%d@xn--bcher-kva.example', 'A', %s, 1)",
@@ -255,4 +256,8 @@ func TestEmailsMigrationInterrupted(t *testing.T) {
 			t.Errorf("%d are left", left)
 		}
 	})
+}
+
+func conflictOf(user, other account.User) EmailConflict {
+	return EmailConflict{UserID: user.ID, Email: user.Email, OtherUserID: other.ID, OtherEmail: other.Email}
 }

@@ -12,16 +12,20 @@ import (
 	"time"
 
 	"github.com/pressly/goose/v3"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect/mysql"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/migrate"
 )
 
 // versions are those of the migrations, in order.
 func versions(t *testing.T) []int64 {
 	t.Helper()
-	files, err := fs.Glob(migrationFiles, "migrations/mysql/*.sql")
+	folder, _ := (&mysql.Dialect{}).Migrations()
+	files, err := fs.Glob(folder, "*.sql")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no migrations: %v", err)
 	}
-	found := []int64{emailsVersion}
+	found := []int64{migrate.EmailsVersion}
 	for _, file := range files {
 		version, err := goose.NumericComponent(file)
 		if err != nil {
@@ -61,7 +65,7 @@ func TestMigrateLogsWhatItDoesAndDoesItOnce(t *testing.T) {
 
 func TestDataSurvivesReopening(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
-		migrate(t, config)
+		migrateSchema(t, config)
 		s, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
@@ -95,22 +99,6 @@ func TestASchemaThatIsBehindIsRefused(t *testing.T) {
 	})
 }
 
-func TestOpenDoesNotTouchADatabaseThatWasNeverMigrated(t *testing.T) {
-	config := newMariaDB(t)
-	_, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
-	var behind *SchemaBehindError
-	if !errors.As(err, &behind) || behind.Version != 0 {
-		t.Fatalf("error is %v", err)
-	}
-	var tables int
-	s := openNew(t, newMariaDB(t)) // Any connection to the server will do.
-	query := "SELECT COUNT(*) FROM information_schema.tables WHERE table_schema = ?"
-	name := config.URL[strings.LastIndexByte(config.URL, '/')+1:]
-	if err := s.pool.QueryRowContext(t.Context(), query, name).Scan(&tables); err != nil || tables != 0 {
-		t.Errorf("Open made %d tables, %v", tables, err)
-	}
-}
-
 func TestASchemaThatIsAheadIsServed(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
@@ -121,39 +109,8 @@ func TestASchemaThatIsAheadIsServed(t *testing.T) {
 		if got, err := s.ReadUser(t.Context(), user.ID); err != nil || got != user {
 			t.Errorf("wrote %+v, read %+v, %v", user, got, err)
 		}
-		migrate(t, config) // An old binary has nothing to do.
+		migrateSchema(t, config) // An old binary has nothing to do.
 	})
-}
-
-// A process that dies between two statements of DDL, which commit each by itself, leaves a schema that is further than
-// its version.
-func TestAMigrationThatDiedIsRunAgain(t *testing.T) {
-	config := newMariaDB(t)
-	s := openNew(t, config)
-	user := addUser(t, s, "ada@example.com")
-	exec(t, s, "DELETE FROM goose_db_version WHERE version_id > 0")
-	exec(t, s, "DROP TABLE signing_keys")
-	migrate(t, config)
-	s = open(t, config)
-	if _, err := s.ReadUser(t.Context(), user.ID); err != nil {
-		t.Error(err)
-	}
-	if err := s.CreateSigningKey(t.Context(), newSigningKey(1)); err != nil {
-		t.Error(err)
-	}
-}
-
-// TestAMigrationThatDiedAfterItsLastStatementIsRunAgain, too: the schema is there, its version is not.
-func TestAMigrationThatDiedAfterItsLastStatementIsRunAgain(t *testing.T) {
-	config := newMariaDB(t)
-	s := openNew(t, config)
-	key := newSigningKey(1)
-	if err := s.CreateSigningKey(t.Context(), key); err != nil {
-		t.Fatal(err)
-	}
-	exec(t, s, "DELETE FROM goose_db_version WHERE version_id = 5")
-	migrate(t, config)
-	wantKeys(t, open(t, config), key)
 }
 
 // TestAStoreOfBeforeTheTimesMakesKeys: while a new version is rolled out, the old one serves on the new schema.
@@ -204,7 +161,7 @@ func TestSignUpHashes(t *testing.T) {
 		})
 		t.Run("the migration clears them", func(t *testing.T) {
 			exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", version)
-			provider, err := newProvider(s.dialect, s.pool, slog.New(slog.DiscardHandler))
+			provider, err := migrate.NewProvider(s.dialect, s.pool, slog.New(slog.DiscardHandler))
 			if err == nil {
 				_, err = provider.ApplyVersion(t.Context(), version, true)
 			}
@@ -235,25 +192,4 @@ func TestAStoreOfBeforeTheSiblingsOpensSessions(t *testing.T) {
 			t.Errorf("read %+v\nof %+v", got, session)
 		}
 	})
-}
-
-func TestEveryTableHasAPrimaryKey(t *testing.T) {
-	s := openNew(t, newMariaDB(t))
-	rows, err := s.pool.QueryContext(t.Context(), `SELECT table_name FROM information_schema.tables t
-		WHERE table_schema = DATABASE() AND (engine <> 'InnoDB' OR NOT EXISTS (
-			SELECT 1 FROM information_schema.table_constraints c WHERE c.table_schema = t.table_schema
-				AND c.table_name = t.table_name AND c.constraint_type = 'PRIMARY KEY'))`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
-			t.Fatal(err)
-		}
-		t.Errorf("table %s has no primary key, or is not in InnoDB", name)
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		t.Error(err)
-	}
 }

@@ -1,3 +1,5 @@
+//go:build servers
+
 package storage
 
 import (
@@ -8,10 +10,9 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
+	mysqldriver "github.com/go-sql-driver/mysql"
 	"gorm.io/gorm"
 
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
@@ -138,50 +139,13 @@ func TestAChangeSinceTheFirstReadIsTriedAgain(t *testing.T) {
 	}
 }
 
-// status reads a counter of the server.
-func status(t *testing.T, s *Storage, name string) int {
-	t.Helper()
-	var count int
-	query := "SELECT variable_value FROM information_schema.global_status WHERE variable_name = ?"
-	if err := s.pool.QueryRowContext(t.Context(), query, name).Scan(&count); err != nil {
-		t.Fatal(err)
-	}
-	return count
-}
-
-func TestAttemptsAreBounded(t *testing.T) {
-	db := openNew(t, newSQLite(t)).db
-	s := &Storage{dialect: &mysqlDialect{}, checks: &mysqlDialect{}, db: db}
-	synctest.Test(t, func(t *testing.T) {
-		attempts := 0
-		deadlock := func(*gorm.DB) error {
-			attempts++
-			return &mysql.MySQLError{Number: 1213, Message: "Deadlock found"}
-		}
-		began := time.Now()
-		err := s.write(t.Context(), deadlock)
-		if attempts != maxAttempts || time.Since(began) > 2*time.Second {
-			t.Errorf("%d attempts in %v", attempts, time.Since(began))
-		}
-		want(t, s.explain(t.Context(), "x", err, nil), ErrUnavailable)
-
-		attempts = 0
-		ctx, cancel := context.WithCancel(t.Context())
-		err = s.write(ctx, func(db *gorm.DB) error { cancel(); return deadlock(db) })
-		if attempts != 1 {
-			t.Errorf("%d attempts for a caller who went away", attempts)
-		}
-		want(t, s.explain(ctx, "x", err, nil), context.Canceled)
-	})
-}
-
 // A node that is not part of its cluster does nothing of what it is asked for. Another one may.
 func TestWhatANodeRefusesIsTriedAgain(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	attempts := 0
 	err := s.write(t.Context(), func(*gorm.DB) error {
 		if attempts++; attempts < 3 {
-			return &mysql.MySQLError{Number: 1047}
+			return &mysqldriver.MySQLError{Number: 1047}
 		}
 		return nil
 	})
@@ -252,7 +216,7 @@ func TestThePassword(t *testing.T) {
 // TestTLS asks a server that has none.
 func TestTLS(t *testing.T) {
 	config := newMariaDB(t)
-	migrate(t, config)
+	migrateSchema(t, config)
 	plain := config.URL
 	config.URL = plain + "?tls=preferred"
 	if err := open(t, config).Ready(t.Context()); err != nil {

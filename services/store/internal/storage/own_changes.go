@@ -10,24 +10,24 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
-// ownChangesPerDay is how many times as many changes a day may have as a minute: a profile that is saved every 72
-// seconds, day and night, by the default.
+// ownChangesPerDay is the limit for a day in multiples of that for a minute. With the default it allows a profile to be
+// saved every 72 seconds, day and night.
 const ownChangesPerDay = 20
 
-// TooManyChangesError is a change that a user would make to the own account although others were made just before.
+// TooManyChangesError is a change of a user to the own account that exceeds the limit.
 type TooManyChangesError struct {
-	RetryAfter time.Duration // until when one more is admitted
+	RetryAfter time.Duration // until the next change is admitted
 }
 
-// Error implements error.
+// Error returns a text with the time to wait.
 func (e *TooManyChangesError) Error() string {
 	return fmt.Sprintf("the user made too many changes, the next is admitted in %v", e.RetryAfter)
 }
 
-// LimitOwnChanges bounds what users write by changing their own accounts: each change adds an audit event, which is
-// kept for a year. Of each kind, a user may make so many changes in a minute, and of the profile ownChangesPerDay times
-// as many in a day; whatever ends sessions or changes the password has no bound for the day, as whoever has stolen a
-// token could use it up. It must be called before anything is changed; 0 is no bound.
+// LimitOwnChanges limits how often users change their own accounts, because each change adds an audit event that is
+// stored for a year. A user may make perMinute changes of each kind in a minute, and ownChangesPerDay times as many changes
+// of the profile in a day. Changes that end sessions or replace the password have no limit for the day, which the thief of
+// a token could exhaust. LimitOwnChanges must be called before the first change; 0 is no limit.
 func (s *Storage) LimitOwnChanges(perMinute int) { s.ownChangesPerMinute = perMinute }
 
 // appendOwnChange appends the event of a change that may be limited.
@@ -38,10 +38,9 @@ func (s *Storage) appendOwnChange(ctx context.Context, tx *gorm.DB, event Event)
 	return s.admitOwnChange(ctx, tx, event.Kind, event.UserID, event.Time)
 }
 
-// admitOwnChange fails with a TooManyChangesError, which undoes the transaction, if the event that was appended in it
-// is one too many. It counts the events: there is nothing else to keep, and stores that share a database share the
-// count. The row of the user, which the transaction has changed before, makes others wait who would count at the same
-// time.
+// admitOwnChange fails with a TooManyChangesError, which rolls the transaction back, if the event that was appended in it
+// exceeds the limit. It counts the events, so that stores which share a database share the count. The transaction has
+// changed the row of the user before, so that concurrent transactions wait.
 func (s *Storage) admitOwnChange(
 	ctx context.Context, tx *gorm.DB, kind EventKind, userID string, now time.Time,
 ) error {
@@ -57,8 +56,8 @@ func (s *Storage) admitOwnChange(
 	return admitWithin(ctx, tx, kind, userID, now, 24*time.Hour, ownChangesPerDay*s.ownChangesPerMinute)
 }
 
-// admitWithin fails if a window that ends now has more than limit changes. The next is admitted when the oldest of
-// those that fill it leaves it.
+// admitWithin fails if a window that ends now has more than limit changes. The next change is admitted when the oldest of
+// the last limit changes leaves the window.
 func admitWithin(
 	ctx context.Context, tx *gorm.DB, kind EventKind, userID string, now time.Time, window time.Duration, limit int,
 ) error {

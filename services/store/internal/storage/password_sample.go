@@ -8,51 +8,46 @@ import (
 )
 
 const (
-	// A sample is taken in so many stretches of so many accounts, which bounds what it costs.
-	sampleStretches = 32
-	sampleStretch   = 64
+	// A sample is read in so many ranges of so many accounts, which bounds its cost.
+	sampleRanges = 32
+	sampleRange  = 64
 )
 
 // SamplePasswordHashes returns the password hashes of some accounts, or of all if there are few. They are spread over
-// the addresses, whose order has nothing to do with how and when a password was hashed. As long as there are the same
-// accounts, they are the same.
+// the addresses, whose order is independent of how and when a password was hashed. The same accounts have the same
+// sample.
 func (s *Storage) SamplePasswordHashes(ctx context.Context) ([]string, error) {
-	hashes, err := samplePasswordHashes(s.db.WithContext(ctx))
+	hashes, err := samplePasswordHashes(ctx, s.db)
 	if err != nil {
-		return nil, s.explain(ctx, "sample password hashes", err, nil)
+		return nil, s.wrap(ctx, "sample password hashes", err, nil)
 	}
 	return hashes, nil
 }
 
-// sampled is an account of a sample.
-type sampled struct{ CanonicalEmail, PasswordHash string }
-
-// samplePasswordHashes reads a stretch in the middle of all addresses, and then in the middle of what is before and
-// after it, and so on.
-func samplePasswordHashes(db *gorm.DB) (hashes []string, err error) {
-	read := func(from string, limit int) (found []sampled, err error) {
-		err = db.Raw(`SELECT u.canonical_email, c.password_hash FROM users u JOIN credentials c ON c.user_id = u.id
-			WHERE u.canonical_email >= ? ORDER BY u.canonical_email LIMIT ?`, from, limit).Scan(&found).Error
-		return found, err
+// samplePasswordHashes reads a range in the middle of all addresses, then in the middle of those before and after it,
+// and so on.
+func samplePasswordHashes(ctx context.Context, db *gorm.DB) (hashes []string, err error) {
+	read := func(from string, limit int) ([]ownedCredential, error) {
+		return credentials(db, "canonical_email").Where("Owner.canonical_email >= ?", from).
+			Order("Owner.canonical_email").Limit(limit).Find(ctx)
 	}
-	add := func(found []sampled, before string) {
-		for _, current := range found {
-			if before == "" || current.CanonicalEmail < before { // The rest is in another stretch.
-				hashes = append(hashes, current.PasswordHash)
+	add := func(found []ownedCredential, before string) {
+		for _, row := range found {
+			if before == "" || row.Owner.CanonicalEmail < before { // The rest is in another range.
+				hashes = append(hashes, row.Credential.PasswordHash)
 			}
 		}
 	}
-	const most = sampleStretches * sampleStretch
+	const most = sampleRanges * sampleRange
 	first, err := read("", most)
 	if err != nil || len(first) < most {
 		add(first, "")
 		return hashes, err
 	}
-	var last string
-	err = db.Raw("SELECT canonical_email FROM users WHERE canonical_email > '' ORDER BY canonical_email DESC LIMIT 1").
-		Scan(&last).Error
-	gaps := [][2]string{{first[0].CanonicalEmail, last}}
-	for range sampleStretches {
+	last, err := gorm.G[userRow](db).Select("canonical_email").Where("canonical_email > ''").
+		Order("canonical_email DESC").Take(ctx)
+	gaps := [][2]string{{first[0].Owner.CanonicalEmail, last.CanonicalEmail}}
+	for range sampleRanges {
 		if err != nil || len(gaps) == 0 {
 			return hashes, err
 		}
@@ -62,19 +57,18 @@ func samplePasswordHashes(db *gorm.DB) (hashes []string, err error) {
 		if middle <= before {
 			continue
 		}
-		var found []sampled
-		found, err = read(middle, sampleStretch)
+		var found []ownedCredential
+		found, err = read(middle, sampleRange)
 		add(found, after)
 		gaps = append(gaps, [2]string{before, middle})
-		if len(found) > 0 && found[len(found)-1].CanonicalEmail < after {
-			gaps = append(gaps, [2]string{found[len(found)-1].CanonicalEmail, after})
+		if len(found) > 0 && found[len(found)-1].Owner.CanonicalEmail < after {
+			gaps = append(gaps, [2]string{found[len(found)-1].Owner.CanonicalEmail, after})
 		}
 	}
 	return hashes, err
 }
 
-// textBetween returns a text in the middle of two others: what they have in common, and then four characters between
-// theirs.
+// textBetween returns a text in the middle of two others: their common prefix, and then four characters between theirs.
 func textBetween(low, high string) string {
 	common := 0
 	for common < min(len(low), len(high)) && low[common] == high[common] {

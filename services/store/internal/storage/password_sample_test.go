@@ -30,7 +30,7 @@ func passwordHashesSampled(t *testing.T, s *Storage) {
 	}
 	var many []userRow
 	var credentials []credentialRow
-	for i := range 2 * sampleStretches * sampleStretch {
+	for i := range 2 * sampleRanges * sampleRange {
 		user := newUser(fmt.Sprintf("user%05d@example.com", i))
 		many, credentials = append(many, userRowOf(user)), append(credentials, credentialRow{user.ID, fmt.Sprint(hash, i)})
 	}
@@ -38,7 +38,7 @@ func passwordHashesSampled(t *testing.T, s *Storage) {
 		t.Fatal(err)
 	}
 	first := sample()
-	if len(first) > sampleStretches*sampleStretch || len(first) < sampleStretches*sampleStretch/4 {
+	if len(first) > sampleRanges*sampleRange || len(first) < sampleRanges*sampleRange/4 {
 		t.Errorf("%d hashes are sampled", len(first))
 	}
 	if distinct := len(slices.Compact(slices.Sorted(slices.Values(first)))); distinct != len(first) {

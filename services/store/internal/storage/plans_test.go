@@ -291,11 +291,11 @@ func fill(t *testing.T, s *Storage) {
 			t.Fatal(err)
 		}
 	}
-	exec(t, s, "UPDATE guards SET changes = ? WHERE name = 'feed'", filledUsers)
+	exec(t, s, "UPDATE feed_head SET sequence = ?", filledUsers)
 	for i := range filledUsers {
 		exec(t, s, "UPDATE feed SET sequence_time = ? WHERE sequence = ?", toMicros(actTime.Add(time.Duration(i)*time.Second)), i+1)
 	}
-	if _, mysql := s.dialect.(*mysqlDialect); mysql {
+	if s.writer == nil {
 		for _, table := range append(slices.Clone(tables), "feed") {
 			exec(t, s, "ANALYZE TABLE "+table)
 		}
@@ -344,7 +344,7 @@ func TestNothingThatIsAskedScansATable(t *testing.T) {
 				t.Errorf("%s: it asked nothing", query.name)
 			}
 			for _, statement := range *statements {
-				if strings.HasPrefix(statement.text, "INSERT") || strings.Contains(statement.text, "guards") {
+				if strings.HasPrefix(statement.text, "INSERT") || strings.Contains(statement.text, "guards") || strings.Contains(statement.text, "feed_head") {
 					continue
 				}
 				wantIndex(t, s, query, statement)
@@ -356,7 +356,7 @@ func TestNothingThatIsAskedScansATable(t *testing.T) {
 func wantIndex(t *testing.T, s *Storage, query query, statement statement) {
 	t.Helper()
 	explain, steps := "EXPLAIN QUERY PLAN ", sqliteSteps
-	if _, mysql := s.dialect.(*mysqlDialect); mysql {
+	if s.writer == nil {
 		explain, steps = "EXPLAIN ", mysqlSteps
 	}
 	rows, err := s.pool.QueryContext(t.Context(), explain+statement.text, statement.values...)

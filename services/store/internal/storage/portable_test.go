@@ -1,3 +1,5 @@
+//go:build servers
+
 package storage
 
 import (
@@ -40,26 +42,4 @@ func TestNothingIsNeededThatAClusterLacks(t *testing.T) {
 			}
 		}
 	}
-}
-
-// texts gives the one column that a query selects.
-func texts(t *testing.T, s *Storage, query string) []string {
-	t.Helper()
-	rows, err := s.pool.QueryContext(t.Context(), query)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer rows.Close()
-	var found []string
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			t.Fatal(err)
-		}
-		found = append(found, text)
-	}
-	if err := rows.Err(); err != nil {
-		t.Fatal(err)
-	}
-	return found
 }

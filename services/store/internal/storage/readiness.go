@@ -9,11 +9,19 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
-// maxStall is how long no change may get the one lock of a file before that is a fault, and not another process at
-// work: as long as a caller waits.
-const maxStall = 10 * time.Second
+const (
+	// maxStall is the time without a free write lock after which the store is not ready: as long as a caller waits.
+	// Another process that works releases the lock sooner.
+	maxStall = 10 * time.Second
+
+	// lockProbeTimeout bounds the attempts of a probe to get a lock. It is long enough for the gaps between the changes of
+	// a process that makes one after the other.
+	lockProbeTimeout = 100 * time.Millisecond
+)
 
 // changeOutcomes is what the changes of a store have shown of its database.
 type changeOutcomes struct {
@@ -22,11 +30,11 @@ type changeOutcomes struct {
 	stalled time.Time // since when no change could begin; zero if one could
 }
 
-// observe records how a change ended that was made under ctx, if that says anything about the database.
-func (o *changeOutcomes) observe(ctx context.Context, err error, dialect dialect) {
-	class := unclassified
+// observe records the outcome of a change that was made under ctx, if it reveals anything about the database.
+func (o *changeOutcomes) observe(ctx context.Context, err error, driver dialect.Dialect) {
+	class := dialect.Unclassified
 	if err != nil {
-		class = dialect.classify(err)
+		class = driver.Classify(err)
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -34,10 +42,10 @@ func (o *changeOutcomes) observe(ctx context.Context, err error, dialect dialect
 	case err == nil:
 		o.failure, o.stalled = nil, time.Time{}
 	case ctx.Err() != nil:
-	case class == denied || class == refused || class == unavailable:
+	case class == dialect.Denied || class == dialect.Refused || class == dialect.Unavailable:
 		o.failure = err
-	case class != conflict:
-		o.stalled = time.Time{} // It could begin: what it found, such as an address that is taken, ended it.
+	case class != dialect.Conflict:
+		o.stalled = time.Time{} // It began, and ended for another reason, such as an address that is taken.
 	}
 }
 
@@ -47,11 +55,11 @@ func (o *changeOutcomes) lastFailure() error {
 	return o.failure
 }
 
-// stall records whether a change could begin at a time, and returns for how long none could.
-func (o *changeOutcomes) stall(could bool, now time.Time) time.Duration {
+// stall records whether a change could begin at a time. It returns for how long none could.
+func (o *changeOutcomes) stall(couldBegin bool, now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if could {
+	if couldBegin {
 		o.stalled = time.Time{}
 		return 0
 	}
@@ -62,66 +70,55 @@ func (o *changeOutcomes) stall(could bool, now time.Time) time.Duration {
 }
 
 // Ready returns an error if the database does not answer, or a change could not succeed now. It writes nothing, unless
-// the last change failed for the database's sake: then it makes one that leaves nothing behind, to find out whether the
-// next could succeed.
+// the database failed the last change: then it makes one that leaves nothing behind.
 func (s *Storage) Ready(ctx context.Context) error {
 	err := s.pool.PingContext(ctx)
 	if err == nil {
-		err = s.checks.checkWritable(ctx, s.pool)
+		err = s.dialect.CheckWritable(ctx, s.pool)
 	}
 	if err == nil && s.writer != nil {
 		err = s.checkLock(ctx)
 	}
 	if err == nil && s.outcomes.lastFailure() != nil {
-		err = s.write(ctx, tryChange)
+		err = s.transact(ctx, func(tx *gorm.DB) error { return tryChange(ctx, tx) })
 	}
-	return s.explain(ctx, "check whether changes can be made", err, nil)
+	return s.wrap(ctx, "check whether changes can be made", err, nil)
 }
 
-// tryChange adds a change to those that wait for their place in the feed, and deletes it before anybody sees it.
-func tryChange(db *gorm.DB) error {
-	return db.Transaction(func(tx *gorm.DB) error {
-		row := changeRow{}
-		err := tx.Select("UserID", "SessionID", "Version", "Ended").Create(&row).Error
-		if err != nil {
-			return err
-		}
-		return onlyOne(tx.Delete(&row))
-	})
+// tryChange inserts a change for the feed, and deletes it before anybody can see it.
+func tryChange(ctx context.Context, tx *gorm.DB) error {
+	row := changeRow{}
+	if err := insertChange(ctx, tx, &row); err != nil {
+		return err
+	}
+	return requireRow(gorm.G[changeRow](tx).Where("id = ?", row.ID).Delete(ctx))
 }
-
-// lockPatience is how long a probe tries to get a lock: so long that it meets the gaps between the changes of a process
-// that makes one after the other.
-const lockPatience = 100 * time.Millisecond
-
-// errNoLock is a file whose one lock for changes another process does not give back.
-var errNoLock = errors.New("another process holds the write lock of the database")
 
 // checkLock returns an error if no change could begin for maxStall. It does not wait for the changes of this process.
 func (s *Storage) checkLock(ctx context.Context) error {
-	could, err := false, error(nil)
+	couldBegin, err := false, error(nil)
 	select {
 	case s.writer <- struct{}{}:
-		could, err = tryLock(ctx, s.pool, s.dialect)
+		couldBegin, err = tryLock(ctx, s.pool, s.dialect)
 		<-s.writer
 	default: // A change is being made, or waits.
 	}
 	if err != nil {
 		return err
 	}
-	if stalled := s.outcomes.stall(could, time.Now()); stalled >= maxStall {
-		return fmt.Errorf("%w for %v", errNoLock, stalled.Round(time.Second))
+	if stalled := s.outcomes.stall(couldBegin, time.Now()); stalled >= maxStall {
+		return fmt.Errorf("%w for %v", dialect.ErrLockHeld, stalled.Round(time.Second))
 	}
 	return nil
 }
 
-// tryLock reports whether a change could begin, and returns an error if it could not for another reason than that
-// somebody else makes one.
-func tryLock(ctx context.Context, pool *sql.DB, dialect dialect) (could bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, lockPatience)
+// tryLock reports whether a change could begin. It returns an error if one could not for another reason than the changes
+// of another process.
+func tryLock(ctx context.Context, pool *sql.DB, driver dialect.Dialect) (couldBegin bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, lockProbeTimeout)
 	defer cancel()
 	for {
-		tx, err := pool.BeginTx(ctx, nil) // It takes the lock, but of a file that can only be read it takes none.
+		tx, err := pool.BeginTx(ctx, nil) // It takes the lock, except of a read-only file.
 		if err == nil {
 			_, err = tx.ExecContext(ctx, "DELETE FROM changes WHERE id = 0")
 			err = errors.Join(err, tx.Rollback())
@@ -131,14 +128,9 @@ func tryLock(ctx context.Context, pool *sql.DB, dialect dialect) (could bool, er
 			return true, nil
 		case ctx.Err() != nil:
 			return false, nil
-		case dialect.classify(err) != conflict:
+		case driver.Classify(err) != dialect.Conflict:
 			return false, err
-		}
-		timer := time.NewTimer(lockPoll)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		case !pause(ctx, lockPoll):
 			return false, nil
 		}
 	}

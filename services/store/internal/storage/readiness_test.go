@@ -1,19 +1,18 @@
 package storage
 
 import (
-	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/go-sql-driver/mysql"
 	"gorm.io/gorm"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 func wantReady(t *testing.T, s *Storage) {
@@ -49,9 +48,9 @@ func TestReady(t *testing.T) {
 		onEach(t, func(t *testing.T, config Config) {
 			s := openNew(t, config)
 			user := addUser(t, s, "ada@example.com")
-			failure := errNotWritable
+			failure := driver.ErrBadConn
 			if s.writer != nil {
-				failure = errNoLock
+				failure = dialect.ErrLockHeld
 			}
 			exec(t, s, "ALTER TABLE changes RENAME TO moved") // So that the attempt fails as well.
 			if err := s.write(t.Context(), func(*gorm.DB) error { return failure }); err == nil {
@@ -75,12 +74,17 @@ func TestReady(t *testing.T) {
 	})
 }
 
+// pathOf returns the path of the file of a database.
+func pathOf(t *testing.T, s *Storage) string {
+	t.Helper()
+	return texts(t, s, "SELECT file FROM pragma_database_list WHERE name = 'main'")[0]
+}
+
 // written returns what shows that something was written.
 func written(t *testing.T, s *Storage) string {
 	t.Helper()
-	dialect, ok := s.dialect.(*sqliteDialect)
-	if ok {
-		log, err := os.ReadFile(dialect.path + "-wal")
+	if s.writer != nil {
+		log, err := os.ReadFile(pathOf(t, s) + "-wal")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,81 +97,6 @@ func written(t *testing.T, s *Storage) string {
 		t.Fatal(err)
 	}
 	return position
-}
-
-func TestReadyMySQL(t *testing.T) {
-	for name, test := range map[string]struct{ take, revert, reason string }{
-		"read-only": {"SET GLOBAL read_only = ON", "SET GLOBAL read_only = OFF", "read_only is 1"},
-		"no right to insert": {
-			"REVOKE INSERT ON DATABASE.* FROM ACCOUNT", "GRANT INSERT ON DATABASE.* TO ACCOUNT", "INSERT",
-		},
-		"no right to update": {
-			"REVOKE UPDATE ON DATABASE.* FROM ACCOUNT", "GRANT UPDATE ON DATABASE.* TO ACCOUNT", "UPDATE",
-		},
-		"no right to delete": {
-			"REVOKE DELETE ON DATABASE.* FROM ACCOUNT", "GRANT DELETE ON DATABASE.* TO ACCOUNT", "DELETE",
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			s := openLimited(t)
-			words := strings.NewReplacer("DATABASE", s.database, "ACCOUNT", s.account)
-			wantReady(t, s.Storage)
-			exec(t, s.bystander, words.Replace(test.take))
-			t.Cleanup(func() {
-				if _, err := s.bystander.pool.Exec(words.Replace(test.revert)); err != nil {
-					t.Error(err)
-				}
-			})
-			s.reconnect()
-			wantNotReady(t, s.Storage, test.reason)
-			user := addUser(t, s.bystander, "ada@example.com") // Root may write to a server that is read-only.
-			wantReady(t, s.bystander)
-			if _, err := s.ReadUser(t.Context(), user.ID); err != nil {
-				t.Errorf("a bystander's read is not served: %v", err)
-			}
-			exec(t, s.bystander, words.Replace(test.revert))
-			s.reconnect()
-			wantReady(t, s.Storage)
-			addUser(t, s.Storage, "grace@example.com")
-		})
-	}
-}
-
-// TestReadyOtherServer checks a server that speaks the protocol of MySQL but lacks some of its variables and plans.
-func TestReadyOtherServer(t *testing.T) {
-	s := openNew(t, newMariaDB(t))
-	dialect := s.dialect.(*mysqlDialect)
-	connector, err := dialect.connector(dialect.addresses[0], slog.New(slog.DiscardHandler), mysqlIOTimeout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := sql.OpenDB(otherServer{connector})
-	t.Cleanup(func() { _ = pool.Close() })
-	if err := dialect.checkWritable(t.Context(), pool); err != nil {
-		t.Errorf("not ready: %v", err)
-	}
-	addUser(t, s, "ada@example.com") // A bystander.
-}
-
-// otherServer answers what a server does that has not the variables and plans of MySQL.
-type otherServer struct{ driver.Connector }
-
-func (o otherServer) Connect(ctx context.Context) (driver.Conn, error) {
-	conn, err := o.Connector.Connect(ctx)
-	return otherConn{conn}, err
-}
-
-type otherConn struct{ driver.Conn }
-
-func (c otherConn) QueryContext(context.Context, string, []driver.NamedValue) (driver.Rows, error) {
-	return nil, &mysql.MySQLError{Number: 1193, SQLState: [5]byte([]byte("HY000"))} // unknown system variable
-}
-
-func (c otherConn) ExecContext(ctx context.Context, statement string, args []driver.NamedValue) (driver.Result, error) {
-	if strings.HasPrefix(statement, "EXPLAIN") {
-		return nil, &mysql.MySQLError{Number: 1064, SQLState: [5]byte([]byte("42000"))} // syntax
-	}
-	return c.Conn.(driver.ExecerContext).ExecContext(ctx, statement, args)
 }
 
 func TestReadySQLite(t *testing.T) {
@@ -189,7 +118,7 @@ func TestReadySQLite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := openNew(t, newSQLite(t))
 			user := addUser(t, s, "ada@example.com")
-			path := s.dialect.(*sqliteDialect).path
+			path := pathOf(t, s)
 			wantReady(t, s)
 			if err := test.harm(path); err != nil {
 				t.Fatal(err)
@@ -252,7 +181,7 @@ func TestReadySQLite(t *testing.T) {
 		s := openNew(t, config)
 		user := addUser(t, s, "ada@example.com")
 		other := holdWriteLock(t, config)
-		wantReady(t, s) // So far another process is at work, no more.
+		wantReady(t, s) // Another process has just begun.
 		s.outcomes.stalled = time.Now().Add(-maxStall)
 		wantNotReady(t, s, "another process holds the write lock")
 		if _, err := s.ReadUser(t.Context(), user.ID); err != nil {
@@ -278,22 +207,22 @@ func TestReadySQLite(t *testing.T) {
 		other := holdWriteLock(t, config)
 		began := time.Now()
 		could, err := tryLock(t.Context(), s.pool, yielding{s.dialect, other})
-		if err != nil || !could && time.Since(began) < lockPatience {
+		if err != nil || !could && time.Since(began) < lockProbeTimeout {
 			t.Errorf("a change could begin: %t, %v", could, err)
 		}
 	})
 }
 
-// yielding is a dialect that gives back a lock as soon as somebody did not get it.
+// yielding is a dialect that releases a lock as soon as an attempt to get it has failed.
 type yielding struct {
-	dialect
+	dialect.Dialect
 
 	lock *sql.Tx
 }
 
-func (y yielding) classify(err error) class {
+func (y yielding) Classify(err error) dialect.Class {
 	_ = y.lock.Rollback()
-	return y.dialect.classify(err)
+	return y.Dialect.Classify(err)
 }
 
 // setMode sets the mode of the files of a database.

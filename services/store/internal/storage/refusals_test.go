@@ -1,8 +1,11 @@
+//go:build servers
+
 package storage
 
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 )
@@ -13,6 +16,7 @@ type limited struct {
 	*Storage
 
 	bystander *Storage
+	config    Config
 	account   string
 	database  string
 }
@@ -29,14 +33,13 @@ func openLimited(t *testing.T) limited {
 	exec(t, root, "CREATE USER "+account)
 	exec(t, root, "GRANT ALL ON "+name+".* TO "+account)
 	config.URL = strings.Replace(config.URL, "root@", name+"@", 1)
-	l := limited{Storage: open(t, config), bystander: root, account: account, database: name}
-	return l
+	return limited{Storage: open(t, config), bystander: root, config: config, account: account, database: name}
 }
 
 // reconnect has the next statement make a new connection.
 func (s *Storage) reconnect() {
 	s.pool.SetMaxIdleConns(-1)
-	s.pool.SetMaxIdleConns(mysqlMaxConnections)
+	s.pool.SetMaxIdleConns(s.pool.Stats().MaxOpenConnections)
 }
 
 // TestUnavailable removes what a store needs of a real server. It gets ErrUnavailable until that is restored,
@@ -125,35 +128,28 @@ func TestUnavailable(t *testing.T) {
 	t.Run("a wrong statement is not", func(t *testing.T) {
 		s := openNew(t, newMariaDB(t))
 		_, err := s.pool.ExecContext(t.Context(), "SELECT nothing FROM users")
-		if err = s.explain(t.Context(), "x", err, nil); err == nil || errors.Is(err, ErrUnavailable) {
+		if err = s.wrap(t.Context(), "x", err, nil); err == nil || errors.Is(err, ErrUnavailable) {
 			t.Errorf("error is %v", err)
 		}
 	})
 }
 
-// TestUnavailableSQLite does the same to a file.
-func TestUnavailableSQLite(t *testing.T) {
-	for name, pragmas := range map[string][2]string{
-		"full":      {"PRAGMA max_page_count = 1", "PRAGMA max_page_count = 1000000"},
-		"read-only": {"PRAGMA query_only = on", "PRAGMA query_only = off"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			config := newSQLite(t)
-			s, bystander := openNew(t, config), open(t, config)
-			s.pool.SetMaxOpenConns(1) // So that this is set for the write that follows.
-			exec(t, s, pragmas[0])
-			var err error
-			for i := 0; err == nil && i < 1000; i++ {
-				user := newUser(fmt.Sprintf("%d@example.com", i))
-				user.Metadata = strings.Repeat("x", 10_000)
-				err = s.CreateUser(t.Context(), user, hash)
-			}
-			want(t, err, ErrUnavailable)
-			if err := bystander.Ready(t.Context()); err != nil {
-				t.Errorf("a bystander is not served: %v", err)
-			}
-			exec(t, s, pragmas[1])
-			addUser(t, s, "after@example.com")
-		})
+// TestLeastRights migrates, and then serves, with the rights that the README names.
+func TestLeastRights(t *testing.T) {
+	s := openLimited(t)
+	exec(t, s.bystander, "REVOKE ALL ON "+s.database+".* FROM "+s.account)
+	exec(t, s.bystander, "DROP DATABASE "+s.database)
+	exec(t, s.bystander, "CREATE DATABASE "+s.database)
+	exec(t, s.bystander, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES ON "+
+		s.database+".* TO "+s.account)
+	if err := Migrate(t.Context(), s.config, slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	exec(t, s.bystander, "REVOKE CREATE, ALTER, DROP, INDEX, REFERENCES ON "+s.database+".* FROM "+s.account)
+	served := open(t, s.config)
+	wantReady(t, served)
+	addUser(t, served, "ada@example.com")
+	if _, err := served.DeleteEvents(t.Context(), actTime, 1); err != nil {
+		t.Error(err)
 	}
 }

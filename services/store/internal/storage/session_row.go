@@ -1,10 +1,12 @@
 package storage
 
 import (
+	"context"
 	"encoding/binary"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/refresh"
@@ -109,38 +111,20 @@ func decodeTrades(encoded []byte) (trades refresh.Trades) {
 	return trades
 }
 
-// accountRow is a session joined with its user, whose columns are named owner_….
-type accountRow struct {
+// ownedSession is a session with its user. It is for reads only: gorm would write the user too.
+type ownedSession struct {
 	Session sessionRow `gorm:"embedded"`
-	Owner   userRow    `gorm:"embedded;embeddedPrefix:owner_"`
+	Owner   userRow    `gorm:"foreignKey:UserID"`
 }
 
-const selectAccount = `SELECT s.id, s.user_id, s.create_time, s.last_use_time, s.expire_time, s.end_time, s.end_reason,
-	s.user_agent, s.client_address, s.current_token, s.parent_token, s.rotate_time, s.generation, s.version,
-	s.first_token, s.token_repeats, s.token_refused, s.recent_trades, s.previous_client_address, s.previous_user_agent,
-	u.id AS owner_id, u.email AS owner_email, u.full_name AS owner_full_name, u.locale AS owner_locale,
-	u.time_zone AS owner_time_zone, u.picture_uri AS owner_picture_uri, u.metadata AS owner_metadata,
-	u.create_time AS owner_create_time, u.update_time AS owner_update_time, u.version AS owner_version,
-	u.state AS owner_state, u.is_admin AS owner_is_admin, u.session_generation AS owner_session_generation
-	FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.id = ?`
+func (ownedSession) TableName() string { return "sessions" }
 
-// readAccount fails with gorm.ErrRecordNotFound if there is no such session.
-func readAccount(db *gorm.DB, sessionID string) (account.UserSession, error) {
-	var rows []accountRow
-	if err := db.Raw(selectAccount, sessionID).Scan(&rows).Error; err != nil {
-		return account.UserSession{}, err
-	}
-	if len(rows) == 0 {
-		return account.UserSession{}, gorm.ErrRecordNotFound
-	}
-	return account.UserSession{User: rows[0].Owner.user(), Session: rows[0].Session.session()}, nil
-}
-
-// expiringAtEnd returns the session as one that expires no later than it ended, so that it is deleted as long after
-// that as others are after they expired.
-func expiringAtEnd(s account.Session) account.Session {
-	if !s.EndTime.IsZero() && s.EndTime.Before(s.ExpireTime) {
-		s.ExpireTime = s.EndTime
-	}
-	return s
+// readSession fails with gorm.ErrRecordNotFound if there is no such session.
+func readSession(ctx context.Context, db *gorm.DB, id string) (account.UserSession, error) {
+	row, err := gorm.G[ownedSession](db).Joins(clause.InnerJoin.Association("Owner"),
+		func(owner gorm.JoinBuilder, _, _ clause.Table) error {
+			owner.Omit("canonical_email", "app_metadata")
+			return nil
+		}).Where("sessions.id = ?", id).Take(ctx)
+	return account.UserSession{User: row.Owner.user(), Session: row.Session.session()}, err
 }

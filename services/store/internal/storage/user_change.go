@@ -12,27 +12,27 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
-// UserChange is what becomes of a user.
+// UserChange is the outcome of a change of a user.
 type UserChange struct {
-	User         account.User // the profile, state, role and session generation after the change; the rest is not looked at
-	PasswordHash string       // replaces the present one, if there is one; "" leaves it
-	Delete       bool         // deletes the user, whatever else is said
+	User         account.User // the profile, state, role and session generation after the change; the rest is ignored
+	PasswordHash string       // the new hash, or "" to leave the present one
+	Delete       bool         // deletes the user, whatever the other fields are
 }
 
-// maxUserChanges bounds how often a change of a user is decided anew because another was faster. Unlike those of a
-// session, all who race change something, so that they wait in between: some three seconds in all, enough for fifty.
+// maxUserChanges bounds how often a change of a user is decided again because another one was faster. Unlike those of a
+// session, all concurrent changes change something, so that they wait in between: some three seconds in all, which is
+// enough for fifty.
 const maxUserChanges = 32
 
-// errOutrun is a change that was decided on a version which is not the present one any more.
-var errOutrun = errors.New("another change was faster")
+// errVersionConflict is a change that was decided on an outdated version.
+var errVersionConflict = errors.New("another change was faster")
 
-// ChangeUser reads a user, lets change decide what becomes of the user, and writes that with the next version, if there
-// is a difference. If another change was faster, it begins again: change may be called several times, and each time
-// decides on what was committed. It gives back the user after the change; one who was deleted with the version of the
-// tombstone.
+// ChangeUser reads a user, calls change to decide the new state, and writes that with the next version, if it differs. If
+// another change was faster, it begins again: it may call change several times, each time with what was committed. It
+// returns the user after the change; a deleted one has the version of the tombstone.
 //
 // It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, with
-// a TooManyChangesError, and with the error of change, unaltered; then nothing is written.
+// a TooManyChangesError, and with the unaltered error of change; then it writes nothing.
 func (s *Storage) ChangeUser(
 	ctx context.Context, id string, now time.Time, change func(account.User) (UserChange, error),
 ) (account.User, error) {
@@ -50,16 +50,14 @@ func (s *Storage) ChangeUser(
 		}
 		after.Version, after.UpdateTime = before.Version+1, toMicros(now)
 		changed.User = after
-		err = s.write(ctx, func(db *gorm.DB) error {
-			return db.Transaction(func(tx *gorm.DB) error {
-				if err := writeUser(ctx, tx, before, changed); err != nil || changed.Delete {
-					return err
-				}
-				return s.admitOwnChange(ctx, tx, UserUpdated, id, now)
-			})
+		err = s.transact(ctx, func(tx *gorm.DB) error {
+			if err := writeUser(ctx, tx, before, changed); err != nil || changed.Delete {
+				return err
+			}
+			return s.admitOwnChange(ctx, tx, UserUpdated, id, now)
 		})
-		if !errors.Is(err, errOutrun) || !wait.pause(ctx) {
-			return after, s.explain(ctx, "change user "+id, err, nil)
+		if !errors.Is(err, errVersionConflict) || !wait.pause(ctx) {
+			return after, s.wrap(ctx, "change user "+id, err, nil)
 		}
 	}
 	return account.User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxUserChanges)
@@ -75,35 +73,34 @@ func withIdentityOf(before, after account.User) account.User {
 func writeUser(ctx context.Context, tx *gorm.DB, before account.User, changed UserChange) error {
 	after := changed.User
 	if before.IsActiveAdmin() && (changed.Delete || !after.IsActiveAdmin()) {
-		if err := guardAdmins(tx, before.ID); err != nil {
+		if err := requireOtherAdmin(ctx, tx, before.ID); err != nil {
 			return err
 		}
 	}
-	// The user first, here as everywhere: it is what others wait for.
-	row := userRowOf(after)
-	err := onlyOne(tx.Model(&userRow{}).Where("id = ? AND version = ?", before.ID, before.Version).
+	// The user first, here as everywhere: others wait for its row.
+	rows, err := gorm.G[userRow](tx).Where("id = ? AND version = ?", before.ID, before.Version).
 		Select("full_name", "locale", "time_zone", "picture_uri", "metadata", "app_metadata", "update_time", "version",
 			"state", "is_admin", "session_generation").
-		Updates(&row))
+		Updates(ctx, userRowOf(after))
 	switch {
-	case errors.Is(err, gorm.ErrRecordNotFound):
-		return errOutrun
 	case err != nil:
 		return err
+	case rows == 0:
+		return errVersionConflict
 	case changed.Delete:
-		err = deleteUser(tx, after)
+		err = deleteUser(ctx, tx, after)
 	case changed.PasswordHash != "":
-		err = setPassword(tx, before.ID, changed.PasswordHash)
+		err = setPassword(ctx, tx, before.ID, changed.PasswordHash)
 	}
 	if err != nil {
 		return err
 	}
 	if after.SessionGeneration != before.SessionGeneration {
-		if err := expirePastSessions(tx, after, after.UpdateTime); err != nil {
+		if err := expireStaleSessions(ctx, tx, after, after.UpdateTime); err != nil {
 			return err
 		}
 	}
-	err = appendChange(tx, Change{UserID: before.ID, Version: after.Version, Ended: changed.Delete})
+	err = appendChange(ctx, tx, Change{UserID: before.ID, Version: after.Version, Ended: changed.Delete})
 	if err != nil {
 		return err
 	}
@@ -116,46 +113,68 @@ func writeUser(ctx context.Context, tx *gorm.DB, before account.User, changed Us
 	return nil
 }
 
-// setPassword writes the hash of a user's password. Who was imported may have had none.
-func setPassword(tx *gorm.DB, userID, hash string) error {
-	err := onlyOne(tx.Model(&credentialRow{}).Where("user_id = ?", userID).Update("password_hash", hash))
-	if errors.Is(err, gorm.ErrRecordNotFound) {
-		return tx.Create(&credentialRow{UserID: userID, PasswordHash: hash}).Error
-	}
-	return err
-}
-
-// guardAdmins fails with ErrLastAdmin if there is no active admin but this one who has a password to log in with. Of
-// several who ask, each waits until the one before has committed; in a cluster, whose nodes do not know of each other's
-// locks, the guard makes all but one fail at commit. The guard comes before any read, so that what is read is no older.
-func guardAdmins(tx *gorm.DB, id string) error {
-	if err := onlyOne(tx.Exec("UPDATE guards SET changes = changes + 1 WHERE name = 'admins'")); err != nil {
+// setPassword writes the hash of a user's password. An imported user may have had none.
+func setPassword(ctx context.Context, tx *gorm.DB, userID, hash string) error {
+	rows, err := gorm.G[credentialRow](tx).Where("user_id = ?", userID).Update(ctx, "password_hash", hash)
+	if err != nil || rows > 0 {
 		return err
 	}
-	var others []string
-	err := tx.Raw(`SELECT u.id FROM users u JOIN credentials c ON c.user_id = u.id
-		WHERE u.is_admin = ? AND u.state = ? AND u.id <> ? LIMIT 1`, true, string(account.Active), id).Scan(&others).Error
+	return gorm.G[credentialRow](tx).Create(ctx, &credentialRow{UserID: userID, PasswordHash: hash})
+}
+
+// guardRow is a row that transactions change for the sake of its lock.
+type guardRow struct {
+	Name    string `gorm:"primaryKey"`
+	Changes int64
+}
+
+func (guardRow) TableName() string { return "guards" }
+
+// requireOtherAdmin fails with ErrLastAdmin if no active admin other than this one has a password to log in with. Each
+// concurrent call waits until the one before has committed. In a cluster, whose nodes do not share locks, the change of
+// the guard makes all but one fail at commit. The guard comes before any read, so that what is read is no older.
+func requireOtherAdmin(ctx context.Context, tx *gorm.DB, id string) error {
+	err := requireRow(gorm.G[guardRow](tx).Where("name = ?", "admins").Update(ctx, "changes", gorm.Expr("changes + 1")))
+	if err != nil {
+		return err
+	}
+	others, err := credentials(tx, "id").
+		Where("Owner.is_admin = ? AND Owner.state = ? AND Owner.id <> ?", true, string(account.Active), id).
+		Limit(1).Find(ctx)
 	if err == nil && len(others) == 0 {
 		return ErrLastAdmin
 	}
 	return err
 }
 
-// deleteUser deletes all that is known of a user, and leaves a tombstone.
-func deleteUser(tx *gorm.DB, user account.User) error {
-	for _, statement := range []string{
-		"DELETE FROM sessions WHERE user_id = ?", "DELETE FROM credentials WHERE user_id = ?",
-		"DELETE FROM sign_up_requests WHERE user_id = ?", "DELETE FROM users WHERE id = ?",
-	} {
-		if err := tx.Exec(statement, user.ID).Error; err != nil {
-			return err
-		}
-	}
-	return tx.Exec("INSERT INTO user_tombstones (id, delete_time, version) VALUES (?, ?, ?)",
-		user.ID, user.UpdateTime, user.Version).Error
+// tombstoneRow is what remains of a deleted user.
+type tombstoneRow struct {
+	ID         string `gorm:"primaryKey"`
+	DeleteTime time.Time
+	Version    int64
 }
 
-// eventsOf tells of a change, by what is different.
+func (tombstoneRow) TableName() string { return "user_tombstones" }
+
+// deleteUser deletes all rows of a user, and adds a tombstone.
+func deleteUser(ctx context.Context, tx *gorm.DB, user account.User) error {
+	if _, err := gorm.G[sessionRow](tx).Where("user_id = ?", user.ID).Delete(ctx); err != nil {
+		return err
+	}
+	if _, err := gorm.G[credentialRow](tx).Where("user_id = ?", user.ID).Delete(ctx); err != nil {
+		return err
+	}
+	if _, err := gorm.G[signUpRow](tx).Where("user_id = ?", user.ID).Delete(ctx); err != nil {
+		return err
+	}
+	if _, err := gorm.G[userRow](tx).Where("id = ?", user.ID).Delete(ctx); err != nil {
+		return err
+	}
+	tombstone := tombstoneRow{ID: user.ID, DeleteTime: user.UpdateTime, Version: user.Version}
+	return gorm.G[tombstoneRow](tx).Create(ctx, &tombstone)
+}
+
+// eventsOf returns the events of a change.
 func eventsOf(before account.User, changed UserChange) []Event {
 	after := changed.User
 	if changed.Delete {
@@ -187,7 +206,7 @@ func eventsOf(before account.User, changed UserChange) []Event {
 	return events
 }
 
-// profileChanges names the fields of the profile that differ, as the contract does.
+// profileChanges returns the names, in the contract, of the fields of the profile that differ.
 func profileChanges(before, after account.User) []string {
 	var fields []string
 	for _, field := range []struct{ name, before, after string }{

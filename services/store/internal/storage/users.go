@@ -8,6 +8,7 @@ import (
 
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 type userRow struct {
@@ -50,28 +51,18 @@ func (r userRow) user() account.User {
 	}
 }
 
-// credentialRow is apart from the user so that no query for a profile can bring a hash along.
-type credentialRow struct {
-	UserID       string `gorm:"primaryKey"`
-	PasswordHash string
-}
-
-func (credentialRow) TableName() string { return "credentials" }
-
 // CreateUser adds a user and the hash to log in with, both or neither. It fails with ErrEmailTaken if a user has this
 // address, compared by emailaddr.Canonical.
 func (s *Storage) CreateUser(ctx context.Context, user account.User, passwordHash string) error {
-	err := s.write(ctx, func(db *gorm.DB) error {
-		return db.Transaction(func(tx *gorm.DB) error {
-			if len(emailaddr.FormerKeys(user.Email)) > 0 { // The unique index knows the present form only.
-				if err := checkEmailFree(tx, user.Email); err != nil {
-					return err
-				}
+	err := s.transact(ctx, func(tx *gorm.DB) error {
+		if len(emailaddr.FormerKeys(user.Email)) > 0 { // The unique index covers the present form only.
+			if err := checkEmailFree(ctx, tx, user.Email); err != nil {
+				return err
 			}
-			return createUser(ctx, tx, user, passwordHash, UserCreated)
-		})
+		}
+		return createUser(ctx, tx, user, passwordHash, UserCreated)
 	})
-	return s.explain(ctx, "create user "+user.ID, err, outcomes{duplicateValue: ErrEmailTaken})
+	return s.wrap(ctx, "create user "+user.ID, err, meanings{dialect.DuplicateValue: ErrEmailTaken})
 }
 
 func createUser(ctx context.Context, tx *gorm.DB, user account.User, passwordHash string, kind EventKind) error {
@@ -86,15 +77,59 @@ func createUser(ctx context.Context, tx *gorm.DB, user account.User, passwordHas
 	return appendEvent(ctx, tx, Event{Kind: kind, Time: user.CreateTime, UserID: user.ID})
 }
 
-// ReadUser finds a user by id. It fails with ErrNotFound if there is none.
+// ReadUser returns a user by id. It fails with ErrNotFound if there is none.
 func (s *Storage) ReadUser(ctx context.Context, id string) (account.User, error) {
 	row, err := gorm.G[userRow](s.db).Where("id = ?", id).Take(ctx)
 	if err != nil {
-		return account.User{}, s.explain(ctx, "read user "+id, err, nil)
+		return account.User{}, s.wrap(ctx, "read user "+id, err, nil)
 	}
 	return row.user(), nil
 }
 
-// toMicros truncates a time to what both databases store. MySQL would round what is finer, so that a user could be made
-// after being read.
-func toMicros(t time.Time) time.Time { return t.UTC().Truncate(time.Microsecond) }
+// UserFilter selects users. A zero field selects all.
+type UserFilter struct {
+	EmailPrefix string // compared by emailaddr.CanonicalPrefix
+	State       account.UserState
+	Admins      bool   // admins only
+	After       string // only users whose position is after this one
+}
+
+// ListedUser is a user of a list.
+type ListedUser struct {
+	account.User
+
+	// Position is where the list continues after this user. It is not the canonical form of the user's address if another
+	// user has the same address.
+	Position string
+}
+
+// lastRune is greater than every character of an address.
+const lastRune = "\U0010FFFF"
+
+// ListUsers returns users in the order of their canonical e-mail addresses: at most limit.
+func (s *Storage) ListUsers(ctx context.Context, filter UserFilter, limit int) ([]ListedUser, error) {
+	// One lower bound, not two: of two, SQLite begins to read at the first that is written.
+	query := gorm.G[userRow](s.db).Where("canonical_email > ?", filter.After)
+	if filter.EmailPrefix != "" {
+		prefix := emailaddr.CanonicalPrefix(filter.EmailPrefix)
+		if filter.After < prefix {
+			query = gorm.G[userRow](s.db).Where("canonical_email >= ?", prefix)
+		}
+		query = query.Where("canonical_email < ?", prefix+lastRune)
+	}
+	if filter.State != "" {
+		query = query.Where("state = ?", string(filter.State))
+	}
+	if filter.Admins {
+		query = query.Where("is_admin = ?", true)
+	}
+	rows, err := query.Order("canonical_email").Limit(limit).Find(ctx)
+	if err != nil {
+		return nil, s.wrap(ctx, "list users", err, nil)
+	}
+	users := make([]ListedUser, 0, len(rows))
+	for _, row := range rows {
+		users = append(users, ListedUser{User: row.user(), Position: row.CanonicalEmail})
+	}
+	return users, nil
+}

@@ -1,4 +1,4 @@
-package storage
+package mysql
 
 import (
 	"context"
@@ -10,19 +10,19 @@ import (
 	"sync/atomic"
 )
 
-// nodes makes connections to the first of several servers that takes statements, from the one on which took them last.
+// nodes connects to the first of several servers that accepts statements. It begins with the one that did so last.
 type nodes struct {
 	connectors []driver.Connector
 	last       atomic.Int64 // index of the server that was connected to last
-	supported  sync.Map     // holds the index of each server whose version is known to do
+	supported  sync.Map     // the indexes of servers whose version has been checked
 }
 
-// errNotInCluster is a node that others of its cluster do not reckon with.
+// errNotInCluster is a node that the others of its cluster have excluded.
 var errNotInCluster = errors.New("the node is not part of its cluster now")
 
 // Connect implements driver.Connector.
 func (n *nodes) Connect(ctx context.Context) (driver.Conn, error) {
-	var faults []error
+	var errs []error
 	first := int(n.last.Load())
 	for i := range n.connectors {
 		index := (first + i) % len(n.connectors)
@@ -34,15 +34,12 @@ func (n *nodes) Connect(ctx context.Context) (driver.Conn, error) {
 			}
 			err = errors.Join(err, conn.Close())
 		}
-		faults = append(faults, err)
+		errs = append(errs, err)
 		if ctx.Err() != nil {
 			break
 		}
 	}
-	if len(faults) == 1 {
-		return nil, &connectError{faults[0]}
-	}
-	return nil, &connectError{errors.Join(faults...)}
+	return nil, &connectError{errors.Join(errs...)}
 }
 
 // admit returns an error if a new connection cannot be used.
@@ -53,24 +50,24 @@ func (n *nodes) admit(ctx context.Context, index int, conn driver.Conn) error {
 		}
 		n.supported.Store(index, nil)
 	}
-	return join(ctx, conn)
+	return initSession(ctx, conn)
 }
 
 // Driver implements driver.Connector.
 func (n *nodes) Driver() driver.Driver { return n.connectors[0].Driver() }
 
-// causal makes each statement outside of a transaction, and each begin of one, wait until the node has what was
+// enableSyncWait makes each statement outside of a transaction, and each begin of one, wait until the node has what was
 // committed before at any other: reads (1), updates and deletes (2), inserts (4).
-const causal = "SET SESSION wsrep_sync_wait = 7"
+const enableSyncWait = "SET SESSION wsrep_sync_wait = 7"
 
-// join sees to it that a connection to a node of a Galera cluster shows what was committed at the others. A node that
-// the others do not reckon with is refused: it takes no statements.
-func join(ctx context.Context, conn driver.Conn) error {
-	on, err := variable(ctx, conn, "SHOW SESSION VARIABLES LIKE 'wsrep_on'")
+// initSession makes a connection to a node of a Galera cluster read what was committed at the other nodes. It returns
+// errNotInCluster for a node that accepts no statements.
+func initSession(ctx context.Context, conn driver.Conn) error {
+	on, err := showVariable(ctx, conn, "SHOW SESSION VARIABLES LIKE 'wsrep_on'")
 	if err != nil || on != "ON" {
-		return err // Of another server, or of a MariaDB that is alone.
+		return err // Another server, or a MariaDB without a cluster.
 	}
-	ready, err := variable(ctx, conn, "SHOW STATUS LIKE 'wsrep_ready'")
+	ready, err := showVariable(ctx, conn, "SHOW STATUS LIKE 'wsrep_ready'")
 	if err == nil && ready != "ON" {
 		err = errNotInCluster
 	}
@@ -81,21 +78,21 @@ func join(ctx context.Context, conn driver.Conn) error {
 	if !ok {
 		return errors.New("the driver executes no statements")
 	}
-	if _, err := session.ExecContext(ctx, causal, nil); err != nil {
-		return fmt.Errorf("have the node wait for the others: %w", err)
+	if _, err := session.ExecContext(ctx, enableSyncWait, nil); err != nil {
+		return fmt.Errorf("enable the wait for other nodes: %w", err)
 	}
 	return nil
 }
 
-// variable gives the value in the one row that a statement shows, "" if there is none.
-func variable(ctx context.Context, conn driver.Conn, show string) (value string, err error) {
+// showVariable returns the value in the only row of a SHOW statement, or "" if it has no row.
+func showVariable(ctx context.Context, conn driver.Conn, show string) (value string, err error) {
 	session, ok := conn.(driver.QueryerContext)
 	if !ok {
 		return "", errors.New("the driver queries nothing")
 	}
 	rows, err := session.QueryContext(ctx, show, nil)
 	if err != nil {
-		return "", fmt.Errorf("ask what the server is: %w", err)
+		return "", fmt.Errorf("read a variable of the server: %w", err)
 	}
 	row := make([]driver.Value, len(rows.Columns()))
 	err = rows.Next(row)
@@ -108,10 +105,4 @@ func variable(ctx context.Context, conn driver.Conn, show string) (value string,
 		err = nil
 	}
 	return value, errors.Join(err, rows.Close())
-}
-
-// leave closes the connections that nobody uses: the node that they lead to takes no statements, and another may.
-func (s *Storage) leave() {
-	s.pool.SetMaxIdleConns(0)
-	s.pool.SetMaxIdleConns(mysqlMaxConnections)
 }

@@ -1,4 +1,4 @@
-package storage
+package mysql
 
 import (
 	"crypto/tls"
@@ -10,7 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/go-sql-driver/mysql"
+	mysqldriver "github.com/go-sql-driver/mysql"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 // connectError is the failure of a new connection, before any statement: an address, a handshake, a certificate, an
@@ -21,89 +23,88 @@ func (e *connectError) Error() string { return e.cause.Error() }
 
 func (e *connectError) Unwrap() error { return e.cause }
 
-// classify returns what an error means. An answer of the server that is on no list means that the server cannot do its
-// work now: servers find new words for that with every version, but have few for a statement that is wrong.
-func (d *mysqlDialect) classify(err error) class {
-	if answer, ok := errors.AsType[*mysql.MySQLError](err); ok {
-		class := classifyAnswer(answer)
-		_, connecting := errors.AsType[*connectError](err)
-		if connecting && class == unclassified {
-			class = unavailable // What the server says of a statement of its client's own, or of the handshake.
+// Classify returns what an error means. An error number that is on no list means that the server cannot do its work
+// now: each version has new numbers for that, but few for a statement that is wrong.
+func (d *Dialect) Classify(err error) dialect.Class {
+	if answer, ok := errors.AsType[*mysqldriver.MySQLError](err); ok {
+		class := classifyNumber(answer)
+		if _, connecting := errors.AsType[*connectError](err); connecting && class == dialect.Unclassified {
+			return dialect.Unavailable // The handshake failed, or a statement of the client's own.
 		}
 		return class
 	}
-	if isAny(err, handshakeRefusals) || errors.Is(err, ErrAccessDenied) {
-		return denied
+	if isAny(err, handshakeErrors) || errors.Is(err, dialect.ErrAccessDenied) {
+		return dialect.Denied
 	}
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return denied
+		return dialect.Denied
 	}
 	if isAny(err, lostConnections) {
-		return unavailable
+		return dialect.Unavailable
 	}
 	if _, ok := errors.AsType[net.Error](err); ok {
-		return unavailable
+		return dialect.Unavailable
 	}
 	if _, ok := errors.AsType[*connectError](err); ok {
-		return unavailable
+		return dialect.Unavailable
 	}
-	return unclassified
+	return dialect.Unclassified
 }
 
 func isAny(err error, targets []error) bool {
 	return slices.ContainsFunc(targets, func(target error) bool { return errors.Is(err, target) })
 }
 
-// handshakeRefusals are the driver's words for a server whose settings and this client's do not fit.
-var handshakeRefusals = []error{
-	mysql.ErrNoTLS, mysql.ErrCleartextPassword, mysql.ErrNativePassword, mysql.ErrOldPassword, mysql.ErrUnknownPlugin,
-	mysql.ErrOldProtocol,
+// handshakeErrors are the driver's errors for a server whose settings are incompatible with those of this client.
+var handshakeErrors = []error{
+	mysqldriver.ErrNoTLS, mysqldriver.ErrCleartextPassword, mysqldriver.ErrNativePassword, mysqldriver.ErrOldPassword, mysqldriver.ErrUnknownPlugin,
+	mysqldriver.ErrOldProtocol,
 }
 
-// lostConnections are errors of a connection that is of no more use, or of a packet that it cannot carry.
+// lostConnections are errors of a connection that cannot be used again, or of a packet that it cannot carry.
 var lostConnections = []error{
-	errNotInCluster, errNotWritable, driver.ErrBadConn, mysql.ErrInvalidConn, mysql.ErrMalformPkt,
-	mysql.ErrPktSync, mysql.ErrPktSyncMul, mysql.ErrPktTooLarge, mysql.ErrBusyBuffer,
+	errNotInCluster, errNotWritable, driver.ErrBadConn, mysqldriver.ErrInvalidConn, mysqldriver.ErrMalformPkt,
+	mysqldriver.ErrPktSync, mysqldriver.ErrPktSyncMul, mysqldriver.ErrPktTooLarge, mysqldriver.ErrBusyBuffer,
 	sql.ErrConnDone, io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
 }
 
-// classifyAnswer returns what an error of the server means, by its number in the server's error reference, and by its
+// classifyNumber returns what an error of the server means, by its number in the server's error reference, and by its
 // SQLSTATE where the number is on no list.
-func classifyAnswer(answer *mysql.MySQLError) class {
+func classifyNumber(answer *mysqldriver.MySQLError) dialect.Class {
 	switch answer.Number {
 	case 1062, 1586: // duplicate entry
 		// Both servers end the text with the name of the key, MySQL with the table before it.
 		if strings.Contains(answer.Message, "PRIMARY'") {
-			return duplicateKey
+			return dialect.DuplicateKey
 		}
-		return duplicateValue
+		return dialect.DuplicateValue
 	case 1216, 1452: // no such parent row
-		return missingReference
+		return dialect.MissingReference
 	case
 		1020, // MariaDB with innodb_snapshot_isolation, its default since 11.6: the row was changed since it was read
 		1205, // lock wait timeout
 		1213: // deadlock, and in Galera a conflict that is found at commit
-		return conflict
+		return dialect.Conflict
 	case 1047: // Galera: the node is not part of the cluster now
-		return refused
+		return dialect.Refused
 	}
 	switch {
 	case slices.Contains(accessDenied, answer.Number):
-		return denied
+		return dialect.Denied
 	case slices.Contains(exhausted, answer.Number):
-		return unavailable
+		return dialect.Unavailable
 	case slices.Contains(wrongStatements, answer.Number):
-		return unclassified
+		return dialect.Unclassified
 	default:
 		return classifyState(string(answer.SQLState[:2]))
 	}
 }
 
 // classifyState returns what the class of a SQLSTATE means, which is its first two characters.
-func classifyState(state string) class {
+func classifyState(state string) dialect.Class {
 	switch state {
 	case "40": // The transaction was rolled back.
-		return conflict
+		return dialect.Conflict
 	case
 		"01", // a warning that strict mode makes an error
 		"02", // no data
@@ -116,13 +117,13 @@ func classifyState(state string) class {
 		"24", // cursor
 		"34", // no such cursor
 		"42": // syntax, or an unknown table or column
-		return unclassified
+		return dialect.Unclassified
 	default:
-		return unavailable
+		return dialect.Unavailable
 	}
 }
 
-// accessDenied are the numbers of what an administrator of the server has to change: an account, a right, a name.
+// accessDenied are the numbers of problems that an administrator of the server has to solve: an account, a right, a name.
 var accessDenied = []uint16{
 	1044, // no right to the database
 	1045, // wrong password, or no such account
@@ -149,14 +150,14 @@ var accessDenied = []uint16{
 	4151, // MariaDB: the account is locked
 }
 
-// exhausted are the numbers of what a server is out of, where the SQLSTATE blames the statement.
+// exhausted are the numbers of exhausted resources whose SQLSTATE blames the statement.
 var exhausted = []uint16{
 	1203, // the user has too many connections
 	1226, // the account has used up a resource of its own
 	1461, // too many prepared statements
 }
 
-// wrongStatements are the numbers of statements that are wrong, where the SQLSTATE does not say so.
+// wrongStatements are the numbers of wrong statements whose SQLSTATE does not say so.
 var wrongStatements = []uint16{
 	1093, // the table is changed and read at once
 	1111, // a group function where there is no group

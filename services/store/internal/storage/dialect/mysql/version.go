@@ -1,4 +1,4 @@
-package storage
+package mysql
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 const (
@@ -13,7 +15,7 @@ const (
 	mariaDBName = "MariaDB"
 )
 
-// serverVersion is the version of a MySQL or MariaDB server, as far as it counts here.
+// serverVersion is the version of a MySQL or MariaDB server, without the patch level.
 type serverVersion struct {
 	name         string
 	major, minor int
@@ -34,21 +36,8 @@ func (v serverVersion) before(other serverVersion) bool {
 	return v.major < other.major || (v.major == other.major && v.minor < other.minor)
 }
 
-// ServerTooOldError is a server of a version that is not supported. It is ErrAccessDenied: waiting does not help.
-type ServerTooOldError struct{ Server, Needed string }
-
-// Error implements error. It names both versions.
-func (e *ServerTooOldError) Error() string {
-	return fmt.Sprintf("the database server is %s, and %s or later is needed", e.Server, e.Needed)
-}
-
-// Is reports whether target is one of the errors that a server which is too old is, too.
-func (e *ServerTooOldError) Is(target error) bool {
-	return target == ErrAccessDenied || target == ErrUnavailable
-}
-
-// parseServerVersion reads what a server reports as its version, such as 8.4.3, 10.11.6-MariaDB-1, or
-// 5.5.5-10.6.12-MariaDB, in which some proxies begin with what old clients expect. Whatever has another form is of a
+// parseServerVersion parses the version that a server reports, such as 8.4.3, 10.11.6-MariaDB-1, or
+// 5.5.5-10.6.12-MariaDB, which some proxies report for the sake of old clients. It returns false for the version of a
 // server that only speaks the protocol.
 func parseServerVersion(text string) (v serverVersion, ok bool) {
 	v.name = mysqlName
@@ -68,19 +57,19 @@ func parseServerVersion(text string) (v serverVersion, ok bool) {
 	return v, err == nil
 }
 
-// checkServerVersion returns *ServerTooOldError if a server reports a version that is too old.
+// checkServerVersion returns a *dialect.ServerTooOldError if a server reports a version that is too old.
 func checkServerVersion(text string) error {
 	version, ok := parseServerVersion(text)
 	needed := oldestSupported(version.name)
 	if !ok || !version.before(needed) {
 		return nil
 	}
-	return &ServerTooOldError{Server: version.String(), Needed: needed.String()}
+	return &dialect.ServerTooOldError{Server: version.String(), Needed: needed.String()}
 }
 
 // checkServer checks the version of the server that a connection leads to.
 func checkServer(ctx context.Context, conn driver.Conn) error {
-	version, err := variable(ctx, conn, "SHOW VARIABLES LIKE 'version'")
+	version, err := showVariable(ctx, conn, "SHOW VARIABLES LIKE 'version'")
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,13 @@
-package storage
+package mysql
 
 import (
 	"context"
 	"database/sql/driver"
 	"errors"
 	"io"
-	"log/slog"
-	"strings"
 	"testing"
+
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 func TestCheckServerVersion(t *testing.T) {
@@ -37,7 +37,7 @@ func TestCheckServerVersion(t *testing.T) {
 	}
 }
 
-// oldServer is a server that reports a version, to a client that asks for no more.
+// oldServer is a server that reports a version and does nothing else.
 type oldServer struct {
 	driver.Conn
 	driver.Rows
@@ -64,44 +64,15 @@ func (s *oldServer) Next(row []driver.Value) error {
 	return nil
 }
 
-func TestServerTooOld(t *testing.T) {
-	servers := &nodes{connectors: []driver.Connector{&oldServer{version: "5.7.44"}}}
-	_, err := servers.Connect(t.Context())
-	err = (&Storage{dialect: &mysqlDialect{}}).explain(t.Context(), "open", err, nil)
-	if _, ok := errors.AsType[*ServerTooOldError](err); !ok {
-		t.Errorf("error is %v", err)
-	}
-	want(t, err, ErrAccessDenied) // So that a store that starts does not wait for another server.
-	want(t, err, ErrUnavailable)
-}
-
-// TestLeastRights migrates, and then serves, with the rights that the README names.
-func TestLeastRights(t *testing.T) {
-	s := openLimited(t)
-	all := config(t, s)
-	exec(t, s.bystander, "REVOKE ALL ON "+s.database+".* FROM "+s.account)
-	exec(t, s.bystander, "DROP DATABASE "+s.database)
-	exec(t, s.bystander, "CREATE DATABASE "+s.database)
-	exec(t, s.bystander, "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE, ALTER, DROP, INDEX, REFERENCES ON "+
-		s.database+".* TO "+s.account)
-	if err := Migrate(t.Context(), all, slog.New(slog.DiscardHandler)); err != nil {
-		t.Fatal(err)
-	}
-	exec(t, s.bystander, "REVOKE CREATE, ALTER, DROP, INDEX, REFERENCES ON "+s.database+".* FROM "+s.account)
-	served := open(t, all)
-	wantReady(t, served)
-	addUser(t, served, "ada@example.com")
-	if _, err := served.DeleteEvents(t.Context(), actTime, 1); err != nil {
-		t.Error(err)
-	}
-}
-
-// config is how the storage is opened.
-func config(t *testing.T, s limited) Config {
-	t.Helper()
-	dialect, ok := s.dialect.(*mysqlDialect)
-	if !ok {
-		t.Fatal("no MySQL")
-	}
-	return Config{URL: "mysql://" + dialect.user + "@" + strings.Join(dialect.addresses, ",") + "/" + dialect.database}
+func TestConnect(t *testing.T) {
+	t.Run("an_old_server_is_rejected", func(t *testing.T) {
+		servers := &nodes{connectors: []driver.Connector{&oldServer{version: "5.7.44"}}}
+		_, err := servers.Connect(t.Context())
+		if _, ok := errors.AsType[*dialect.ServerTooOldError](err); !ok {
+			t.Errorf("error is %v", err)
+		}
+		if class := (&Dialect{}).Classify(err); class != dialect.Denied {
+			t.Errorf("its class is %v", class)
+		}
+	})
 }
