@@ -1,6 +1,7 @@
 package main
 
 import (
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -11,13 +12,10 @@ import (
 var completers = map[string][]string{
 	"bash": {"bash", "--norc", "-euc", `source "$1"; shift; complete -p gatehouse >/dev/null
 		COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _gatehouse; printf '%s\n' "${COMPREPLY[@]}"`, "bash"},
-	"zsh": {"zsh", "-f", "-ec", `autoload -Uz compinit; compinit -D; source "$1"; shift
-		[[ ${_comps[gatehouse]} == _gatehouse ]]
-		compadd() { shift; print -rl -- ${(M)@:#${words[CURRENT]}*} }
-		words=("$@"); CURRENT=$#; _gatehouse`, "zsh"},
 }
 
 func TestCompletion(t *testing.T) {
+	maps.Copy(completers, otherCompleters)
 	for shell, completer := range completers {
 		code, script, stderr := run(t, []string{"completion", shell})
 		if code != exitOK || stderr != "" {

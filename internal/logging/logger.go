@@ -27,11 +27,11 @@ func New(w *Writer, level slog.Level, format string) *slog.Logger {
 		format = Text
 	}
 	w.reportDrops(newHandler(w.out, level, format))
-	return slog.New(callctx.NewLogHandler(redact.NewHandler(newHandler(w, level, format))))
+	return slog.New(callctx.NewLogHandler(newHandler(w, level, format)))
 }
 
 func newHandler(w io.Writer, level slog.Level, format string) slog.Handler {
-	options := &slog.HandlerOptions{Level: level}
+	options := &slog.HandlerOptions{Level: level, ReplaceAttr: redact.Attr}
 	if format == Text {
 		return slog.NewTextHandler(w, options)
 	}

@@ -3,7 +3,6 @@
 package redact
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -25,56 +24,18 @@ func String(text string) string {
 	return tokens.ReplaceAllString(text, Mask)
 }
 
-// Handler is a slog.Handler that removes the tokens from records. It is safe for concurrent use if the next handler is.
-type Handler struct{ next slog.Handler }
-
-// NewHandler returns a handler that passes records on to next.
-func NewHandler(next slog.Handler) *Handler { return &Handler{next} }
-
-// Enabled implements slog.Handler.
-func (h *Handler) Enabled(ctx context.Context, level slog.Level) bool {
-	return h.next.Enabled(ctx, level)
-}
-
-// Handle implements slog.Handler.
-func (h *Handler) Handle(ctx context.Context, record slog.Record) error {
-	clean := slog.NewRecord(record.Time, record.Level, String(record.Message), record.PC)
-	record.Attrs(func(attr slog.Attr) bool {
-		clean.AddAttrs(cleanAttr(attr))
-		return true
-	})
-	return h.next.Handle(ctx, clean)
-}
-
-// WithAttrs implements slog.Handler.
-func (h *Handler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return NewHandler(h.next.WithAttrs(cleanAttrs(attrs)))
-}
-
-// WithGroup implements slog.Handler.
-func (h *Handler) WithGroup(name string) slog.Handler { return NewHandler(h.next.WithGroup(name)) }
-
-func cleanAttrs(attrs []slog.Attr) []slog.Attr {
-	cleaned := make([]slog.Attr, len(attrs))
-	for i, attr := range attrs {
-		cleaned[i] = cleanAttr(attr)
-	}
-	return cleaned
-}
-
-func cleanAttr(attr slog.Attr) slog.Attr {
-	value := attr.Value.Resolve()
-	switch value.Kind() {
+// Attr returns an attribute without the tokens in it. It is for slog.HandlerOptions.ReplaceAttr, so that it is called for
+// the message too.
+func Attr(_ []string, attr slog.Attr) slog.Attr {
+	switch attr.Value.Kind() {
 	case slog.KindString:
-		return slog.String(attr.Key, String(value.String()))
-	case slog.KindGroup:
-		return slog.Attr{Key: attr.Key, Value: slog.GroupValue(cleanAttrs(value.Group())...)}
+		return slog.String(attr.Key, String(attr.Value.String()))
 	case slog.KindAny:
-		text := fmt.Sprint(value.Any())
+		text := fmt.Sprint(attr.Value.Any())
 		if clean := String(text); clean != text {
 			return slog.String(attr.Key, clean)
 		}
-		return slog.Attr{Key: attr.Key, Value: value}
+		return attr
 	default: // Numbers, times and the like contain no token.
 		return attr
 	}

@@ -45,9 +45,9 @@ type valuer struct{}
 
 func (valuer) LogValue() slog.Value { return slog.StringValue(refreshToken) }
 
-func TestHandler(t *testing.T) {
+func TestAttr(t *testing.T) {
 	var out bytes.Buffer
-	log := slog.New(redact.NewHandler(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo})))
+	log := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{Level: slog.LevelInfo, ReplaceAttr: redact.Attr}))
 	log = log.With("with", accessToken).WithGroup("group").With("inner", refreshToken)
 	log.Info("message "+accessToken,
 		"string", refreshToken, "error", errors.New("read "+accessToken), "stringer", stringer{}, "valuer", valuer{},

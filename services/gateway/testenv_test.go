@@ -258,8 +258,8 @@ func newConfiguredEnv(
 ) *testEnv {
 	t.Helper()
 	env := &testEnv{log: &logBuffer{}, ended: make(chan struct{})}
-	log := slog.New(callctx.NewLogHandler(redact.NewHandler(
-		slog.NewJSONHandler(env.log, &slog.HandlerOptions{Level: slog.LevelDebug}))))
+	log := slog.New(callctx.NewLogHandler(slog.NewJSONHandler(env.log,
+		&slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: redact.Attr})))
 	var err error
 	env.service, err = New(t.Context(), config, Upstreams{Cache: cache, Store: store}, log)
 	if err != nil {
