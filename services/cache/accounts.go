@@ -24,7 +24,7 @@ type accounts struct {
 }
 
 // load implements authn.LoadAccount. The cache decides if the session is active or has a tombstone. Otherwise the store
-// decides: that costs a call only for a miss or a caller who is likely to be rejected.
+// decides: that costs a call only for a miss or a caller that is likely to be rejected.
 func (a *accounts) load(ctx context.Context, caller authn.Caller) (authn.Account, error) {
 	if known, active, err := a.lookUp(ctx, caller); active || err != nil {
 		return known.Account, err

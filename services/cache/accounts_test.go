@@ -22,7 +22,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
-// oracle is a store that answers ReadSession as it is told, and counts.
+// fakeSessionStore returns one answer to ReadSession, and counts the calls.
 type fakeSessionStore struct {
 	gatehousev1.SessionServiceClient
 
@@ -42,7 +42,7 @@ func (s *fakeSessionStore) ReadSession(
 	return proto.CloneOf(s.answer), s.err
 }
 
-// newAccounts gives accounts over a store and a memory backend.
+// newAccounts returns accounts over a store and a memory backend.
 func newAccounts(t *testing.T, store *fakeSessionStore) *accounts {
 	t.Helper()
 	memory := memorybackend.New(memoryBytes, nil)
@@ -83,7 +83,7 @@ func answerOf(user *gatehousev1.User, session *gatehousev1.Session) *gatehousev1
 
 func TestAccounts(t *testing.T) {
 	t.Parallel()
-	// What the cache says is enough to admit a caller, and never to refuse one but for a tombstone.
+	// What the cache says is enough to admit a caller, and never to refuse one except for a tombstone.
 	t.Run("reads_the_store_unless_the_session_is_active", func(t *testing.T) {
 		t.Parallel()
 		expired := adasSession(2)

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-// promote makes the user an admin, as every cache service knows, and gives a token that says so.
+// promote grants the user the role admin, and returns a token with the role.
 func (fix *accountFixture) promote(t *testing.T) (token string) {
 	t.Helper()
 	if err := fix.setRoles(t.Context(), fix.admin, fix.user, authn.RoleAdmin, authn.RoleUser); err != nil {
@@ -31,7 +31,7 @@ func (fix *accountFixture) promote(t *testing.T) (token string) {
 	return token
 }
 
-// wantNoAdmin insists that no cache service takes the token for that of an admin, and none asks the store to refuse it.
+// wantNoAdmin fails unless all cache services reject a call for admins without a call of the store.
 func (env *testEnv) wantNoAdmin(t *testing.T, token string) {
 	t.Helper()
 	asked := false
@@ -47,7 +47,7 @@ func (env *testEnv) wantNoAdmin(t *testing.T, token string) {
 	}
 }
 
-// admin calls are those of the contract that ask for the role, and what they are about the user.
+// adminCalls returns the calls of the contract that need the role admin.
 func adminCalls(r *replica, id string) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"DisableUser": func(ctx context.Context) error {
@@ -140,7 +140,7 @@ func TestAdmin(t *testing.T) {
 			r.wantIn(t, fix.store, token) // The user sees no more than users see.
 		}
 	})
-	// An operator gives the role at the database, where no cache hears of it. The token is from after that.
+	// An operator gives the role at the database, where no cache learns of it. The token is from after that.
 	t.Run("a_role_granted_in_the_database_is_read_from_the_store", func(t *testing.T) {
 		t.Parallel()
 		fix := newAccountFixture(t, 2)

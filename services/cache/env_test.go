@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// front is a cache service, and clients of it.
+// replica is a cache service with clients.
 type replica struct {
 	users    gatehousev1.UserServiceClient
 	sessions gatehousev1.SessionServiceClient
@@ -61,7 +61,7 @@ type replica struct {
 	logged   *logBuffer
 }
 
-// house is cache services between clients and a fake store. What it does itself it does by the first.
+// testEnv is a number of cache services before a fake store. Its own calls use the first one.
 type testEnv struct {
 	*replica
 
@@ -75,7 +75,7 @@ type testEnv struct {
 	config        cache.Config
 }
 
-// serviceToken is what the services of these tests know each other by.
+// serviceToken is the token of all services in these tests.
 var serviceToken = strings.Repeat("s", authn.MinServiceToken)
 
 func config(redisURL string) cache.Config {
@@ -90,10 +90,10 @@ func newTestEnv(t *testing.T, cfg cache.Config) *testEnv {
 	return newTestEnvOf(t, cfg, 1)
 }
 
-// newTown gives a house of several cache services.
-func newTestEnvOf(t *testing.T, cfg cache.Config, fronts int) *testEnv {
+// newTestEnvOf returns an environment of several cache services.
+func newTestEnvOf(t *testing.T, cfg cache.Config, replicas int) *testEnv {
 	t.Helper()
-	env := startTestEnv(t, fronts, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
+	env := startTestEnv(t, replicas, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {
 		return cache.New(cfg, store, log)
 	})
 	env.config = cfg
@@ -103,8 +103,8 @@ func newTestEnvOf(t *testing.T, cfg cache.Config, fronts int) *testEnv {
 	return env
 }
 
-// newCountingHouse gives a house on a memory backend, and how often that is asked for entries. Nothing times out there
-// and no breaker opens, however busy the machine is.
+// newCountingEnv returns an environment with a memory backend, and the number of reads of that. It has no timeout and
+// no breaker, so that it does not depend on the load of the machine.
 func newCountingEnv(t *testing.T) (*testEnv, *atomic.Int64) {
 	t.Helper()
 	gets := new(atomic.Int64)
@@ -140,7 +140,7 @@ func startTestEnv(
 	return env
 }
 
-// tell gives errors the form that they have from the store.
+// withStatus returns errors in the form that they have from the store.
 func withStatus(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	response, err := handle(ctx, req)
 	if err != nil {
@@ -149,7 +149,7 @@ func withStatus(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle gr
 	return response, nil
 }
 
-// join gives another cache service, after something has happened, which follows the feed.
+// addReplica calls after, and adds a cache service that follows the feed.
 func (env *testEnv) addReplica(t *testing.T, cfg cache.Config, after func()) *replica {
 	t.Helper()
 	after()
@@ -184,7 +184,7 @@ func (env *testEnv) startReplica(
 	return r
 }
 
-// wantFollowing waits until it is known here that nothing is missing in the cache.
+// wantFollowing waits until the service follows the feed.
 func (r *replica) wantFollowing(t *testing.T) {
 	t.Helper()
 	health := healthpb.NewHealthClient(r.conn)
@@ -197,7 +197,7 @@ func (r *replica) wantFollowing(t *testing.T) {
 	})
 }
 
-// run runs a server until the test ends, and fails the test if it ends otherwise than it was told to.
+// run runs a server until the test ends, and fails the test if it returns an error.
 func run(t *testing.T, run func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -211,7 +211,7 @@ func run(t *testing.T, run func(context.Context) error) {
 	})
 }
 
-// dial connects as a gateway, but without grpcx.Dial, so that a test says what it likes in its metadata.
+// dial connects as a gateway, but without grpcx.Dial, so that a test can set any metadata.
 func dial(t *testing.T, listener *bufconn.Listener) *grpc.ClientConn {
 	t.Helper()
 	credential := authn.ServiceCredential{Role: authn.PeerGateway, Token: serviceToken}
@@ -231,18 +231,18 @@ func dial(t *testing.T, listener *bufconn.Listener) *grpc.ClientConn {
 	return conn
 }
 
-// as gives a context for calls with a token.
+// as returns a context for calls with a token.
 func as(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, authn.AuthorizationKey, "Bearer "+token)
 }
 
-// me reads the profile of whom the token is of.
+// me reads the profile of the owner of the token.
 func (r *replica) me(ctx context.Context, token string) (*gatehousev1.User, error) {
 	response, err := r.users.ReadUser(as(ctx, token), &gatehousev1.ReadUserRequest{Id: authn.Me})
 	return response.GetUser(), err
 }
 
-// wantIn insists that the session of the token is let in, and that nothing old is shown.
+// wantIn fails unless the session of the token is valid, and the answers are current.
 func (r *replica) wantIn(t *testing.T, s *fakeStore, token string) {
 	t.Helper()
 	session := s.session(token)
@@ -258,14 +258,14 @@ func (r *replica) wantIn(t *testing.T, s *fakeStore, token string) {
 	}
 }
 
-// wantOut insists that the session of the token is refused.
+// wantOut fails unless the session of the token is rejected.
 func (r *replica) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
 	t.Helper()
 	_, err := r.me(t.Context(), token)
 	wantError(t, err, codes.Unauthenticated, reason)
 }
 
-// wantOut insists that all cache services refuse the token.
+// wantOut fails unless all cache services reject the token.
 func (env *testEnv) wantOut(t *testing.T, token string, reason gatehousev1.ErrorReason) {
 	t.Helper()
 	for _, r := range env.replicas {
@@ -273,7 +273,7 @@ func (env *testEnv) wantOut(t *testing.T, token string, reason gatehousev1.Error
 	}
 }
 
-// read reads a user's own profile, in a session that is always the same, and insists on the right answer.
+// read reads a user's own profile, always in the same session, and fails unless the answer is current.
 func (env *testEnv) read(t *testing.T, id string) {
 	t.Helper()
 	if env.tokens[id] == "" {
@@ -285,7 +285,7 @@ func (env *testEnv) read(t *testing.T, id string) {
 	}
 }
 
-// wantReads insists on how many reads the store has served.
+// wantReads fails unless the store has served this number of reads.
 func (env *testEnv) wantReads(t *testing.T, want int) {
 	t.Helper()
 	if got := env.store.readCount(); got != want {
@@ -301,7 +301,7 @@ func wantError(t *testing.T, err error, code codes.Code, reason gatehousev1.Erro
 	}
 }
 
-// logBuffer is a log that may be written and read at the same time.
+// logBuffer is a log that can be written and read concurrently.
 type logBuffer struct {
 	mu    sync.Mutex
 	bytes []byte
@@ -344,7 +344,7 @@ func (r *replica) logIn(t *testing.T, email string) *gatehousev1.CreateSessionRe
 	return response
 }
 
-// untilUsed reads until the cache answers.
+// readUntilCached reads until the cache answers.
 func (env *testEnv) readUntilCached(t *testing.T, id string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {
@@ -357,7 +357,7 @@ func (env *testEnv) readUntilCached(t *testing.T, id string) {
 	})
 }
 
-// wantGone insists that no session of the user is let in, and that the store has the last word on it.
+// wantDeleted fails unless all sessions of the user are rejected, repeatedly.
 func (fix *accountFixture) wantDeleted(t *testing.T) {
 	t.Helper()
 	for range 2 {

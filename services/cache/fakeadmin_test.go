@@ -9,7 +9,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// administer lets an admin change a user. Change tells whether it has changed something.
+// administer applies a change of a user by an admin. Change reports whether it has changed anything.
 func (s *fakeStore) administer(
 	ctx context.Context, method, id string, change func(*gatehousev1.User) bool,
 ) (*gatehousev1.User, error) {

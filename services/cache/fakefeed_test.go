@@ -32,7 +32,7 @@ func newFakeFeed() *fakeFeed {
 	return &fakeFeed{epoch: "0190a1b2-0000-7000-8000-00000000000e", updated: make(chan struct{})}
 }
 
-// meddle changes the feed, and ends or wakes the streams.
+// update changes the feed, and wakes or ends the streams.
 func (f *fakeFeed) update(change func(*fakeFeed)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -41,7 +41,7 @@ func (f *fakeFeed) update(change func(*fakeFeed)) {
 	f.updated = make(chan struct{})
 }
 
-// away ends all streams, and lets something happen before there are others.
+// disconnect ends all streams, and updates the feed before there are others.
 func (f *fakeFeed) disconnect(t *testing.T, happen func(*fakeFeed)) {
 	t.Helper()
 	f.update(func(f *fakeFeed) { f.cut = true })
@@ -57,7 +57,7 @@ func (f *fakeFeed) disconnect(t *testing.T, happen func(*fakeFeed)) {
 	f.update(func(f *fakeFeed) { f.cut = false })
 }
 
-// tell adds a change that the store has made.
+// publish adds a change of the store.
 func (f *fakeFeed) publish(change *internalv1.Change) {
 	f.update(func(f *fakeFeed) { f.changes = append(f.changes, change) })
 }

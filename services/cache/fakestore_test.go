@@ -26,13 +26,13 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 )
 
-// forAdmins is what admins alone may see of every user. The store is careless: it is in each of its answers.
+// forAdmins is in the app metadata of every user. The fake store returns it to all callers.
 const forAdmins = "only admins may see this"
 
-// lifetime is that of the sessions of the fake store.
+// lifetime is the lifetime of sessions in the fake store.
 const lifetime = time.Hour
 
-// fakeStore is a store in memory. The truth is what the maps hold. It counts reads and lets a test meddle with calls.
+// fakeStore is a store in memory. It counts reads and calls the hooks of a test.
 type fakeStore struct {
 	gatehousev1.UnsafeUserServiceServer
 	gatehousev1.UnsafeSessionServiceServer
@@ -76,7 +76,7 @@ func newFakeStore(t *testing.T) *fakeStore {
 	}
 }
 
-// serve lets a call see the truth at one moment, between what a test may do before and after.
+// serve runs a call under the lock, between the hooks of the test.
 func serve[T any](ctx context.Context, s *fakeStore, method string, see func() (T, error)) (answer T, err error) {
 	var token string
 	if values := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey); len(values) == 1 {
@@ -104,7 +104,7 @@ func serve[T any](ctx context.Context, s *fakeStore, method string, see func() (
 	return answer, err
 }
 
-// caller finds whom a call is of. The truth must be locked.
+// caller returns the caller of a call. The store must be locked.
 func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *sessionRow, error) {
 	values := metadata.ValueFromIncomingContext(ctx, authn.AuthorizationKey)
 	if len(values) != 1 {
@@ -125,7 +125,7 @@ func (s *fakeStore) caller(ctx context.Context) (*gatehousev1.User, *sessionRow,
 	return user, session, authn.Account{User: user, Session: session.Session}.CheckActive(time.Now())
 }
 
-// own finds the session of the caller that a request names. The truth must be locked.
+// lookUp returns the session of the caller that a request names. The store must be locked.
 func (s *fakeStore) lookUp(ctx context.Context, id string) (user *gatehousev1.User, current, named *sessionRow, err error) {
 	user, current, err = s.caller(ctx)
 	if err != nil {
@@ -148,7 +148,7 @@ func (h *sessionRow) getUserID() string {
 	return h.GetUserId()
 }
 
-// shown is a session as an answer shows it.
+// shown returns the session as it is in an answer.
 func (h *sessionRow) shown(current bool) *gatehousev1.Session {
 	session := proto.CloneOf(h.Session)
 	session.Current = current
@@ -247,7 +247,7 @@ func (s *fakeStore) ListSessions(
 	})
 }
 
-// add makes a user. The truth must be locked.
+// add creates a user. The store must be locked.
 func (s *fakeStore) add(email string) *gatehousev1.User {
 	user := &gatehousev1.User{
 		Id: uuid.Must(uuid.NewV7()).String(), Email: email, FullName: "Ada Lovelace", Version: 1, SessionGeneration: 1,
@@ -258,7 +258,7 @@ func (s *fakeStore) add(email string) *gatehousev1.User {
 	return user
 }
 
-// open makes a session. The truth must be locked.
+// open creates a session. The store must be locked.
 func (s *fakeStore) open(user *gatehousev1.User) *sessionRow {
 	now := time.Now()
 	session := &sessionRow{Session: &gatehousev1.Session{
@@ -269,7 +269,7 @@ func (s *fakeStore) open(user *gatehousev1.User) *sessionRow {
 	return session
 }
 
-// issue makes an access token, each time another one. The truth must be locked.
+// issue returns an access token, each time another one. The store must be locked.
 func (s *fakeStore) issue(session *sessionRow) string {
 	now := time.Now()
 	token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, authn.Claims{
@@ -288,14 +288,14 @@ func (s *fakeStore) issue(session *sessionRow) string {
 	return signed
 }
 
-// put adds a user without the cache's knowing, and gives the id.
+// put adds a user past the cache, and returns the id.
 func (s *fakeStore) put(email string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.add(email).GetId()
 }
 
-// putAdmin is put of an admin.
+// putAdmin adds an admin past the cache, and returns the id.
 func (s *fakeStore) putAdmin(email string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -304,28 +304,28 @@ func (s *fakeStore) putAdmin(email string) string {
 	return user.GetId()
 }
 
-// token gives a token of a new session, without the cache's knowing.
+// token returns a token of a session that it creates past the cache.
 func (s *fakeStore) token(userID string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.issue(s.open(s.users[userID]))
 }
 
-// another gives another token of the session of a token.
+// anotherToken returns another token of the session of a token.
 func (s *fakeStore) anotherToken(token string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.issue(s.sessions[s.tokens[token]])
 }
 
-// session gives the truth about the session of a token.
+// session returns the session of a token.
 func (s *fakeStore) session(token string) *gatehousev1.Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return proto.CloneOf(s.sessions[s.tokens[token]].Session)
 }
 
-// end ends the session of a token without the cache's knowing.
+// end ends the session of a token past the cache.
 func (s *fakeStore) end(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -338,7 +338,7 @@ func (s *fakeStore) user(id string) *gatehousev1.User {
 	return proto.CloneOf(s.users[id])
 }
 
-// profile is what a token shows of the user whose it is: all of it, if the token and the user are an admin's.
+// profile returns its owner as a token may see it: with app metadata, if the token and the user have the role admin.
 func (s *fakeStore) profile(token string) *gatehousev1.User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -357,15 +357,15 @@ func (s *fakeStore) readCount() int {
 
 type hook func(ctx context.Context, method, token string) error
 
-// hook sets what happens in each call from now on. Either may be nil.
+// hook sets the functions that each call runs before and after. Either may be nil.
 func (s *fakeStore) hook(before, after hook) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.before, s.after = before, after
 }
 
-// hold stops the next call of the method before it answers, when it has seen the truth. Seen is closed then; the call
-// goes on when answer is closed.
+// block stops the next call of the method after it has read the store. It closes seen then, and continues when answer
+// is closed.
 func (s *fakeStore) block(method string) (seen <-chan struct{}, answer chan<- struct{}) {
 	arrived, open := make(chan struct{}), make(chan struct{})
 	var held atomic.Bool
@@ -379,7 +379,7 @@ func (s *fakeStore) block(method string) (seen <-chan struct{}, answer chan<- st
 	return arrived, open
 }
 
-// waitFor ends when open is closed, and with an error if ctx is done before.
+// waitFor waits until open is closed. It returns an error if ctx is done before.
 func waitFor(ctx context.Context, open <-chan struct{}) error {
 	select {
 	case <-open:

@@ -39,7 +39,7 @@ func (s *fakeStore) lastAdmin(user *gatehousev1.User) bool {
 	return isAdmin(user)
 }
 
-// asAdmin insists on a caller who is one. The truth must be locked.
+// asAdmin fails unless on a caller that is one. The truth must be locked.
 func (s *fakeStore) asAdmin(ctx context.Context) error {
 	caller, _, err := s.caller(ctx)
 	if err == nil && !isAdmin(caller) {

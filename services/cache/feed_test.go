@@ -12,8 +12,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// behind makes a change of which the cache services know nothing, as if one had died before it could tell, and gives
-// what the feed tells of it.
+// changeSilently changes a user past the cache services, as if one had died before it could invalidate the user. It
+// returns the change for the feed.
 func (s *fakeStore) changeSilently(userID string, change func(*gatehousev1.User)) *internalv1.Change {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -23,7 +23,7 @@ func (s *fakeStore) changeSilently(userID string, change func(*gatehousev1.User)
 	return &internalv1.Change{UserId: userID, Version: user.GetVersion()}
 }
 
-// wantNews waits until every cache service shows the truth about the owner of a token.
+// wantConverged waits until every cache service returns the current owner of a token.
 func (env *testEnv) wantConverged(t *testing.T, token string) {
 	t.Helper()
 	for _, r := range env.replicas {
@@ -37,7 +37,7 @@ func (env *testEnv) wantConverged(t *testing.T, token string) {
 	}
 }
 
-// wantGone waits until every cache service refuses a token.
+// wantRefusedSoon waits until every cache service rejects a token.
 func (env *testEnv) wantRefusedSoon(t *testing.T, token string) {
 	t.Helper()
 	for _, r := range env.replicas {
@@ -131,7 +131,7 @@ func TestFeed(t *testing.T) {
 		env.feed.disconnect(t, func(f *fakeFeed) { f.changes, f.lost = append(f.changes, forgotten), 2 })
 		env.wantConverged(t, token)
 	})
-	// The database is one of before, and so are its versions.
+	// The database is one of the past, and so are its versions.
 	t.Run("entries_of_another_epoch_are_not_used", func(t *testing.T) {
 		t.Parallel()
 		env := newEnv(t, 2)
@@ -145,7 +145,7 @@ func TestFeed(t *testing.T) {
 		env.wantConverged(t, lost)
 		env.store.end(lost)
 		env.store.mu.Lock()
-		env.store.users[ada].Version, env.store.users[ada].FullName = 2, "Ada of before"
+		env.store.users[ada].Version, env.store.users[ada].FullName = 2, "Ada of the past"
 		env.store.mu.Unlock()
 		env.feed.update(func(f *fakeFeed) { f.epoch, f.changes = "0190a1b2-0000-7000-8000-00000000000f", nil })
 		env.wantConverged(t, token)

@@ -33,14 +33,14 @@ func (r *replica) refresh(ctx context.Context, refreshToken string) (*gatehousev
 	return r.sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: refreshToken})
 }
 
-// steal ends a session by a refresh token that was traded already.
+// reuse ends a session by a refresh token that was used before.
 func (r *replica) reuse(t *testing.T, refreshToken string) {
 	t.Helper()
 	_, err := r.refresh(t.Context(), refreshToken)
 	wantError(t, err, codes.Unauthenticated, tokenReused)
 }
 
-// household is a user who is logged in twice, on a phone and a laptop, as every cache service knows.
+// accountFixture is a user with two sessions, on a phone and a laptop, which are cached.
 type accountFixture struct {
 	*testEnv
 
@@ -49,9 +49,9 @@ type accountFixture struct {
 	tablet        string // a token of a session that no cache service knows, if there is one
 }
 
-func newAccountFixture(t *testing.T, fronts int) *accountFixture {
+func newAccountFixture(t *testing.T, replicas int) *accountFixture {
 	t.Helper()
-	env := newEnv(t, fronts)
+	env := newEnv(t, replicas)
 	return env.newFixture(t)
 }
 
@@ -71,10 +71,10 @@ func (env *testEnv) newFixtureOf(t *testing.T, email string) *accountFixture {
 	return made
 }
 
-// lose loses the answers to changes.
+// loseAnswer fails changes after the store has made them.
 func loseAnswer(_ context.Context, method, _ string) error {
 	if method == "RefreshSession" || strings.HasPrefix(method, "Read") {
-		return nil // Whose session a refresh token is of, the cache cannot know.
+		return nil // The cache does not know the session of a refresh token.
 	}
 	return apierr.Unavailable(nil)
 }

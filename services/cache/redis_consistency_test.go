@@ -21,7 +21,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// delayRandomly delays a call of the store.
+// delayRandomly makes a call of the store slow.
 func delayRandomly(ctx context.Context, _, _ string) error {
 	select {
 	case <-time.After(rand.N(3 * time.Millisecond)):
@@ -144,7 +144,7 @@ func until(over <-chan struct{}, do func()) {
 	}
 }
 
-// randomAdmin gains and loses the role admin, again and again.
+// randomAdmin is a user that is granted and refused the role admin, again and again.
 type randomAdmin struct {
 	*testEnv
 
@@ -205,9 +205,9 @@ func (u *randomUser) check(t *testing.T, s *session, r *replica, how string) {
 	}
 }
 
-// TestConsistency makes random changes by random services while Redis fails. No call that starts after the end of a session
-// was acknowledged succeeds with it; none after a change shows the state before it; none after the loss of a role is
-// allowed what the role allows; and all other sessions remain valid.
+// TestConsistency makes random changes by random services while Redis fails. No call that starts after the end of a
+// session was acknowledged succeeds with it; none after a change shows the state before it; none after the loss of a
+// role is allowed what the role allows; and all other sessions remain valid.
 func TestConsistency(t *testing.T) {
 	t.Parallel()
 	const users, admins = 20, 4

@@ -30,12 +30,12 @@ func TestRedisEntries(t *testing.T) {
 		env, _, client := newRedisEnvOf(t, 2)
 		for i, ways := range []map[string]revocation{ends, updates} {
 			for name, way := range ways {
-				house := env.newFixtureOf(t, rand.Text()+"@example.com")
-				if err := way.end(t, house, env.replicas[i]); err != nil {
+				fix := env.newFixtureOf(t, rand.Text()+"@example.com")
+				if err := way.end(t, fix, env.replicas[i]); err != nil {
 					t.Errorf("%s: %v", name, err)
 				}
-				_, err := env.users.ReadUser(as(t.Context(), env.admin), &gatehousev1.ReadUserRequest{Id: house.user})
-				if gone := env.store.user(house.user) == nil; gone != (err != nil) {
+				_, err := env.users.ReadUser(as(t.Context(), env.admin), &gatehousev1.ReadUserRequest{Id: fix.user})
+				if gone := env.store.user(fix.user) == nil; gone != (err != nil) {
 					t.Errorf("%s: %v", name, err)
 				}
 				keys := client.Keys(t.Context(), "*").Val()
@@ -58,9 +58,9 @@ func TestRedisEntries(t *testing.T) {
 			}
 		}
 		env, _, client := newRedisEnv(t)
-		newest := strings.Repeat("\xff", 8)  // A rank that nothing is higher than.
-		tombstone := "\x00\x1f" + newest[:6] // That of a session that has ended.
-		doubtful := tombstone[:7] + "\xfd"   // That of one that may have changed.
+		newest := strings.Repeat("\xff", 8)   // A rank that nothing is higher than.
+		tombstone := "\x00\x1f" + newest[:6]  // That of a session that has ended.
+		invalidated := tombstone[:7] + "\xfd" // That of one that may have changed.
 		for name, poison := range map[string]poison{
 			"another type": func(ctx context.Context, client *redis.Client, key, _ string) error {
 				if err := client.Del(ctx, key).Err(); err != nil {
@@ -68,22 +68,22 @@ func TestRedisEntries(t *testing.T) {
 				}
 				return client.LPush(ctx, key, "x").Err()
 			},
-			"nothing":               overwrite(func(string, string) string { return "" }),
-			"half a rank":           overwrite(func(entry, _ string) string { return entry[:4] }),
-			"only a rank":           overwrite(func(entry, _ string) string { return entry[:8] }),
-			"half a message":        overwrite(func(entry, _ string) string { return entry[:len(entry)/2] }),
-			"all but the version":   overwrite(func(entry, _ string) string { return entry[:len(entry)-4] }),
-			"no message":            overwrite(func(entry, _ string) string { return entry[:8] + "\xff\xff\xff" }),
-			"no message, newest":    overwrite(func(string, string) string { return newest + "\xff\xff\xff" }),
-			"another's":             overwrite(func(_, other string) string { return other }),
-			"another's, newest":     overwrite(func(_, other string) string { return newest + other[8:] }),
-			"another's, ended":      overwrite(func(_, other string) string { return tombstone + other[8:] }),
-			"the same, newest":      overwrite(func(entry, _ string) string { return newest + entry[8:] }),
-			"the same, ended":       overwrite(func(entry, _ string) string { return tombstone + entry[8:] }),
-			"the same, doubtful":    overwrite(func(entry, _ string) string { return doubtful + entry[8:] }),
-			"an end of nobody":      overwrite(func(string, string) string { return tombstone }),
-			"the end of all ranks":  overwrite(func(string, string) string { return newest }),
-			"the rank after doubts": overwrite(func(string, string) string { return tombstone[:7] + "\xfe" }),
+			"nothing":                      overwrite(func(string, string) string { return "" }),
+			"half a rank":                  overwrite(func(entry, _ string) string { return entry[:4] }),
+			"only a rank":                  overwrite(func(entry, _ string) string { return entry[:8] }),
+			"half a message":               overwrite(func(entry, _ string) string { return entry[:len(entry)/2] }),
+			"all but the version":          overwrite(func(entry, _ string) string { return entry[:len(entry)-4] }),
+			"no message":                   overwrite(func(entry, _ string) string { return entry[:8] + "\xff\xff\xff" }),
+			"no message, newest":           overwrite(func(string, string) string { return newest + "\xff\xff\xff" }),
+			"another's":                    overwrite(func(_, other string) string { return other }),
+			"another's, newest":            overwrite(func(_, other string) string { return newest + other[8:] }),
+			"another's, ended":             overwrite(func(_, other string) string { return tombstone + other[8:] }),
+			"the same, newest":             overwrite(func(entry, _ string) string { return newest + entry[8:] }),
+			"the same, ended":              overwrite(func(entry, _ string) string { return tombstone + entry[8:] }),
+			"the same, invalidated":        overwrite(func(entry, _ string) string { return invalidated + entry[8:] }),
+			"an end of nobody":             overwrite(func(string, string) string { return tombstone }),
+			"the end of all ranks":         overwrite(func(string, string) string { return newest }),
+			"the rank after invalidations": overwrite(func(string, string) string { return tombstone[:7] + "\xfe" }),
 		} {
 			for kind, key := range map[string]func(*gatehousev1.Session) string{
 				"user":    func(s *gatehousev1.Session) string { return "user:{" + s.GetUserId() + "}" },
@@ -268,7 +268,7 @@ func TestRedisHit(t *testing.T) {
 	})
 }
 
-// readUntilKept reads until Redis has the user and the session: what takes too long on a busy machine is not kept.
+// readUntilStored reads until Redis has the user and the session: a slow answer is not cached.
 func (env *testEnv) readUntilStored(t *testing.T, client *redis.Client, id string) {
 	t.Helper()
 	testkit.Eventually(t, func() error {

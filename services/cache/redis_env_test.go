@@ -17,19 +17,19 @@ func newEnv(t *testing.T, replicas int) *testEnv {
 	return env
 }
 
-// newRedisHouse gives a house on a Redis of its own, and a client to look into that.
+// newRedisEnv returns an environment with a Redis of its own, and a client of that.
 func newRedisEnv(t *testing.T) (*testEnv, *testkit.Redis, *redis.Client) {
 	t.Helper()
 	return newRedisEnvOf(t, 1)
 }
 
-// newRedisTown gives a house of several cache services on one Redis, and a client to look into that.
-func newRedisEnvOf(t *testing.T, fronts int) (*testEnv, *testkit.Redis, *redis.Client) {
+// newRedisEnvOf returns an environment of several cache services with one Redis, and a client of that.
+func newRedisEnvOf(t *testing.T, replicas int) (*testEnv, *testkit.Redis, *redis.Client) {
 	t.Helper()
 	server := testkit.StartRedis(t)
 	client := server.Client()
 	t.Cleanup(func() { _ = client.Close() })
-	return newTestEnvOf(t, config(server.URL()), fronts), server, client
+	return newTestEnvOf(t, config(server.URL()), replicas), server, client
 }
 
 // restart kills a Redis and starts it again: empty, or with what was saved before.
@@ -41,7 +41,7 @@ func restart(t *testing.T, server *testkit.Redis) {
 	}
 }
 
-// place finds where in the Redis something is kept.
+// redisKey returns the key in Redis of an entry.
 func redisKey(t *testing.T, client *redis.Client, key string) string {
 	t.Helper()
 	found := client.Keys(t.Context(), "*:"+key).Val()

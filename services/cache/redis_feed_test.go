@@ -12,7 +12,7 @@ import (
 
 func TestRedisFeed(t *testing.T) {
 	t.Parallel()
-	// A Redis in which nothing is missing is believed, and no other.
+	// A Redis in which nothing is missing is accepted, and no other.
 	t.Run("a_new_service_starts_at_the_stored_cursor", func(t *testing.T) {
 		t.Parallel()
 		env, server, client := newRedisEnv(t)
@@ -40,7 +40,7 @@ func TestRedisFeed(t *testing.T) {
 			t.Fatal(err)
 		}
 		third := env.addReplica(t, config(server.URL()), func() {
-			// Nobody is told of this one.
+			// Nobody is notified of this one.
 			env.store.changeSilently(ada, func(user *gatehousev1.User) { user.FullName = "Ada Lovelace" })
 		})
 		user, err = third.me(t.Context(), token)

@@ -99,8 +99,8 @@ func TestRedisUser(t *testing.T) {
 	env.read(t, id)
 }
 
-// TestRedisRefuses has a Redis refuse what a cache service needs, in all ways that can be brought about. Reads are
-// served by the store meanwhile, and the backend's health shows it.
+// TestRedisRefuses makes Redis reject commands in all ways. The store serves reads meanwhile, and the health of the
+// backend is NOT_SERVING.
 func TestRedisRefuses(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ harm, mend string }{
@@ -180,7 +180,7 @@ func TestRedisEvictionWarning(t *testing.T) {
 	}
 }
 
-// TestRedisVersion puts something before a Redis that makes it say that it is of an older version.
+// TestRedisVersion stores something before a Redis that makes it say that it is of an older version.
 func TestRedisVersion(t *testing.T) {
 	t.Parallel()
 	server := testkit.StartRedis(t)
@@ -229,7 +229,7 @@ func older(client net.Conn, address string) {
 	}
 }
 
-// newFrontOf adds a cache service that need not follow the feed.
+// newReplicaOf adds a cache service that need not follow the feed.
 func (env *testEnv) newReplicaOf(t *testing.T, cfg cache.Config) *replica {
 	t.Helper()
 	return env.startReplica(t, func(store grpc.ClientConnInterface, log *slog.Logger) (*cache.Service, error) {

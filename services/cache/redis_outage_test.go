@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// wantFewWarnings insists that an outage was logged, but not with each request.
+// wantFewWarnings fails unless that an outage was logged, but not with each request.
 func (env *testEnv) wantFewWarnings(t *testing.T) {
 	t.Helper()
 	log := env.logged.String()
@@ -35,46 +35,46 @@ func TestRedisOutage(t *testing.T) {
 	t.Run("mandatory_writes_are_tried_while_reads_are_not", func(t *testing.T) {
 		t.Parallel()
 		env, server, _ := newRedisEnvOf(t, 2)
-		house := env.newFixture(t)
+		fix := env.newFixture(t)
 		aware, unaware := env.replicas[0], env.replicas[1]
 		server.Kill()
 		for range 10 {
-			unaware.wantIn(t, env.store, house.phone.GetAccessToken())
+			unaware.wantIn(t, env.store, fix.phone.GetAccessToken())
 		}
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
 		}
-		aware.wantIn(t, env.store, house.phone.GetAccessToken())
-		if err := unaware.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
+		aware.wantIn(t, env.store, fix.phone.GetAccessToken())
+		if err := unaware.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current); err != nil {
 			t.Fatal(err)
 		}
-		env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+		env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 	})
-	// A Redis that hangs is not told of a log-out in time. Who knows of it does not believe what is there, and tells the
-	// Redis as soon as it goes on.
+	// A Redis that hangs does not receive a log-out in time. The service that knows of it does not use the entry, and
+	// tells the Redis as soon as it goes on.
 	t.Run("missed_changes_are_invalidated_later", func(t *testing.T) {
 		t.Parallel()
 		env, server, _ := newRedisEnvOf(t, 2)
-		house := env.newFixture(t)
+		fix := env.newFixture(t)
 		if err := server.Freeze(); err != nil {
 			t.Fatal(err)
 		}
-		if err := env.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
+		if err := env.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current); err != nil {
 			t.Fatal(err)
 		}
-		env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+		env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 		if err := server.Thaw(); err != nil {
 			t.Fatal(err)
 		}
-		env.replica.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+		env.replica.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 		testkit.Eventually(t, func() error {
-			_, err := env.replicas[1].me(t.Context(), house.phone.GetAccessToken())
+			_, err := env.replicas[1].me(t.Context(), fix.phone.GetAccessToken())
 			if apierr.ReasonOf(status.Convert(err)) == sessionEnded {
 				return nil
 			}
 			return status.Error(codes.Unknown, "another service was not told")
 		})
-		env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+		env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 	})
 	t.Run("dies_and_comes_back", func(t *testing.T) {
 		t.Parallel()

@@ -31,7 +31,7 @@ func record(t *testing.T, client *redis.Client) recording {
 	return recorded
 }
 
-// replay puts everything back, without an end, over whatever is there.
+// replay stores everything again, without an expiry.
 func (rec recording) replay(t *testing.T, client *redis.Client) {
 	t.Helper()
 	for key, value := range rec {
@@ -44,8 +44,8 @@ func (rec recording) replay(t *testing.T, client *redis.Client) {
 	}
 }
 
-// wantRefused replays the entries until the service knows of the change by the feed, and then some more: none may be
-// believed any more.
+// wantRefused replays the entries until the service has received the change by the feed, and then some more: none may
+// be used then.
 func (rec recording) wantRefused(t *testing.T, r *replica, client *redis.Client, check func(*replica) error) {
 	t.Helper()
 	attack := func() error {
@@ -55,7 +55,7 @@ func (rec recording) wantRefused(t *testing.T, r *replica, client *redis.Client,
 	testkit.Eventually(t, attack)
 	for range 5 {
 		if err := attack(); err != nil {
-			t.Fatalf("a replayed entry was believed: %v", err)
+			t.Fatalf("a replayed entry was used: %v", err)
 		}
 	}
 }
@@ -63,7 +63,7 @@ func (rec recording) wantRefused(t *testing.T, r *replica, client *redis.Client,
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(t *testing.T, env *testEnv, userID, token string) (feed *internalv1.Change, check func(*replica) error){
-		"of a session that has ended is not believed": func(
+		"of a session that has ended is not used": func(
 			t *testing.T, env *testEnv, userID, token string,
 		) (*internalv1.Change, func(*replica) error) {
 			t.Helper()
@@ -73,7 +73,7 @@ func TestReplay(t *testing.T) {
 			}
 			return &internalv1.Change{UserId: userID, SessionId: sessionID, Ended: true}, refuses(t, token)
 		},
-		"of a user who was changed elsewhere is not believed": func(
+		"of a user who was changed elsewhere is not used": func(
 			t *testing.T, env *testEnv, userID, token string,
 		) (*internalv1.Change, func(*replica) error) {
 			t.Helper()
@@ -86,7 +86,7 @@ func TestReplay(t *testing.T) {
 				return err
 			}
 		},
-		"of a user who was deleted is not believed": func(
+		"of a user who was deleted is not used": func(
 			t *testing.T, env *testEnv, userID, token string,
 		) (*internalv1.Change, func(*replica) error) {
 			t.Helper()
@@ -106,15 +106,15 @@ func TestReplay(t *testing.T) {
 				r.wantIn(t, env.store, token)
 			}
 			recorded := record(t, client)
-			told, check := change(t, env, ada, token)
-			if !told.GetEnded() { // Nobody but the feed knows of it.
-				env.feed.publish(told)
+			published, check := change(t, env, ada, token)
+			if !published.GetEnded() { // Nobody but the feed knows of it.
+				env.feed.publish(published)
 			} else {
 				recorded.replay(t, client)
-				if err := check(env.replica); err != nil { // The feed has told nobody yet.
-					t.Errorf("the service that made the change believes what was before: %v", err)
+				if err := check(env.replica); err != nil { // The feed has published nobody yet.
+					t.Errorf("the service that made the change returns the state before it: %v", err)
 				}
-				env.feed.publish(told)
+				env.feed.publish(published)
 			}
 			for _, r := range env.replicas {
 				recorded.wantRefused(t, r, client, check)
@@ -122,7 +122,7 @@ func TestReplay(t *testing.T) {
 			late := env.addReplica(t, env.config, func() {})
 			recorded.replay(t, client)
 			if err := check(late); err != nil {
-				t.Errorf("a service that started later believes what was before: %v", err)
+				t.Errorf("a service that started later returns the state before it: %v", err)
 			}
 			// Somebody else is served from the cache as before.
 			grace := env.store.put("grace@example.com")
@@ -138,7 +138,7 @@ func TestReplay(t *testing.T) {
 		ada := env.store.put("ada@example.com")
 		env.read(t, ada)
 		env.feed.publish(env.store.changeSilently(env.store.put("grace@example.com"), func(*gatehousev1.User) {}))
-		// Whoever starts now does not know what was changed before: it must ask once, though the entry is genuine.
+		// A service that starts now does not know earlier changes: it reads the store once, although the entry is genuine.
 		late := env.addReplica(t, env.config, func() { env.wantCursor(t, client, 1) })
 		late.wantIn(t, env.store, env.tokens[ada])
 		reads := env.store.readCount()
@@ -160,7 +160,7 @@ func refuses(t *testing.T, token string) func(*replica) error {
 	}
 }
 
-// wantNoted waits until the cache services have noted in Redis that they have read the feed to a cursor.
+// wantCursor waits until the cache services have noted in Redis that they have read the feed to a cursor.
 func (env *testEnv) wantCursor(t *testing.T, client *redis.Client, cursor byte) {
 	t.Helper()
 	testkit.Eventually(t, func() error {

@@ -44,7 +44,7 @@ var slow = map[string]struct {
 	}},
 }
 
-// known restarts the Redis, and lets all know it.
+// warm restarts Redis, and waits until all cache services have identified it.
 func warm(t *testing.T, fix *accountFixture, server *testkit.Redis) {
 	t.Helper()
 	restart(t, server)
@@ -68,50 +68,50 @@ func TestRedisDeleteUser(t *testing.T) {
 				t.Run(name+", "+place, func(t *testing.T) {
 					t.Parallel()
 					env, server, _ := newRedisEnvOf(t, 2)
-					house := env.newFixture(t)
-					house.tablet = env.store.token(house.user)
+					fix := env.newFixture(t)
+					fix.tablet = env.store.token(fix.user)
 					seen, answer := env.store.block(slow.method)
 					answered := make(chan error, 1)
-					go func() { answered <- slow.call(t.Context(), house, env.replicas[1]) }()
+					go func() { answered <- slow.call(t.Context(), fix, env.replicas[1]) }()
 					<-seen
-					if err := env.deleteUser(t.Context(), env.admin, house.user); err != nil {
+					if err := env.deleteUser(t.Context(), env.admin, fix.user); err != nil {
 						t.Fatal(err)
 					}
-					forget(t, house, server)
+					forget(t, fix, server)
 					close(answer)
 					if err := <-answered; err != nil {
 						t.Fatalf("what began before the deletion: %v", err)
 					}
-					house.wantDeleted(t)
+					fix.wantDeleted(t)
 				})
 			}
 		}
 	})
-	// What could not be told of a deletion is remembered, and not believed meanwhile.
+	// What could not be notified of a deletion is remembered, and not accepted meanwhile.
 	t.Run("is_invalidated_later_if_Redis_hangs", func(t *testing.T) {
 		t.Parallel()
 		env, server, _ := newRedisEnvOf(t, 2)
-		house := env.newFixture(t)
+		fix := env.newFixture(t)
 		if err := server.Freeze(); err != nil {
 			t.Fatal(err)
 		}
-		if err := env.deleteUser(t.Context(), house.phone.GetAccessToken(), authn.Me); err != nil {
+		if err := env.deleteUser(t.Context(), fix.phone.GetAccessToken(), authn.Me); err != nil {
 			t.Fatal(err)
 		}
 		if err := server.Thaw(); err != nil {
 			t.Fatal(err)
 		}
-		for _, token := range []string{house.phone.GetAccessToken(), house.laptop.GetAccessToken()} {
+		for _, token := range []string{fix.phone.GetAccessToken(), fix.laptop.GetAccessToken()} {
 			env.replica.wantOut(t, token, sessionEnded)
 		}
 		testkit.Eventually(t, func() error {
-			_, err := env.replicas[1].me(t.Context(), house.laptop.GetAccessToken())
+			_, err := env.replicas[1].me(t.Context(), fix.laptop.GetAccessToken())
 			if apierr.ReasonOf(status.Convert(err)) != sessionEnded {
 				return errors.New("another service was not told")
 			}
 			return nil
 		})
-		house.wantDeleted(t)
+		fix.wantDeleted(t)
 	})
 }
 
@@ -127,7 +127,7 @@ func TestRedisRestart(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				env, server, client := newRedisEnvOf(t, 2)
-				house := env.newFixture(t)
+				fix := env.newFixture(t)
 				if err := client.Save(t.Context()).Err(); err != nil {
 					t.Fatal(err)
 				}
@@ -138,18 +138,18 @@ func TestRedisRestart(t *testing.T) {
 					}
 					return nil
 				})
-				if err := way.end(t, house, env.replicas[1]); err != nil {
+				if err := way.end(t, fix, env.replicas[1]); err != nil {
 					t.Fatal(err)
 				}
-				env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+				env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 				if err := server.Start(); err != nil {
 					t.Fatal(err)
 				}
-				env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+				env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 				env.readUntilCached(t, env.store.put("grace@example.com"))
-				env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+				env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 				if !way.spares {
-					env.wantOut(t, house.laptop.GetAccessToken(), sessionEnded)
+					env.wantOut(t, fix.laptop.GetAccessToken(), sessionEnded)
 				}
 			})
 		}
@@ -158,26 +158,26 @@ func TestRedisRestart(t *testing.T) {
 	t.Run("a_tombstone_is_found_again", func(t *testing.T) {
 		t.Parallel()
 		env, server, client := newRedisEnvOf(t, 3)
-		house := env.newFixture(t)
+		fix := env.newFixture(t)
 		if err := client.Save(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
 		seen, answer := env.store.block("DeleteSession")
 		ended := make(chan error, 1)
-		go func() { ended <- env.replicas[1].logOut(t.Context(), house.phone.GetAccessToken(), authn.Current) }()
+		go func() { ended <- env.replicas[1].logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current) }()
 		<-seen
 		server.Kill()
 		close(answer)
 		if err := <-ended; err != nil {
 			t.Fatal(err)
 		}
-		env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+		env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 		if err := server.Start(); err != nil {
 			t.Fatal(err)
 		}
-		env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
-		env.readUntilCached(t, house.user)
-		env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+		env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
+		env.readUntilCached(t, fix.user)
+		env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 	})
 	// The Redis comes back with what it knew before the end.
 	t.Run("restored_entries_are_not_used", func(t *testing.T) {
@@ -186,20 +186,20 @@ func TestRedisRestart(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				env, server, client := newRedisEnvOf(t, 2)
-				house := env.newFixture(t)
+				fix := env.newFixture(t)
 				if err := client.Save(t.Context()).Err(); err != nil {
 					t.Fatal(err)
 				}
-				if err := way.end(t, house, env.replicas[1]); err != nil {
+				if err := way.end(t, fix, env.replicas[1]); err != nil {
 					t.Fatal(err)
 				}
 				restart(t, server)
 				if size := client.DBSize(t.Context()).Val(); size == 0 {
 					t.Fatal("the Redis came back without its data")
 				}
-				env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+				env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 				if way.spares {
-					env.wantIn(t, env.store, house.laptop.GetAccessToken())
+					env.wantIn(t, env.store, fix.laptop.GetAccessToken())
 				}
 			})
 		}
@@ -219,8 +219,8 @@ func TestRedisTombstone(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				env, server, _ := newRedisEnvOf(t, 3)
-				house := env.newFixture(t)
-				tablet := env.store.token(house.user)
+				fix := env.newFixture(t)
+				tablet := env.store.token(fix.user)
 				seen, answer := env.store.block("ReadSession")
 				read := make(chan error, 1)
 				go func() {
@@ -233,7 +233,7 @@ func TestRedisTombstone(t *testing.T) {
 				}
 				forget(t, server)
 				if name == "Redis comes back late" {
-					env.replicas[1].wantIn(t, env.store, house.phone.GetAccessToken()) // It knows the new run.
+					env.replicas[1].wantIn(t, env.store, fix.phone.GetAccessToken()) // It knows the new run.
 				}
 				close(answer)
 				if err := <-read; err != nil {
@@ -243,29 +243,30 @@ func TestRedisTombstone(t *testing.T) {
 			})
 		}
 	})
-	// A refresh that is slow was committed before somebody logged out, and would be kept after the Redis has forgotten that.
+	// A refresh that is slow was committed before somebody logged out, and would be kept after the Redis has forgotten
+	// that.
 	t.Run("survives_a_slow_refresh", func(t *testing.T) {
 		t.Parallel()
 		env, server, _ := newRedisEnvOf(t, 3)
-		house := env.newFixture(t)
+		fix := env.newFixture(t)
 		seen, answer := env.store.block("RefreshSession")
 		refreshed := make(chan error, 1)
 		go func() {
-			_, err := env.replicas[1].refresh(t.Context(), house.phone.GetRefreshToken())
+			_, err := env.replicas[1].refresh(t.Context(), fix.phone.GetRefreshToken())
 			refreshed <- err
 		}()
 		<-seen
-		if err := env.logOut(t.Context(), house.phone.GetAccessToken(), authn.Current); err != nil {
+		if err := env.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current); err != nil {
 			t.Fatal(err)
 		}
 		restart(t, server)
 		for _, r := range env.replicas { // The Redis knows the user again, and all know the Redis.
-			r.wantIn(t, env.store, house.laptop.GetAccessToken())
+			r.wantIn(t, env.store, fix.laptop.GetAccessToken())
 		}
 		close(answer)
 		if err := <-refreshed; err != nil {
 			t.Fatal(err)
 		}
-		env.wantOut(t, house.phone.GetAccessToken(), sessionEnded)
+		env.wantOut(t, fix.phone.GetAccessToken(), sessionEnded)
 	})
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-// In these tests a cache service has died between the commit of a change and its write to Redis: the store has it, Redis
-// does not. The owner repeats the call at another one, and is told that it has happened. Then it must have.
+// In these tests a cache service has died between the commit of a change and its write to Redis: the store has it,
+// Redis does not. The owner repeats the call at another one, and is told that it has happened. Then it must have.
 
-// untold makes a change of a user that no cache hears of.
+// changeSilently changes the user past the cache services.
 func (fix *accountFixture) changeSilently(change func(user *gatehousev1.User)) {
 	fix.store.mu.Lock()
 	defer fix.store.mu.Unlock()

@@ -41,13 +41,13 @@ func (r *replica) setRoles(ctx context.Context, token, id string, roles ...strin
 	return err
 }
 
-// way is something to do to a household.
+// revocation is a change of an accountFixture.
 type revocation struct {
 	end    func(t *testing.T, fix *accountFixture, r *replica) error
-	spares bool // the laptop
+	spares bool // whether the session on the laptop remains
 }
 
-// ends are the ways to end the session on the phone, and whether they spare the laptop.
+// ends are the changes that end the session on the phone.
 var ends = map[string]revocation{
 	"log out": {func(t *testing.T, fix *accountFixture, r *replica) error {
 		return r.logOut(t.Context(), fix.phone.GetAccessToken(), authn.Current)
@@ -105,7 +105,7 @@ var ends = map[string]revocation{
 	}, false},
 }
 
-// updates are the ways to change the user that end no session.
+// updates are the changes of the user that end no session.
 var updates = map[string]revocation{
 	"change the profile": {func(t *testing.T, fix *accountFixture, r *replica) error {
 		return r.rename(t.Context(), fix.laptop.GetAccessToken(), authn.Me, rand.Text())

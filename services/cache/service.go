@@ -1,6 +1,6 @@
-// Package cache is the entry cache: it implements the services of the store, with a cache before them. Reads are answered
-// from the cache if possible, else by the store. Writes pass through to the store and leave the cache correct. The
-// service holds the only copy of nothing, so it can be bypassed, and its backend can lose everything.
+// Package cache is the entry cache: it implements the services of the store, with a cache before them. Reads are
+// answered from the cache if possible, else by the store. Writes pass through to the store and leave the cache correct.
+// The service holds the only copy of nothing, so it can be bypassed, and its backend can lose everything.
 package cache
 
 import (

@@ -91,8 +91,8 @@ func (s *sessions) DeleteSession(
 		})
 }
 
-// DeleteAllSessions passes the call on, and caches the user, whose older sessions have ended with the change, the end of
-// the caller's session, and its successor, if there is one.
+// DeleteAllSessions passes the call on, and caches the user, whose older sessions have ended with the change, the end
+// of the caller's session, and its successor, if there is one.
 func (s *sessions) DeleteAllSessions(
 	ctx context.Context, req *gatehousev1.DeleteAllSessionsRequest,
 ) (*gatehousev1.DeleteAllSessionsResponse, error) {
@@ -107,8 +107,8 @@ func (s *sessions) DeleteAllSessions(
 		})
 }
 
-// ChangePassword passes the call on, and caches the user, whose older sessions have ended with the change, the end of the
-// caller's session, and its successor.
+// ChangePassword passes the call on, and caches the user, whose older sessions have ended with the change, the end of
+// the caller's session, and its successor.
 func (s *sessions) ChangePassword(
 	ctx context.Context, req *gatehousev1.ChangePasswordRequest,
 ) (*gatehousev1.ChangePasswordResponse, error) {

@@ -36,7 +36,7 @@ func TestRevocation(t *testing.T) {
 				} else {
 					fix.wantOut(t, fix.laptop.GetAccessToken(), sessionEnded)
 				}
-				// What the cache does not know by itself, it asks once for each session, but for those of a deleted user.
+				// What the cache does not know by itself, it asks once for each session, except for those of a deleted user.
 				if asked := fix.store.readCount() - before; asked > 2 && fix.store.user(fix.user) != nil {
 					t.Errorf("the store was asked %d times", asked)
 				}
@@ -60,7 +60,7 @@ func TestRevocation(t *testing.T) {
 			t.Errorf("the error is about session %q of user %q", ended, of)
 		}
 	})
-	// A change whose answer is lost may have been made: nothing of before is believed any more.
+	// A change whose answer is lost may have been made: no earlier entry is used.
 	t.Run("with_a_lost_answer_is_visible", func(t *testing.T) {
 		t.Parallel()
 		for name, way := range ends {

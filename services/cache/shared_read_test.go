@@ -23,7 +23,7 @@ import (
 
 func TestSharedRead(t *testing.T) {
 	t.Parallel()
-	// Without a cache, all that protects a caller from an answer of before is that nobody joins a read that is under way.
+	// Without a cache, an outdated answer is prevented only because no caller joins a read that has started.
 	t.Run("does_not_join_a_read_from_before_a_log_out", func(t *testing.T) {
 		t.Parallel()
 		asked := new(atomic.Int64)
@@ -75,12 +75,12 @@ func TestSharedRead(t *testing.T) {
 		wg.Wait()
 		env.wantReads(t, 1) // The second flight has found what the first brought.
 	})
-	t.Run("a_caller_who_gives_up_does_not_fail_the_others", func(t *testing.T) {
+	t.Run("a_cancelled_caller_does_not_fail_the_others", func(t *testing.T) {
 		t.Parallel()
 		env, f := readConcurrently(t, func(bool) error { return nil })
 		f.giveUp()
 		if err := <-f.first; status.Code(err) != codes.Canceled {
-			t.Errorf("the caller who gave up got %v", err)
+			t.Errorf("the cancelled caller got %v", err)
 		}
 		testkit.Eventually(t, func() error {
 			if !strings.Contains(env.logged.String(), "Canceled") {
@@ -88,7 +88,7 @@ func TestSharedRead(t *testing.T) {
 			}
 			return nil
 		})
-		close(f.land)
+		close(f.answer)
 		for range cap(f.others) {
 			if err := <-f.others; err != nil {
 				t.Errorf("another caller got %v", err)
@@ -105,7 +105,7 @@ func TestSharedRead(t *testing.T) {
 			}
 			return nil
 		})
-		close(f.land)
+		close(f.answer)
 		wantError(t, <-f.first, codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_ACCESS_TOKEN_INVALID)
 		refused := 0
 		for range cap(f.others) {
@@ -127,7 +127,7 @@ func TestSharedRead(t *testing.T) {
 			session.ended = true
 		}
 		env.store.mu.Unlock()
-		close(f.land)
+		close(f.answer)
 		wantError(t, <-f.first, codes.Unauthenticated, sessionEnded)
 		for range cap(f.others) {
 			wantError(t, <-f.others, codes.Unauthenticated, sessionEnded)
@@ -143,28 +143,28 @@ func atLeast(what string, counted *atomic.Int64, want int64) error {
 	return nil
 }
 
-// flight is one read of the store that one caller began. Others wait for the next.
+// sharedRead is a read of the store by one caller, while others wait for the next one.
 type sharedRead struct {
-	giveUp context.CancelFunc // makes the first caller give up
+	giveUp context.CancelFunc // cancels the first caller
 	first  chan error         // how the first caller's read ended
 	others chan error         // how the others' ended
-	land   chan struct{}      // lets the store answer when it is closed
+	answer chan struct{}      // closed when the store may answer
 }
 
-// fly begins a flight and has five others wait, with a token each. When it lands, onRead says how the store answers one
-// of the first two tokens that it sees, or another.
+// readConcurrently starts a read and five others that wait, with a token each. OnRead returns the answer of the store
+// for one of the first two tokens, or another.
 func readConcurrently(t *testing.T, onRead func(first bool) error) (*testEnv, *sharedRead) {
 	t.Helper()
 	const others = 5
 	env, gets := newCountingEnv(t)
 	first := env.store.token(env.store.put("ada@example.com"))
-	f := &sharedRead{first: make(chan error, 1), others: make(chan error, others), land: make(chan struct{})}
+	f := &sharedRead{first: make(chan error, 1), others: make(chan error, others), answer: make(chan struct{})}
 	arrived := make(chan struct{})
 	var once sync.Once
 	var second atomic.Pointer[string]
 	env.store.hook(func(ctx context.Context, _, token string) error {
 		once.Do(func() { close(arrived) })
-		if err := waitFor(ctx, f.land); err != nil {
+		if err := waitFor(ctx, f.answer); err != nil {
 			return err
 		}
 		if token == "Bearer "+first {

@@ -35,7 +35,7 @@ func TestDeleteUser(t *testing.T) {
 		}
 		fix.wantDeleted(t)
 	})
-	// Who deletes the own account is told that the session has ended, whether or not the store can be reached.
+	// A user who deletes the own account receives SESSION_ENDED, whether or not the store is reachable.
 	t.Run("rejects_the_user_without_the_store", func(t *testing.T) {
 		t.Parallel()
 		fix := newAccountFixture(t, 2)

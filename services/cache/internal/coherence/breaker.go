@@ -27,7 +27,8 @@ type guardedBackend struct {
 	failure atomic.Pointer[error] // the last, for the log
 }
 
-// NewBreaker returns the backend behind a circuit breaker. Its operations return breaker.ErrOpen if they were not tried.
+// NewBreaker returns the backend behind a circuit breaker. Its operations return breaker.ErrOpen if they were not
+// tried.
 func NewBreaker(guarded Backend, log *slog.Logger) Backend {
 	g := &guardedBackend{Backend: guarded}
 	g.circuit = breaker.New(breaker.Settings{
@@ -57,8 +58,8 @@ func (g *guardedBackend) Get(ctx context.Context, keys ...string) (entries [][]b
 	return entries, lease, err
 }
 
-// Set implements Backend. Mandatory writes are always tried: other services may have noticed already that the backend is
-// back, and would read outdated entries.
+// Set implements Backend. Mandatory writes are always tried: other services may have noticed already that the backend
+// is back, and would read outdated entries.
 func (g *guardedBackend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
 	set := func(ctx context.Context) error { return g.Backend.Set(ctx, lease, writes...) }
 	err := g.do(ctx, set)

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
-// mortalBackend fails every operation while it is dead, and counts them.
+// failingBackend fails every operation while it is dead, and counts them.
 type failingBackend struct {
 	dead       bool
 	operations int
@@ -49,15 +49,15 @@ func TestBreaker(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			var logged strings.Builder
-			dead := &failingBackend{dead: true}
-			b := NewBreaker(dead, slog.New(slog.NewTextHandler(&logged, nil)))
+			failing := &failingBackend{dead: true}
+			b := NewBreaker(failing, slog.New(slog.NewTextHandler(&logged, nil)))
 			for range 100 {
 				if _, _, err := b.Get(t.Context(), "key"); err == nil {
 					t.Fatal("no error")
 				}
 			}
-			if dead.operations != deadlines.RedisFailures {
-				t.Errorf("a dead backend was asked %d times, want %d", dead.operations, deadlines.RedisFailures)
+			if failing.operations != deadlines.RedisFailures {
+				t.Errorf("a dead backend was asked %d times, want %d", failing.operations, deadlines.RedisFailures)
 			}
 			if err := b.Set(t.Context(), "lease", entry.Write{}); !errors.Is(err, breaker.ErrOpen) {
 				t.Errorf("set: %v, want %v", err, breaker.ErrOpen)
@@ -71,11 +71,11 @@ func TestBreaker(t *testing.T) {
 				_, _, _ = b.Get(t.Context(), "key")
 				_, _, _ = b.Get(t.Context(), "key")
 			}
-			if dead.operations != deadlines.RedisFailures+10 {
-				t.Errorf("a dead backend was asked %d times, want %d", dead.operations, deadlines.RedisFailures+10)
+			if failing.operations != deadlines.RedisFailures+10 {
+				t.Errorf("a dead backend was asked %d times, want %d", failing.operations, deadlines.RedisFailures+10)
 			}
 
-			dead.dead = false
+			failing.dead = false
 			time.Sleep(deadlines.RedisOpen + time.Millisecond)
 			if _, _, err := b.Get(t.Context(), "key"); err != nil {
 				t.Errorf("get from a backend that is back: %v", err)
@@ -89,32 +89,32 @@ func TestBreaker(t *testing.T) {
 	// That this service has not noticed yet that the backend is back does not mean that others have not.
 	t.Run("tries_mandatory_writes", func(t *testing.T) {
 		t.Parallel()
-		dead := &failingBackend{dead: true}
-		b := NewBreaker(dead, slog.New(slog.DiscardHandler))
+		failing := &failingBackend{dead: true}
+		b := NewBreaker(failing, slog.New(slog.DiscardHandler))
 		for range 2 * deadlines.RedisFailures {
 			_, _, _ = b.Get(t.Context(), "key")
 		}
-		dead.dead = false
+		failing.dead = false
 		if err := b.Set(t.Context(), "", entry.Write{}, entry.Write{Outdated: []byte{}}); err != nil {
 			t.Errorf("what has to be stored was not: %v", err)
 		}
-		if dead.operations != deadlines.RedisFailures+1 {
-			t.Errorf("the backend was asked %d times, want %d", dead.operations, deadlines.RedisFailures+1)
+		if failing.operations != deadlines.RedisFailures+1 {
+			t.Errorf("the backend was asked %d times, want %d", failing.operations, deadlines.RedisFailures+1)
 		}
 	})
 	t.Run("opens_when_half_of_the_operations_fail", func(t *testing.T) {
 		t.Parallel()
-		dead := new(failingBackend)
-		b := NewBreaker(dead, slog.New(slog.DiscardHandler))
+		failing := new(failingBackend)
+		b := NewBreaker(failing, slog.New(slog.DiscardHandler))
 		for i := range 100 {
-			dead.dead = i%2 == 1
+			failing.dead = i%2 == 1
 			_, _, _ = b.Get(t.Context(), "key")
 		}
-		if dead.operations != minCalls {
-			t.Errorf("a backend of which half fails was asked %d times, want %d", dead.operations, minCalls)
+		if failing.operations != minCalls {
+			t.Errorf("a backend of which half fails was asked %d times, want %d", failing.operations, minCalls)
 		}
 	})
-	// A caller who gives up must neither stop what belongs to a committed write nor count against the backend.
+	// A caller that gives up must neither stop what belongs to a committed write nor count against the backend.
 	t.Run("ignores_the_cancellation_of_the_caller", func(t *testing.T) {
 		t.Parallel()
 		gone, cancel := context.WithCancel(t.Context())

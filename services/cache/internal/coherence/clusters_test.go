@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
-// openAt gives a backend on the Redis that the URL names, which is empty.
+// openAt returns a backend on the Redis that the URL names, which is empty.
 func openAt(t *testing.T, url string) Backend {
 	t.Helper()
 	location, err := redisbackend.ParseURL(url)
@@ -79,7 +79,7 @@ func ageAll(t *testing.T, servers []*testkit.Redis, by time.Duration) {
 	onMasters(t, servers, func(client *redis.Client) { age(t, client, by) })
 }
 
-// A flush reaches every master, and leaves what others keep there.
+// A flush reaches every master, and removes nothing of others.
 func TestClusterFlush(t *testing.T) {
 	cluster := testkit.StartRedisCluster(t)
 	b := openAt(t, cluster.URL())
@@ -104,8 +104,8 @@ func TestClusterFlush(t *testing.T) {
 	}
 }
 
-// What was put before another server was made the master is not found, and no lease of before it stands: the new master
-// need not have what the old one has acknowledged. So it is when the old one comes back, which has it still.
+// A fail-over hides all entries and invalidates all leases: the promoted master may lack acknowledged writes. The same
+// holds when the former master is promoted again, which still has its entries.
 func TestClusterFailOver(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string, promote func()){
 		"cluster": func(t *testing.T) (string, func()) {
@@ -119,7 +119,7 @@ func TestClusterFailOver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			url, promote := start(t)
-			// Who puts something there, who does nothing during fail-overs, and who begins after them.
+			// A service that writes, one that is idle during fail-overs, and one that starts after them.
 			one, idle := openAt(t, url), openAt(t, url)
 			set(t, one, "key", entryOf(5, "of the first life"))
 			wantEntry(t, idle, "key", entryOf(5, "of the first life"))
@@ -143,7 +143,7 @@ func TestClusterFailOver(t *testing.T) {
 	}
 }
 
-// fill puts something under "key" if the lease stands.
+// fill stores something under "key" if the lease stands.
 func fill(t *testing.T, b Backend, under entry.Lease, held []byte) {
 	t.Helper()
 	if err := b.Set(t.Context(), under, entry.Write{Key: "key", Entry: held, TTL: time.Minute}); err != nil {
@@ -151,7 +151,7 @@ func fill(t *testing.T, b Backend, under entry.Lease, held []byte) {
 	}
 }
 
-// Whoever writes when the master has been killed learns of the new one as soon as anybody can.
+// A write to a killed master finds the promoted one as soon as that is possible.
 func TestClusterMasterKilled(t *testing.T) {
 	for name, start := range map[string]func(t *testing.T) (url string, master *testkit.Redis, whole func() error){
 		"cluster": func(t *testing.T) (string, *testkit.Redis, func() error) {

@@ -88,7 +88,7 @@ func higherReplaces(t *testing.T, b Backend) {
 	wantEntry(t, b, "key", entryOf(2, "new"))
 }
 
-// ranksAreNumbers takes pairs that a comparison of text, of signed bytes or of single bytes would get wrong.
+// ranksAreNumbers compares pairs that a comparison of text, of signed bytes or of single bytes would get wrong.
 func ranksAreNumbers(t *testing.T, b Backend) {
 	ascending := []uint64{1, 9, 10, 127, 128, 255, 256, 65_535, 65_536, 1 << 31, 1 << 32, invalidationRank, tombstoneRank, 1 << 53}
 	for _, rank := range ascending {
@@ -262,7 +262,7 @@ func unconditional(key string, held []byte) entry.Write {
 	return entry.Write{Key: key, Entry: held, Outdated: held, TTL: time.Minute}
 }
 
-// leaseOf gives a lease of now.
+// newLease returns a lease.
 func newLease(t *testing.T, b Backend) entry.Lease {
 	t.Helper()
 	_, lease, err := b.Get(t.Context(), "key")
@@ -287,7 +287,7 @@ func remove(t *testing.T, b Backend, key string, held []byte) {
 	}
 }
 
-// get gives what is under a key.
+// get returns what is under a key.
 func get(ctx context.Context, b Backend, key string) ([]byte, error) {
 	entries, _, err := b.Get(ctx, key)
 	if err != nil {
@@ -310,7 +310,7 @@ func wantNoEntry(t *testing.T, b Backend, key string) {
 	}
 }
 
-// wantNothing insists that there is nothing under "key".
+// wantNothing fails unless that there is nothing under "key".
 func wantNothing(t *testing.T, b Backend) {
 	t.Helper()
 	wantNoEntry(t, b, "key")

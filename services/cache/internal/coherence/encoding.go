@@ -23,8 +23,8 @@ import (
 // no rank is higher than that of its tombstone, and no slow reader can replace it by the live session.
 //
 // Invalidations are ordered by the end of their hold-off, t, in milliseconds since 1970: a write over an entry of the
-// same rank changes nothing, not even the expiry, so that the first invalidation could expire before the hold-off of the
-// second one is over.
+// same rank changes nothing, not even the expiry, so that the first invalidation could expire before the hold-off of
+// the second one is over.
 const (
 	tombstoneRank    = 1<<53 - 1
 	invalidationRank = 1<<52 + 1 // the lowest
@@ -38,8 +38,8 @@ type record interface {
 	GetVersion() int64
 }
 
-// The braces make the user's id the hash tag: all keys of one user are in one slot of a Redis Cluster, where one
-// operation can access several.
+// userKey returns the key of a user's entry. The braces make the user's id the hash tag: all keys of one user are in
+// one slot of a Redis Cluster, where one operation can access several.
 func userKey(id string) string { return "user:{" + id + "}" }
 
 // SessionKey returns the key of a session's entry.

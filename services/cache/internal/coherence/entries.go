@@ -26,8 +26,9 @@ import (
 // it, or an older answer could be stored after they have expired.
 const maxLeaseTime = deadlines.Call
 
-// Entries reads and writes users and sessions in a backend. A failure of the backend is not an error of its methods: what
-// cannot be read is a miss, an optional write that fails is dropped, and a mandatory one becomes a pending invalidation.
+// Entries reads and writes users and sessions in a backend. A failure of the backend is not an error of its methods:
+// what cannot be read is a miss, an optional write that fails is dropped, and a mandatory one becomes a pending
+// invalidation.
 type Entries struct {
 	backend  Backend
 	minRanks *minrank.Table
@@ -119,7 +120,8 @@ func (e *Entries) Account(ctx context.Context, userID, sessionID string) Found {
 	return found
 }
 
-// removeInvalid removes an entry that was decoded with an error. Overwriting is not enough: the entry may have any rank.
+// removeInvalid removes an entry that was decoded with an error. Overwriting is not enough: the entry may have any
+// rank.
 func (e *Entries) removeInvalid(ctx context.Context, key string, value []byte, decodeErr error) {
 	if decodeErr == nil {
 		return
@@ -286,8 +288,8 @@ func WithoutAppMetadata(user *gatehousev1.User) *gatehousev1.User {
 	return user
 }
 
-// jitter spreads the expiry of entries that were stored together over a fifth of ttl, so that they are not all read from
-// the store again at once.
+// jitter spreads the expiry of entries that were stored together over a fifth of ttl, so that they are not all read
+// from the store again at once.
 func jitter(ttl time.Duration) time.Duration {
 	return ttl - ttl/10 + rand.N(ttl/5+1) //nolint:gosec // guessing it gains nothing
 }

@@ -73,7 +73,7 @@ func TestEntries(t *testing.T) {
 			t.Errorf("the cache says %v", known)
 		}
 	})
-	// What may have changed is not learnt anew, until all that may be on its way has arrived. That it has ended is.
+	// What may have changed is not learnt again, until all that may be on its way has arrived. That it has ended is.
 	t.Run("an_invalidation_outlasts_slow_answers", func(t *testing.T) {
 		t.Parallel()
 		memory, _ := openMemory(t, memoryBytes)

@@ -9,8 +9,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// OnChangeError invalidates what a failed change may have changed nevertheless: the store can have committed it, and its
-// answer be lost. Unknown ids are empty.
+// OnChangeError invalidates what a failed change may have changed nevertheless: the store can have committed it, and
+// its answer be lost. Unknown ids are empty.
 func (e *Entries) OnChangeError(ctx context.Context, err error, userID, sessionID string) {
 	if userID == "" || e.OnReadError(ctx, err, userID) {
 		return
@@ -22,8 +22,8 @@ func (e *Entries) OnChangeError(ctx context.Context, err error, userID, sessionI
 	}
 }
 
-// OnReadError reports whether an error of the store shows that the cached user may be outdated, and invalidates it then.
-// The call may repeat a change whose cache service died before it could invalidate anything.
+// OnReadError reports whether an error of the store shows that the cached user may be outdated, and invalidates it
+// then. The call may repeat a change whose cache service died before it could invalidate anything.
 func (e *Entries) OnReadError(ctx context.Context, err error, userID string) (outdated bool) {
 	switch apierr.ReasonOf(apierr.Status(err)) {
 	case gatehousev1.ErrorReason_ERROR_REASON_PASSWORD_WRONG,

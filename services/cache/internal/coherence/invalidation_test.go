@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/entry"
 )
 
-// oneRun is a backend whose leases stand whatever is written, as those of a Redis do that is not restarted.
+// permanentLeases is a backend whose leases remain valid, like those of a Redis that is not restarted.
 type permanentLeases struct{ Backend }
 
 func (o permanentLeases) Set(ctx context.Context, lease entry.Lease, writes ...entry.Write) error {
@@ -25,13 +25,13 @@ func (o permanentLeases) Set(ctx context.Context, lease entry.Lease, writes ...e
 
 func TestInvalidate(t *testing.T) {
 	t.Parallel()
-	// A mistrust is soon over. A doubt that is put meanwhile is not, or what was asked for before it would still be kept.
+	// If a longer invalidation were dropped for a shorter one, an answer from before the longer one could be cached.
 	t.Run("the_longer_of_two_hold_offs_counts", func(t *testing.T) {
 		t.Parallel()
 		for name, forget := range map[string]func(*Entries){
-			"a deletion":       func(e *Entries) { e.UserDeleted(t.Context(), adaID, "") },
-			"a doubt":          func(e *Entries) { e.Invalidate(t.Context(), adaID, "") },
-			"another mistrust": func(e *Entries) { e.InvalidateOutdated(t.Context(), adaID) },
+			"a deletion":                  func(e *Entries) { e.UserDeleted(t.Context(), adaID, "") },
+			"a change with a lost answer": func(e *Entries) { e.Invalidate(t.Context(), adaID, "") },
+			"another error":               func(e *Entries) { e.InvalidateOutdated(t.Context(), adaID) },
 		} {
 			memory, clock := openMemory(t, memoryBytes)
 			e := newSynced(permanentLeases{memory}, time.Hour, slog.New(slog.DiscardHandler))
@@ -57,11 +57,11 @@ func TestInvalidate(t *testing.T) {
 			pass(2 * time.Hour)
 			e.Change(t.Context(), e.AcquireLease(), ada(3), nil)
 			if known := e.Account(t.Context(), adaID, sessionID); known.User.GetVersion() != 3 {
-				t.Errorf("after %s the cache learns nothing any more", name)
+				t.Errorf("after %s the cache caches nothing", name)
 			}
 		}
 	})
-	// A mistrust does not shorten a doubt.
+	// An error does not shorten the hold-off of a deletion.
 	t.Run("a_short_hold_off_does_not_end_a_longer_one", func(t *testing.T) {
 		t.Parallel()
 		memory, clock := openMemory(t, memoryBytes)
@@ -74,7 +74,7 @@ func TestInvalidate(t *testing.T) {
 			t.Errorf("the cache says %v", known)
 		}
 	})
-	// What is owed under a key is the doubt that lasts longest.
+	// The pending invalidation of a key is that with the longest hold-off.
 	t.Run("the_longest_hold_off_is_pending", func(t *testing.T) {
 		t.Parallel()
 		e, _ := newDisconnected(t, slog.New(slog.DiscardHandler))
@@ -83,11 +83,11 @@ func TestInvalidate(t *testing.T) {
 		e.InvalidateOutdated(t.Context(), adaID)
 		for _, write := range e.pending.snapshot() {
 			if write.TTL < e.ttl/2 {
-				t.Errorf("%s is owed for %s", write.Key, write.TTL)
+				t.Errorf("%s is pending for %s", write.Key, write.TTL)
 			}
 		}
 		if !e.pending.covers(userKey(adaID)) || !e.pending.covers(SessionKey(adaID, sessionID)) {
-			t.Error("a deletion is not owed")
+			t.Error("the deletion is not pending")
 		}
 	})
 	// An error that tells nothing of what is kept costs nobody a call of the store; a definite one not for long.

@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 )
 
-// handClock is a clock that a test moves by hand. It implements otter.Clock.
+// manualClock is an otter.Clock that a test advances.
 type manualClock struct{ now atomic.Int64 }
 
 func (c *manualClock) NowNano() int64                      { return c.now.Load() }
@@ -65,8 +65,8 @@ func TestMemory(t *testing.T) {
 		}
 		t.Errorf("%d entries of %d bytes are held by a backend of %d", held, entryBytes, maxBytes)
 	})
-	// What is full may give up what was put last. So that the session had ended is known for as long as a fill may be on its
-	// way that says otherwise.
+	// What is full may give up what was put last. So that the session had ended is known for as long as a fill may be on
+	// its way that says otherwise.
 	t.Run("rejects_fills_older_than_an_evicted_write", func(t *testing.T) {
 		t.Parallel()
 		b, _ := openMemory(t, memoryBytes)

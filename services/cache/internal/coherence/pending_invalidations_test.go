@@ -15,7 +15,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/memorybackend"
 )
 
-// cutOff is a backend that cannot be written to while it is cut off.
+// disconnectable is a backend that rejects writes while it is disconnected.
 type disconnectable struct {
 	Backend
 
@@ -29,7 +29,7 @@ func (c *disconnectable) Set(ctx context.Context, lease entry.Lease, writes ...e
 	return c.Backend.Set(ctx, lease, writes...)
 }
 
-// newIndebted gives entries over a backend that is cut off and knows ada and her session, and what is owed to it.
+// newDisconnected returns entries over a disconnected backend, which has a user and a session.
 func newDisconnected(t *testing.T, log *slog.Logger) (*Entries, *disconnectable) {
 	t.Helper()
 	memory := memorybackend.New(memoryBytes, nil)
@@ -85,26 +85,26 @@ func TestPendingInvalidations(t *testing.T) {
 			}
 		})
 	})
-	// What is owed under a key may grow while it is paid.
+	// The pending invalidation of a key may be replaced while it is flushed.
 	t.Run("an_ack_removes_only_what_was_written", func(t *testing.T) {
 		t.Parallel()
 		e, _ := newDisconnected(t, slog.New(slog.DiscardHandler))
 		e.Change(t.Context(), e.AcquireLease(), nil, adasSession(2))
-		owed := e.pending.snapshot()
-		if len(owed) != 1 {
-			t.Fatalf("what is owed is %v, want one entry", owed)
+		pending := e.pending.snapshot()
+		if len(pending) != 1 {
+			t.Fatalf("the pending writes are %v, want one entry", pending)
 		}
 		e.SessionEnded(t.Context(), adaID, sessionID)
 		e.Change(t.Context(), e.AcquireLease(), nil, adasSession(3)) // One that was slow.
-		e.pending.ack(owed[0])
+		e.pending.ack(pending[0])
 		left := e.pending.snapshot()
 		if len(left) != 1 || entry.Rank(left[0].Entry) != tombstoneRank {
-			t.Errorf("what is owed is %v, want a tombstone", left)
+			t.Errorf("the pending writes are %v, want a tombstone", left)
 		}
 		e.pending.ack(left[0])
 		e.pending.ack(left[0])
 		if e.pending.covers(SessionKey(adaID, sessionID)) {
-			t.Error("it is owed still")
+			t.Error("it is still pending")
 		}
 	})
 	t.Run("too_many_bypass_the_backend", func(t *testing.T) {
@@ -115,8 +115,8 @@ func TestPendingInvalidations(t *testing.T) {
 			for i := range maxPending + 10 {
 				e.SessionEnded(t.Context(), adaID, fmt.Sprint(i))
 			}
-			if owed := len(e.pending.snapshot()); owed != maxPending {
-				t.Errorf("%d keys are owed, want %d", owed, maxPending)
+			if pending := len(e.pending.snapshot()); pending != maxPending {
+				t.Errorf("%d keys are pending, want %d", pending, maxPending)
 			}
 			kept.disconnected.Store(false)
 			e.pending.flush(t.Context())
@@ -130,7 +130,7 @@ func TestPendingInvalidations(t *testing.T) {
 			e.Change(t.Context(), e.AcquireLease(), ada(2), adasSession(2))
 			time.Sleep(maxLeaseTime)
 			if known := e.Account(t.Context(), adaID, sessionID); known.User == nil {
-				t.Error("the cache is not believed for good")
+				t.Error("the backend is bypassed permanently")
 			}
 		})
 	})

@@ -21,7 +21,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/redisbackend"
 )
 
-// openRedis gives a backend on a real Redis, and a client to look behind it.
+// openRedis returns a backend on a real Redis, and a client to look behind it.
 func openRedis(t *testing.T, server *testkit.Redis) (Backend, *redis.Client) {
 	t.Helper()
 	location, err := redisbackend.ParseURL(server.URL())
@@ -61,19 +61,19 @@ func age(t *testing.T, client *redis.Client, by time.Duration) {
 	}
 }
 
-// placeOf is where the backend keeps what is under a key.
+// redisKey returns the key in Redis of an entry.
 func redisKey(t *testing.T, client *redis.Client, key string) string {
 	t.Helper()
-	lives := epoch + "\n"
+	identity := epoch + "\n"
 	for _, wanted := range [][2]string{{"server", "run_id:"}, {"replication", "master_replid:"}} {
 		info, err := client.Info(t.Context(), wanted[0]).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, value, _ := strings.Cut(info, wanted[1])
-		lives += value[:40] + "\n"
+		identity += value[:40] + "\n"
 	}
-	return fmt.Sprintf("gatehouse:%.8x:%s", sha256.Sum256([]byte(lives)), key)
+	return fmt.Sprintf("gatehouse:%.8x:%s", sha256.Sum256([]byte(identity)), key)
 }
 
 // newest is what is under the one key of a Redis that is in another epoch than the rest.
@@ -99,7 +99,7 @@ func TestRedis(t *testing.T) {
 		})
 	})
 	// What a Redis holds under our keys may have come from anywhere.
-	t.Run("replaces_values_of_other_types", func(t *testing.T) {
+	t.Run("reredisKeyOfs_values_of_other_types", func(t *testing.T) {
 		t.Parallel()
 		server := testkit.StartRedis(t)
 		for name, poison := range map[string]func(context.Context, *redis.Client, string) error{
@@ -129,13 +129,13 @@ func TestRedis(t *testing.T) {
 				set(t, b, "key", entryOf(1, "a"))
 				wantEntry(t, b, "key", entryOf(1, "a"))
 				if got := client.Get(t.Context(), redisKey(t, client, "key")).Val(); !strings.HasPrefix(got, string(entryOf(1, "a"))) {
-					t.Errorf("the poison was put in another place: there is %q", got)
+					t.Errorf("the poison was put in another redisKeyOf: there is %q", got)
 				}
 			})
 		}
 	})
-	// Whatever somebody writes there, it is a miss, and is replaced.
-	t.Run("ignores_and_replaces_forged_values", func(t *testing.T) {
+	// Whatever somebody writes there, it is a miss, and is reredisKeyOfd.
+	t.Run("ignores_and_reredisKeyOfs_forged_values", func(t *testing.T) {
 		t.Parallel()
 		server := testkit.StartRedis(t)
 		stranger := func(t *testing.T, epoch string, key []byte) Backend {
@@ -150,30 +150,30 @@ func TestRedis(t *testing.T) {
 			return b
 		}
 		const old, present, highest = 2, 4, 1<<53 - 2
-		for name, forge := range map[string]func(t *testing.T, c *redis.Client, place string) string{
-			"cut off": func(t *testing.T, c *redis.Client, place string) string {
+		for name, forge := range map[string]func(t *testing.T, c *redis.Client, redisKeyOf string) string{
+			"cut off": func(t *testing.T, c *redis.Client, redisKeyOf string) string {
 				t.Helper()
-				whole := c.Get(t.Context(), place).Val()
+				whole := c.Get(t.Context(), redisKeyOf).Val()
 				return whole[:len(whole)-1]
 			},
-			"another rank, of the future": func(t *testing.T, c *redis.Client, place string) string {
+			"another rank, of the future": func(t *testing.T, c *redis.Client, redisKeyOf string) string {
 				t.Helper()
-				return string(entryOf(highest, "")[:8]) + c.Get(t.Context(), place).Val()[8:]
+				return string(entryOf(highest, "")[:8]) + c.Get(t.Context(), redisKeyOf).Val()[8:]
 			},
-			"of another key": func(t *testing.T, c *redis.Client, place string) string {
+			"of another key": func(t *testing.T, c *redis.Client, redisKeyOf string) string {
 				t.Helper()
-				return c.Get(t.Context(), strings.TrimSuffix(place, "key")+"other").Val()
+				return c.Get(t.Context(), strings.TrimSuffix(redisKeyOf, "key")+"other").Val()
 			},
 			"of another epoch": func(t *testing.T, c *redis.Client, _ string) string {
 				t.Helper()
 				set(t, stranger(t, "another", cacheKey()), "key", entryOf(highest, "b"))
 				return newest(t, c)
 			},
-			"sealed by another secret": func(t *testing.T, c *redis.Client, place string) string {
+			"sealed by another secret": func(t *testing.T, c *redis.Client, redisKeyOf string) string {
 				t.Helper()
-				c.Del(t.Context(), place)
+				c.Del(t.Context(), redisKeyOf)
 				set(t, stranger(t, epoch, bytes.Repeat([]byte("x"), keySize)), "key", entryOf(highest, "b"))
-				return c.Get(t.Context(), place).Val()
+				return c.Get(t.Context(), redisKeyOf).Val()
 			},
 			"without a seal": func(*testing.T, *redis.Client, string) string { return string(entryOf(highest, "b")) },
 		} {
@@ -181,9 +181,9 @@ func TestRedis(t *testing.T) {
 				b, client := openRedis(t, server)
 				set(t, b, "other", entryOf(highest, "b"))
 				set(t, b, "key", entryOf(old, "a"))
-				place := redisKey(t, client, "key")
-				forged := forge(t, client, place)
-				if err := client.Set(t.Context(), place, forged, time.Minute).Err(); err != nil || forged == "" {
+				redisKeyOf := redisKey(t, client, "key")
+				forged := forge(t, client, redisKeyOf)
+				if err := client.Set(t.Context(), redisKeyOf, forged, time.Minute).Err(); err != nil || forged == "" {
 					t.Fatalf("forged %q, %v", forged, err)
 				}
 				wantNothing(t, b)
@@ -235,7 +235,7 @@ func TestRedis(t *testing.T) {
 			})
 		}
 	})
-	// However often a Redis could not be reached: as soon as it can be, it is. Other services could believe it already.
+	// However often a Redis could not be reached: as soon as it can be, it is. Other services could accept it already.
 	t.Run("is_reached_as_soon_as_it_is_back", func(t *testing.T) {
 		t.Parallel()
 		server := testkit.StartRedis(t)
@@ -279,7 +279,7 @@ func TestRedis(t *testing.T) {
 		set(t, b, "key", entryOf(2, "b"))
 		wantEntry(t, b, "key", entryOf(2, "b"))
 	})
-	// A Redis that is there but does not answer is given up by itself, long before a patient caller gives up.
+	// A Redis that is there but does not answer is given up by itself, long before a long caller gives up.
 	t.Run("times_out_if_it_hangs", func(t *testing.T) {
 		t.Parallel()
 		server := testkit.StartRedis(t)
@@ -288,16 +288,16 @@ func TestRedis(t *testing.T) {
 		if err := server.Freeze(); err != nil {
 			t.Fatal(err)
 		}
-		patient, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		long, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if _, err := get(patient, b, "key"); err == nil {
+		if _, err := get(long, b, "key"); err == nil {
 			t.Error("get from a Redis that hangs gave no error")
 		}
-		if err := b.Set(patient, "", unconditional("key", entryOf(2, "a"))); err == nil {
+		if err := b.Set(long, "", unconditional("key", entryOf(2, "a"))); err == nil {
 			t.Error("set in a Redis that hangs gave no error")
 		}
-		if patient.Err() != nil {
-			t.Error("it was the caller who gave up")
+		if long.Err() != nil {
+			t.Error("it was the caller that gave up")
 		}
 	})
 	t.Run("authenticates_with_the_password", func(t *testing.T) {
@@ -324,7 +324,8 @@ func TestRedis(t *testing.T) {
 			}
 		}
 	})
-	// The first replica of a Redis changes what the keys name. Who was connected before and who comes after it must agree.
+	// The first replica of a Redis changes what the keys name. Services that were connected before and after it must
+	// agree.
 	t.Run("all_services_use_the_same_keys_after_the_first_replica", func(t *testing.T) {
 		t.Parallel()
 		server, replica := testkit.StartRedis(t), testkit.StartRedis(t)
@@ -352,9 +353,9 @@ func TestRedis(t *testing.T) {
 		after := redisbackend.New(location, "", cacheKey(), minrank.New(minrank.MaxKeys), func(context.Context, string) {})
 		defer after.Close()
 		after.EnterEpoch(epoch)
-		set(t, after, "key", entryOf(2, "of who came after"))
-		set(t, before, "key", entryOf(3, "of who was there before"))
-		wantEntry(t, after, "key", entryOf(3, "of who was there before"))
-		wantEntry(t, before, "key", entryOf(3, "of who was there before"))
+		set(t, after, "key", entryOf(2, "of the later one"))
+		set(t, before, "key", entryOf(3, "of the earlier one"))
+		wantEntry(t, after, "key", entryOf(3, "of the earlier one"))
+		wantEntry(t, before, "key", entryOf(3, "of the earlier one"))
 	})
 }

@@ -19,8 +19,8 @@ import (
 )
 
 const (
-	// silenceTimeout is how long a stream may be silent: the store sends a message every second.
-	silenceTimeout = 5 * time.Second
+	// unresponsiveAfter is how long a stream may send nothing: the store sends a message every second.
+	unresponsiveAfter = 5 * time.Second
 
 	// reconnectInterval is the least time between two streams, if the first one has failed or was short.
 	reconnectInterval = 100 * time.Millisecond
@@ -77,13 +77,13 @@ func (f *Follower) Run(ctx context.Context) {
 	}
 }
 
-// isLate reports whether changes may have been missing for longer than silenceTimeout, and since began at the earliest.
-// Shorter failures are normal: stores start and stop.
+// isLate reports whether changes may have been missing for longer than unresponsiveAfter, and since began at the
+// earliest. Shorter failures are normal: stores start and stop.
 func (f *Follower) isLate(began time.Time) bool {
 	if last := f.current.Load(); last != nil && last.After(began) {
 		began = *last
 	}
-	return time.Since(began) > silenceTimeout
+	return time.Since(began) > unresponsiveAfter
 }
 
 // Ready returns an error if changes may be missing.
@@ -107,15 +107,15 @@ func (f *Follower) Lag() float64 {
 func (f *Follower) follow(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	silence := time.AfterFunc(silenceTimeout, func() { cancel(errUnresponsive) })
-	defer silence.Stop()
+	timer := time.AfterFunc(unresponsiveAfter, func() { cancel(errUnresponsive) })
+	defer timer.Stop()
 	stream, err := f.feed.WatchChanges(ctx, &internalv1.WatchChangesRequest{Epoch: f.epoch, Cursor: f.cursor})
 	for err == nil {
 		var message *internalv1.WatchChangesResponse
 		if message, err = stream.Recv(); err == nil {
-			silence.Stop() // A slow backend is not a silent store.
+			timer.Stop() // A slow backend is not an unresponsive store.
 			err = f.apply(ctx, message)
-			silence.Reset(silenceTimeout)
+			timer.Reset(unresponsiveAfter)
 		}
 	}
 	if cause := context.Cause(ctx); errors.Is(cause, errUnresponsive) {

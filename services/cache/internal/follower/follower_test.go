@@ -187,9 +187,9 @@ func TestIsLate(t *testing.T) {
 		late        bool
 	}{
 		"begins":                            {0, time.Hour, false},
-		"began_long_ago_and_never_followed": {silenceTimeout + 1, time.Hour, true},
+		"began_long_ago_and_never_followed": {unresponsiveAfter + 1, time.Hour, true},
 		"followed_a_moment_ago":             {time.Hour, time.Second, false},
-		"has_not_followed_for_too_long":     {time.Hour, silenceTimeout + 1, true},
+		"has_not_followed_for_too_long":     {time.Hour, unresponsiveAfter + 1, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := new(Follower)

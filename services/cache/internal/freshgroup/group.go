@@ -1,4 +1,4 @@
-// Package freshgroup deduplicates concurrent calls like singleflight, but never joins a call that has started.
+// Package freshgroup provides singleflight that never joins a call which has started.
 package freshgroup
 
 import (

@@ -13,11 +13,11 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 )
 
-// truth is what flights bring news of. Each takes a second, and sees the truth at its beginning.
+// fakeSource is what calls read. Each takes a second, and reads the version at its start.
 type fakeSource struct {
 	mu      sync.Mutex
 	version int
-	flights int
+	calls   int
 	atOnce  int
 	most    int
 }
@@ -25,7 +25,7 @@ type fakeSource struct {
 func (s *fakeSource) read(ctx context.Context) (int, error) {
 	s.mu.Lock()
 	seen := s.version
-	s.flights++
+	s.calls++
 	s.atOnce++
 	s.most = max(s.most, s.atOnce)
 	s.mu.Unlock()
@@ -42,13 +42,13 @@ func (s *fakeSource) read(ctx context.Context) (int, error) {
 	}
 }
 
-// report tells what there was, and how many keys are left.
-func concurrencyOf(s *fakeSource, f *Group[int]) (flights, atOnce, keys int) {
+// concurrencyOf returns the number of calls, their maximal concurrency, and the remaining keys.
+func concurrencyOf(s *fakeSource, f *Group[int]) (calls, atOnce, keys int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return s.flights, s.most, len(f.next)
+	return s.calls, s.most, len(f.next)
 }
 
 func TestDo(t *testing.T) {
@@ -65,7 +65,7 @@ func TestDo(t *testing.T) {
 				s.mu.Unlock()
 				wg.Go(func() {
 					if seen, _, err := f.Do(t.Context(), "key", s.read); err != nil || seen < i {
-						t.Errorf("who came at %d was told of %d, error %v", i, seen, err)
+						t.Errorf("the caller at %d got %d, error %v", i, seen, err)
 					}
 				})
 				synctest.Wait() // They have joined.
@@ -73,8 +73,8 @@ func TestDo(t *testing.T) {
 			}
 			wg.Wait()
 			synctest.Wait()
-			if flights, atOnce, keys := concurrencyOf(s, f); atOnce != 1 || flights > callers/100+2 || keys != 0 {
-				t.Errorf("%d callers made %d flights, %d at once; %d keys are left", callers, flights, atOnce, keys)
+			if calls, atOnce, keys := concurrencyOf(s, f); atOnce != 1 || calls > callers/100+2 || keys != 0 {
+				t.Errorf("%d callers made %d calls, %d at once; %d keys are left", callers, calls, atOnce, keys)
 			}
 		})
 	})
@@ -87,11 +87,11 @@ func TestDo(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 			if _, atOnce, _ := concurrencyOf(s, f); atOnce != 3 {
-				t.Errorf("%d flights were under way at once, want 3", atOnce)
+				t.Errorf("%d calls were under way at once, want 3", atOnce)
 			}
 		})
 	})
-	t.Run("a_caller_who_gives_up_stops_nothing", func(t *testing.T) {
+	t.Run("a_cancelled_caller_stops_nothing", func(t *testing.T) {
 		t.Parallel()
 		synctest.Test(t, func(t *testing.T) {
 			s, f := new(fakeSource), New[int]()
@@ -109,14 +109,14 @@ func TestDo(t *testing.T) {
 			go join(t.Context()) // waits for that one
 			for range 2 {
 				if err := <-ended; !errors.Is(err, context.DeadlineExceeded) {
-					t.Errorf("who gave up got %v", err)
+					t.Errorf("the caller that gave up got %v", err)
 				}
 			}
 			if err := <-ended; err != nil {
-				t.Errorf("who waited got %v", err)
+				t.Errorf("the caller that waited got %v", err)
 			}
-			if flights, _, _ := concurrencyOf(s, f); flights != 2 {
-				t.Errorf("there were %d flights, want 2", flights)
+			if calls, _, _ := concurrencyOf(s, f); calls != 2 {
+				t.Errorf("there were %d calls, want 2", calls)
 			}
 		})
 	})
@@ -129,11 +129,11 @@ func TestDo(t *testing.T) {
 			go func() { _, _, _ = f.Do(t.Context(), "key", s.read) }()
 			synctest.Wait()
 			if _, _, err := f.Do(impatient, "key", s.read); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("who gave up got %v", err)
+				t.Errorf("the caller that gave up got %v", err)
 			}
 			time.Sleep(5 * time.Second)
-			if flights, _, keys := concurrencyOf(s, f); flights != 1 || keys != 0 {
-				t.Errorf("there were %d flights, want 1; %d keys are left", flights, keys)
+			if calls, _, keys := concurrencyOf(s, f); calls != 1 || keys != 0 {
+				t.Errorf("there were %d calls, want 1; %d keys are left", calls, keys)
 			}
 		})
 	})

@@ -32,8 +32,8 @@ const (
 
 // Backend stores entries in memory. It is safe for concurrent use.
 //
-// The underlying cache may evict an entry as soon as it is stored, even a tombstone. So a lease is the number of the last
-// mandatory write, and is invalidated by the next one to the same shard, whether or not the entry is still there.
+// The underlying cache may evict an entry as soon as it is stored, even a tombstone. So a lease is the number of the
+// last mandatory write, and is invalidated by the next one to the same shard, whether or not the entry is still there.
 type Backend struct {
 	epoch   atomic.Pointer[string] // nil before the first
 	entries *otter.Cache[string, stored]

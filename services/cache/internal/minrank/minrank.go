@@ -12,8 +12,8 @@ import (
 // Timeless is the position of an entry that is true at any time, such as a tombstone.
 const Timeless = math.MaxUint64
 
-// MaxKeys bounds the changed keys in a table: about 10 MB. At 150 changes a second they cover the last 14 minutes, which
-// is longer than the default life of an entry.
+// MaxKeys bounds the changed keys in a table: about 10 MB. At 150 changes a second they cover the last 14 minutes,
+// which is longer than the default life of an entry.
 const MaxKeys = 1 << 17
 
 // Table holds the changes that a process knows of. Its zero value is not valid: use New. It is safe for concurrent use.

@@ -17,8 +17,8 @@ var (
 )
 
 // cluster is a source of the masters of a Redis Cluster. A key in Redis names the instance that holds it, so the master
-// must be found before the key is known. The cluster client of go-redis works the other way round, and learns the masters
-// from one node (ADR 0028).
+// must be found before the key is known. The cluster client of go-redis works the other way round, and learns the
+// masters from one node (ADR 0028).
 type cluster struct {
 	shared     *shared
 	refreshing chan struct{} // holds an element during a refresh

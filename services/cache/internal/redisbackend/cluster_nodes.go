@@ -97,8 +97,8 @@ type claim struct {
 }
 
 // merge returns the shards according to all views, and the addresses of all nodes. If two masters claim a slot, the one
-// with the higher config epoch has it: the nodes themselves reach agreement by this rule. A claim from a view that knows
-// an older epoch of the master than other views do is outdated, and leaves the slot without a master.
+// with the higher config epoch has it: the nodes themselves reach agreement by this rule. A claim from a view that
+// knows an older epoch of the master than other views do is outdated, and leaves the slot without a master.
 func merge(views []view, preferNames bool) (shards []*shard, addresses []string) {
 	var best [slots]claim
 	newest := map[string]uint64{}

@@ -9,8 +9,8 @@ import (
 type dialer = func(ctx context.Context, network, address string) (net.Conn, error)
 
 // deferDialError returns a dialer whose failures are reported by the first use of the connection, so that the pool of
-// go-redis does not see them. After as many dial errors as it has connections, that pool fails every operation for up to
-// a second without trying to connect. Redis may be back by then and other services may use what is in it: they would
+// go-redis does not see them. After as many dial errors as it has connections, that pool fails every operation for up
+// to a second without trying to connect. Redis may be back by then and other services may use what is in it: they would
 // miss a write that failed without having been sent.
 func deferDialError(dial dialer) dialer {
 	return func(ctx context.Context, network, address string) (net.Conn, error) {

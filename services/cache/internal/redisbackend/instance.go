@@ -23,7 +23,7 @@ import (
 )
 
 var (
-	// errInstanceGone says that a connection leads to another process than the instance's, or that another one is the
+	// errInstanceGone reports that a connection leads to another process than the instance's, or that another one is the
 	// master now.
 	errInstanceGone = errors.New("the Redis instance was restarted, or is no longer the master")
 
@@ -145,8 +145,8 @@ func (i *instance) handshake(ctx context.Context, conn *redis.Conn) error {
 
 // readIdentity returns the identity of a server as a master. A replica that is promoted keeps its run_id, and what it
 // had replicated: a fail-over and back would lead to the same process with old entries. Each promotion begins another
-// master_replid; so does the first replica of a master, which does no harm. A node of a cluster to which slots are moved
-// begins another config epoch: keys that return to it belong to the one before.
+// master_replid; so does the first replica of a master, which does no harm. A node of a cluster to which slots are
+// moved begins another config epoch: keys that return to it belong to the one before.
 func (i *instance) readIdentity(ctx context.Context, of server) (id, replicationID string, err error) {
 	info, err := of.Info(ctx, "server").Result()
 	if err != nil {

@@ -38,8 +38,8 @@ func (m mac) append(key string, entry []byte, stamped stamp) []byte {
 }
 
 // verify returns the entry in a value that was found under a key, and the position of the entry. The entry is nil if no
-// cache service has put the value under this key, as when it was truncated, forged, or copied from another key, instance
-// or epoch, and if the entry has expired and was kept or put back nevertheless.
+// cache service has put the value under this key, as when it was truncated, forged, or copied from another key,
+// instance or epoch, and if the entry has expired and was kept or put back nevertheless.
 func (m mac) verify(key string, value []byte, now time.Time) (entry []byte, position uint64) {
 	end := len(value) - macLength
 	if end < stampLength || !hmac.Equal(m.sum(key, value[:end]), value[end:]) {

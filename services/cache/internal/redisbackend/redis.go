@@ -1,7 +1,7 @@
 // Package redisbackend stores cache entries in Redis, or in any server that speaks its protocol, runs its scripts, and
-// reports its `run_id`: a single server, one that Sentinels watch, or a Redis Cluster. The Redis user needs the commands
-// MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK, in a cluster also CLUSTER INFO and CLUSTER NODES, in
-// another database than 0 also SELECT, and access to keys that begin with gatehouse:.
+// reports its `run_id`: a single server, one that Sentinels watch, or a Redis Cluster. The Redis user needs the
+// commands MGET, EVAL, EVALSHA, GET, SET, DEL, PING, INFO, SCAN and UNLINK, in a cluster also CLUSTER INFO and CLUSTER
+// NODES, in another database than 0 also SELECT, and access to keys that begin with gatehouse:.
 package redisbackend
 
 import (
@@ -41,9 +41,9 @@ const (
 	idLength = 16
 )
 
-// setIfHigher stores for each key KEYS[i] the entry ARGV[3i-2] for ARGV[3i-1] milliseconds, unless the present value has
-// the same or a higher rank and is not ARGV[3i], which is known to be forged. It returns for each key the value that was
-// in the way, or "".
+// setIfHigher stores for each key KEYS[i] the entry ARGV[3i-2] for ARGV[3i-1] milliseconds, unless the present value
+// has the same or a higher rank and is not ARGV[3i], which is known to be forged. It returns for each key the value
+// that was in the way, or "".
 //
 // It uses pcall, because GET of a list or a hash is an error. Such a value, and a string too short for a rank, is not
 // ours and is replaced. Otherwise the key would never be cached again.
@@ -88,9 +88,9 @@ return 0
 // Backend stores entries in Redis. It is safe for concurrent use.
 //
 // A Redis that was restarted is empty, or holds the state of some earlier time; so does a replica that is promoted. So
-// each key names the instance that it belongs to, and the epoch. Each value has a MAC of the entry, its key, its expiry,
-// and the position of the feed that it shows. An attacker who can write to Redis can put an earlier value back, but Get
-// ignores it if this process knows of a change that the value lacks.
+// each key names the instance that it belongs to, and the epoch. Each value has a MAC of the entry, its key, its
+// expiry, and the position of the feed that it shows. An attacker who can write to Redis can put an earlier value back,
+// but Get ignores it if this process knows of a change that the value lacks.
 //
 // A lease is the number of instances that were identified when it was acquired, and the position of the feed. It is
 // valid in an instance that was identified by then: what was stored there since is still there.
@@ -249,8 +249,8 @@ func (b *Backend) Remove(ctx context.Context, key string, entry []byte) error {
 // EnterEpoch implements the contract of a cache backend.
 func (b *Backend) EnterEpoch(epoch string) { b.source.setEpoch(epoch) }
 
-// Flush implements the contract of a cache backend. It scans all keys of the database, of which others may have many, in
-// steps. An instance that begins meanwhile holds nothing older.
+// Flush implements the contract of a cache backend. It scans all keys of the database, of which others may have many,
+// in steps. An instance that begins meanwhile holds nothing older.
 func (b *Backend) Flush(ctx context.Context) error {
 	for tries := 1; ; tries++ {
 		again, err := b.flushAll(ctx)
@@ -321,8 +321,8 @@ func (b *Backend) Close() error {
 }
 
 // withInstance runs an operation in the instance that holds the key. If the instance is gone, it repeats the whole
-// operation in the next one: what was done in an instance that is gone does not count. A mandatory operation has a longer
-// timeout, and the instance is verified afterwards.
+// operation in the next one: what was done in an instance that is gone does not count. A mandatory operation has a
+// longer timeout, and the instance is verified afterwards.
 func (b *Backend) withInstance(
 	ctx context.Context, mandatory bool, key string, operation func(context.Context, *instance) error,
 ) (err error) {

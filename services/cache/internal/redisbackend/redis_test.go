@@ -13,7 +13,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
-// TestExpiry leaves an entry in Redis beyond its end, as anybody with write access can.
+// TestExpiry makes an entry in Redis persistent, as an attacker with write access can.
 func TestExpiry(t *testing.T) {
 	server := testkit.StartRedis(t)
 	location, err := ParseURL(server.URL())

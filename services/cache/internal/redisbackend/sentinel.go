@@ -9,8 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sentinelConns bounds the connections to one Sentinel. Readers query it at most every 100 ms, and writers share what
-// there is.
+// sentinelConns bounds the connections to one Sentinel. Readers query it at most every 100 ms, and writers share the
+// connections.
 const sentinelConns = 4
 
 // sentinels are the Sentinels of one master.

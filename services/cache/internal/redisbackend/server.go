@@ -12,7 +12,8 @@ import (
 )
 
 // minMajor is the oldest major version of Redis that is supported: the first whose users can be limited to the commands
-// and keys of a cache service, and that serves TLS. Compatible servers report the version that they are compatible with.
+// and keys of a cache service, and that serves TLS. Compatible servers report the version that they are compatible
+// with.
 const minMajor = 6
 
 // checkVersion returns an error if the version that INFO reports is too old. A server without a version is accepted.

@@ -108,7 +108,7 @@ const (
 	sentinelGrace = 10 * time.Millisecond
 )
 
-// errNoAnswer says that none of the servers that should know the master has answered.
+// errNoAnswer reports that none of the servers that should know the master has answered.
 var errNoAnswer = errors.New("no server reports the master")
 
 // queryQuorum queries all servers concurrently, and returns the answers that arrive in time. It returns an error if

@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/minrank"
 )
 
-// fakeServer answers commands in RESP until the test ends, and returns its address. An empty answer is an error.
+// fakeServer serves commands in RESP until the test ends, and returns its address. An empty answer is an error.
 func fakeServer(t *testing.T, answer func(command string) string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

@@ -15,8 +15,8 @@ const (
 	defaultSentinelPort = "26379"
 )
 
-// errForm is the error of every malformed URL. It quotes neither the URL nor the parser's error, which contains the URL:
-// the URL may hold a password although it must not.
+// errForm is the error of every malformed URL. It quotes neither the URL nor the parser's error, which contains the
+// URL: the URL may hold a password although it must not.
 var errForm = errors.New("the Redis URL must have the form redis://host:port[/database], " +
 	"redis+sentinel://master@host:port,host:port[/database] with the addresses of Sentinels, " +
 	"or redis+cluster://host:port,host:port; rediss instead of redis is for TLS")
