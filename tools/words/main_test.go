@@ -37,6 +37,7 @@ func TestCheckFile(t *testing.T) {
 		{"question", "a.md", "Who calls this?\n", nil},
 		{"none of", "a.md", "A promise of that kind is none.\n", []string{`1: "is none"`}},
 		{"end of a sentence", "a.md", "That is all it is. None is left, but. For one.\n", nil},
+		{"name of a metric", "a.md", "`gatehouse_cache_owed_entries` counts them.\n", nil},
 		{"other files", "a.png", "owed", nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -18,6 +19,14 @@ const clauseEnd = "|"
 
 // textTokens splits prose and the names in it into words.
 func textTokens(text string, line int) []token {
+	if slices.Contains(kept, text) {
+		return nil
+	}
+	for _, name := range kept {
+		if strings.Contains(name, "_") {
+			text = strings.ReplaceAll(text, name, "")
+		}
+	}
 	var tokens []token
 	for _, t := range strings.Split(text, "\n") {
 		t = strings.TrimLeft(strings.TrimSpace(t), "/#*>- \t")
@@ -91,6 +100,9 @@ var rules = parseRules(wordList)
 func parseRules(list string) map[string][]rule {
 	byFirst := map[string][]rule{}
 	for _, line := range listLines(list) {
+		if strings.HasPrefix(line, "keep:") {
+			continue
+		}
 		phrase, nameOnly := strings.CutPrefix(line, "name:")
 		phrase, instead, _ := strings.Cut(phrase, ": ")
 		words := strings.Fields(strings.ReplaceAll(phrase, clauseEnd, " "+clauseEnd))
@@ -102,6 +114,16 @@ func parseRules(list string) map[string][]rule {
 	}
 	return byFirst
 }
+
+// kept are names that others use, such as those of metrics and of attributes in the log: they are not checked.
+var kept = func() (names []string) {
+	for _, line := range listLines(wordList) {
+		if name, ok := strings.CutPrefix(line, "keep:"); ok {
+			names = append(names, strings.TrimSpace(name))
+		}
+	}
+	return names
+}()
 
 // verbs are the verbs of verbs.txt.
 var verbs = func() map[string]bool {
