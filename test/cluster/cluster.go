@@ -18,7 +18,7 @@ type Cluster struct {
 	data string // folder of `up`
 }
 
-// Config says how services run.
+// Config reports how services run.
 type Config struct {
 	Program      string
 	CacheProgram string // another program for the caches; "" is Program

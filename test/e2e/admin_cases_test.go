@@ -63,7 +63,7 @@ func listsUsers(name, caller string, change func(*fixtures, *gatehousev1.ListUse
 	}
 }
 
-// secondPage gives the token of the second page of all users.
+// secondPage returns the token of the second page of all users.
 func secondPage(r *fixtures) string {
 	page, err := gatehousev1.NewUserServiceClient(r.env.conn).ListUsers(withTokens(callContext(r.t), callsAs(r.root)),
 		&gatehousev1.ListUsersRequest{PageSize: 1})
@@ -73,7 +73,7 @@ func secondPage(r *fixtures) string {
 	return page.GetNextPageToken()
 }
 
-// addresses wants exactly these of a list, in this order.
+// addresses requires exactly these of a list, in this order.
 func addresses(want func(*fixtures) []string) func(*testing.T, *fixtures, proto.Message) {
 	return func(t *testing.T, r *fixtures, message proto.Message) {
 		var found []string
@@ -107,7 +107,7 @@ var listUsersCases = []corpusCase{
 	ok(checked(listsUsers("by a domain in punycode", "root", func(r *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "jos\u00e9." + r.tag + "@XN--bcher-kva"
 	}), addresses(func(r *fixtures) []string { return []string{r.bob.GetEmail()} }))),
-	ok(checked(listsUsers("by a wildcard, which is none", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
+	ok(checked(listsUsers("by a wildcard, which is taken literally", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
 		request.EmailPrefix = "%"
 	}), addresses(func(*fixtures) []string { return nil }))),
 	ok(checked(listsUsers("the admins", "root", func(_ *fixtures, request *gatehousev1.ListUsersRequest) {
@@ -286,7 +286,7 @@ var adminCases = []corpusCase{
 	unauthenticated(rotates("without a token", "nobody"), "ACCESS_TOKEN_MISSING"),
 }
 
-// rotateCases come last: other cases count the keys.
+// rotateCases rotates keys. Its cases are the last: others count the keys.
 var rotateCases = []corpusCase{
 	ok(checked(rotates("by an admin", "root"), func(t *testing.T, _ *fixtures, message proto.Message) {
 		if key := message.(*gatehousev1.RotateKeyResponse); key.GetKeyId() == "" || !key.GetActivateTime().AsTime().After(time.Now()) {
@@ -305,7 +305,7 @@ func listsEvents(name, caller string, change func(*fixtures, *gatehousev1.ListAu
 
 func everyEvent(*fixtures, *gatehousev1.ListAuditEventsRequest) {}
 
-// events wants at least one event, and of each that it is as asked for.
+// events requires at least one event, and of each that it is as asked for.
 func events(fits func(*fixtures, *gatehousev1.AuditEvent) bool) func(*testing.T, *fixtures, proto.Message) {
 	return func(t *testing.T, r *fixtures, message proto.Message) {
 		page := message.(*gatehousev1.ListAuditEventsResponse)
@@ -360,10 +360,10 @@ var auditCases = []corpusCase{
 		request.StartTime = timestamppb.New(time.Now().Add(24 * time.Hour))
 	}), noEvents)),
 	// A time that is given is a bound, though it is zero, in Go or in protobuf.
-	ok(checked(listsEvents("of before the year 1", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
+	ok(checked(listsEvents("until before the year 1", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.EndTime = timestamppb.New(time.Time{})
 	}), noEvents)),
-	ok(checked(listsEvents("of before 1970", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
+	ok(checked(listsEvents("until before 1970", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {
 		request.EndTime = &timestamppb.Timestamp{}
 	}), noEvents)),
 	ok(checked(listsEvents("of the year 1 and later", "root", func(_ *fixtures, request *gatehousev1.ListAuditEventsRequest) {

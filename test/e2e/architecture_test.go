@@ -22,7 +22,7 @@ func dependencies(t *testing.T, of string) []string {
 	return strings.Fields(string(output))
 }
 
-// What a service cannot link it cannot do, whoever has taken it over. In a process of its own it also has no setting
+// A service that an attacker controls cannot do what it does not link. In a process of its own it also has no setting
 // for the master key: the table in docs/settings.md, which a test compares with the code, shows that only the store
 // has.
 func TestImports(t *testing.T) {

@@ -72,7 +72,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// live lets the actors act while the store, which is the first process of every environment, is killed.
+// live runs the actors while the store, which is the first process of every environment, is killed.
 func (d *deeds) live(t *testing.T, random *rand.Rand) {
 	t.Helper()
 	var acting sync.WaitGroup
@@ -279,7 +279,7 @@ func (d *deeds) check(t *testing.T) {
 	d.checkSessions(t, events)
 }
 
-// checkDeeds wants one event of each deed that was answered, and at most one of the others.
+// checkDeeds requires one event of each deed that was answered, and at most one of the others.
 func (d *deeds) checkDeeds(t *testing.T, events []auditEvent) {
 	t.Helper()
 	byRequest, answered, lost := map[string][]auditEvent{}, map[string]int{}, 0
@@ -316,20 +316,20 @@ func (d *deeds) checkDeeds(t *testing.T, events []auditEvent) {
 	}
 }
 
-// checkUsers wants that the events tell who is there, and in which version: each change makes another one.
+// checkUsers requires that the events tell who is there, and in which version: each change makes another one.
 func checkUsers(t *testing.T, export *importTest, events []auditEvent) {
 	t.Helper()
 	changes := []string{
 		"USER_CREATED", "USER_UPDATED", "USER_DISABLED", "USER_ENABLED", "ROLES_SET", "LOGOUT_EVERYWHERE", "PASSWORD_CHANGED",
 		"PASSWORD_RESET",
 	}
-	told := map[string]int{}
+	recorded := map[string]int{}
 	for _, event := range events {
-		if event.Reason == "" && slices.Contains(changes, event.Kind) && told[event.UserID] >= 0 {
-			told[event.UserID]++
+		if event.Reason == "" && slices.Contains(changes, event.Kind) && recorded[event.UserID] >= 0 {
+			recorded[event.UserID]++
 		}
 		if event.Kind == "USER_DELETED" {
-			told[event.UserID] = -1 // The newest event comes first.
+			recorded[event.UserID] = -1 // The newest event comes first.
 		}
 	}
 	code, stdout, stderr := export.run(t, "users", "export")
@@ -344,22 +344,22 @@ func checkUsers(t *testing.T, export *importTest, events []auditEvent) {
 		if err := json.Unmarshal([]byte(line), &user); err != nil {
 			t.Fatal(err)
 		}
-		if told[user.ID] != user.Version {
-			t.Errorf("%s has version %d, and the events tell of %d", user.Email, user.Version, told[user.ID])
+		if recorded[user.ID] != user.Version {
+			t.Errorf("%s has version %d, and the events tell of %d", user.Email, user.Version, recorded[user.ID])
 		}
-		delete(told, user.ID)
+		delete(recorded, user.ID)
 	}
-	for id, versions := range told {
+	for id, versions := range recorded {
 		if versions >= 0 {
 			t.Errorf("the events tell of user %s, who is not there", id)
 		}
 	}
 }
 
-// checkSessions wants that a session stands if and only if no event tells of its end.
+// checkSessions requires that a session is active if and only if no event reports its end.
 func (d *deeds) checkSessions(t *testing.T, events []auditEvent) {
 	t.Helper()
-	standing := 0
+	active := 0
 	for _, session := range d.sessions {
 		id, user := session.GetSession().GetId(), session.GetSession().GetUserId()
 		begun := slices.IndexFunc(events, func(event auditEvent) bool { return event.Kind == "LOGIN" && event.SessionID == id })
@@ -384,11 +384,11 @@ func (d *deeds) checkSessions(t *testing.T, events []auditEvent) {
 			t.Errorf("session %s has ended by the events: %v; a call gets %v", id, ended, err)
 		}
 		if !ended {
-			standing++
+			active++
 		}
 	}
-	t.Logf("of %d sessions %d stand", len(d.sessions), standing)
-	if standing == 0 || standing == len(d.sessions) {
+	t.Logf("of %d sessions %d stand", len(d.sessions), active)
+	if active == 0 || active == len(d.sessions) {
 		t.Error("all sessions are alike")
 	}
 }

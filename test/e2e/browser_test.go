@@ -103,7 +103,7 @@ func execute(t *testing.T, page context.Context, operation string) string {
 	return text
 }
 
-// screenshot keeps what the page shows, also of a test that failed.
+// screenshot stores what the page shows, also of a test that failed.
 func screenshot(t *testing.T, page context.Context) {
 	t.Helper()
 	const best = 100 // PNG

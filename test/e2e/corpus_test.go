@@ -297,7 +297,7 @@ func invalid(c corpusCase, fields ...string) corpusCase {
 	return c
 }
 
-// unauthenticated is what a case wants of a caller who is not believed.
+// unauthenticated is what a case wants of a caller that is not accepted.
 func unauthenticated(c corpusCase, reason string) corpusCase {
 	c.code, c.http, c.reason = codes.Unauthenticated, http.StatusUnauthorized, reason
 	return c

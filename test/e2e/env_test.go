@@ -29,10 +29,10 @@ var setups = map[string]func(*testing.T, ...string) *testEnv{
 	"three processes": startThree,
 }
 
-// cheapHashes keeps a test that makes many hashes, under the race detector and beside others, within its deadlines.
+// cheapHashes stores a test that makes many hashes, under the race detector and beside others, within its deadlines.
 var cheapHashes = []string{"--argon2-memory", "7168", "--argon2-iterations", "1"}
 
-// logAll lets a service log each call.
+// logAll makes a service log each call.
 var logAll = []string{"--log-level", "debug"}
 
 // startUp runs `gatehouse up` on a data folder.

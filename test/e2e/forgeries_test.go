@@ -80,7 +80,7 @@ func forgeries(t *testing.T, env *testEnv, token string) map[string][]string {
 	}
 }
 
-// other gives another letter of base64url whose bits matter in every position.
+// other returns another letter of base64url whose bits matter in every position.
 func other(letter byte) byte {
 	if letter == 'A' {
 		return 'Z'

@@ -123,7 +123,7 @@ func refusedLines() []importedLine {
 
 func importedEmail(user int) string { return fmt.Sprintf("user%d@example.com", user) }
 
-// importedFile has all users, and every refusedEvery users the lines that are refused.
+// importedFile contains all users, and after every refusedEvery users the lines that are rejected.
 func importedFile(t *testing.T, hashes []importedHash) []importedLine {
 	t.Helper()
 	var lines []importedLine
@@ -256,7 +256,7 @@ func writeLines(t *testing.T, path string, lines []importedLine) {
 	}
 }
 
-// wantReport wants each refused line once, in order, and nothing else.
+// wantReport requires each refused line once, in order, and nothing else.
 func wantReport(t *testing.T, path string, lines []importedLine) {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -289,7 +289,7 @@ func wantReport(t *testing.T, path string, lines []importedLine) {
 	}
 }
 
-// wantImportedOnce wants every user, and an event of each, and no other.
+// wantImportedOnce requires every user, and an event of each, and no other.
 func (i *importTest) wantImportedOnce(t *testing.T) {
 	t.Helper()
 	emails, events := map[string]int{}, map[string]int{}

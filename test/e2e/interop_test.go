@@ -180,7 +180,7 @@ type verifier struct {
 	refresh func() // what its cache does after 300 s
 }
 
-// discoverWithGoOIDC loads the keys anew whenever a token has an unknown one, and at no other time.
+// discoverWithGoOIDC loads the keys again whenever a token has an unknown one, and at no other time.
 func discoverWithGoOIDC(t *testing.T, env *clocked, algorithm string) verifier {
 	t.Helper()
 	provider, err := oidc.NewProvider(t.Context(), env.issuer)
@@ -211,7 +211,7 @@ func discoverWithGoOIDC(t *testing.T, env *clocked, algorithm string) verifier {
 	}
 }
 
-// discoverWithJWX loads the keys anew when their max-age has passed, and at no other time.
+// discoverWithJWX loads the keys again when their max-age has passed, and at no other time.
 func discoverWithJWX(t *testing.T, env *clocked) verifier {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -251,7 +251,7 @@ func discoverWithJWX(t *testing.T, env *clocked) verifier {
 	}
 }
 
-// TestTokenInterop lets two libraries that Gatehouse does not use configure themselves by the issuer, and
+// TestTokenInterop configures two libraries that Gatehouse does not use by the issuer, and
 // verify access tokens while keys are rotated and revoked.
 func TestTokenInterop(t *testing.T) {
 	t.Parallel()

@@ -108,7 +108,7 @@ var malformed = []malformedCase{
 		fields: []string{"email REQUIRED", "full_name REQUIRED", "password REQUIRED"},
 	},
 	{
-		name: "a name in the query that is none", rest: requests(http.MethodPost, "/v1/users?kid=1&kid=2&alg=x"),
+		name: "an unknown name in the query", rest: requests(http.MethodPost, "/v1/users?kid=1&kid=2&alg=x"),
 		code: codes.InvalidArgument, http: http.StatusBadRequest, reason: "MALFORMED_REQUEST", fields: []string{"alg", "kid"},
 	},
 	{

@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// TestOwnChangesLimit has a user change the profile again and again, with a setting that admits two a minute.
+// TestOwnChangesLimit changes a profile again and again, with a setting that admits two a minute.
 func TestOwnChangesLimit(t *testing.T) {
 	t.Parallel()
 	env := startUp(t, t.TempDir(), "--own-changes-per-minute", "2")

@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/browser"
 )
 
-// TestNginx has nginx before Gatehouse, as operators have it: under a path of its own, with compression, and asking on
+// TestNginx runs nginx in front of Gatehouse, as operators do: under a path of its own, with compression, and asking on
 // behalf of a product whether the caller is logged in.
 func TestNginx(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ import (
 // acknowledged.
 type ending struct {
 	name  string
-	spare bool // the other session stands afterwards
+	spare bool // the other session is active afterwards
 	end   func(ctx context.Context, at grpc.ClientConnInterface, of parties) error
 }
 

@@ -24,7 +24,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// bearer gives a context whose calls present the token.
+// bearer returns a context whose calls present the token.
 func bearer(ctx context.Context, token string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 }

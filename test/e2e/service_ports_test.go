@@ -65,7 +65,7 @@ func TestServicePorts(t *testing.T) {
 	}
 	for _, process := range env.processes {
 		if output := process.Output(); strings.Contains(output, "203.0.113.7") || strings.Contains(output, "forged-id") {
-			t.Errorf("%s believes a stranger:\n%s", process.Args[0], process.Tail())
+			t.Errorf("%s accepts an unauthenticated caller:\n%s", process.Args[0], process.Tail())
 		}
 	}
 	t.Run("a gateway with the second token is served", func(t *testing.T) {

@@ -252,21 +252,21 @@ func refreshAnswer(t *testing.T, r *fixtures, message proto.Message) {
 }
 
 func introspection(t *testing.T, r *fixtures, message proto.Message) {
-	told := message.(*gatehousev1.ReadSessionResponse)
-	if !told.GetActive() || told.GetSub() != r.ada.GetId() || !proto.Equal(told.GetUser(), r.ada) ||
-		!told.GetSession().GetCurrent() || told.GetSession().GetId() != r.own.GetSessionId() ||
-		told.GetTokenType() != "Bearer" || told.GetIss() != "http://localhost:8080" || told.GetAud() != "gatehouse" ||
-		told.GetExp()-told.GetIat() != 900 || told.GetJti() == "" || !slices.Equal(told.GetRoles(), []string{"user"}) ||
-		tellsWhen(told.GetSession()) || told.GetSession().GetClientAddress() != "127.0.0.1" || told.GetSession().GetUserAgent() == "" {
-		t.Errorf("told is %v", told)
+	shown := message.(*gatehousev1.ReadSessionResponse)
+	if !shown.GetActive() || shown.GetSub() != r.ada.GetId() || !proto.Equal(shown.GetUser(), r.ada) ||
+		!shown.GetSession().GetCurrent() || shown.GetSession().GetId() != r.own.GetSessionId() ||
+		shown.GetTokenType() != "Bearer" || shown.GetIss() != "http://localhost:8080" || shown.GetAud() != "gatehouse" ||
+		shown.GetExp()-shown.GetIat() != 900 || shown.GetJti() == "" || !slices.Equal(shown.GetRoles(), []string{"user"}) ||
+		tellsWhen(shown.GetSession()) || shown.GetSession().GetClientAddress() != "127.0.0.1" || shown.GetSession().GetUserAgent() == "" {
+		t.Errorf("shown is %v", shown)
 	}
 }
 
 func anotherSession(t *testing.T, r *fixtures, message proto.Message) {
-	told := message.(*gatehousev1.ReadSessionResponse)
-	if !told.GetActive() || told.GetSub() != r.ada.GetId() || told.GetSession().GetCurrent() ||
-		told.GetSession().GetId() != r.spare.GetSessionId() || told.Exp != nil || told.Jti != nil || told.GetRoles() != nil {
-		t.Errorf("told is %v", told)
+	shown := message.(*gatehousev1.ReadSessionResponse)
+	if !shown.GetActive() || shown.GetSub() != r.ada.GetId() || shown.GetSession().GetCurrent() ||
+		shown.GetSession().GetId() != r.spare.GetSessionId() || shown.Exp != nil || shown.Jti != nil || shown.GetRoles() != nil {
+		t.Errorf("shown is %v", shown)
 	}
 }
 

@@ -77,7 +77,7 @@ func overGRPC(ctx context.Context, env *testEnv, short string, request proto.Mes
 	return &answer{message: response, status: &spb.Status{}}, nil
 }
 
-// rawBytes lets a call send bytes that are no message.
+// rawBytes makes a call send bytes that are no message.
 type rawBytes struct{}
 
 func (rawBytes) Marshal(message any) ([]byte, error)   { return *message.(*[]byte), nil }
@@ -129,7 +129,7 @@ func overREST(ctx context.Context, env *testEnv, short string, request proto.Mes
 // pathVariable is a field in a route: {id}, or {user.id}.
 var pathVariable = regexp.MustCompile(`\{[a-z_.]+\}`)
 
-// fillPath puts fields of the request into the path, and gives the request without them.
+// fillPath stores fields of the request into the path, and gives the request without them.
 func fillPath(path string, request proto.Message) (filled string, rest proto.Message, err error) {
 	rest = proto.Clone(request)
 	filled = pathVariable.ReplaceAllStringFunc(path, func(variable string) string {
@@ -151,7 +151,7 @@ func fillPath(path string, request proto.Message) (filled string, rest proto.Mes
 	return filled, rest, err
 }
 
-// bodyAndQuery parts what is not in the path as the route says: "*" is all in the body, a name is one field there and
+// bodyAndQuery splits what is not in the path as the route says: "*" is all in the body, a name is one field there and
 // the rest in the query, "" is all in the query.
 func bodyAndQuery(inBody string, rest proto.Message) (body []byte, query url.Values, err error) {
 	message := rest.ProtoReflect()

@@ -178,7 +178,7 @@ var updateCases = []corpusCase{
 	invalid(updates("of a version that cannot be", "ada", nil, func(_ *fixtures, request *gatehousev1.UpdateUserRequest) {
 		request.Version = -1
 	}), "version INT64_GTE"),
-	invalid(masked("a field that is none", "nickname"), "update_mask UPDATE_MASK_FIELD"),
+	invalid(masked("an unknown field", "nickname"), "update_mask UPDATE_MASK_FIELD"),
 	invalid(masked("a part of metadata", "metadata.theme"), "update_mask UPDATE_MASK_FIELD"),
 	invalid(masked("everything by a star", "*"), "update_mask UPDATE_MASK_FIELD"),
 	ok(checked(masked("fields of the service in the mask alone", "email", "roles", "version", "state", "id"), unchanged)),
@@ -220,12 +220,12 @@ var updateCases = []corpusCase{
 	ok(withPicture("picture of a scheme in capitals", "HTTPS://example.com/a.png")),
 	ok(withPicture("picture at an IPv6 address", "https://[2001:db8::1]:8443/a.png")),
 	ok(withPicture("picture at the last port", "https://example.com:65535/")),
-	invalid(withPicture("picture at a port that is none", "https://example.com:65536/"), "user.picture_uri PICTURE_URI_HTTPS"),
+	invalid(withPicture("picture at an invalid port", "https://example.com:65536/"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withPicture("picture at port 0", "https://example.com:0/"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withPicture("picture of a host with a hyphen first", "https://-a.example/"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withPicture("picture of a user at an IPv6 address", "https://a@[2001:db8::1]/"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withField("locale of 36 bytes", func(user *gatehousev1.User) { user.Locale = "en" + strings.Repeat("-a", 17) }), "user.locale STRING_MAX_BYTES"),
-	invalid(withField("time zone that is none", func(user *gatehousev1.User) { user.TimeZone = "Mars/Olympus" }), "user.time_zone TIME_ZONE"),
+	invalid(withField("unknown time zone", func(user *gatehousev1.User) { user.TimeZone = "Mars/Olympus" }), "user.time_zone TIME_ZONE"),
 	invalid(withField("time zone that is a path", func(user *gatehousev1.User) { user.TimeZone = "../../etc/passwd" }), "user.time_zone TIME_ZONE"),
 	invalid(withPicture("picture over http", "http://example.com/a.png"), "user.picture_uri PICTURE_URI_HTTPS"),
 	invalid(withPicture("picture by a script", "javascript:alert(1)"), "user.picture_uri PICTURE_URI_HTTPS"),

@@ -251,7 +251,7 @@ func testPassesGoodHistories(t *testing.T) {
 	}
 }
 
-// A stale window excuses reads, by so much and no more, and never writes or what the database holds.
+// testStaleWindow checks that a stale window excuses reads, by so much and no more, and never writes or the database.
 func testStaleWindow(t *testing.T) {
 	t.Parallel()
 	window := func(d time.Duration) rules { return rules{stale: func(*operation) time.Duration { return d }} }
@@ -273,8 +273,8 @@ func testStaleWindow(t *testing.T) {
 	}
 }
 
-// A write that nobody acknowledged may be unheard of for a while where caches answer, though the store shows it. All
-// that was acknowledged must be heard of.
+// testUnacknowledged checks that an unacknowledged write may be invisible for a while where caches answer, though the
+// store shows it. All that was acknowledged must be heard of.
 func testUnacknowledged(t *testing.T) {
 	t.Parallel()
 	for name, history := range map[string][]*operation{
@@ -300,7 +300,8 @@ func testUnacknowledged(t *testing.T) {
 	}
 }
 
-// Many unknown outcomes in one history must not make the search long: faults make them by the dozen.
+// testUnknownOutcomes checks that many unknown outcomes in one history do not make the search long: faults make them by
+// the dozen.
 func testUnknownOutcomes(t *testing.T) {
 	t.Parallel()
 	history := opening()
