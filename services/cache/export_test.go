@@ -58,10 +58,11 @@ func (d failingUserBackend) Get(_ context.Context, keys ...string) ([][]byte, en
 }
 func (d failingUserBackend) Lease() entry.Lease                                     { return "" }
 func (d failingUserBackend) Set(context.Context, entry.Lease, ...entry.Write) error { return d.fail() }
-func (d failingUserBackend) Remove(context.Context, string, []byte) error           { return d.fail() }
-func (d failingUserBackend) EnterEpoch(string)                                      {}
-func (d failingUserBackend) Flush(context.Context) error                            { return nil }
-func (d failingUserBackend) Close() error                                           { return nil }
+
+func (d failingUserBackend) Remove(context.Context, string, []byte) error { return d.fail() }
+func (d failingUserBackend) EnterEpoch(string)                            {}
+func (d failingUserBackend) Flush(context.Context) error                  { return nil }
+func (d failingUserBackend) Close() error                                 { return nil }
 
 func (d failingUserBackend) fail() error {
 	d.asked.Add(1)

@@ -43,7 +43,7 @@ func (laggingFeed) NewStream(
 type laggingStream struct {
 	grpc.ClientStream
 
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // of the stream
 	sent bool
 }
 

@@ -35,7 +35,7 @@ func (f *fakeFeed) WatchChanges(
 type fakeStream struct {
 	grpc.ServerStreamingClient[internalv1.WatchChangesResponse]
 
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // of the stream
 	recv func() (*internalv1.WatchChangesResponse, error)
 }
 
