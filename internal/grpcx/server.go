@@ -10,13 +10,13 @@ import (
 	"net"
 	"time"
 
+	"buf.build/go/protovalidate"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
-	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
 )
 
@@ -92,7 +92,7 @@ type Server struct {
 func NewServer(
 	log *slog.Logger, authenticator *authn.Authenticator, probe func(context.Context) error,
 ) (*Server, error) {
-	validator, err := fieldrules.New()
+	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, err
 	}

@@ -1100,34 +1100,34 @@ var File_gatehouse_v1_admin_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\n" +
-	"\x18gatehouse/v1/admin.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x17gatehouse/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n" +
-	"\x12DisableUserRequest\x12\xc4\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\"B\n" +
+	"\x18gatehouse/v1/admin.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x17gatehouse/v1/user.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x01\n" +
+	"\x12DisableUserRequest\x12\xd8\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xc7\x01\xe0A\x02\xbaH\xc0\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\"B\n" +
 	"\x13DisableUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xda\x01\n" +
-	"\x11EnableUserRequest\x12\xc4\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\"A\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xee\x01\n" +
+	"\x11EnableUserRequest\x12\xd8\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xc7\x01\xe0A\x02\xbaH\xc0\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\"A\n" +
 	"\x12EnableUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xd0\x02\n" +
-	"\x0fSetRolesRequest\x12\xc4\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x12v\n" +
-	"\x05roles\x18\x02 \x03(\tB`\xe0A\x02\xbaHZ\xba\x018\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xf8\x02\n" +
+	"\x0fSetRolesRequest\x12\xd8\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xc7\x01\xe0A\x02\xbaH\xc0\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x12\x89\x01\n" +
+	"\x05roles\x18\x02 \x03(\tBs\xe0A\x02\xbaHm\xba\x01K\n" +
 	"\n" +
-	"roles.user\x12\x1amust contain the role user\x1a\x0e'user' in this\x92\x01\x1c\x10\x10\x18\x01\"\x16r\x14R\x04userR\x05admin\x92\x02\x04userR\x05roles\"?\n" +
+	"roles.user\x12\x1amust contain the role user\x1a!size(this) > 16 || 'user' in this\x92\x01\x1c\x10\x10\x18\x01\"\x16r\x14R\x04userR\x05admin\x92\x02\x04userR\x05roles\"?\n" +
 	"\x10SetRolesResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xbc\x02\n" +
-	"\x18ResetUserPasswordRequest\x12\xc4\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x12Y\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xd0\x02\n" +
+	"\x18ResetUserPasswordRequest\x12\xd8\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xc7\x01\xe0A\x02\xbaH\xc0\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x12Y\n" +
 	"\fnew_password\x18\x02 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"H\n" +
 	"\x19ResetUserPasswordResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xeb\x01\n" +
-	"\x19DeleteUserSessionsRequest\x12\xcd\x01\n" +
-	"\auser_id\x18\x01 \x01(\tB\xb3\x01\xe0A\x02\xbaH\xac\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\"I\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xff\x01\n" +
+	"\x19DeleteUserSessionsRequest\x12\xe1\x01\n" +
+	"\auser_id\x18\x01 \x01(\tB\xc7\x01\xe0A\x02\xbaH\xc0\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\"I\n" +
 	"\x1aDeleteUserSessionsResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\x12\n" +
 	"\x10RotateKeyRequest\"\xc8\x01\n" +
@@ -1160,15 +1160,15 @@ const file_gatehouse_v1_admin_proto_rawDesc = "" +
 	"\tlast_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\blastTime\x1a:\n" +
 	"\fDetailsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xd1\x05\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xf7\x05\n" +
 	"\x16ListAuditEventsRequest\x12+\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\xb9\x01\n" +
-	"\auser_id\x18\x03 \x01(\tB\x9f\x01\xe0A\x01\xbaH\x98\x01\xba\x01j\n" +
-	"\x04uuid\x12\x0emust be a UUID\x1aRthis == '' || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\x12\xc8\x01\n" +
-	"\x05actor\x18\x04 \x01(\tB\xb1\x01\xe0A\x01\xbaH\xaa\x01\xba\x01\x97\x01\n" +
-	"\x05actor\x12\"must be a UUID, operator or system\x1ajthis in ['', 'operator', 'system'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')r\r(@\x92\x02\boperatorR\x05actor\x12?\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\xcc\x01\n" +
+	"\auser_id\x18\x03 \x01(\tB\xb2\x01\xe0A\x01\xbaH\xab\x01\xba\x01}\n" +
+	"\x04uuid\x12\x0emust be a UUID\x1aesize(this) > 64 || this == '' || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x06userId\x12\xdb\x01\n" +
+	"\x05actor\x18\x04 \x01(\tB\xc4\x01\xe0A\x01\xbaH\xbd\x01\xba\x01\xaa\x01\n" +
+	"\x05actor\x12\"must be a UUID, operator or system\x1a}size(this) > 64 || this in ['', 'operator', 'system'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')r\r(@\x92\x02\boperatorR\x05actor\x12?\n" +
 	"\x04kind\x18\x05 \x01(\x0e2\x1c.gatehouse.v1.AuditEventKindB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\bR\x04kind\x12L\n" +
 	"\n" +
 	"start_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xe0A\x01\xbaH\v\xb2\x01\bR\x06\b\x80\xf2\xd6\xca\x06R\tstartTime\x12H\n" +

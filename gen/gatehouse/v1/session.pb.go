@@ -1259,11 +1259,11 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"createTime\x12@\n" +
 	"\vexpire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"expireTime\x124\n" +
-	"\asession\x18\b \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\"\xcc\x01\n" +
-	"\x12ReadSessionRequest\x12\xb5\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\xa4\x01\xe0A\x02\xbaH\x9d\x01\xba\x01\x88\x01\n" +
+	"\asession\x18\b \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\"\xdf\x01\n" +
+	"\x12ReadSessionRequest\x12\xc8\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xb7\x01\xe0A\x02\xbaH\xb0\x01\xba\x01\x9b\x01\n" +
 	"\n" +
-	"session.id\x12\x19must be a UUID or current\x1a_this in ['', 'current'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\f(@\x92\x02\acurrentR\x02id\"\xab\x04\n" +
+	"session.id\x12\x19must be a UUID or current\x1arsize(this) > 64 || this in ['', 'current'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\f(@\x92\x02\acurrentR\x02id\"\xab\x04\n" +
 	"\x13ReadSessionResponse\x124\n" +
 	"\asession\x18\x01 \x01(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\asession\x12+\n" +
 	"\x04user\x18\x02 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\x12\"\n" +
@@ -1290,11 +1290,11 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80\bR\tpageToken\"{\n" +
 	"\x14ListSessionsResponse\x126\n" +
 	"\bsessions\x18\x01 \x03(\v2\x15.gatehouse.v1.SessionB\x03\xe0A\x03R\bsessions\x12+\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xce\x01\n" +
-	"\x14DeleteSessionRequest\x12\xb5\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\xa4\x01\xe0A\x02\xbaH\x9d\x01\xba\x01\x88\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tB\x03\xe0A\x03R\rnextPageToken\"\xe1\x01\n" +
+	"\x14DeleteSessionRequest\x12\xc8\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xb7\x01\xe0A\x02\xbaH\xb0\x01\xba\x01\x9b\x01\n" +
 	"\n" +
-	"session.id\x12\x19must be a UUID or current\x1a_this in ['', 'current'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\f(@\x92\x02\acurrentR\x02id\"\x17\n" +
+	"session.id\x12\x19must be a UUID or current\x1arsize(this) > 64 || this in ['', 'current'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\f(@\x92\x02\acurrentR\x02id\"\x17\n" +
 	"\x15DeleteSessionResponse\"I\n" +
 	"\x18DeleteAllSessionsRequest\x12-\n" +
 	"\fkeep_current\x18\x01 \x01(\bB\n" +
@@ -1313,10 +1313,10 @@ const file_gatehouse_v1_session_proto_rawDesc = "" +
 	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"expireTimeB\n" +
 	"\n" +
-	"\b_session\"\xf4\x02\n" +
-	"\x15ChangePasswordRequest\x12\xa2\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12[\n" +
+	"\b_session\"\x88\x03\n" +
+	"\x15ChangePasswordRequest\x12\xb6\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xa5\x01\xe0A\x02\xbaH\x9e\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12[\n" +
 	"\x10current_password\x18\x02 \x01(\tB0\xe0A\x02\xe0A\x04\xbaH'\xc8\x01\x01r\"(\x80\b\x92\x02\x1ccorrect horse battery stapleR\x0fcurrentPassword\x12Y\n" +
 	"\fnew_password\x18\x03 \x01(\tB6\xe0A\x02\xe0A\x04\xbaH-\xc8\x01\x01r(\x10\b(\x80\b\x92\x02 a new staple for the old batteryR\vnewPassword\"\xd1\x04\n" +
 	"\x16ChangePasswordResponse\x12+\n" +

@@ -826,46 +826,47 @@ var File_gatehouse_v1_user_proto protoreflect.FileDescriptor
 
 const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"\n" +
-	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x95\x0e\n" +
+	"\x17gatehouse/v1/user.proto\x12\fgatehouse.v1\x1a\x1bbuf/validate/validate.proto\x1a\x19gatehouse/v1/policy.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a google/protobuf/field_mask.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x0e\n" +
 	"\x04User\x12A\n" +
 	"\x02id\x18\x01 \x01(\tB1\xe0A\x03\xbaH+r)(@\x92\x02$01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21R\x02id\x123\n" +
-	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x8b\x03\n" +
-	"\tfull_name\x18\x03 \x01(\tB\xed\x02\xe0A\x02\xbaH\xe6\x02\xba\x01\xce\x02\n" +
-	"\x13full_name.printable\x12Umust contain a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
+	"\x05email\x18\x02 \x01(\tB\x1d\xe0A\x03\xbaH\x17r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x9f\x03\n" +
+	"\tfull_name\x18\x03 \x01(\tB\x81\x03\xe0A\x02\xbaH\xfa\x02\xba\x01\xe2\x02\n" +
+	"\x13full_name.printable\x12Umust contain a visible character, and no control, format or line separator characters\x1a\xf3\x01size(this) > 200 || this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12@\n" +
 	"\vcreate_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"createTime\x12@\n" +
 	"\vupdate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampB\x03\xe0A\x03R\n" +
 	"updateTime\x12$\n" +
 	"\aversion\x18\x06 \x01(\x03B\n" +
 	"\xe0A\x03\xbaH\x04\"\x02H\x01R\aversion\x122\n" +
-	"\x12session_generation\x18\a \x01(\x03B\x03\xe0A\x03R\x11sessionGeneration\x12\xdb\x02\n" +
-	"\x06locale\x18\b \x01(\tB\xc2\x02\xe0A\x01\xbaH\xbb\x02\xba\x01\xab\x02\n" +
+	"\x12session_generation\x18\a \x01(\x03B\x03\xe0A\x03R\x11sessionGeneration\x12\xee\x02\n" +
+	"\x06locale\x18\b \x01(\tB\xd5\x02\xe0A\x01\xbaH\xce\x02\xba\x01\xbe\x02\n" +
 	"\n" +
-	"locale.tag\x12$must be a language tag such as en-GB\x1a\xf6\x01this.matches('^(([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[xX](-[A-Za-z0-9]{1,8})+)?|[xX](-[A-Za-z0-9]{1,8})+)?$')r\n" +
+	"locale.tag\x12$must be a language tag such as en-GB\x1a\x89\x02size(this) > 35 || this.matches('^(([A-Za-z]{2,3}(-[A-Za-z]{3}){0,3}|[A-Za-z]{4,8})(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?(-([A-Za-z0-9]{5,8}|[0-9][A-Za-z0-9]{3}))*(-[0-9A-WY-Za-wy-z](-[A-Za-z0-9]{2,8})+)*(-[xX](-[A-Za-z0-9]{1,8})+)?|[xX](-[A-Za-z0-9]{1,8})+)?$')r\n" +
 	"(#\x92\x02\x05en-GBR\x06locale\x127\n" +
-	"\ttime_zone\x18\t \x01(\tB\x1a\xe0A\x01\xbaH\x14r\x12(@\x92\x02\rEurope/LondonR\btimeZone\x12\xb2\x03\n" +
+	"\ttime_zone\x18\t \x01(\tB\x1a\xe0A\x01\xbaH\x14r\x12(@\x92\x02\rEurope/LondonR\btimeZone\x12\xc7\x03\n" +
 	"\vpicture_uri\x18\n" +
-	" \x01(\tB\x90\x03\xe0A\x01\xbaH\x89\x03\xba\x01\xe2\x02\n" +
-	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1a\x92\x02this == '' || (this.isUri() && this.matches(r'^(?i:https)://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:.]+\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
+	" \x01(\tB\xa5\x03\xe0A\x01\xbaH\x9e\x03\xba\x01\xf7\x02\n" +
+	"\x11picture_uri.https\x128must be an https URL such as https://example.com/ada.png\x1a\xa7\x02size(this) > 2048 || this == '' || (this.isUri() && this.matches(r'^(?i:https)://([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*|\\[[0-9A-Fa-f:.]+\\])(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?([/?#]|$)'))r!(\x80\x10\x92\x02\x1bhttps://example.com/ada.pngR\n" +
 	"pictureUri\x128\n" +
 	"\bmetadata\x18\v \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\bmetadata\x12?\n" +
-	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12.\n" +
-	"\x05roles\x18\r \x03(\tB\x18\xe0A\x03\xbaH\x12\x92\x01\x0f\x10\x10\"\vr\t(@\x92\x02\x04userR\x05roles\x122\n" +
-	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\xec\t\n" +
-	"\x11CreateUserRequest\x12\xcd\x04\n" +
-	"\x05email\x18\x01 \x01(\tB\xb6\x04\xe0A\x02\xbaH\xaf\x04\xba\x01\x91\x04\n" +
-	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xcc\x03this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\x8e\x03\n" +
-	"\tfull_name\x18\x02 \x01(\tB\xf0\x02\xe0A\x02\xbaH\xe9\x02\xba\x01\xce\x02\n" +
-	"\x13full_name.printable\x12Umust contain a visible character, and no control, format or line separator characters\x1a\xdf\x01this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
-	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$\x10\b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\x12\xa5\x01\n" +
+	"\fapp_metadata\x18\f \x01(\v2\x17.google.protobuf.StructB\x03\xe0A\x01R\vappMetadata\x12,\n" +
+	"\x05roles\x18\r \x03(\tB\x16\xe0A\x03\xbaH\x10\x92\x01\r\x10\x10\"\tr\a\x92\x02\x04userR\x05roles\x122\n" +
+	"\x05state\x18\x0e \x01(\x0e2\x17.gatehouse.v1.UserStateB\x03\xe0A\x03R\x05state\"\xa9\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x85\x01\xe0A\x01\xbaH\x7f\xba\x01P\n" +
-	"\x12request_id.visible\x12 must be visible ASCII characters\x1a\x18this.matches('^[!-~]*$')r*(\x80\x01\x92\x02$6f1c1f5e-3d0f-4b52-9d2c-0f4f6b1d7a11R\trequestId\"A\n" +
+	"\x11CreateUserRequest\x12\xe1\x04\n" +
+	"\x05email\x18\x01 \x01(\tB\xca\x04\xe0A\x02\xbaH\xc3\x04\xba\x01\xa5\x04\n" +
+	"\remail.address\x121must be an e-mail address such as ada@example.com\x1a\xe0\x03size(this) > 254 || this == '' || (this.matches(r'^[\\s\\p{Z}]*[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*(\\.[\\p{L}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-][\\p{L}\\p{M}\\p{N}!#$%&\\x27*+/=?^_\\x60{|}~-]*)*@[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?(\\.[\\p{L}\\p{N}]([\\p{L}\\p{M}\\p{N}-]*[\\p{L}\\p{M}\\p{N}])?)*[\\s\\p{Z}]*$') && !this.matches(r'[\\x{34f}\\x{115f}\\x{1160}\\x{17b4}\\x{17b5}\\x{180b}-\\x{180f}\\x{3164}\\x{fe00}-\\x{fe0f}\\x{ffa0}\\x{e0100}-\\x{e01ef}]'))\xc8\x01\x01r\x15(\xfe\x01\x92\x02\x0fada@example.comR\x05email\x12\xa2\x03\n" +
+	"\tfull_name\x18\x02 \x01(\tB\x84\x03\xe0A\x02\xbaH\xfd\x02\xba\x01\xe2\x02\n" +
+	"\x13full_name.printable\x12Umust contain a visible character, and no control, format or line separator characters\x1a\xf3\x01size(this) > 200 || this == '' || (this.matches(r'[^\\s\\p{Z}\\p{C}\\p{M}\\x{115f}\\x{1160}\\x{2800}\\x{3164}\\x{ffa0}]') && this.matches(r'^[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*([^\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}]|[\\x{200c}\\x{200d}])*[\\s\\x{b}\\x{85}\\p{Z}\\x{feff}]*$'))\xc8\x01\x01r\x12\x18\xc8\x01\x92\x02\fAda LovelaceR\bfullName\x12N\n" +
+	"\bpassword\x18\x03 \x01(\tB2\xe0A\x02\xe0A\x04\xbaH)\xc8\x01\x01r$\x10\b(\x80\b\x92\x02\x1ccorrect horse battery stapleR\bpassword\x12\xba\x01\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x9a\x01\xe0A\x01\xbaH\x93\x01\xba\x01d\n" +
+	"\x12request_id.visible\x12 must be visible ASCII characters\x1a,size(this) > 128 || this.matches('^[!-~]*$')r*(\x80\x01\x92\x02$6f1c1f5e-3d0f-4b52-9d2c-0f4f6b1d7a11R\trequestId\"A\n" +
 	"\x12CreateUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xb6\x01\n" +
-	"\x0fReadUserRequest\x12\xa2\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\"?\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xca\x01\n" +
+	"\x0fReadUserRequest\x12\xb6\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xa5\x01\xe0A\x02\xbaH\x9e\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\"?\n" +
 	"\x10ReadUserResponse\x12+\n" +
 	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\x89\x03\n" +
 	"\x11UpdateUserRequest\x12\xb9\x01\n" +
@@ -876,18 +877,18 @@ const file_gatehouse_v1_user_proto_rawDesc = "" +
 	"updateMask\x12&\n" +
 	"\aversion\x18\x03 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"A\n" +
 	"\x12UpdateUserResponse\x12+\n" +
-	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xe0\x01\n" +
-	"\x11DeleteUserRequest\x12\xa2\x01\n" +
-	"\x02id\x18\x01 \x01(\tB\x91\x01\xe0A\x02\xbaH\x8a\x01\xba\x01{\n" +
-	"\auser.id\x12\x14must be a UUID or me\x1aZthis in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12&\n" +
+	"\x04user\x18\x01 \x01(\v2\x12.gatehouse.v1.UserB\x03\xe0A\x03R\x04user\"\xf4\x01\n" +
+	"\x11DeleteUserRequest\x12\xb6\x01\n" +
+	"\x02id\x18\x01 \x01(\tB\xa5\x01\xe0A\x02\xbaH\x9e\x01\xba\x01\x8e\x01\n" +
+	"\auser.id\x12\x14must be a UUID or me\x1amsize(this) > 64 || this in ['', 'me'] || this.matches('^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$')\xc8\x01\x01r\a(@\x92\x02\x02meR\x02id\x12&\n" +
 	"\aversion\x18\x02 \x01(\x03B\f\xe0A\x01\xbaH\x06\"\x04H\x01(\x00R\aversion\"\x14\n" +
-	"\x12DeleteUserResponse\"\xeb\x02\n" +
+	"\x12DeleteUserResponse\"\xff\x02\n" +
 	"\x10ListUsersRequest\x12+\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\x0e\xe0A\x01\xbaH\b\x1a\x06@\x14\x18d(\x00R\bpageSize\x12*\n" +
 	"\n" +
-	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\x88\x01\n" +
-	"\femail_prefix\x18\x03 \x01(\tBe\xe0A\x01\xbaH_\xba\x01Q\n" +
-	"\x14email_prefix.address\x12\x1cmust not contain white space\x1a\x1b!this.matches(r'[\\s\\p{Z}]')r\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
+	"page_token\x18\x02 \x01(\tB\v\xe0A\x01\xbaH\x05r\x03(\x80 R\tpageToken\x12\x9c\x01\n" +
+	"\femail_prefix\x18\x03 \x01(\tBy\xe0A\x01\xbaHs\xba\x01e\n" +
+	"\x14email_prefix.address\x12\x1cmust not contain white space\x1a/size(this) > 254 || !this.matches(r'[\\s\\p{Z}]')r\t(\xfe\x01\x92\x02\x03adaR\vemailPrefix\x12<\n" +
 	"\x05state\x18\x04 \x01(\x0e2\x17.gatehouse.v1.UserStateB\r\xe0A\x01\xbaH\a\x82\x01\x04\x10\x01(\x01R\x05state\x125\n" +
 	"\x04role\x18\x05 \x01(\tB!\xe0A\x01\xbaH\x1br\x19(@R\x00R\x04userR\x05admin\x92\x02\x05adminR\x04role\"o\n" +
 	"\x11ListUsersResponse\x12-\n" +

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
-	"github.com/gatehouse-auth/gatehouse/internal/fieldrules"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/field"
 )
@@ -21,7 +20,7 @@ type Rules struct{ validator protovalidate.Validator }
 
 // NewRules loads the rules.
 func NewRules() (*Rules, error) {
-	validator, err := fieldrules.New()
+	validator, err := protovalidate.New()
 	if err != nil {
 		return nil, fmt.Errorf("load the rules of the contract: %w", err)
 	}
