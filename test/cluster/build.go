@@ -19,7 +19,7 @@ import (
 
 // Root returns the folder of the repository.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
+	_, file, _, _ := runtime.Caller(0) //nolint:dogsled // the other results are of no use here
 	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 

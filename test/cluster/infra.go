@@ -81,7 +81,8 @@ func newInfra(tb testing.TB, program string, server *testkit.MariaDB, database s
 func (i *Infra) Command(tb testing.TB, args ...string) {
 	tb.Helper()
 	process := &testkit.Process{
-		Path: i.program, Args: args, Env: []string{DatabaseSetting(i.DatabaseURL())}, Log: filepath.Join(tb.TempDir(), "command"),
+		Path: i.program, Args: args, Env: []string{DatabaseSetting(i.DatabaseURL())},
+		Log: filepath.Join(tb.TempDir(), "command"),
 	}
 	if err := process.Start(func() error { return nil }); err != nil {
 		tb.Fatal(err)

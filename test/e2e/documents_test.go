@@ -320,14 +320,14 @@ func checkREADMEAnswer(t *testing.T, base string) {
 	}
 	_, block, _ := strings.Cut(string(readme), "```json\n")
 	block, _, _ = strings.Cut(block, "```")
-	var shown, real map[string]map[string]any
+	var shown, answer map[string]map[string]any
 	if err := json.Unmarshal([]byte(block), &shown); err != nil {
 		t.Fatal(err)
 	}
-	if err := json.Unmarshal(signUpByREST(t, base, "grace@example.com"), &real); err != nil {
+	if err := json.Unmarshal(signUpByREST(t, base, "grace@example.com"), &answer); err != nil {
 		t.Fatal(err)
 	}
-	got, want := slices.Sorted(maps.Keys(shown["user"])), slices.Sorted(maps.Keys(real["user"]))
+	got, want := slices.Sorted(maps.Keys(shown["user"])), slices.Sorted(maps.Keys(answer["user"]))
 	if len(want) == 0 || !slices.Equal(got, want) {
 		t.Errorf("the README shows an answer with %q, it has %q", got, want)
 	}

@@ -36,6 +36,7 @@ func newSQLite(t *testing.T) *testCluster {
 // TestFullDisk fills the disk under SQLite for a while, and kills the process, in turn: what was
 // acknowledged is there, what was refused is not, reads go on, and nobody has to restart anything when there is room.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	c := newSQLite(t)
 	up := c.Gateways[0]
 	seed := seedOf(t)

@@ -52,8 +52,10 @@ const (
 // TestCheckerMutants breaks the protocol of the caches on purpose, one part after the other: a checker
 // that finds nothing then would find nothing ever.
 func TestCheckerMutants(t *testing.T) {
+	t.Parallel()
 	for _, m := range mutants() {
 		t.Run(strings.ReplaceAll(m.name, " ", "_"), func(t *testing.T) {
+			t.Parallel()
 			broken := overlay{}
 			if err := broken.replace(m.file, m.old, m.new); err != nil {
 				t.Fatal(err)

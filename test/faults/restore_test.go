@@ -20,6 +20,7 @@ import (
 // there, at each gateway: whatever Redis has learnt since was never true. Before the cache services are back, the
 // feed has grown beyond where they had left it, so that it alone shows them nothing amiss.
 func TestRestoreOfTheDatabase(t *testing.T) {
+	t.Parallel()
 	run := newRun(t, seedOf(t), newTestCluster(t, replicas, binary))
 	mariadb, saved := run.cluster.MariaDB, filepath.Join(t.TempDir(), "saved")
 	for _, slot := range run.slots {
