@@ -106,13 +106,15 @@ const (
 
 // In the store, and from the store to the database.
 const (
-	// HashQueue is the longest estimated wait for a password hash that a call is queued for.
+	// HashQueue is the longest estimated wait for a password hash for which a call is queued if its client has others
+	// waiting.
 	HashQueue = 2 * time.Second
 
-	// RecordFailure bounds the write of a failed log-in, which goes on when its caller gives up.
+	// RecordFailure bounds the write of a failed log-in, which goes on when its caller gives up. A store that stops waits
+	// for it.
 	RecordFailure = 8 * time.Second
 
-	// DatabaseDial bounds a connection attempt to a database server.
+	// DatabaseDial bounds a connection attempt to a database server: a host that is gone does not answer SYN packets.
 	DatabaseDial = 5 * time.Second
 
 	// DatabaseIO bounds one response of a database server. A statement takes milliseconds; only a server that hangs

@@ -27,6 +27,7 @@ func TestNesting(t *testing.T) {
 
 		{"hash_and_record_in_call", HashQueue + RecordFailure, Call},
 		{"hash_and_lock_in_record", HashQueue + DatabaseLock, RecordFailure},
+		{"record_in_drain", RecordFailure, Drain},
 		{"lock_in_database_response", DatabaseLock, DatabaseIO},
 		{"database_response_in_call", DatabaseIO, Call},
 		{"database_dial_in_call", DatabaseDial, Call},

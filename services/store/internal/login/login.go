@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
@@ -174,15 +175,11 @@ func (s *Service) recordFailure(ctx context.Context, kind storage.EventKind, use
 	return refusal
 }
 
-// recordTimeout bounds how long a refusal may take to be recorded after its caller has left. It is shorter than
-// deadlines.Drain, so that a store which stops waits for it.
-const recordTimeout = 8 * time.Second
-
 // AfterComparison returns the context in which the refusal of a password is recorded once it was compared. It does not
 // end with the caller: a caller who leaves early must not get a guess that is not counted. Only calls that were admitted
 // to the queue of the hashes get one, which bounds how many wait for the database.
 func AfterComparison(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), recordTimeout)
+	return context.WithTimeout(context.WithoutCancel(ctx), deadlines.RecordFailure)
 }
 
 // issue issues the tokens of a session as it is now: the current refresh token and a new access token.

@@ -11,14 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
 const (
-	// maxWait is how long the estimated wait of a call may be if its client has others waiting. A person at a log-in
-	// form still bears it.
-	maxWait = 2 * time.Second
-
 	// minQueuePerSlot and maxQueuePerSlot bound the length of the queue whatever the estimate is. Where hashes are
 	// expensive, a few people who log in together are no overload, and their deadlines bound their waits; where hashes
 	// are cheap, every waiting call still holds a request.
@@ -95,7 +92,7 @@ func (q *queue) enter(ctx context.Context, key shares.Key, bytes int64) (leave f
 
 // admit reports an error if a call that comes now would not be let in: the error of ctx if that has ended, or
 // an OverloadedError
-//   - if its client has others waiting, and it would wait for longer than maxWait behind more than a few,
+//   - if its client has others waiting, and it would wait for longer than deadlines.HashQueue behind more than a few,
 //   - if the queue is full, and no client has more calls waiting than its own,
 //   - if those before it keep it from being done before the deadline of ctx.
 func (q *queue) admit(ctx context.Context, key shares.Key) error {
@@ -143,7 +140,7 @@ func (q *queue) check(ctx context.Context, key shares.Key) error {
 	if wait == 0 {
 		return nil // It is nobody else's fault if the deadline is too near.
 	}
-	tooMany := wait > maxWait && ahead >= q.slots*(1+minQueuePerSlot) && q.countOf(key) > 0
+	tooMany := wait > deadlines.HashQueue && ahead >= q.slots*(1+minQueuePerSlot) && q.countOf(key) > 0
 	deadline, hasDeadline := ctx.Deadline()
 	tooLate := hasDeadline && time.Until(deadline) < wait+q.serviceTime
 	if tooMany || tooLate {

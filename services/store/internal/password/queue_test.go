@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 )
 
@@ -139,18 +140,18 @@ func TestQueueOfOneClient(t *testing.T) {
 		wantAllServed(t, outcomes)
 		q.wantServed(t, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9")
 	})
-	inBubble(t, "what would wait for longer than maxWait is refused at once", func(t *testing.T) {
+	inBubble(t, "what would wait for longer than deadlines.HashQueue is refused at once", func(t *testing.T) {
 		const slots = 2
 		q := newTestQueue(slots)
 		began := time.Now()
-		outcomes := q.sendMany(t.Context(), slots+slots*int(maxWait/workTime), 0, "")
-		wantRetry(t, <-q.send(t.Context(), 0, "one more"), maxWait+workTime/slots)
+		outcomes := q.sendMany(t.Context(), slots+slots*int(deadlines.HashQueue/workTime), 0, "")
+		wantRetry(t, <-q.send(t.Context(), 0, "one more"), deadlines.HashQueue+workTime/slots)
 		if waited := time.Since(began); waited != 0 {
 			t.Errorf("it was refused after %v", waited)
 		}
 		wantOverloaded(t, q.admit(t.Context(), clientAt(0)))
 		wantAllServed(t, outcomes)
-		if took := time.Since(began); took != maxWait+workTime {
+		if took := time.Since(began); took != deadlines.HashQueue+workTime {
 			t.Errorf("the last was done after %v", took)
 		}
 	})
@@ -158,9 +159,9 @@ func TestQueueOfOneClient(t *testing.T) {
 	inBubble(t, "a call that has gone holds no slot", testGone)
 	inBubble(t, "a few are no overload where hashes are expensive", func(t *testing.T) {
 		q := &testQueue{queue: newQueue(1, unlimited)}
-		q.observe(maxWait)
+		q.observe(deadlines.HashQueue)
 		outcomes := q.sendMany(t.Context(), 1+minQueuePerSlot, 0, "")
-		wantRetry(t, <-q.send(t.Context(), 0, ""), maxWait*(1+minQueuePerSlot))
+		wantRetry(t, <-q.send(t.Context(), 0, ""), deadlines.HashQueue*(1+minQueuePerSlot))
 		hop, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		wantOverloaded(t, <-q.send(hop, 0, ""))
@@ -291,7 +292,7 @@ func TestQueueOfManyClients(t *testing.T) {
 			q.send(t.Context(), 1+i, "")
 		}
 		outcome := q.send(t.Context(), maxQueuePerSlot+1, "")
-		if wait := q.wait(maxQueuePerSlot); wait <= maxWait {
+		if wait := q.wait(maxQueuePerSlot); wait <= deadlines.HashQueue {
 			t.Fatalf("the wait is %v", wait)
 		}
 		wantOverloaded(t, q.admit(t.Context(), clientAt(1)))
@@ -431,7 +432,7 @@ func TestQueueMemory(t *testing.T) {
 // TestObserve: where hashes get slower fewer calls wait, and where they get faster again more do.
 func TestObserve(t *testing.T) {
 	q := newQueue(1, unlimited)
-	waiting := int(maxWait / workTime)
+	waiting := int(deadlines.HashQueue / workTime)
 	for _, test := range []struct {
 		took time.Duration
 		want bool
@@ -439,7 +440,7 @@ func TestObserve(t *testing.T) {
 		for range 10 * ewmaWindow {
 			q.observe(test.took)
 		}
-		if got := q.wait(waiting) <= maxWait; got != test.want {
+		if got := q.wait(waiting) <= deadlines.HashQueue; got != test.want {
 			t.Errorf("with calls of %v, %d may wait: %v", test.took, waiting, got)
 		}
 	}

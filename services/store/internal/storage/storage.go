@@ -20,6 +20,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/migrate"
 )
@@ -53,7 +54,7 @@ func Open(ctx context.Context, config Config, log *slog.Logger) (*Storage, error
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}
-	s := &Storage{dialect: driver, pool: pool, written: make(chan struct{}, 1), lockWait: maxLockWait}
+	s := &Storage{dialect: driver, pool: pool, written: make(chan struct{}, 1), lockWait: deadlines.FileLock}
 	if driver.SingleWriter() {
 		s.writer = make(chan struct{}, 1)
 	}

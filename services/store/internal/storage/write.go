@@ -8,14 +8,11 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 const (
-	// maxAttempts bounds how often a write is tried. A write here locks one row, so that the loser of a conflict mostly
-	// succeeds at the second attempt. Where nodes of a cluster change one row, each commit makes all others lose; twelve
-	// attempts take about a second, which is within the deadlines of callers.
-	maxAttempts = 12
 	// firstBackOff is the longest wait before the second attempt. It doubles with each further one up to maxBackOff.
 	firstBackOff = 5 * time.Millisecond
 	maxBackOff   = 250 * time.Millisecond
@@ -23,9 +20,6 @@ const (
 	// lockPoll is the pause before another attempt to lock a file that another process has locked. SQLite itself pauses
 	// for longer the longer it waits, up to 100 ms, so that it misses the short gaps between the changes of a busy process.
 	lockPoll = 3 * time.Millisecond
-
-	// maxLockWait bounds the wait of a change that has no deadline.
-	maxLockWait = 10 * time.Second
 )
 
 // transact runs a change as one transaction, as write does.
@@ -46,7 +40,7 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 		if err == nil {
 			s.notifySequencer()
 		}
-		if err == nil || attempt == maxAttempts || !s.isRetryable(err) || s.writer != nil {
+		if err == nil || attempt == deadlines.TransactionAttempts || !s.isRetryable(err) || s.writer != nil {
 			return err // A change of a file has waited for its lock already.
 		}
 		if !wait.pause(ctx) {

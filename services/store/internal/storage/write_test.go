@@ -12,6 +12,7 @@ import (
 	mysqldriver "github.com/go-sql-driver/mysql"
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect/mysql"
 )
@@ -27,7 +28,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 		}
 		began := time.Now()
 		err := s.write(t.Context(), deadlock)
-		if attempts != maxAttempts || time.Since(began) > 2*time.Second {
+		if attempts != deadlines.TransactionAttempts || time.Since(began) > 2*time.Second {
 			t.Errorf("%d attempts in %v", attempts, time.Since(began))
 		}
 		want(t, s.wrap(t.Context(), "x", err, nil), ErrUnavailable)
@@ -147,7 +148,7 @@ func TestWrite(t *testing.T) {
 }
 
 // TestWriteBesideAnotherProcess has another process write nearly all the time, with short gaps, as a backup or an import
-// does: each change must still be made before it has waited for maxLockWait. SQLite locks connections, so that another
+// does: each change must still be made before it has waited for deadlines.FileLock. SQLite locks connections, so that another
 // pool stands for another process.
 func TestWriteBesideAnotherProcess(t *testing.T) {
 	config := newSQLite(t)
@@ -173,7 +174,7 @@ func TestWriteBesideAnotherProcess(t *testing.T) {
 		}
 	}()
 	for i := range writes {
-		ctx, cancel := context.WithTimeout(t.Context(), maxLockWait)
+		ctx, cancel := context.WithTimeout(t.Context(), deadlines.FileLock)
 		if err := s.CreateUser(ctx, newUser(fmt.Sprintf("%d@example.com", i)), hash); err != nil {
 			t.Error(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strconv"
 	"time"
 
 	mysqldriver "github.com/go-sql-driver/mysql"
@@ -19,6 +20,7 @@ import (
 	gormmysql "gorm.io/driver/mysql"
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
@@ -32,13 +34,6 @@ const (
 	// maxIdleTime closes the connections of a burst after it, before the server does (see waitTimeout).
 	maxIdleTime = 15 * time.Second
 
-	// dialTimeout bounds a connection attempt: a host that is gone does not answer SYN packets.
-	dialTimeout = 5 * time.Second
-	// ioTimeout bounds one answer. A statement here takes milliseconds; only a server that hangs needs longer, and
-	// a caller without a deadline must not hang with it. It is longer than lockWait.
-	ioTimeout = 10 * time.Second
-	// lockWait, in seconds, bounds the wait for a row. The default of 50 s is longer than callers wait.
-	lockWait = "5"
 	// waitTimeout, in seconds, is how long the server waits for the next statement before it rolls a transaction back,
 	// which releases the locks of a store that hangs. The default is 8 h.
 	waitTimeout = "20"
@@ -51,7 +46,9 @@ type Dialect struct {
 }
 
 // Open returns a pool that is not connected.
-func (d *Dialect) Open(log *slog.Logger) (*sql.DB, error) { return d.connect(log, ioTimeout) }
+func (d *Dialect) Open(log *slog.Logger) (*sql.DB, error) {
+	return d.connect(log, deadlines.DatabaseIO)
+}
 
 // OpenToMigrate returns a pool without a time limit, because altering a large table may take any time.
 func (d *Dialect) OpenToMigrate(_ context.Context, log *slog.Logger) (*sql.DB, error) {
@@ -79,7 +76,7 @@ func (d *Dialect) connector(address string, log *slog.Logger, answerTimeout time
 	config := mysqldriver.NewConfig()
 	config.User, config.Passwd = d.user, d.password
 	config.Net, config.Addr, config.DBName, config.TLSConfig = "tcp", address, d.database, d.tls
-	config.Timeout, config.ReadTimeout, config.WriteTimeout = dialTimeout, answerTimeout, answerTimeout
+	config.Timeout, config.ReadTimeout, config.WriteTimeout = deadlines.DatabaseDial, answerTimeout, answerTimeout
 	config.ParseTime, config.Loc = true, time.UTC
 	config.ClientFoundRows = true // Counts the rows that an update found, not those that it altered.
 	config.RejectReadOnly = true  // Leaves a node that a fail-over made a replica.
@@ -92,7 +89,7 @@ func (d *Dialect) connector(address string, log *slog.Logger, answerTimeout time
 		"time_zone": "'+00:00'",
 		// Strict: a value that does not fit is an error.
 		"sql_mode":                 "'TRADITIONAL'",
-		"innodb_lock_wait_timeout": lockWait,
+		"innodb_lock_wait_timeout": strconv.Itoa(int(deadlines.DatabaseLock.Seconds())),
 		"wait_timeout":             waitTimeout,
 	}
 	if err := config.Apply(mysqldriver.Charset("utf8mb4", "utf8mb4_bin")); err != nil {
