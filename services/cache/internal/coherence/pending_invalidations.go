@@ -38,11 +38,14 @@ type pendingInvalidations struct {
 	mu          sync.Mutex
 	writes      map[string]entry.Write // by key; what can be stored without a lease
 	bypassUntil time.Time              // the backend is not read before, if some invalidations were dropped
+
+	added chan struct{} // wakes run
 }
 
 func newPendingInvalidations(backend Backend, maxEntryLife time.Duration, log *slog.Logger) *pendingInvalidations {
 	return &pendingInvalidations{
 		backend: backend, maxEntryLife: maxEntryLife, log: log, writes: map[string]entry.Write{},
+		added: make(chan struct{}, 1),
 	}
 }
 
@@ -61,6 +64,10 @@ func (p *pendingInvalidations) add(ctx context.Context, writes []entry.Write) {
 		case known && entry.Rank(present.Entry) >= entry.Rank(write.Entry):
 		case known || len(p.writes) < maxPending:
 			p.writes[write.Key] = write
+			select {
+			case p.added <- struct{}{}:
+			default: // It is awake.
+			}
 		default:
 			if p.bypassUntil.IsZero() {
 				// Other services may return outdated entries meanwhile.
@@ -88,14 +95,21 @@ func (p *pendingInvalidations) covers(keys ...string) bool {
 	return false
 }
 
-// run flushes the pending invalidations until ctx is done, and then once more.
+// run flushes the pending invalidations until ctx is done, and then once more. It sleeps while there are none.
 func (p *pendingInvalidations) run(ctx context.Context) {
-	ticker := time.NewTicker(flushInterval)
-	defer ticker.Stop()
+	var next <-chan time.Time // nil while none is pending
 	for {
 		select {
-		case <-ticker.C:
+		case <-p.added:
+			if next == nil {
+				next = time.After(flushInterval)
+			}
+		case <-next:
+			next = nil
 			p.flush(ctx)
+			if p.count() > 0 {
+				next = time.After(flushInterval)
+			}
 		case <-ctx.Done():
 			final, cancel := context.WithTimeout(context.WithoutCancel(ctx), finalFlushTimeout)
 			defer cancel()

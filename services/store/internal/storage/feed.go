@@ -2,6 +2,7 @@ package storage
 
 import (
 	"context"
+	"database/sql"
 	"time"
 
 	"github.com/google/uuid"
@@ -150,24 +151,20 @@ func (s *Storage) ReadOldestChange(ctx context.Context) (since time.Time, waitin
 	return rows[0].CreateTime, true, nil
 }
 
+// selectFeedState reads the state of the feed in one statement, so that the sequence is of the epoch. The condition on the id makes both databases read one
+// row of the primary key.
+const selectFeedState = `SELECT e.epoch, h.sequence, c.create_time FROM feed_head h JOIN epochs e ON e.name = 'feed'
+	LEFT JOIN changes c ON c.id = (SELECT MIN(id) FROM changes WHERE id > 0) WHERE h.id = 1`
+
 // ReadFeedState returns the end of the feed.
 func (s *Storage) ReadFeedState(ctx context.Context) (FeedState, error) {
-	type stateRow struct {
-		Epoch         string
-		Last          int64
-		OldestWaiting *time.Time
+	var state FeedState
+	var oldest sql.NullTime
+	if err := s.readFeedState.QueryRowContext(ctx).Scan(&state.Epoch, &state.Last, &oldest); err != nil {
+		return FeedState{}, s.wrap(ctx, "read the state of the feed", err, nil)
 	}
-	// One statement, so that the sequence is of the epoch. gorm has no joins of tables without a relation. The condition on
-	// the id makes both databases read one row of the primary key.
-	row, err := gorm.G[stateRow](s.db).Raw(`SELECT e.epoch, h.sequence AS last, c.create_time AS oldest_waiting
-		FROM feed_head h JOIN epochs e ON e.name = 'feed'
-		LEFT JOIN changes c ON c.id = (SELECT MIN(id) FROM changes WHERE id > 0)
-		WHERE h.id = 1`).Take(ctx)
-	state := FeedState{Epoch: row.Epoch, Last: row.Last}
-	if row.OldestWaiting != nil {
-		state.OldestWaiting = *row.OldestWaiting
-	}
-	return state, s.wrap(ctx, "read the state of the feed", err, nil)
+	state.OldestWaiting = oldest.Time
+	return state, nil
 }
 
 // ListChanges returns the changes after a sequence that is not the last one, in their order: at most limit. It fails with
