@@ -48,7 +48,7 @@ const (
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	_ = flag.Set("test.parallel", "8") // Tests mostly wait.
+	_ = flag.Set("test.parallel", "4") // Tests mostly wait.
 	goleak.VerifyTestMain(m)
 }
 

@@ -208,8 +208,7 @@ func (u *randomUser) check(t *testing.T, s *session, r *replica, how string) {
 // TestConsistency makes random changes by random services while Redis fails. No call that starts after the end of a
 // session was acknowledged succeeds with it; none after a change shows the state before it; none after the loss of a
 // role is allowed what the role allows; and all other sessions remain valid.
-func TestConsistency(t *testing.T) {
-	t.Parallel()
+func TestConsistency(t *testing.T) { // Not beside others: it uses all cores.
 	const users, admins = 20, 4
 	env, server, _ := newRedisEnvOf(t, 3)
 	env.store.hook(delayRandomly, delayRandomly)

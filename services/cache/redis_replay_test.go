@@ -132,7 +132,7 @@ func TestReplay(t *testing.T) {
 			env.wantReads(t, reads)
 		})
 	}
-	t.Run("leaves an entry that is outdated to be replaced, so that the next call is a hit again", func(t *testing.T) {
+	t.Run("leaves_an_entry_that_is_outdated_to_be_replaced_so_that_the_next_call_is_a_hit_again", func(t *testing.T) {
 		t.Parallel()
 		env, _, client := newRedisEnvOf(t, 1)
 		ada := env.store.put("ada@example.com")

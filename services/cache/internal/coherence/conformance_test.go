@@ -16,26 +16,26 @@ import (
 func conformance(t *testing.T, open func(t *testing.T) (b Backend, expire func(after time.Duration))) {
 	t.Helper()
 	cases := map[string]func(*testing.T, Backend){
-		"nothing is found where nothing was set":    nothingIsNotFound,
-		"what was set is found":                     setIsFound,
-		"lower does not replace higher":             lowerDoesNotReplace,
-		"the same rank does not replace":            sameDoesNotReplace,
-		"higher replaces lower":                     higherReplaces,
-		"ranks compare as numbers":                  ranksAreNumbers,
-		"an entry without a rank is refused":        shortIsRefused,
-		"keys are apart":                            keysAreApart,
-		"several keys are read in their order":      orderIsKept,
-		"several writes are one step":               writesAreOneStep,
-		"entries are any bytes":                     entriesAreBytes,
-		"entries are copies":                        entriesAreCopies,
-		"concurrent sets end with the highest":      highestWins,
-		"remove deletes the entry":                  removeDeletes,
-		"remove leaves another entry":               removeLeavesOthers,
-		"remove of nothing is not an error":         removeOfNothing,
-		"what was removed may be set to any lower":  removedMayBeLower,
-		"a lease stands while nothing happens":      leaseStands,
-		"what is no lease never stands":             noLeaseNeverStands,
-		"without a lease, some is better than none": outdatedIsStored,
+		"a_missing_entry_is_nil":                             nothingIsNotFound,
+		"an_entry_is_found_after_set":                        setIsFound,
+		"lower_does_not_replace_higher":                      lowerDoesNotReplace,
+		"the_same_rank_does_not_replace":                     sameDoesNotReplace,
+		"higher_replaces_lower":                              higherReplaces,
+		"ranks_compare_as_numbers":                           ranksAreNumbers,
+		"an_entry_without_a_rank_is_rejected":                shortIsRefused,
+		"keys_are_apart":                                     keysAreApart,
+		"several_keys_are_read_in_their_order":               orderIsKept,
+		"several_writes_are_one_step":                        writesAreOneStep,
+		"entries_are_any_bytes":                              entriesAreBytes,
+		"entries_are_copies":                                 entriesAreCopies,
+		"concurrent_sets_end_with_the_highest":               highestWins,
+		"remove_deletes_the_entry":                           removeDeletes,
+		"remove_leaves_another_entry":                        removeLeavesOthers,
+		"remove_of_nothing_is_not_an_error":                  removeOfNothing,
+		"a_lower_rank_can_be_set_after_remove":               removedMayBeLower,
+		"a_lease_is_valid_while_nothing_happens":             leaseIsValid,
+		"an_unknown_lease_is_never_valid":                    unknownLeaseIsInvalid,
+		"without_a_valid_lease_the_outdated_entry_is_stored": outdatedIsStored,
 	}
 	for name, check := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -43,7 +43,7 @@ func conformance(t *testing.T, open func(t *testing.T) (b Backend, expire func(a
 			check(t, b)
 		})
 	}
-	t.Run("entries expire", func(t *testing.T) {
+	t.Run("entries_expire", func(t *testing.T) {
 		b, expire := open(t)
 		set(t, b, "key", entryOf(7, "old"))
 		expire(59 * time.Second)
@@ -53,7 +53,7 @@ func conformance(t *testing.T, open func(t *testing.T) (b Backend, expire func(a
 		set(t, b, "key", entryOf(1, "new"))
 		wantEntry(t, b, "key", entryOf(1, "new"))
 	})
-	t.Run("a set that changes nothing prolongs nothing", func(t *testing.T) {
+	t.Run("a_set_that_changes_nothing_prolongs_nothing", func(t *testing.T) {
 		b, expire := open(t)
 		set(t, b, "key", entryOf(1, "a"))
 		expire(40 * time.Second)
@@ -215,7 +215,7 @@ func removedMayBeLower(t *testing.T, b Backend) {
 	wantEntry(t, b, "key", entryOf(1, "b"))
 }
 
-func leaseStands(t *testing.T, b Backend) {
+func leaseIsValid(t *testing.T, b Backend) {
 	_, read, err := b.Get(t.Context(), "key")
 	if err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func leaseStands(t *testing.T, b Backend) {
 	}
 }
 
-func noLeaseNeverStands(t *testing.T, b Backend) {
+func unknownLeaseIsInvalid(t *testing.T, b Backend) {
 	write := entry.Write{Key: "key", Entry: entryOf(2, "a"), TTL: time.Minute}
 	for _, lease := range []entry.Lease{"", "never given"} {
 		if err := b.Set(t.Context(), lease, write); err != nil {

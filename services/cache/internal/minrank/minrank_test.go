@@ -8,7 +8,7 @@ import (
 )
 
 func TestTable(t *testing.T) {
-	t.Run("an entry with all unknown changes is current", func(t *testing.T) {
+	t.Run("an_entry_with_all_unknown_changes_is_current", func(t *testing.T) {
 		table := minrank.New(10)
 		table.Reset(5)
 		for position, want := range map[uint64]bool{4: false, 5: true, 6: true, minrank.Timeless: true} {
@@ -17,7 +17,7 @@ func TestTable(t *testing.T) {
 			}
 		}
 	})
-	t.Run("an entry below the minimum of its key is outdated at any position", func(t *testing.T) {
+	t.Run("an_entry_below_the_minimum_of_its_key_is_outdated_at_any_position", func(t *testing.T) {
 		table := minrank.New(10)
 		table.Raise("key", 7, 3)
 		table.Raise("key", 5, 4)
@@ -32,7 +32,7 @@ func TestTable(t *testing.T) {
 			t.Error("another key has the same minimum")
 		}
 	})
-	t.Run("evicts the oldest change and makes entries without it outdated", func(t *testing.T) {
+	t.Run("evicts_the_oldest_change_and_makes_entries_without_it_outdated", func(t *testing.T) {
 		const keys = 100
 		table := minrank.New(keys)
 		key := func(i uint64) string { return fmt.Sprintf("key%d", i) }
@@ -52,7 +52,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("the table has %d keys", table.Len())
 		}
 	})
-	t.Run("a key that changes often is one key", func(t *testing.T) {
+	t.Run("a_key_that_changes_often_is_one_key", func(t *testing.T) {
 		table := minrank.New(4)
 		for i := range uint64(100) {
 			table.Raise("key", i, i)
@@ -61,7 +61,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("the table has %d keys, or the wrong minimum", table.Len())
 		}
 	})
-	t.Run("reset removes all changes", func(t *testing.T) {
+	t.Run("reset_removes_all_changes", func(t *testing.T) {
 		table := minrank.New(4)
 		table.Raise("key", 7, 9)
 		table.Advance(9)

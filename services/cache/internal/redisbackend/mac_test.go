@@ -10,7 +10,7 @@ func TestMAC(t *testing.T) {
 	secret, now := mac("secret"), time.UnixMilli(1_700_000_000_000)
 	held := []byte("12345678 an entry")
 	sealed := secret.append("key", held, stamp{position: 7, expires: now})
-	t.Run("opens until the entry expires, for clocks that are 10 s apart", func(t *testing.T) {
+	t.Run("opens_until_the_entry_expires_for_clocks_that_are_10_s_apart", func(t *testing.T) {
 		for after, want := range map[time.Duration]bool{
 			-time.Hour: true, 0: true, clockSkew: true, clockSkew + time.Millisecond: false, time.Hour: false,
 		} {
@@ -20,7 +20,7 @@ func TestMAC(t *testing.T) {
 			}
 		}
 	})
-	t.Run("breaks when any byte is changed", func(t *testing.T) {
+	t.Run("breaks_when_any_byte_is_changed", func(t *testing.T) {
 		for i := range sealed {
 			changed := bytes.Clone(sealed)
 			changed[i] ^= 1
