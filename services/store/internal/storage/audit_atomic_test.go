@@ -8,9 +8,14 @@ import (
 	"testing"
 )
 
-// TestAnActIsThereIfAndOnlyIfItsEventsAre lets each act fail at every place where it writes, and wants that it has left
+func TestAppendEvent(t *testing.T) {
+	t.Run("commits_with_its_act_or_not_at_all", testAppendEventCommitsWithItsActOrNotAtAll)
+	t.Run("a_failed_commit_leaves_neither", testAppendEventAFailedCommitLeavesNeither)
+}
+
+// testAppendEventCommitsWithItsActOrNotAtAll lets each act fail at every place where it writes, and wants that it has left
 // nothing then; and that, where nothing failed, both are there.
-func TestAnActIsThereIfAndOnlyIfItsEventsAre(t *testing.T) {
+func testAppendEventCommitsWithItsActOrNotAtAll(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		for _, name := range slices.Sorted(maps.Keys(acts)) {
@@ -116,8 +121,8 @@ func wantBoth(t *testing.T, s *Storage, name string) {
 	}
 }
 
-// TestACommitThatFailsLeavesNeither: a constraint that is checked when the transaction is committed fails then.
-func TestACommitThatFailsLeavesNeither(t *testing.T) {
+// testAppendEventAFailedCommitLeavesNeither: a constraint that is checked when the transaction is committed fails then.
+func testAppendEventAFailedCommitLeavesNeither(t *testing.T) {
 	s := openNew(t, newSQLite(t)) // MySQL checks no constraint so late.
 	exec(t, s, "CREATE TABLE late (id TEXT REFERENCES users (id) DEFERRABLE INITIALLY DEFERRED)")
 	for name, prepare := range acts {

@@ -328,8 +328,14 @@ func eventsStay(t *testing.T, s *Storage) {
 	}
 }
 
-// TestSQLiteRefusesToChangeEvents, whoever asks.
-func TestSQLiteRefusesToChangeEvents(t *testing.T) {
+func TestEvents(t *testing.T) {
+	t.Run("sqlite_rejects_changes", testEventsSqliteRejectsChanges)
+	t.Run("ids_are_UUIDs_of_their_time", testEventsIdsAreUUIDsOfTheirTime)
+	t.Run("an_act_that_changes_nothing_has_none", testEventsAnActThatChangesNothingHasNone)
+}
+
+// testEventsSqliteRejectsChanges, whoever asks.
+func testEventsSqliteRejectsChanges(t *testing.T) {
 	s := openNew(t, newSQLite(t))
 	addUser(t, s, "ada@example.com")
 	before := listEvents(t, s, EventFilter{})
@@ -342,7 +348,7 @@ func TestSQLiteRefusesToChangeEvents(t *testing.T) {
 	}
 }
 
-func TestEventsAreUUIDsOfTheirTime(t *testing.T) {
+func testEventsIdsAreUUIDsOfTheirTime(t *testing.T) {
 	last := ""
 	for i := range 5000 {
 		at := actTime.Add(time.Duration(i) * time.Microsecond)
@@ -357,7 +363,7 @@ func TestEventsAreUUIDsOfTheirTime(t *testing.T) {
 	}
 }
 
-func TestAnActThatChangesNothingHasNoEvent(t *testing.T) {
+func testEventsAnActThatChangesNothingHasNone(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		admin := addAdmin(t, s, "root@example.com")

@@ -9,8 +9,12 @@ import (
 	"gorm.io/gorm"
 )
 
-// TestAConnectionThatDiesBeforeTheCommitLeavesNeither: the server forgets the transaction.
-func TestAConnectionThatDiesBeforeTheCommitLeavesNeither(t *testing.T) {
+func TestAppendEventMySQL(t *testing.T) {
+	t.Run("a_connection_that_dies_before_the_commit_leaves_neither", testAConnectionThatDiesBeforeTheCommitLeavesNeither)
+}
+
+// testAConnectionThatDiesBeforeTheCommitLeavesNeither: the server forgets the transaction.
+func testAConnectionThatDiesBeforeTheCommitLeavesNeither(t *testing.T) {
 	config := newMariaDB(t)
 	s, killer := openNew(t, config), open(t, config)
 	armed := false

@@ -14,7 +14,11 @@ type ahead struct{ dialect.Dialect }
 
 func (ahead) ClockQuery() string { return "SELECT UTC_TIMESTAMP(6) + INTERVAL 45 SECOND" }
 
-func TestTheTimeIsThatOfTheDatabase(t *testing.T) {
+func TestNow(t *testing.T) {
+	t.Run("returns_the_time_of_the_database", testNowReturnsTheTimeOfTheDatabase)
+}
+
+func testNowReturnsTheTimeOfTheDatabase(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	if off := time.Until(s.Now()).Abs(); off > 10*time.Second {
 		t.Errorf("on one machine the clocks differ by %v", off)

@@ -70,8 +70,14 @@ func startTest(t *testing.T) (*testkit.Galera, []*Storage) {
 	return cluster, stores
 }
 
+func TestGalera(t *testing.T) {
+	t.Run("another_node_reads_what_was_acknowledged", testGaleraAnotherNodeReadsWhatWasAcknowledged)
+	t.Run("conflicts_are_retried", testGaleraConflictsAreRetried)
+	t.Run("the_loss_of_a_node_loses_no_write", testGaleraTheLossOfANodeLosesNoWrite)
+}
+
 // What was acknowledged at one node is read at each other one.
-func TestAnotherNodeShowsWhatWasAcknowledged(t *testing.T) {
+func testGaleraAnotherNodeReadsWhatWasAcknowledged(t *testing.T) {
 	cluster, stores := startTest(t)
 	for node := range cluster.Nodes {
 		exec(t, stores[node], "SET GLOBAL wsrep_slave_threads = 1")
@@ -93,7 +99,7 @@ func TestAnotherNodeShowsWhatWasAcknowledged(t *testing.T) {
 }
 
 // Nodes find out at commit that they changed the same row. Nobody hears of that, and no change is lost.
-func TestConflictsOfNodesAreTriedAgain(t *testing.T) {
+func testGaleraConflictsAreRetried(t *testing.T) {
 	_, stores := startTest(t)
 	user := addUser(t, stores[0], "ada@example.com")
 	failures := func() (count int) {
@@ -125,7 +131,7 @@ func TestConflictsOfNodesAreTriedAgain(t *testing.T) {
 }
 
 // Stores go on with other nodes when theirs dies, and nothing that was acknowledged is lost.
-func TestANodeThatIsLostUnderLoad(t *testing.T) {
+func testGaleraTheLossOfANodeLosesNoWrite(t *testing.T) {
 	cluster, stores := startTest(t)
 	var stopped atomic.Bool
 	acknowledged := make([][]account.User, len(stores))

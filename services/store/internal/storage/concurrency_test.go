@@ -52,7 +52,13 @@ func wantOneOf(t *testing.T, errs []error, wanted ...error) {
 
 func isError(err, wanted error) bool { return errors.Is(err, wanted) }
 
-func TestOfManySignUpsWithOneAddressOneSucceeds(t *testing.T) {
+func TestCreateUser(t *testing.T) {
+	t.Run("of_many_with_one_address_one_succeeds", testCreateUserOfManyWithOneAddressOneSucceeds)
+	t.Run("many_users_sign_up_and_log_in_at_once", testCreateUserManyUsersSignUpAndLogInAtOnce)
+	t.Run("an_address_freed_by_a_deletion_has_one_new_user", testCreateUserAnAddressFreedByADeletionHasOneNewUser)
+}
+
+func testCreateUserOfManyWithOneAddressOneSucceeds(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		spellings := []string{"ada@example.com", "ADA@example.com", " Ada@Example.Com\u00a0"}
@@ -73,7 +79,12 @@ func TestOfManySignUpsWithOneAddressOneSucceeds(t *testing.T) {
 	})
 }
 
-func TestOfManyStoresOneMakesTheFirstKey(t *testing.T) {
+func TestCreateSigningKey(t *testing.T) {
+	t.Run("of_many_stores_one_creates_the_first", testCreateSigningKeyOfManyStoresOneCreatesTheFirst)
+	t.Run("of_many_stores_one_creates_the_next", testCreateSigningKeyOfManyStoresOneCreatesTheNext)
+}
+
+func testCreateSigningKeyOfManyStoresOneCreatesTheFirst(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config)}
 		for len(stores) < 20 {
@@ -91,7 +102,7 @@ func TestOfManyStoresOneMakesTheFirstKey(t *testing.T) {
 	})
 }
 
-func TestOfManyStoresOneMakesTheNextKey(t *testing.T) {
+func testCreateSigningKeyOfManyStoresOneCreatesTheNext(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config)}
 		for len(stores) < 20 {
@@ -111,8 +122,12 @@ func TestOfManyStoresOneMakesTheNextKey(t *testing.T) {
 	})
 }
 
-// TestARevocationAndARotationDoNotShareAGeneration: both want to add the next key.
-func TestARevocationAndARotationDoNotShareAGeneration(t *testing.T) {
+func TestRevokeSigningKey(t *testing.T) {
+	t.Run("shares_no_generation_with_a_rotation", testRevokeSigningKeySharesNoGenerationWithARotation)
+}
+
+// testRevokeSigningKeySharesNoGenerationWithARotation: both want to add the next key.
+func testRevokeSigningKeySharesNoGenerationWithARotation(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config)}
 		for len(stores) < 10 {
@@ -139,7 +154,7 @@ func TestARevocationAndARotationDoNotShareAGeneration(t *testing.T) {
 	})
 }
 
-func TestManyUsersSignUpAndLogInAtOnce(t *testing.T) {
+func testCreateUserManyUsersSignUpAndLogInAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		for _, err := range race(50, func(i int) error {
@@ -159,7 +174,12 @@ func TestManyUsersSignUpAndLogInAtOnce(t *testing.T) {
 	})
 }
 
-func TestManyProcessesMigrateAtOnce(t *testing.T) {
+func TestMigrate(t *testing.T) {
+	t.Run("many_processes_at_once", testMigrateManyProcessesAtOnce)
+	t.Run("logs_each_migration_and_applies_it_once", testMigrateLogsEachMigrationAndAppliesItOnce)
+}
+
+func testMigrateManyProcessesAtOnce(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		for _, err := range race(4, func(int) error {
 			return Migrate(t.Context(), config, slog.New(slog.DiscardHandler))
@@ -179,7 +199,11 @@ func TestManyProcessesMigrateAtOnce(t *testing.T) {
 	})
 }
 
-func TestOfManyRefreshesAtOnceEachIsJudgedByTheOneBefore(t *testing.T) {
+func TestChangeSession(t *testing.T) {
+	t.Run("each_concurrent_refresh_sees_the_one_before", testChangeSessionEachConcurrentRefreshSeesTheOneBefore)
+}
+
+func testChangeSessionEachConcurrentRefreshSeesTheOneBefore(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		session := addSession(t, stores[0], addUser(t, stores[0], "ada@example.com"))
@@ -202,7 +226,12 @@ func TestOfManyRefreshesAtOnceEachIsJudgedByTheOneBefore(t *testing.T) {
 	})
 }
 
-func TestALogInDoesNotOutlastAChangeOfThePasswordThatRacesIt(t *testing.T) {
+func TestChangePassword(t *testing.T) {
+	t.Run("ends_a_concurrent_log_in", testChangePasswordEndsAConcurrentLogIn)
+	t.Run("of_many_at_once_one_succeeds", testChangePasswordOfManyAtOnceOneSucceeds)
+}
+
+func testChangePasswordEndsAConcurrentLogIn(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		for round := range 20 {
@@ -229,7 +258,7 @@ func TestALogInDoesNotOutlastAChangeOfThePasswordThatRacesIt(t *testing.T) {
 	})
 }
 
-func TestOfManyChangesOfThePasswordOneSucceeds(t *testing.T) {
+func testChangePasswordOfManyAtOnceOneSucceeds(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		user := addUser(t, s, "ada@example.com")
@@ -251,7 +280,11 @@ func TestOfManyChangesOfThePasswordOneSucceeds(t *testing.T) {
 	})
 }
 
-func TestOfManyLogInsAtOnceNoMoreStandThanMay(t *testing.T) {
+func TestCreateSession(t *testing.T) {
+	t.Run("concurrent_log_ins_respect_the_limit", testCreateSessionConcurrentLogInsRespectTheLimit)
+}
+
+func testCreateSessionConcurrentLogInsRespectTheLimit(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		user := addUser(t, stores[0], "ada@example.com")

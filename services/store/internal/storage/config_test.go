@@ -5,7 +5,12 @@ import (
 	"testing"
 )
 
-func TestConfigThatIsGood(t *testing.T) {
+func TestValidate(t *testing.T) {
+	t.Run("accepts_good_configurations", testValidateAcceptsGoodConfigurations)
+	t.Run("reports_all_errors", testValidateReportsAllErrors)
+}
+
+func testValidateAcceptsGoodConfigurations(t *testing.T) {
 	for _, config := range []Config{
 		{URL: "mysql://root@127.0.0.1:3306/gatehouse"},
 		{URL: "mysql://root@localhost/gatehouse", Password: "secret"},
@@ -22,7 +27,7 @@ func TestConfigThatIsGood(t *testing.T) {
 	}
 }
 
-func TestConfigTellsItsFaults(t *testing.T) {
+func testValidateReportsAllErrors(t *testing.T) {
 	for _, test := range []struct {
 		config Config
 		faults []string

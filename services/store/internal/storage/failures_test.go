@@ -134,8 +134,12 @@ func TestRecordFailureConcurrently(t *testing.T) {
 	})
 }
 
-// TestSQLiteLetsOnlyTheCounterGrow, whoever asks.
-func TestSQLiteLetsOnlyTheCounterGrow(t *testing.T) {
+func TestRecordFailureSQLite(t *testing.T) {
+	t.Run("only_the_counter_may_grow", testRecordFailureSQLiteOnlyTheCounterMayGrow)
+}
+
+// testRecordFailureSQLiteOnlyTheCounterMayGrow, whoever asks.
+func testRecordFailureSQLiteOnlyTheCounterMayGrow(t *testing.T) {
 	s := openNew(t, newSQLite(t))
 	recordFailure(t, s, "203.0.113.7", "", "WRONG", actTime)
 	recordFailure(t, s, "203.0.113.7", "", "WRONG", actTime)

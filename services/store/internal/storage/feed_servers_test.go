@@ -8,8 +8,13 @@ import (
 	"time"
 )
 
-// TestAChangeThatIsCommittedLateIsNotLeftOut: the one with the lower id comes second, and keeps nobody waiting.
-func TestAChangeThatIsCommittedLateIsNotLeftOut(t *testing.T) {
+func TestSequenceChangesMySQL(t *testing.T) {
+	t.Run("a_late_commit_is_not_skipped", testSequenceChangesMySQLALateCommitIsNotSkipped)
+	t.Run("a_conflict_is_left_to_the_other", testSequenceChangesMySQLAConflictIsLeftToTheOther)
+}
+
+// testSequenceChangesMySQLALateCommitIsNotSkipped: the one with the lower id comes second, and keeps nobody waiting.
+func testSequenceChangesMySQLALateCommitIsNotSkipped(t *testing.T) {
 	config := newMariaDB(t) // SQLite has one writer at a time.
 	s, other := openNew(t, config), open(t, config)
 	for round := range int64(3) { // With few rows in the table, and with the marks of deleted ones.
@@ -41,8 +46,8 @@ func TestAChangeThatIsCommittedLateIsNotLeftOut(t *testing.T) {
 	}
 }
 
-// TestAConflictOfSequencersIsLeftToTheOther: who waits too long for the lock has nothing to say, and comes again.
-func TestAConflictOfSequencersIsLeftToTheOther(t *testing.T) {
+// testSequenceChangesMySQLAConflictIsLeftToTheOther: who waits too long for the lock has nothing to say, and comes again.
+func testSequenceChangesMySQLAConflictIsLeftToTheOther(t *testing.T) {
 	config := newMariaDB(t)
 	s, other := openNew(t, config), open(t, config)
 	tell(t, s, 1, 1)

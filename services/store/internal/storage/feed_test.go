@@ -258,8 +258,12 @@ func tellIn(t *testing.T, tx *sql.Tx, version int64) {
 	}
 }
 
-// TestSequencersThatRaceGiveEachChangeOnePlace: several stores write and put in order at once, while a follower reads.
-func TestSequencersThatRaceGiveEachChangeOnePlace(t *testing.T) {
+func TestSequenceChanges(t *testing.T) {
+	t.Run("concurrent_sequencers_give_each_change_one_place", testConcurrentSequencersGiveEachChangeOnePlace)
+}
+
+// testConcurrentSequencersGiveEachChangeOnePlace: several stores write and put in order at once, while a follower reads.
+func testConcurrentSequencersGiveEachChangeOnePlace(t *testing.T) {
 	const writers, each = 4, 100
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config), open(t, config)}

@@ -52,7 +52,13 @@ func importedEvents(t *testing.T, s *Storage) int {
 	return len(events)
 }
 
-func TestImportUsersTellsWhatBecameOfEach(t *testing.T) {
+func TestImportUsers(t *testing.T) {
+	t.Run("reports_the_result_of_each", testImportUsersReportsTheResultOfEach)
+	t.Run("adds_all_or_none_of_a_batch", testImportUsersAddsAllOrNoneOfABatch)
+	t.Run("of_several_processes_one_continues", testImportUsersOfSeveralProcessesOneContinues)
+}
+
+func testImportUsersReportsTheResultOfEach(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		there, gone := addUser(t, s, "there@example.com"), addUser(t, s, "gone@example.com")
@@ -116,7 +122,15 @@ func TestImportUsersTellsWhatBecameOfEach(t *testing.T) {
 	})
 }
 
-func TestAUserWithoutAPasswordGetsOne(t *testing.T) {
+func TestChangeUser(t *testing.T) {
+	t.Run("sets_the_first_password", testChangeUserSetsTheFirstPassword)
+	t.Run("none_of_many_changes_is_lost", testChangeUserNoneOfManyChangesIsLost)
+	t.Run("nothing_outlives_a_deleted_user", testChangeUserNothingOutlivesADeletedUser)
+	t.Run("many_admins_that_demote_each_other_leave_one", testChangeUserManyAdminsThatDemoteEachOtherLeaveOne)
+	t.Run("two_admins_that_demote_each_other_leave_one", testChangeUserTwoAdminsThatDemoteEachOtherLeaveOne)
+}
+
+func testChangeUserSetsTheFirstPassword(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		user, before := newUser("ada@example.com"), beginImport(t, s)
@@ -142,7 +156,7 @@ func TestAUserWithoutAPasswordGetsOne(t *testing.T) {
 	})
 }
 
-func TestABatchIsImportedWholeOrNotAtAll(t *testing.T) {
+func testImportUsersAddsAllOrNoneOfABatch(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		before, full := beginImport(t, s), errors.New("the disk is full")
@@ -160,7 +174,7 @@ func TestABatchIsImportedWholeOrNotAtAll(t *testing.T) {
 	})
 }
 
-func TestOfSeveralWhoImportTheSameOneGoesOn(t *testing.T) {
+func testImportUsersOfSeveralProcessesOneContinues(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		before := beginImport(t, s)

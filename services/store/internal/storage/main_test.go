@@ -1,12 +1,15 @@
 package storage
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -60,11 +63,35 @@ func open(t *testing.T, config Config) *Storage {
 	return s
 }
 
+// openNew opens a database that is empty but migrated. It migrates one file, and copies that.
 func openNew(t *testing.T, config Config) *Storage {
 	t.Helper()
-	migrateSchema(t, config)
+	path, isFile := strings.CutPrefix(config.URL, "sqlite:")
+	if _, err := os.Stat(path); !isFile || err == nil {
+		migrateSchema(t, config)
+		return open(t, config)
+	}
+	template, err := migratedFile()
+	if err == nil {
+		err = os.WriteFile(path, template, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	return open(t, config)
 }
+
+// migratedFile returns the content of the file of a migrated database.
+var migratedFile = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "storage")
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(folder, "template.db")
+	err = Migrate(context.Background(), Config{URL: "sqlite:" + path}, slog.New(slog.DiscardHandler))
+	content, readErr := os.ReadFile(path)
+	return content, errors.Join(err, readErr, os.RemoveAll(folder))
+})
 
 const hash = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2FsdA$c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0c2U"
 

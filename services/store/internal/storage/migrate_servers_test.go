@@ -15,7 +15,12 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 )
 
-func TestOpenDoesNotTouchADatabaseThatWasNeverMigrated(t *testing.T) {
+func TestOpenMySQL(t *testing.T) {
+	t.Run("creates_no_tables", testOpenMySQLCreatesNoTables)
+	t.Run("uses_the_password", testOpenMySQLUsesThePassword)
+}
+
+func testOpenMySQLCreatesNoTables(t *testing.T) {
 	config := newMariaDB(t)
 	_, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
 	var behind *SchemaBehindError
@@ -31,9 +36,15 @@ func TestOpenDoesNotTouchADatabaseThatWasNeverMigrated(t *testing.T) {
 	}
 }
 
+func TestMigrateMySQL(t *testing.T) {
+	t.Run("runs_a_migration_that_died_again", testMigrateMySQLRunsAMigrationThatDiedAgain)
+	t.Run("runs_a_migration_that_died_after_its_last_statement_again", testRunsAMigrationThatDiedAfterItsLastStatementAgain)
+	t.Run("every_table_has_a_primary_key", testMigrateMySQLEveryTableHasAPrimaryKey)
+}
+
 // A process that dies between two statements of DDL, which commit each by itself, leaves a schema that is further than
 // its version.
-func TestAMigrationThatDiedIsRunAgain(t *testing.T) {
+func testMigrateMySQLRunsAMigrationThatDiedAgain(t *testing.T) {
 	config := newMariaDB(t)
 	s := openNew(t, config)
 	user := addUser(t, s, "ada@example.com")
@@ -49,8 +60,8 @@ func TestAMigrationThatDiedIsRunAgain(t *testing.T) {
 	}
 }
 
-// TestAMigrationThatDiedAfterItsLastStatementIsRunAgain, too: the schema is there, its version is not.
-func TestAMigrationThatDiedAfterItsLastStatementIsRunAgain(t *testing.T) {
+// testRunsAMigrationThatDiedAfterItsLastStatementAgain, too: the schema is there, its version is not.
+func testRunsAMigrationThatDiedAfterItsLastStatementAgain(t *testing.T) {
 	config := newMariaDB(t)
 	s := openNew(t, config)
 	key := newSigningKey(1)
@@ -62,7 +73,7 @@ func TestAMigrationThatDiedAfterItsLastStatementIsRunAgain(t *testing.T) {
 	wantKeys(t, open(t, config), key)
 }
 
-func TestEveryTableHasAPrimaryKey(t *testing.T) {
+func testMigrateMySQLEveryTableHasAPrimaryKey(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	rows, err := s.pool.QueryContext(t.Context(), `SELECT table_name FROM information_schema.tables t
 		WHERE table_schema = DATABASE() AND (engine <> 'InnoDB' OR NOT EXISTS (
@@ -83,8 +94,12 @@ func TestEveryTableHasAPrimaryKey(t *testing.T) {
 	}
 }
 
-// TestABatchThatLosesAConflictBeginsAgain has the database's answer to the loser come when all is written.
-func TestABatchThatLosesAConflictBeginsAgain(t *testing.T) {
+func TestImportUsersMySQL(t *testing.T) {
+	t.Run("a_batch_that_loses_a_conflict_begins_again", testImportUsersMySQLABatchThatLosesAConflictBeginsAgain)
+}
+
+// testImportUsersMySQLABatchThatLosesAConflictBeginsAgain has the database's answer to the loser come when all is written.
+func testImportUsersMySQLABatchThatLosesAConflictBeginsAgain(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	before, calls := beginImport(t, s), 0
 	user := newUser("ada@example.com")

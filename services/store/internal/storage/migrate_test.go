@@ -37,7 +37,7 @@ func versions(t *testing.T) []int64 {
 	return found
 }
 
-func TestMigrateLogsWhatItDoesAndDoesItOnce(t *testing.T) {
+func testMigrateLogsEachMigrationAndAppliesItOnce(t *testing.T) {
 	all := len(versions(t))
 	onEach(t, func(t *testing.T, config Config) {
 		var written bytes.Buffer
@@ -63,7 +63,13 @@ func TestMigrateLogsWhatItDoesAndDoesItOnce(t *testing.T) {
 	})
 }
 
-func TestDataSurvivesReopening(t *testing.T) {
+func TestOpen(t *testing.T) {
+	t.Run("data_survives_reopening", testOpenDataSurvivesReopening)
+	t.Run("rejects_a_schema_that_is_behind", testOpenRejectsASchemaThatIsBehind)
+	t.Run("serves_a_schema_that_is_ahead", testOpenServesASchemaThatIsAhead)
+}
+
+func testOpenDataSurvivesReopening(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		migrateSchema(t, config)
 		s, err := Open(t.Context(), config, slog.New(slog.DiscardHandler))
@@ -80,7 +86,7 @@ func TestDataSurvivesReopening(t *testing.T) {
 	})
 }
 
-func TestASchemaThatIsBehindIsRefused(t *testing.T) {
+func testOpenRejectsASchemaThatIsBehind(t *testing.T) {
 	all := versions(t)
 	latest, previous := all[len(all)-1], all[len(all)-2]
 	onEach(t, func(t *testing.T, config Config) {
@@ -99,7 +105,7 @@ func TestASchemaThatIsBehindIsRefused(t *testing.T) {
 	})
 }
 
-func TestASchemaThatIsAheadIsServed(t *testing.T) {
+func testOpenServesASchemaThatIsAhead(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		exec(t, s, "INSERT INTO goose_db_version (version_id, is_applied) VALUES (99, 1)")
@@ -113,8 +119,14 @@ func TestASchemaThatIsAheadIsServed(t *testing.T) {
 	})
 }
 
-// TestAStoreOfBeforeTheTimesMakesKeys: while a new version is rolled out, the old one serves on the new schema.
-func TestAStoreOfBeforeTheTimesMakesKeys(t *testing.T) {
+func TestPreviousVersion(t *testing.T) {
+	t.Run("creates_keys_without_times", testPreviousVersionCreatesKeysWithoutTimes)
+	t.Run("creates_users_without_roles", testPreviousVersionCreatesUsersWithoutRoles)
+	t.Run("creates_sessions_without_siblings", testPreviousVersionCreatesSessionsWithoutSiblings)
+}
+
+// testPreviousVersionCreatesKeysWithoutTimes: while a new version is rolled out, the old one serves on the new schema.
+func testPreviousVersionCreatesKeysWithoutTimes(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		key := newSigningKey(1)
@@ -126,8 +138,8 @@ func TestAStoreOfBeforeTheTimesMakesKeys(t *testing.T) {
 	})
 }
 
-// TestAStoreOfBeforeTheRolesMakesUsers: as above.
-func TestAStoreOfBeforeTheRolesMakesUsers(t *testing.T) {
+// testPreviousVersionCreatesUsersWithoutRoles: as above.
+func testPreviousVersionCreatesUsersWithoutRoles(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		user := newUser("ada@example.com")
@@ -178,8 +190,8 @@ func TestSignUpHashes(t *testing.T) {
 	})
 }
 
-// TestAStoreOfBeforeTheSiblingsOpensSessions: as above.
-func TestAStoreOfBeforeTheSiblingsOpensSessions(t *testing.T) {
+// testPreviousVersionCreatesSessionsWithoutSiblings: as above.
+func testPreviousVersionCreatesSessionsWithoutSiblings(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		session := newSession(addUser(t, s, "ada@example.com"))

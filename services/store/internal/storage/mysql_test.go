@@ -19,7 +19,13 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 )
 
-func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
+func TestReconnect(t *testing.T) {
+	t.Run("after_the_server_was_killed", testReconnectAfterTheServerWasKilled)
+	t.Run("idle_connections_that_died_are_replaced", testReconnectIdleConnectionsThatDiedAreReplaced)
+	t.Run("a_server_that_hangs_fails_within_the_deadline", testReconnectAServerThatHangsFailsWithinTheDeadline)
+}
+
+func testReconnectAfterTheServerWasKilled(t *testing.T) {
 	config := newMariaDB(t)
 	s := openNew(t, config)
 	var users []account.User
@@ -48,7 +54,7 @@ func TestADatabaseThatIsKilledAndComesBack(t *testing.T) {
 }
 
 // A connection that looks alive and is dead must not cost a caller an error: the server closed it while it was idle.
-func TestConnectionsThatDiedWhileIdle(t *testing.T) {
+func testReconnectIdleConnectionsThatDiedAreReplaced(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	errs := race(10, func(int) error { return s.pool.PingContext(t.Context()) })
 	if err := errors.Join(errs...); err != nil {
@@ -61,7 +67,7 @@ func TestConnectionsThatDiedWhileIdle(t *testing.T) {
 	addUser(t, s, "ada@example.com")
 }
 
-func TestADatabaseThatHangs(t *testing.T) {
+func testReconnectAServerThatHangsFailsWithinTheDeadline(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	if err := mariaDB.Server(t).Freeze(); err != nil {
 		t.Fatal(err)
@@ -76,8 +82,14 @@ func TestADatabaseThatHangs(t *testing.T) {
 	addUser(t, s, "grace@example.com")
 }
 
+func TestWriteMySQL(t *testing.T) {
+	t.Run("retries_after_a_deadlock", testWriteMySQLRetriesAfterADeadlock)
+	t.Run("retries_after_a_change_since_the_first_read", testWriteMySQLRetriesAfterAChangeSinceTheFirstRead)
+	t.Run("retries_what_a_node_refuses", testWriteMySQLRetriesWhatANodeRefuses)
+}
+
 // Sign-ups that wait for one that rolls back all lock the gap it leaves, and then wait for each other.
-func TestADeadlockIsTriedAgain(t *testing.T) {
+func testWriteMySQLRetriesAfterADeadlock(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	tx, err := s.pool.BeginTx(t.Context(), nil)
 	if err != nil {
@@ -110,7 +122,7 @@ func TestADeadlockIsTriedAgain(t *testing.T) {
 }
 
 // A server of today's defaults does not let a transaction write what was changed since it has read something.
-func TestAChangeSinceTheFirstReadIsTriedAgain(t *testing.T) {
+func testWriteMySQLRetriesAfterAChangeSinceTheFirstRead(t *testing.T) {
 	config := newMariaDB(t)
 	other := openNew(t, config)
 	exec(t, other, "SET GLOBAL innodb_snapshot_isolation = ON")
@@ -140,7 +152,7 @@ func TestAChangeSinceTheFirstReadIsTriedAgain(t *testing.T) {
 }
 
 // A node that is not part of its cluster does nothing of what it is asked for. Another one may.
-func TestWhatANodeRefusesIsTriedAgain(t *testing.T) {
+func testWriteMySQLRetriesWhatANodeRefuses(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	attempts := 0
 	err := s.write(t.Context(), func(*gorm.DB) error {
@@ -176,7 +188,11 @@ func TestSessionVariables(t *testing.T) {
 	}
 }
 
-func TestLogInUsesTheIndex(t *testing.T) {
+func TestReadCredentialMySQL(t *testing.T) {
+	t.Run("uses_the_index", testReadCredentialMySQLUsesTheIndex)
+}
+
+func testReadCredentialMySQLUsesTheIndex(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	for i := range 100 {
 		addUser(t, s, fmt.Sprintf("user%d@example.com", i))
@@ -191,7 +207,7 @@ func TestLogInUsesTheIndex(t *testing.T) {
 	}
 }
 
-func TestThePassword(t *testing.T) {
+func testOpenMySQLUsesThePassword(t *testing.T) {
 	config := newMariaDB(t)
 	s := openNew(t, config)
 	exec(t, s, "CREATE OR REPLACE USER 'gate@house'@'127.0.0.1' IDENTIFIED BY 'p@ss:w/rd?#%'")

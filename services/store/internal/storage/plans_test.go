@@ -329,8 +329,12 @@ func record(t *testing.T, s *Storage) *[]statement {
 	return &statements
 }
 
-// TestNothingThatIsAskedScansATable explains every statement that the queries make, on tables of some thousand rows.
-func TestNothingThatIsAskedScansATable(t *testing.T) {
+func TestQueryPlans(t *testing.T) {
+	t.Run("no_query_scans_a_table", testQueryPlansNoQueryScansATable)
+}
+
+// testQueryPlansNoQueryScansATable explains every statement that the queries make, on tables of some thousand rows.
+func testQueryPlansNoQueryScansATable(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)
 		fill(t, s)

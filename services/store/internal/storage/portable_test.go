@@ -7,8 +7,12 @@ import (
 	"testing"
 )
 
+func TestClusterCompatibility(t *testing.T) {
+	t.Run("no_statement_needs_what_a_cluster_lacks", testClusterCompatibilityNoStatementNeedsWhatAClusterLacks)
+}
+
 // A cluster replicates rows by their primary keys, locks nothing at other nodes, and has no other engine.
-func TestNothingIsNeededThatAClusterLacks(t *testing.T) {
+func testClusterCompatibilityNoStatementNeedsWhatAClusterLacks(t *testing.T) {
 	config := newMariaDB(t)
 	admin := openNew(t, config)
 	exec(t, admin, "SET GLOBAL log_output = 'TABLE'")

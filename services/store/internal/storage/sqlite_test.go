@@ -11,10 +11,17 @@ import (
 	"gorm.io/gorm/logger"
 )
 
-func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
+func TestMigrateSQLite(t *testing.T) {
+	t.Run("only_the_owner_can_read_the_files", testMigrateSQLiteOnlyTheOwnerCanReadTheFiles)
+	t.Run("accepts_any_path", testMigrateSQLiteAcceptsAnyPath)
+}
+
+func testMigrateSQLiteOnlyTheOwnerCanReadTheFiles(t *testing.T) {
 	folder := t.TempDir()
 	path := filepath.Join(folder, "x.db")
-	addUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
+	config := Config{URL: "sqlite:" + path}
+	migrateSchema(t, config)
+	addUser(t, open(t, config), "ada@example.com")
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		info, err := os.Stat(path + suffix)
 		if err != nil {
@@ -29,19 +36,26 @@ func TestOnlyTheOwnerReadsTheFiles(t *testing.T) {
 	}
 }
 
-func TestAnyPath(t *testing.T) {
+func testMigrateSQLiteAcceptsAnyPath(t *testing.T) {
 	for _, name := range []string{"with space.db", "100%41.db", "a#b.db", "a&b=c.db", "é.db", "file:x.db"} {
 		path := filepath.Join(t.TempDir(), name)
-		addUser(t, openNew(t, Config{URL: "sqlite:" + path}), "ada@example.com")
+		config := Config{URL: "sqlite:" + path}
+		migrateSchema(t, config)
+		addUser(t, open(t, config), "ada@example.com")
 		if _, err := os.Stat(path); err != nil {
 			t.Error(err)
 		}
 	}
 	t.Chdir(t.TempDir())
-	addUser(t, openNew(t, Config{URL: "sqlite:relative.db"}), "ada@example.com")
+	migrateSchema(t, Config{URL: "sqlite:relative.db"})
+	addUser(t, open(t, Config{URL: "sqlite:relative.db"}), "ada@example.com")
 }
 
-func TestWhatIsWrongWithThePathIsSaid(t *testing.T) {
+func TestOpenSQLite(t *testing.T) {
+	t.Run("reports_what_is_wrong_with_the_path", testOpenSQLiteReportsWhatIsWrongWithThePath)
+}
+
+func testOpenSQLiteReportsWhatIsWrongWithThePath(t *testing.T) {
 	folder := t.TempDir()
 	file := filepath.Join(folder, "file")
 	if err := os.WriteFile(file, []byte("not a database, but as long as the header of one would be, at the least\n"+
@@ -90,7 +104,12 @@ func TestPragmas(t *testing.T) {
 	}
 }
 
-func TestGormMakesNoSchema(t *testing.T) {
+func TestGorm(t *testing.T) {
+	t.Run("creates_no_schema", testGormCreatesNoSchema)
+	t.Run("logs_nothing", testGormLogsNothing)
+}
+
+func testGormCreatesNoSchema(t *testing.T) {
 	s := openNew(t, newSQLite(t))
 	for _, err := range []error{s.db.AutoMigrate(&userRow{}), s.db.Migrator().CreateTable(&userRow{})} {
 		if err == nil || !strings.Contains(err.Error(), "not by gorm") {
@@ -100,7 +119,7 @@ func TestGormMakesNoSchema(t *testing.T) {
 }
 
 // gorm's own log holds the values of statements.
-func TestGormIsSilent(t *testing.T) {
+func testGormLogsNothing(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		if s := openNew(t, config); s.db.Logger != logger.Discard {
 			t.Errorf("gorm logs to %v", s.db.Logger)

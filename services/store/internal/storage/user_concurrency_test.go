@@ -71,7 +71,7 @@ func count(t *testing.T, s *Storage, rows string, values ...any) int {
 	return found
 }
 
-func TestManyAdminsWhoDismissEachOtherLeaveOne(t *testing.T) {
+func testChangeUserManyAdminsThatDemoteEachOtherLeaveOne(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		admins := make([]account.User, racers)
@@ -116,7 +116,7 @@ func wantOneRefused(t *testing.T, errs []error) {
 	}
 }
 
-func TestTwoAdminsWhoDismissEachOtherLeaveOne(t *testing.T) {
+func testChangeUserTwoAdminsThatDemoteEachOtherLeaveOne(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		for round := range racers {
@@ -137,7 +137,7 @@ func TestTwoAdminsWhoDismissEachOtherLeaveOne(t *testing.T) {
 	})
 }
 
-func TestAnAddressThatIsFreedByDeletionGoesToOne(t *testing.T) {
+func testCreateUserAnAddressFreedByADeletionHasOneNewUser(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		for round := range 5 {
@@ -178,7 +178,15 @@ func TestAnAddressThatIsFreedByDeletionGoesToOne(t *testing.T) {
 	})
 }
 
-func TestOfManyRepeatedSignUpsAtOnceOneMakesAUser(t *testing.T) {
+func TestCreateUserOnce(t *testing.T) {
+	t.Run("of_many_repetitions_one_creates_a_user", testCreateUserOnceOfManyRepetitionsOneCreatesAUser)
+	t.Run("of_many_repetitions_with_an_old_id_one_creates_a_user", testOfManyRepetitionsWithAnOldIdOneCreatesAUser)
+	t.Run("many_at_once_all_succeed", testCreateUserOnceManyAtOnceAllSucceed)
+	t.Run("repetitions_with_a_taken_address_all_fail", testCreateUserOnceRepetitionsWithATakenAddressAllFail)
+	t.Run("of_many_with_one_address_one_succeeds", testCreateUserOnceOfManyWithOneAddressOneSucceeds)
+}
+
+func testCreateUserOnceOfManyRepetitionsOneCreatesAUser(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		for round := range byte(5) {
@@ -197,7 +205,7 @@ func TestOfManyRepeatedSignUpsAtOnceOneMakesAUser(t *testing.T) {
 	})
 }
 
-func TestOfManyRepeatedSignUpsWhoseIDIsOldOneMakesAUser(t *testing.T) {
+func testOfManyRepetitionsWithAnOldIdOneCreatesAUser(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		old := newUser("old@example.com")
@@ -227,7 +235,7 @@ func withoutDeadlock(t *testing.T, s *Storage, do func()) {
 	}
 }
 
-func TestManyRepeatableSignUpsAtOnceAllSucceed(t *testing.T) {
+func testCreateUserOnceManyAtOnceAllSucceed(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		withoutDeadlock(t, stores[0], func() {
@@ -243,7 +251,7 @@ func TestManyRepeatableSignUpsAtOnceAllSucceed(t *testing.T) {
 	})
 }
 
-func TestManyRepeatedSignUpsWithAnAddressThatIsTakenAllHearIt(t *testing.T) {
+func testCreateUserOnceRepetitionsWithATakenAddressAllFail(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		addUser(t, stores[0], "ada@example.com")
@@ -261,7 +269,7 @@ func TestManyRepeatedSignUpsWithAnAddressThatIsTakenAllHearIt(t *testing.T) {
 	})
 }
 
-func TestOfManyRepeatableSignUpsWithOneAddressOneSucceeds(t *testing.T) {
+func testCreateUserOnceOfManyWithOneAddressOneSucceeds(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		for round := range 5 {
@@ -277,7 +285,7 @@ func TestOfManyRepeatableSignUpsWithOneAddressOneSucceeds(t *testing.T) {
 	})
 }
 
-func TestOfManyChangesOfAUserNoneIsLost(t *testing.T) {
+func testChangeUserNoneOfManyChangesIsLost(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		user := addUser(t, stores[0], "ada@example.com")
@@ -314,8 +322,8 @@ func TestOfManyChangesOfAUserNoneIsLost(t *testing.T) {
 	})
 }
 
-// TestNothingOutlivesAUserWhoIsDeletedMeanwhile deletes users while everything is done to them.
-func TestNothingOutlivesAUserWhoIsDeletedMeanwhile(t *testing.T) {
+// testChangeUserNothingOutlivesADeletedUser deletes users while everything is done to them.
+func testChangeUserNothingOutlivesADeletedUser(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		for round := range 20 {

@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect/mysql"
 )
 
-func TestAttemptsAreBounded(t *testing.T) {
+func testWriteLockAttemptsAreBounded(t *testing.T) {
 	db := openNew(t, newSQLite(t)).db
 	s := &Storage{dialect: &mysql.Dialect{}, db: db}
 	synctest.Test(t, func(t *testing.T) {
@@ -43,7 +43,14 @@ func TestAttemptsAreBounded(t *testing.T) {
 	})
 }
 
-func TestAWriterWaitsForItsTurn(t *testing.T) {
+func TestWriteLock(t *testing.T) {
+	t.Run("waits_for_another_process", testWriteLockWaitsForAnotherProcess)
+	t.Run("gives_up_with_its_caller", testWriteLockGivesUpWithItsCaller)
+	t.Run("transactions_take_turns", testWriteLockTransactionsTakeTurns)
+	t.Run("attempts_are_bounded", testWriteLockAttemptsAreBounded)
+}
+
+func testWriteLockWaitsForAnotherProcess(t *testing.T) {
 	config := newSQLite(t)
 	s := openNew(t, config)
 	other := holdWriteLock(t, config)
@@ -93,7 +100,7 @@ func TestConfirmSignUp(t *testing.T) {
 	})
 }
 
-func TestAWriterGivesUp(t *testing.T) {
+func testWriteLockGivesUpWithItsCaller(t *testing.T) {
 	config := newSQLite(t)
 	s := openNew(t, config)
 	holdWriteLock(t, config)
@@ -188,7 +195,7 @@ func TestWriteBesideAnotherProcess(t *testing.T) {
 }
 
 // A transaction that reads before it writes must not fail, or undo what another one wrote in between.
-func TestTransactionsTakeTurns(t *testing.T) {
+func testWriteLockTransactionsTakeTurns(t *testing.T) {
 	config := newSQLite(t)
 	s := openNew(t, config)
 	user := addUser(t, s, "ada@example.com")
