@@ -27,8 +27,8 @@ type Edge struct {
 	throttle      *throttle
 }
 
-// New returns an edge for the public services. It reports an error if the contract does not have a service, or if a method
-// has no policy.
+// New returns an edge for the public services. It reports an error if the contract does not have a service, or if a
+// method has no policy.
 func New(services []Service, verifier *authn.Verifier) (*Edge, error) {
 	methods, err := loadMethods(services)
 	if err != nil {

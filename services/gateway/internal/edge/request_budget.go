@@ -24,10 +24,11 @@ const (
 	// that there is room for all calls that a client may have under way, as in a burst.
 	InitialReservation = MaxSmallBytesPerClient / CallsPerClient
 
-	// A native gRPC call whose message has not arrived within SlowAfter may withhold it on purpose. Such calls are
-	// bounded by number: they hold more than their bytes, and a small message arrives together with its call even over a
-	// slow network.
-	SlowAfter             = time.Second
+	// SlowAfter is the time after which a native gRPC call without its message counts as slow: the client may withhold
+	// it on purpose. A small message arrives together with its call even over a slow network.
+	SlowAfter = time.Second
+
+	// maxSlowCalls and MaxSlowCallsPerClient bound the slow calls by number, as they hold more than their bytes.
 	maxSlowCalls          = 128
 	MaxSlowCallsPerClient = 16
 

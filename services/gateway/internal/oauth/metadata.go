@@ -27,8 +27,8 @@ type serverMetadata struct {
 	IntrospectionAuthMethods []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
 }
 
-// Pages returns the handlers of the metadata of the issuer and, unless the client is the zero value, of introspection by
-// their paths.
+// Pages returns the handlers of the metadata of the issuer and, unless the client is the zero value, of introspection
+// by their paths.
 func Pages(issuer string, client Client, front *edge.Edge) (map[string]http.Handler, error) {
 	parsed, err := url.Parse(issuer)
 	if err != nil {

@@ -54,21 +54,20 @@ var challenges = map[gatehousev1.ErrorReason]string{
 		`error_description="the session has expired"`,
 }
 
-// httpStatus returns the status that google.rpc.Code maps to, or a more exact one of HTTP.
+// exactStatuses are the statuses of HTTP that are more exact than those of google.rpc.Code.
+var exactStatuses = map[gatehousev1.ErrorReason]int{
+	gatehousev1.ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND:        http.StatusNotFound,
+	gatehousev1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:     http.StatusMethodNotAllowed,
+	gatehousev1.ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE:      http.StatusRequestEntityTooLarge,
+	gatehousev1.ErrorReason_ERROR_REASON_UNSUPPORTED_MEDIA_TYPE: http.StatusUnsupportedMediaType,
+}
+
 func httpStatus(r *http.Request, st *status.Status, reason gatehousev1.ErrorReason) int {
-	switch reason {
-	case gatehousev1.ErrorReason_ERROR_REASON_ROUTE_NOT_FOUND:
-		return http.StatusNotFound
-	case gatehousev1.ErrorReason_ERROR_REASON_METHOD_NOT_ALLOWED:
-		return http.StatusMethodNotAllowed
-	case gatehousev1.ErrorReason_ERROR_REASON_REQUEST_TOO_LARGE:
-		return http.StatusRequestEntityTooLarge
-	case gatehousev1.ErrorReason_ERROR_REASON_UNSUPPORTED_MEDIA_TYPE:
-		return http.StatusUnsupportedMediaType
-	case gatehousev1.ErrorReason_ERROR_REASON_VERSION_MISMATCH:
-		if r.Header.Get("If-Match") != "" { // A failed precondition (RFC 9110, section 13.1.1).
-			return http.StatusPreconditionFailed
-		}
+	if exact, ok := exactStatuses[reason]; ok {
+		return exact
+	}
+	if reason == gatehousev1.ErrorReason_ERROR_REASON_VERSION_MISMATCH && r.Header.Get("If-Match") != "" {
+		return http.StatusPreconditionFailed // RFC 9110, section 13.1.1.
 	}
 	return runtime.HTTPStatusFromCode(st.Code())
 }

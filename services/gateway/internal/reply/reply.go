@@ -23,7 +23,7 @@ func JSON(w http.ResponseWriter, code int, body []byte) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
 	// It fails if the client has gone.
-	_, _ = w.Write(body) //nolint:gosec // The body is JSON with its content type, and must not be sniffed.
+	_, _ = w.Write(body)
 }
 
 // Options writes the answer to an OPTIONS request for a path that has these methods (RFC 9110, section 9.3.7).
