@@ -53,6 +53,20 @@ const (
 	CacheOpen = time.Second
 )
 
+// Gateway to the health of all services behind it, for readiness.
+const (
+	// HealthInterval is the time from one round of health probes to the next. Load balancers check every few seconds, so
+	// that they see a change with the next check.
+	HealthInterval = time.Second
+
+	// HealthProbe bounds a health probe, and so a round.
+	HealthProbe = 2 * time.Second
+
+	// HealthAttempts is how often a service that reports NOT_SERVING is probed in a round: a replica that is about to
+	// stop reports that for itself, and the next probe may reach another one.
+	HealthAttempts = 3
+)
+
 // Gateway and cache to store. This is the only link between services that retries: attempts multiply.
 const (
 	// StoreAttempts is how often a call that can be repeated is sent in all.

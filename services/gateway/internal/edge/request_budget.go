@@ -28,8 +28,10 @@ const (
 	// it on purpose. A small message arrives together with its call even over a slow network.
 	SlowAfter = time.Second
 
-	// maxSlowCalls and MaxSlowCallsPerClient bound the slow calls by number, as they hold more than their bytes.
-	maxSlowCalls          = 128
+	// maxSlowCalls bounds the slow calls by number, as they hold more than their bytes.
+	maxSlowCalls = 128
+
+	// MaxSlowCallsPerClient bounds those of one client.
 	MaxSlowCallsPerClient = 16
 
 	// retryBudget is the delay after which a client may retry: most requests are held for a moment.

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/shares"
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
@@ -28,7 +29,6 @@ const (
 	maxReflectionStreams          = 64
 	maxReflectionStreamsPerClient = 4
 	maxReflectionRequests         = 256 // of a stream
-	reflectionTimeout             = 30 * time.Second
 )
 
 // Reflection implements grpc.reflection.v1 for the public services, and for no others that are linked in. It replaces
@@ -54,7 +54,7 @@ type reflectedFile struct {
 func NewReflection(services []edge.Service) (*Reflection, error) {
 	r := &Reflection{
 		Streams: shares.NewFair(maxReflectionStreams, maxReflectionStreamsPerClient),
-		Timeout: reflectionTimeout,
+		Timeout: deadlines.Request,
 		files:   map[string]*reflectedFile{},
 	}
 	for _, service := range services {

@@ -13,25 +13,13 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/upstream"
 )
 
-const (
-	// probeInterval is the time from one round of probes to the next. Load balancers check every few seconds, so that
-	// they see a change with the next check.
-	probeInterval = time.Second
-
-	// probeTimeout bounds a health probe of an upstream, and so a round.
-	probeTimeout = 2 * time.Second
-
-	// probeAttempts is how often an upstream that reports NOT_SERVING is probed in a round: a replica that is about to
-	// stop reports that for itself, and the next probe may reach another one.
-	probeAttempts = 3
-
-	// maxProbeAge is how old a result may be: three rounds that took all their time. An older one counts as NOT_SERVING.
-	maxProbeAge = 3 * (probeInterval + probeTimeout)
-)
+// maxProbeAge is how old a result may be: three rounds that took all their time. An older one counts as NOT_SERVING.
+const maxProbeAge = 3 * (deadlines.HealthInterval + deadlines.HealthProbe)
 
 // servingStatus is the health of one name in the terms of grpc.health.v1.
 type servingStatus = healthpb.HealthCheckResponse_ServingStatus
@@ -69,8 +57,8 @@ func (r *Readiness) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		began := time.Now()
 		r.Refresh(ctx)
-		spread := probeInterval/10 - rand.N(probeInterval/5) //nolint:gosec // It need not be unpredictable.
-		pause := time.NewTimer(time.Until(began.Add(probeInterval + spread)))
+		spread := deadlines.HealthInterval/10 - rand.N(deadlines.HealthInterval/5) //nolint:gosec // It need not be unpredictable.
+		pause := time.NewTimer(time.Until(began.Add(deadlines.HealthInterval + spread)))
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -83,7 +71,7 @@ func (r *Readiness) Run(ctx context.Context) {
 func (r *Readiness) Refresh(ctx context.Context) {
 	r.round.Lock()
 	defer r.round.Unlock()
-	probing, cancel := context.WithTimeout(ctx, probeTimeout)
+	probing, cancel := context.WithTimeout(ctx, deadlines.HealthProbe)
 	defer cancel()
 	var mu sync.Mutex
 	var probes sync.WaitGroup
@@ -153,7 +141,7 @@ var errNotServing = errors.New("the upstream reports NOT_SERVING")
 func (p probe) check(ctx context.Context) (err error) {
 	defer grpcx.Recover(&err)
 	client := healthpb.NewHealthClient(p.conn)
-	for range probeAttempts {
+	for range deadlines.HealthAttempts {
 		response, err := client.Check(ctx, &healthpb.HealthCheckRequest{Service: p.name})
 		if err != nil {
 			return err // The connection has retried already.

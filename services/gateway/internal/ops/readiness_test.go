@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/upstream"
 )
 
@@ -72,7 +73,7 @@ func TestReadiness(t *testing.T) {
 		go r.Run(t.Context())
 		for _, status := range []servingStatus{serving, notServing, serving} {
 			link.set(status)
-			time.Sleep(2 * probeInterval)
+			time.Sleep(2 * deadlines.HealthInterval)
 			want(t, r, status)
 		}
 	})
@@ -80,7 +81,7 @@ func TestReadiness(t *testing.T) {
 		go r.Run(t.Context())
 		want(t, r, serving)
 		link.hangs.Store(true)
-		time.Sleep(2*probeInterval + probeTimeout)
+		time.Sleep(2*deadlines.HealthInterval + deadlines.HealthProbe)
 		want(t, r, notServing)
 	})
 	run("a_result_that_is_too_old_is_not_serving", func(t *testing.T, _ *healthLink, r *Readiness) {
@@ -92,7 +93,7 @@ func TestReadiness(t *testing.T) {
 	})
 	run("the_pace_is_fixed", func(t *testing.T, link *healthLink, r *Readiness) {
 		go r.Run(t.Context())
-		time.Sleep(100 * probeInterval)
+		time.Sleep(100 * deadlines.HealthInterval)
 		if calls := link.calls.Load(); calls < 90 || calls > 112 {
 			t.Errorf("%d probes in 100 intervals", calls)
 		}
@@ -100,8 +101,8 @@ func TestReadiness(t *testing.T) {
 	run("a_draining_replica_is_probed_again", func(t *testing.T, link *healthLink, r *Readiness) {
 		link.set(notServing)
 		r.Refresh(t.Context())
-		if calls := link.calls.Load(); calls != probeAttempts {
-			t.Errorf("%d probes of an upstream that does not serve, want %d", calls, probeAttempts)
+		if calls := link.calls.Load(); calls != deadlines.HealthAttempts {
+			t.Errorf("%d probes of an upstream that does not serve, want %d", calls, deadlines.HealthAttempts)
 		}
 	})
 }
