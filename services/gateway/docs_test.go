@@ -17,7 +17,7 @@ func TestDocsAssets(t *testing.T) {
 	for accepted, want := range map[string]string{
 		"": "", "identity": "", "gzip": "gzip", "br, GZIP;q=0.5": "gzip", "gzip;q=0": "", "gzip; q=0.000": "", "xgzip": "",
 	} {
-		t.Run("for a client that accepts "+accepted, func(t *testing.T) {
+		t.Run("for_a_client_that_accepts_"+accepted, func(t *testing.T) {
 			got := env.get(t, bundle, "Accept-Encoding: "+accepted)
 			got.wantOK(t)
 			got.wantHeader(t, "Vary", "Accept-Encoding")

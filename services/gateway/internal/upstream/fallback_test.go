@@ -231,7 +231,7 @@ func TestFallback(t *testing.T) {
 		"frozen, and callers have less time than a probe": {frozen, deadlines.CacheProbeAfter + deadlines.CacheProbe/2},
 		"its health is all that it answers":               {stuck, 0},
 	} {
-		t.Run("changes go to the store/"+name, func(t *testing.T) {
+		t.Run("changes_go_to_the_store/"+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, _, store := newLinks(t, test.answer)
 				change := func() error {
@@ -264,7 +264,7 @@ func TestFallback(t *testing.T) {
 		})
 	}
 
-	t.Run("a_change_that_has_not_ended_opens_the_circuit", func(t *testing.T) {
+	t.Run("a_change_that_has_not_ended_opens_the_breaker", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, _, store := newLinks(t, frozen)
 			ended := make(chan error, 1)
@@ -288,7 +288,7 @@ func TestFallback(t *testing.T) {
 		"when callers leave before":      {frozen, fine, deadlines.CacheProbeAfter / 2},
 		"when it waits for the database": {slow, fine, 0},
 	} {
-		t.Run("the circuit stays closed/"+name, func(t *testing.T) {
+		t.Run("breaker_stays_closed/"+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, _, store := newLinks(t, test.cache)
 				store.answer = test.store
@@ -307,7 +307,7 @@ func TestFallback(t *testing.T) {
 		})
 	}
 
-	t.Run("a_read_that_is_given_up_early_does_not_close_the_circuit", func(t *testing.T) {
+	t.Run("a_read_that_is_given_up_early_does_not_close_the_breaker", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			f, _, _ := newLinks(t, frozen)
 			for range deadlines.CacheFailures {
@@ -360,7 +360,7 @@ func TestFallback(t *testing.T) {
 			})
 		})
 	})
-	t.Run("health_checks_that_are_not_answered_open_the_circuit_for_callers_without_the_time_to", func(t *testing.T) {
+	t.Run("health_checks_that_are_not_answered_open_the_breaker_for_callers_without_the_time_to", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			const calls = 2000
 			f, _, _ := newLinks(t, frozen)
