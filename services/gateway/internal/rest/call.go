@@ -139,10 +139,7 @@ func (c *call) encodeAnswer(ctx context.Context, answers *edge.AnswerBudget, mes
 	return nil
 }
 
-// useEncoded replaces the message of a response by the encoded answer of its call.
-func useEncoded(ctx context.Context, message proto.Message) (any, error) {
-	if resolved := callOf(ctx); resolved != nil {
-		return resolved.answer, nil
-	}
-	return message, nil
+// useEncoded replaces the message of a response, which always belongs to a call, by its encoded answer.
+func useEncoded(ctx context.Context, _ proto.Message) (any, error) {
+	return callOf(ctx).answer, nil
 }
