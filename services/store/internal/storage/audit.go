@@ -98,8 +98,8 @@ func (r eventRow) event() (Event, error) {
 	return event, json.Unmarshal([]byte(r.Details), &event.Details)
 }
 
-// appendEvent writes an event with the origin of ctx, in the transaction of the action. Only RecordFailure writes events
-// elsewhere. Events are never changed otherwise.
+// appendEvent writes an event with the origin of ctx, in the transaction of the action. Only RecordFailure writes
+// events elsewhere. Events are never changed otherwise.
 func appendEvent(ctx context.Context, tx *gorm.DB, event Event) error {
 	row, err := newEventRow(ctx, event)
 	if err != nil {
@@ -178,8 +178,8 @@ func (f EventFilter) conditions() []eventCondition {
 	return slices.DeleteFunc(all, func(condition eventCondition) bool { return condition.value == "" })
 }
 
-// text returns the condition as SQL. A condition that is not indexed must not be able to use an index: SQLite, which has no
-// statistics, would use any, and MariaDB would intersect two and sort the result.
+// text returns the condition as SQL. A condition that is not indexed must not be able to use an index: SQLite, which
+// has no statistics, would use any, and MariaDB would intersect two and sort the result.
 func (c eventCondition) text(indexed bool) string {
 	if indexed {
 		return c.column + " = ?"
@@ -192,8 +192,8 @@ func (s *Storage) DeleteEvents(ctx context.Context, before time.Time, limit int)
 	return s.deleteOldest(ctx, "audit_events", "id", "id", firstEventID(before), limit)
 }
 
-// eventID returns a UUIDv7 whose first part is the time to a quarter of a microsecond (RFC 9562, section 6.2, method 3),
-// so that events are in the order of their times.
+// eventID returns a UUIDv7 whose first part is the time to a quarter of a microsecond (RFC 9562, section 6.2, method
+// 3), so that events are in the order of their times.
 func eventID(at time.Time) string {
 	id := uuidOfTime(at)
 	_, _ = rand.Read(id[8:]) // It never fails.

@@ -13,8 +13,8 @@ import (
 // actTime is when the acts happen whose time is given.
 var actTime = time.Date(2026, 7, 1, 12, 0, 0, 123_456_000, time.UTC)
 
-// act is one thing that can be done: how, and what events tell of it, if any does. Of an event it names what is its own; the rest
-// comes from the origin.
+// act is one thing that can be done: how, and what events tell of it, if any does. Of an event it names what is its
+// own; the rest comes from the origin.
 type act struct {
 	do     func(context.Context) error
 	wanted []Event

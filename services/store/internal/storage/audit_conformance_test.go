@@ -330,7 +330,7 @@ func eventsStay(t *testing.T, s *Storage) {
 
 func TestEvents(t *testing.T) {
 	t.Run("sqlite_rejects_changes", testEventsSqliteRejectsChanges)
-	t.Run("ids_are_UUIDs_of_their_time", testEventsIdsAreUUIDsOfTheirTime)
+	t.Run("ids_are_UUIDs_of_their_time", testEventsIDsAreUUIDsOfTheirTime)
 	t.Run("an_act_that_changes_nothing_has_none", testEventsAnActThatChangesNothingHasNone)
 }
 
@@ -348,7 +348,7 @@ func testEventsSqliteRejectsChanges(t *testing.T) {
 	}
 }
 
-func testEventsIdsAreUUIDsOfTheirTime(t *testing.T) {
+func testEventsIDsAreUUIDsOfTheirTime(t *testing.T) {
 	last := ""
 	for i := range 5000 {
 		at := actTime.Add(time.Duration(i) * time.Microsecond)

@@ -28,7 +28,8 @@ const (
 )
 
 // RecordFailure records that an action was refused, as one event with a count for each kind, reason, account, actor,
-// network and hour, so that strangers cannot fill the table. Log-ins to addresses without an account share the account "".
+// network and hour, so that strangers cannot fill the table. Log-ins to addresses without an account share the account
+// "".
 func (s *Storage) RecordFailure(ctx context.Context, kind EventKind, userID, reason string, now time.Time) error {
 	row, err := newEventRow(ctx, Event{Kind: kind, Time: now, UserID: userID, Reason: reason})
 	if err != nil {
@@ -47,8 +48,8 @@ func (s *Storage) RecordFailure(ctx context.Context, kind EventKind, userID, rea
 	return s.wrap(ctx, "record that "+string(kind)+" was refused", err, nil)
 }
 
-// countFailure inserts the event, or counts it in the one that exists. It does so in one statement, so that no concurrent
-// failure is lost or counted twice.
+// countFailure inserts the event, or counts it in the one that exists. It does so in one statement, so that no
+// concurrent failure is lost or counted twice.
 func countFailure(ctx context.Context, db *gorm.DB, row eventRow) error {
 	return gorm.G[eventRow](db, clause.OnConflict{
 		Columns: []clause.Column{{Name: "failure_key"}},
@@ -81,8 +82,8 @@ func failureKey(ctx context.Context, db *gorm.DB, row eventRow) ([]byte, error) 
 	return slices.Concat(bucket, otherNetworks()), nil
 }
 
-// failureBucket returns the first part of a key: a digest of what failed. It begins with the window, so that the keys of
-// one time are adjacent.
+// failureBucket returns the first part of a key: a digest of what failed. It begins with the window, so that the keys
+// of one time are adjacent.
 func failureBucket(row eventRow) []byte {
 	digest := sha256.New()
 	for _, part := range []string{row.Kind, row.Reason, row.UserID, row.Actor} {

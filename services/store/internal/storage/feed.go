@@ -90,7 +90,7 @@ func (s *Storage) Written() <-chan struct{} { return s.written }
 // SequenceChanges moves committed changes to the end of the feed: at most limit. It returns how many, which is 0 if
 // another store is doing it.
 func (s *Storage) SequenceChanges(ctx context.Context, limit int) (sequenced int, err error) {
-	_, waiting, err := s.ReadOldestChange(ctx)
+	_, waiting, err := s.readOldestChange(ctx)
 	if err != nil || !waiting {
 		return 0, err
 	}
@@ -141,8 +141,8 @@ func (s *Storage) sequenceChanges(ctx context.Context, tx *gorm.DB, limit int) (
 	return len(rows), requireRow(head.Update(ctx, "sequence", last.Sequence))
 }
 
-// ReadOldestChange returns the time of the oldest change that waits for its place in the feed, if any does.
-func (s *Storage) ReadOldestChange(ctx context.Context) (since time.Time, waiting bool, err error) {
+// readOldestChange returns the time of the oldest change that waits for its place in the feed, if any does.
+func (s *Storage) readOldestChange(ctx context.Context) (since time.Time, waiting bool, err error) {
 	// The condition makes both databases read one row of the primary key.
 	rows, err := gorm.G[changeRow](s.db).Where("id > ?", 0).Order("id").Limit(1).Find(ctx)
 	if err != nil || len(rows) == 0 {
@@ -151,8 +151,8 @@ func (s *Storage) ReadOldestChange(ctx context.Context) (since time.Time, waitin
 	return rows[0].CreateTime, true, nil
 }
 
-// selectFeedState reads the state of the feed in one statement, so that the sequence is of the epoch. The condition on the id makes both databases read one
-// row of the primary key.
+// selectFeedState reads the state of the feed in one statement, so that the sequence is of the epoch. The condition on
+// the id makes both databases read one row of the primary key.
 const selectFeedState = `SELECT e.epoch, h.sequence, c.create_time FROM feed_head h JOIN epochs e ON e.name = 'feed'
 	LEFT JOIN changes c ON c.id = (SELECT MIN(id) FROM changes WHERE id > 0) WHERE h.id = 1`
 
@@ -167,8 +167,8 @@ func (s *Storage) ReadFeedState(ctx context.Context) (FeedState, error) {
 	return state, nil
 }
 
-// ListChanges returns the changes after a sequence that is not the last one, in their order: at most limit. It fails with
-// ErrCursorExpired if the next change is deleted.
+// ListChanges returns the changes after a sequence that is not the last one, in their order: at most limit. It fails
+// with ErrCursorExpired if the next change is deleted.
 func (s *Storage) ListChanges(ctx context.Context, after int64, limit int) ([]Change, error) {
 	rows, err := gorm.G[feedRow](s.db).Where("sequence > ?", after).Order("sequence").Limit(limit).Find(ctx)
 	if err == nil && (len(rows) == 0 || rows[0].Sequence != after+1) {

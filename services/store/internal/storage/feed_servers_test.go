@@ -46,7 +46,8 @@ func testSequenceChangesMySQLALateCommitIsNotSkipped(t *testing.T) {
 	}
 }
 
-// testSequenceChangesMySQLAConflictIsLeftToTheOther: who waits too long for the lock has nothing to say, and comes again.
+// testSequenceChangesMySQLAConflictIsLeftToTheOther: who waits too long for the lock has nothing to say, and comes
+// again.
 func testSequenceChangesMySQLAConflictIsLeftToTheOther(t *testing.T) {
 	config := newMariaDB(t)
 	s, other := openNew(t, config), open(t, config)

@@ -223,12 +223,12 @@ func pruningWithoutHoles(t *testing.T, s *Storage) {
 }
 
 func oldestChange(t *testing.T, s *Storage) {
-	if _, waiting, err := s.ReadOldestChange(t.Context()); err != nil || waiting {
+	if _, waiting, err := s.readOldestChange(t.Context()); err != nil || waiting {
 		t.Errorf("something waits: %t, %v", waiting, err)
 	}
 	before := s.Now()
 	tell(t, s, 1, 2)
-	since, waiting, err := s.ReadOldestChange(t.Context())
+	since, waiting, err := s.readOldestChange(t.Context())
 	// The clocks were compared over a connection, and SQLite's has milliseconds.
 	if err != nil || !waiting || since.Before(before.Add(-time.Second)) || since.After(s.Now().Add(time.Second)) {
 		t.Errorf("waiting is %t since %v, made after %v, %v", waiting, since, before, err)
@@ -262,7 +262,8 @@ func TestSequenceChanges(t *testing.T) {
 	t.Run("concurrent_sequencers_give_each_change_one_place", testConcurrentSequencersGiveEachChangeOnePlace)
 }
 
-// testConcurrentSequencersGiveEachChangeOnePlace: several stores write and put in order at once, while a follower reads.
+// testConcurrentSequencersGiveEachChangeOnePlace: several stores write and put in order at once, while a follower
+// reads.
 func testConcurrentSequencersGiveEachChangeOnePlace(t *testing.T) {
 	const writers, each = 4, 100
 	onEach(t, func(t *testing.T, config Config) {

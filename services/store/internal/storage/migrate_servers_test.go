@@ -98,7 +98,8 @@ func TestImportUsersMySQL(t *testing.T) {
 	t.Run("a_batch_that_loses_a_conflict_begins_again", testImportUsersMySQLABatchThatLosesAConflictBeginsAgain)
 }
 
-// testImportUsersMySQLABatchThatLosesAConflictBeginsAgain has the database's answer to the loser come when all is written.
+// testImportUsersMySQLABatchThatLosesAConflictBeginsAgain has the database's answer to the loser come when all is
+// written.
 func testImportUsersMySQLABatchThatLosesAConflictBeginsAgain(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
 	before, calls := beginImport(t, s), 0

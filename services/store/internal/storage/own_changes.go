@@ -25,9 +25,9 @@ func (e *TooManyChangesError) Error() string {
 }
 
 // LimitOwnChanges limits how often users change their own accounts, because each change adds an audit event that is
-// stored for a year. A user may make perMinute changes of each kind in a minute, and ownChangesPerDay times as many changes
-// of the profile in a day. Changes that end sessions or replace the password have no limit for the day, which the thief of
-// a token could exhaust. LimitOwnChanges must be called before the first change; 0 is no limit.
+// stored for a year. A user may make perMinute changes of each kind in a minute, and ownChangesPerDay times as many
+// changes of the profile in a day. Changes that end sessions or replace the password have no limit for the day, which
+// the thief of a token could exhaust. LimitOwnChanges must be called before the first change; 0 is no limit.
 func (s *Storage) LimitOwnChanges(perMinute int) { s.ownChangesPerMinute = perMinute }
 
 // appendOwnChange appends the event of a change that may be limited.
@@ -38,9 +38,9 @@ func (s *Storage) appendOwnChange(ctx context.Context, tx *gorm.DB, event Event)
 	return s.admitOwnChange(ctx, tx, event.Kind, event.UserID, event.Time)
 }
 
-// admitOwnChange fails with a TooManyChangesError, which rolls the transaction back, if the event that was appended in it
-// exceeds the limit. It counts the events, so that stores which share a database share the count. The transaction has
-// changed the row of the user before, so that concurrent transactions wait.
+// admitOwnChange fails with a TooManyChangesError, which rolls the transaction back, if the event that was appended in
+// it exceeds the limit. It counts the events, so that stores which share a database share the count. The transaction
+// has changed the row of the user before, so that concurrent transactions wait.
 func (s *Storage) admitOwnChange(
 	ctx context.Context, tx *gorm.DB, kind EventKind, userID string, now time.Time,
 ) error {
@@ -56,8 +56,8 @@ func (s *Storage) admitOwnChange(
 	return admitWithin(ctx, tx, kind, userID, now, 24*time.Hour, ownChangesPerDay*s.ownChangesPerMinute)
 }
 
-// admitWithin fails if a window that ends now has more than limit changes. The next change is admitted when the oldest of
-// the last limit changes leaves the window.
+// admitWithin fails if a window that ends now has more than limit changes. The next change is admitted when the oldest
+// of the last limit changes leaves the window.
 func admitWithin(
 	ctx context.Context, tx *gorm.DB, kind EventKind, userID string, now time.Time, window time.Duration, limit int,
 ) error {

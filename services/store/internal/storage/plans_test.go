@@ -113,8 +113,8 @@ func queries() []query {
 // feedQueries are asked many times a second. Those who write changes wait for none of them.
 func feedQueries() []query {
 	return []query{
-		{"ReadOldestChange", func(ctx context.Context, s *Storage) error {
-			_, _, err := s.ReadOldestChange(ctx)
+		{"readOldestChange", func(ctx context.Context, s *Storage) error {
+			_, _, err := s.readOldestChange(ctx)
 			return err
 		}, []string{"PRIMARY"}},
 		{"SequenceChanges", func(ctx context.Context, s *Storage) error {

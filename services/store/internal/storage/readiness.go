@@ -112,8 +112,8 @@ func (s *Storage) checkLock(ctx context.Context) error {
 	return nil
 }
 
-// tryLock reports whether a change could begin. It returns an error if one could not for another reason than the changes
-// of another process.
+// tryLock reports whether a change could begin. It returns an error if one could not for another reason than the
+// changes of another process.
 func tryLock(ctx context.Context, pool *sql.DB, driver dialect.Dialect) (couldBegin bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lockProbeTimeout)
 	defer cancel()

@@ -22,11 +22,12 @@ const (
 	maxReissueEvents = 8
 )
 
-// ChangeSession reads a session with its user, calls change to decide the new state of the session, and writes that with
-// the next version, if it differs. If another change was faster, it begins again: it may call change several times, each
-// time with what was committed. It returns the session and its user after the change.
+// ChangeSession reads a session with its user, calls change to decide the new state of the session, and writes that
+// with the next version, if it differs. If another change was faster, it begins again: it may call change several
+// times, each time with what was committed. It returns the session and its user after the change.
 //
-// It fails with ErrNotFound if there is no such session, and with the unaltered error of change; then it writes nothing.
+// It fails with ErrNotFound if there is no such session, and with the unaltered error of change; then it writes
+// nothing.
 func (s *Storage) ChangeSession(
 	ctx context.Context, sessionID string, change func(account.UserSession) (account.Session, error),
 ) (account.UserSession, error) {
@@ -53,8 +54,8 @@ func (s *Storage) ChangeSession(
 		sessionID, ErrUnavailable, maxChanges)
 }
 
-// expiringAtEnd returns the session with an expiry no later than its end, so that it is deleted as long after its end as
-// others are after their expiry.
+// expiringAtEnd returns the session with an expiry no later than its end, so that it is deleted as long after its end
+// as others are after their expiry.
 func expiringAtEnd(s account.Session) account.Session {
 	if !s.EndTime.IsZero() && s.EndTime.Before(s.ExpireTime) {
 		s.ExpireTime = s.EndTime
@@ -104,9 +105,9 @@ func changeEvent(before, after account.Session) (event Event, worthy bool) {
 	return event, true
 }
 
-// RepeatToken counts that the current refresh token of a session, as it was read, is returned again. It returns false if
-// that is not allowed, because it was returned often enough or the session has changed: then the caller must read the
-// session again.
+// RepeatToken counts that the current refresh token of a session, as it was read, is returned again. It returns false
+// if that is not allowed, because it was returned often enough or the session has changed: then the caller must read
+// the session again.
 //
 // The version stays, because the change is invisible outside of the store. So any number of concurrent retries wait for
 // each other's lock on the row, and none has to begin again.

@@ -33,8 +33,8 @@ type Replacement struct {
 }
 
 // EndAllSessions ends all sessions of a user by raising the generation. It opens the replacement, if there is one, and
-// returns the user and that session. It fails with ErrNotFound if there is no such user, and with ErrSessionEnded if the
-// session to replace has ended; then it changes nothing.
+// returns the user and that session. It fails with ErrNotFound if there is no such user, and with ErrSessionEnded if
+// the session to replace has ended; then it changes nothing.
 func (s *Storage) EndAllSessions(
 	ctx context.Context, userID string, replacement Replacement, now time.Time,
 ) (current account.UserSession, err error) {

@@ -17,8 +17,8 @@ const (
 	// list has. The session that was not used for longest ends first.
 	maxSessions = 100
 
-	// maxEndedSessions bounds the stored sessions of a user that have ended, so that repeated log-ins do not make the table
-	// grow. The oldest are deleted first.
+	// maxEndedSessions bounds the stored sessions of a user that have ended, so that repeated log-ins do not make the
+	// table grow. The oldest are deleted first.
 	maxEndedSessions = 100
 
 	// maxTrimmed bounds how many sessions of a user one log-in reads. If a user has more, from before there was a bound,
@@ -26,9 +26,9 @@ const (
 	maxTrimmed = 1000
 )
 
-// CreateSession adds a session of version 1. If its user then has more than maxSessions active sessions, those that were
-// not used for longest end. It fails with ErrStaleGeneration if the user does not exist, or all sessions were ended since
-// the generation of this one was read.
+// CreateSession adds a session of version 1. If its user then has more than maxSessions active sessions, those that
+// were not used for longest end. It fails with ErrStaleGeneration if the user does not exist, or all sessions were
+// ended since the generation of this one was read.
 func (s *Storage) CreateSession(ctx context.Context, session account.Session) error {
 	err := s.transact(ctx, func(tx *gorm.DB) error {
 		if err := lockUser(ctx, tx, session.UserID); err != nil {

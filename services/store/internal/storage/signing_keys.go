@@ -56,7 +56,8 @@ func wholeSeconds(lifetime time.Duration) int64 {
 // that make the next key at once, exactly one succeeds.
 func (s *Storage) CreateSigningKey(ctx context.Context, key account.SigningKey) error {
 	err := s.transact(ctx, func(tx *gorm.DB) error { return createSigningKey(ctx, tx, key) })
-	return s.wrap(ctx, fmt.Sprintf("create signing key %d", key.Generation), err, meanings{dialect.DuplicateKey: ErrGenerationTaken})
+	return s.wrap(ctx, fmt.Sprintf("create signing key %d", key.Generation), err,
+		meanings{dialect.DuplicateKey: ErrGenerationTaken})
 }
 
 func createSigningKey(ctx context.Context, tx *gorm.DB, key account.SigningKey) error {
@@ -105,9 +106,9 @@ func (s *Storage) DeleteSigningKey(ctx context.Context, keyID string) (deleted b
 	return deleted, s.wrap(ctx, "delete signing key "+keyID, err, nil)
 }
 
-// RevokeSigningKey deletes a key and adds its successor, if successor is not nil: both or neither. The key of the highest
-// generation needs a successor, or its generation could be reused. It fails with ErrNotFound if there is no such key, and
-// with ErrGenerationTaken if there is a key of the successor's generation; then it changes nothing.
+// RevokeSigningKey deletes a key and adds its successor, if successor is not nil: both or neither. The key of the
+// highest generation needs a successor, or its generation could be reused. It fails with ErrNotFound if there is no
+// such key, and with ErrGenerationTaken if there is a key of the successor's generation; then it changes nothing.
 func (s *Storage) RevokeSigningKey(ctx context.Context, keyID string, successor *account.SigningKey) error {
 	err := s.transact(ctx, func(tx *gorm.DB) error {
 		if err := requireRow(gorm.G[signingKeyRow](tx).Where("key_id = ?", keyID).Delete(ctx)); err != nil {
@@ -122,8 +123,8 @@ func (s *Storage) RevokeSigningKey(ctx context.Context, keyID string, successor 
 	return s.wrap(ctx, "revoke signing key "+keyID, err, meanings{dialect.DuplicateKey: ErrGenerationTaken})
 }
 
-// ResealSigningKeys writes the new seals, all or none, and returns how many it wrote. It skips a key that is deleted, or
-// whose seal is not the one that was read.
+// ResealSigningKeys writes the new seals, all or none, and returns how many it wrote. It skips a key that is deleted,
+// or whose seal is not the one that was read.
 func (s *Storage) ResealSigningKeys(ctx context.Context, resealed []account.ResealedKey) (changed int, err error) {
 	err = s.transact(ctx, func(tx *gorm.DB) error {
 		changed = 0

@@ -38,8 +38,8 @@ type signUpRow struct {
 
 func (signUpRow) TableName() string { return "sign_up_requests" }
 
-// CreateUserOnce is CreateUser for a sign-up that can be repeated. It fails with ErrRequestTaken if there is a sign-up of
-// this request id that is not older than oldest.
+// CreateUserOnce is CreateUser for a sign-up that can be repeated. It fails with ErrRequestTaken if there is a sign-up
+// of this request id that is not older than oldest.
 func (s *Storage) CreateUserOnce(
 	ctx context.Context, user account.User, passwordHash string, signUp SignUp, oldest time.Time,
 ) error {
@@ -64,9 +64,9 @@ func (s *Storage) CreateUserOnce(
 // checkSignUp fails if the request id or the address is taken, and deletes a sign-up of the same request id that is too
 // old.
 //
-// It does not decide races: the unique indexes do. But it takes no locks either. In MySQL a DELETE that finds no row locks
-// the gap where the row would be, and transactions that lock one gap deadlock when they insert into it. The same happens
-// to transactions that wait for a sign-up which is rolled back because of its address.
+// It does not decide races: the unique indexes do. But it takes no locks either. In MySQL a DELETE that finds no row
+// locks the gap where the row would be, and transactions that lock one gap deadlock when they insert into it. The same
+// happens to transactions that wait for a sign-up which is rolled back because of its address.
 func checkSignUp(ctx context.Context, tx *gorm.DB, user account.User, signUp SignUp, oldest time.Time) error {
 	known, err := gorm.G[signUpRow](tx).Where("request_id = ?", signUp.RequestID).Find(ctx)
 	if err != nil {
@@ -97,8 +97,8 @@ func (s *Storage) ReadSignUp(ctx context.Context, requestID []byte, oldest time.
 	}, nil
 }
 
-// ConfirmSignUp fails with ErrNotFound if a sign-up has become void since it was read, or is deleted. It updates the row
-// without changing it, so that it waits for a transaction that is voiding the sign-up.
+// ConfirmSignUp fails with ErrNotFound if a sign-up has become void since it was read, or is deleted. It updates the
+// row without changing it, so that it waits for a transaction that is voiding the sign-up.
 func (s *Storage) ConfirmSignUp(ctx context.Context, signUp SignUp) error {
 	err := s.write(ctx, func(db *gorm.DB) error {
 		return requireRow(gorm.G[signUpRow](db).

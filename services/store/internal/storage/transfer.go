@@ -62,8 +62,8 @@ func (s *Storage) ReadImport(ctx context.Context, fileDigest []byte) (Import, er
 
 // ImportUsers adds those users that can be added, each with an event, and writes the progress of the import: all or
 // nothing. It calls settle with the result of each user, and writes the progress that settle returns. A result is nil,
-// ErrEmailTaken, or ErrIDTaken, also for the id of a deleted user. ImportUsers calls settle before the commit, and perhaps
-// several times: only the last call counts. It returns the unaltered error of settle.
+// ErrEmailTaken, or ErrIDTaken, also for the id of a deleted user. ImportUsers calls settle before the commit, and
+// perhaps several times: only the last call counts. It returns the unaltered error of settle.
 //
 // It fails with ErrImportConflict if the progress is not before: another process continues the import.
 func (s *Storage) ImportUsers(
@@ -185,8 +185,8 @@ func rejectFormerEmails(ctx context.Context, tx *gorm.DB, users []account.UserWi
 	return nil
 }
 
-// insertUsers adds the rows of the users that have no result yet: with one statement or, if one of them cannot be added,
-// one by one. A statement that fails leaves nothing behind, and the transaction continues.
+// insertUsers adds the rows of the users that have no result yet: with one statement or, if one of them cannot be
+// added, one by one. A statement that fails leaves nothing behind, and the transaction continues.
 func (s *Storage) insertUsers(
 	ctx context.Context, tx *gorm.DB, users []account.UserWithHash, results []error,
 ) error {

@@ -27,9 +27,9 @@ const maxUserChanges = 32
 // errVersionConflict is a change that was decided on an outdated version.
 var errVersionConflict = errors.New("another change was faster")
 
-// ChangeUser reads a user, calls change to decide the new state, and writes that with the next version, if it differs. If
-// another change was faster, it begins again: it may call change several times, each time with what was committed. It
-// returns the user after the change; a deleted one has the version of the tombstone.
+// ChangeUser reads a user, calls change to decide the new state, and writes that with the next version, if it differs.
+// If another change was faster, it begins again: it may call change several times, each time with what was committed.
+// It returns the user after the change; a deleted one has the version of the tombstone.
 //
 // It fails with ErrNotFound if there is no such user, with ErrLastAdmin if the change would leave no active admin, with
 // a TooManyChangesError, and with the unaltered error of change; then it writes nothing.
@@ -60,13 +60,14 @@ func (s *Storage) ChangeUser(
 			return after, s.wrap(ctx, "change user "+id, err, nil)
 		}
 	}
-	return account.User{}, fmt.Errorf("change user %s: %w: others were faster %d times", id, ErrUnavailable, maxUserChanges)
+	return account.User{}, fmt.Errorf("change user %s: %w: others were faster %d times",
+		id, ErrUnavailable, maxUserChanges)
 }
 
 // withIdentityOf returns the user after a change, with the fields of the user before that no change is about.
 func withIdentityOf(before, after account.User) account.User {
-	after.ID, after.Email, after.CreateTime, after.UpdateTime = before.ID, before.Email, before.CreateTime, before.UpdateTime
-	after.Version = before.Version
+	after.ID, after.Email, after.Version = before.ID, before.Email, before.Version
+	after.CreateTime, after.UpdateTime = before.CreateTime, before.UpdateTime
 	return after
 }
 

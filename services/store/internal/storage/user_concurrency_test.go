@@ -180,7 +180,7 @@ func testCreateUserAnAddressFreedByADeletionHasOneNewUser(t *testing.T) {
 
 func TestCreateUserOnce(t *testing.T) {
 	t.Run("of_many_repetitions_one_creates_a_user", testCreateUserOnceOfManyRepetitionsOneCreatesAUser)
-	t.Run("of_many_repetitions_with_an_old_id_one_creates_a_user", testOfManyRepetitionsWithAnOldIdOneCreatesAUser)
+	t.Run("of_many_repetitions_with_an_old_id_one_creates_a_user", testOfManyRepetitionsWithAnOldIDOneCreatesAUser)
 	t.Run("many_at_once_all_succeed", testCreateUserOnceManyAtOnceAllSucceed)
 	t.Run("repetitions_with_a_taken_address_all_fail", testCreateUserOnceRepetitionsWithATakenAddressAllFail)
 	t.Run("of_many_with_one_address_one_succeeds", testCreateUserOnceOfManyWithOneAddressOneSucceeds)
@@ -205,7 +205,7 @@ func testCreateUserOnceOfManyRepetitionsOneCreatesAUser(t *testing.T) {
 	})
 }
 
-func testOfManyRepetitionsWithAnOldIdOneCreatesAUser(t *testing.T) {
+func testOfManyRepetitionsWithAnOldIDOneCreatesAUser(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
 		old := newUser("old@example.com")
@@ -350,8 +350,8 @@ func testChangeUserNothingOutlivesADeletedUser(t *testing.T) {
 	})
 }
 
-// interfere does one of the things that are done to a user. It gives the error unless that is one of those which the operation
-// has for a user who is gone.
+// interfere does one of the things that are done to a user. It gives the error unless that is one of those which the
+// operation has for a user who is gone.
 func interfere(t *testing.T, s *Storage, number int, user account.User, session account.Session) error {
 	t.Helper()
 	var err error

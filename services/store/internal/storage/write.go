@@ -18,7 +18,8 @@ const (
 	maxBackOff   = 250 * time.Millisecond
 
 	// lockPoll is the pause before another attempt to lock a file that another process has locked. SQLite itself pauses
-	// for longer the longer it waits, up to 100 ms, so that it misses the short gaps between the changes of a busy process.
+	// for longer the longer it waits, up to 100 ms, so that it misses the short gaps between the changes of a busy
+	// process.
 	lockPoll = 3 * time.Millisecond
 )
 
@@ -28,9 +29,9 @@ func (s *Storage) transact(ctx context.Context, change func(tx *gorm.DB) error) 
 }
 
 // write runs a change, and repeats it from its beginning while it loses against another transaction: a deadlock or a
-// lock timeout, which leave nothing behind. In a Galera cluster, whose nodes detect at commit that they changed the same
-// row, this is common. write also repeats a change when a node of a cluster refuses all statements, because another node
-// may accept them.
+// lock timeout, which leave nothing behind. In a Galera cluster, whose nodes detect at commit that they changed the
+// same row, this is common. write also repeats a change when a node of a cluster refuses all statements, because
+// another node may accept them.
 //
 // A change must be one statement or one transaction, and must change nothing outside of the database.
 func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) error {
@@ -50,8 +51,8 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 }
 
 // writeOnce runs a change after the earlier writers of this process. SQLite admits one writer at a time, and writers
-// that wait for it poll: which is next is chance, so that under load one may wait for longer than its deadline. Here they
-// queue in the order in which they came, and only the first one polls, against other processes.
+// that wait for it poll: which is next is chance, so that under load one may wait for longer than its deadline. Here
+// they queue in the order in which they came, and only the first one polls, against other processes.
 func (s *Storage) writeOnce(ctx context.Context, change func(db *gorm.DB) error) error {
 	if s.writer != nil {
 		select {
@@ -110,7 +111,8 @@ func (s *Storage) deleteOldest(
 	ctx context.Context, table, key, column string, before any, limit int,
 ) (deleted int64, err error) {
 	err = s.write(ctx, func(db *gorm.DB) error {
-		result := db.Exec(s.dialect.DeleteOldest(table, key, column), before, limit) // The dialects need different statements.
+		// The dialects need different statements.
+		result := db.Exec(s.dialect.DeleteOldest(table, key, column), before, limit)
 		deleted = result.RowsAffected
 		return result.Error
 	})

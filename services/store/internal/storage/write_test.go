@@ -154,9 +154,9 @@ func TestWrite(t *testing.T) {
 	})
 }
 
-// TestWriteBesideAnotherProcess has another process write nearly all the time, with short gaps, as a backup or an import
-// does: each change must still be made before it has waited for deadlines.FileLock. SQLite locks connections, so that another
-// pool stands for another process.
+// TestWriteBesideAnotherProcess has another process write nearly all the time, with short gaps, as a backup or an
+// import does: each change must still be made before it has waited for deadlines.FileLock. SQLite locks connections, so
+// that another pool stands for another process.
 func TestWriteBesideAnotherProcess(t *testing.T) {
 	config := newSQLite(t)
 	s, other := openNew(t, config), open(t, config)

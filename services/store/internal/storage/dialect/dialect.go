@@ -19,6 +19,10 @@ import (
 // when its commit returns, and must leave nothing behind when it fails. A statement that fails must leave the rest of
 // its transaction intact. Times must be stored in UTC with microseconds.
 type Dialect interface {
+	Checks
+	Statements
+	Schema
+
 	// Open returns the pool for serving. The pool need not be connected. After Open, CheckIdentity compares with what was
 	// opened.
 	Open(log *slog.Logger) (*sql.DB, error)
@@ -32,14 +36,20 @@ type Dialect interface {
 	// SingleWriter reports whether the database admits one writing transaction at a time. Then a write waits for all
 	// earlier writes of this process, and polls while it meets a Conflict with another process.
 	SingleWriter() bool
+}
 
+// Checks are checks of an open database.
+type Checks interface {
 	// CheckIdentity returns an error if the database is not the one that was opened. It must not query the database.
 	CheckIdentity() error
 	// CheckWritable returns an error if no change could succeed now, as far as that shows without making one.
 	CheckWritable(ctx context.Context, pool *sql.DB) error
 	// MaxStatement returns how many bytes a statement may have.
 	MaxStatement(ctx context.Context, pool *sql.DB) (int64, error)
+}
 
+// Statements are the statements that differ between the kinds of databases.
+type Statements interface {
 	// ClockQuery returns a query of the database's time, or "" if the database uses the clock of this machine.
 	ClockQuery() string
 	// DeleteOldest returns a statement that deletes rows in the order of an indexed column. Its arguments are the value
@@ -49,7 +59,10 @@ type Dialect interface {
 	DeleteOne(table, key string) string
 	// CountTables returns a query of the number of tables of a name: 0 or 1. Its argument is the name.
 	CountTables() string
+}
 
+// Schema is what migrations need.
+type Schema interface {
 	// Migrations returns the numbered SQL files and goose's name for the dialect. All dialects have the same numbers.
 	Migrations() (fs.FS, goose.Dialect)
 	// MigrationLock returns a lock that lets one process at a time migrate. It may lock nothing if each migration is a

@@ -65,9 +65,9 @@ func emailsMigration(db dialect.Dialect, log *slog.Logger) *goose.Migration {
 // Write executes a statement that changes rows, and returns their number.
 type Write func(ctx context.Context, statement string, args ...any) (rows int64, err error)
 
-// CheckEmails sets the canonical e-mail address of every user to the one that emailaddr.Canonical returns. It returns how
-// many it changed. It does not change two users who would have the same one, but reports them to conflict, and stops
-// with conflict's error. It may run while stores serve, and any number of times: it does the rest of the work.
+// CheckEmails sets the canonical e-mail address of every user to the one that emailaddr.Canonical returns. It returns
+// how many it changed. It does not change two users who would have the same one, but reports them to conflict, and
+// stops with conflict's error. It may run while stores serve, and any number of times: it does the rest of the work.
 func CheckEmails(
 	ctx context.Context, db dialect.Dialect, pool *sql.DB, write Write, conflict func(EmailConflict) error,
 ) (changed int, err error) {

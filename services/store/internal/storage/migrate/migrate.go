@@ -1,5 +1,5 @@
-// Package migrate brings the schema of a database up to date: numbered SQL files of the dialect, and the migrations that
-// need Go.
+// Package migrate brings the schema of a database up to date: numbered SQL files of the dialect, and the migrations
+// that need Go.
 package migrate
 
 import (

@@ -57,8 +57,8 @@ func isAny(err error, targets []error) bool {
 
 // handshakeErrors are the driver's errors for a server whose settings are incompatible with those of this client.
 var handshakeErrors = []error{
-	mysqldriver.ErrNoTLS, mysqldriver.ErrCleartextPassword, mysqldriver.ErrNativePassword, mysqldriver.ErrOldPassword, mysqldriver.ErrUnknownPlugin,
-	mysqldriver.ErrOldProtocol,
+	mysqldriver.ErrNoTLS, mysqldriver.ErrCleartextPassword, mysqldriver.ErrNativePassword, mysqldriver.ErrOldPassword,
+	mysqldriver.ErrUnknownPlugin, mysqldriver.ErrOldProtocol,
 }
 
 // lostConnections are errors of a connection that cannot be used again, or of a packet that it cannot carry.
@@ -123,7 +123,8 @@ func classifyState(state string) dialect.Class {
 	}
 }
 
-// accessDenied are the numbers of problems that an administrator of the server has to solve: an account, a right, a name.
+// accessDenied are the numbers of problems that an administrator of the server has to solve: an account, a right, a
+// name.
 var accessDenied = []uint16{
 	1044, // no right to the database
 	1045, // wrong password, or no such account

@@ -1,5 +1,5 @@
-// Package mysql is the dialect of MySQL 8.0, MariaDB 10.6, later versions of both, servers that speak their protocol, and
-// Galera clusters of them.
+// Package mysql is the dialect of MySQL 8.0, MariaDB 10.6, later versions of both, servers that speak their protocol,
+// and Galera clusters of them.
 package mysql
 
 import (
@@ -120,8 +120,8 @@ var privilegeProbes = []string{
 	"EXPLAIN UPDATE feed_head SET sequence = sequence WHERE id = 1",
 }
 
-// CheckWritable begins a transaction that may write, which fails on a server that is read-only for this account. It then
-// explains statements, which fails if the account lacks a privilege.
+// CheckWritable begins a transaction that may write, which fails on a server that is read-only for this account. It
+// then explains statements, which fails if the account lacks a privilege.
 func (d *Dialect) CheckWritable(ctx context.Context, pool *sql.DB) error {
 	tx, err := pool.BeginTx(ctx, nil)
 	if err != nil {
@@ -130,7 +130,8 @@ func (d *Dialect) CheckWritable(ctx context.Context, pool *sql.DB) error {
 	defer func() { _ = tx.Rollback() }() // There is nothing to lose.
 	readOnly, innoDB := "unknown", "unknown"
 	err = tx.QueryRowContext(ctx, "SELECT @@global.read_only, @@global.innodb_read_only").Scan(&readOnly, &innoDB)
-	if err != nil && d.Classify(err) != dialect.Unclassified { // Other servers that speak the protocol may lack the variables.
+	// Other servers that speak the protocol may lack the variables.
+	if err != nil && d.Classify(err) != dialect.Unclassified {
 		return err
 	}
 	// It replaces the first transaction. The driver turns the error of a read-only server into a bad connection.
@@ -163,8 +164,9 @@ func (d *Dialect) DeleteOldest(table, _, column string) string {
 	return "DELETE FROM " + table + " WHERE " + column + " < ? ORDER BY " + column + " LIMIT ?"
 }
 
-// DeleteOne returns a statement of the form for several tables, in which MariaDB finds a row by its key before it plans.
-// With any other form, and for several keys, it reads the whole of a short table, and waits for rows that others write.
+// DeleteOne returns a statement of the form for several tables, in which MariaDB finds a row by its key before it
+// plans. With any other form, and for several keys, it reads the whole of a short table, and waits for rows that others
+// write.
 func (d *Dialect) DeleteOne(table, key string) string {
 	return "DELETE t FROM " + table + " t WHERE t." + key + " = ?"
 }

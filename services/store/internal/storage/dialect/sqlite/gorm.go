@@ -11,8 +11,8 @@ import (
 	"gorm.io/gorm/schema"
 )
 
-// dialector makes gorm write SQL for SQLite, on a pool of the driver without cgo. The reasons for an own dialector are in
-// docs/adr/0001-sqlite-driver.md.
+// dialector makes gorm write SQL for SQLite, on a pool of the driver without cgo. The reasons for an own dialector are
+// in docs/adr/0001-sqlite-driver.md.
 type dialector struct{ pool *sql.DB }
 
 // errNoMigrator is the error of gorm's own migrations.
@@ -32,7 +32,8 @@ func (d dialector) Initialize(db *gorm.DB) error {
 	return nil
 }
 
-// DefaultValueOf returns NULL for a column's default in an insert of several rows, where SQLite does not accept DEFAULT.
+// DefaultValueOf returns NULL for a column's default in an insert of several rows, where SQLite does not accept
+// DEFAULT.
 func (d dialector) DefaultValueOf(*schema.Field) clause.Expression {
 	return clause.Expr{SQL: "NULL"}
 }

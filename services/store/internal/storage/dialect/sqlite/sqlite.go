@@ -95,11 +95,11 @@ func (d *Dialect) checkFolder() error {
 }
 
 // createPrivate creates an empty database that only its owner can read, unless there is a file. SQLite creates its -wal
-// and -shm files with the same mode. The database has a write-ahead log from the start: if several processes switch to it
-// at once, SQLite fails all but one.
+// and -shm files with the same mode. The database has a write-ahead log from the start: if several processes switch to
+// it at once, SQLite fails all but one.
 //
-// It does not open the path itself: if another goroutine has opened the database by then, closing the descriptor drops the
-// POSIX locks of that goroutine (https://www.sqlite.org/howtocorrupt.html, section 2.2).
+// It does not open the path itself: if another goroutine has opened the database by then, closing the descriptor drops
+// the POSIX locks of that goroutine (https://www.sqlite.org/howtocorrupt.html, section 2.2).
 func createPrivate(ctx context.Context, path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -131,8 +131,8 @@ func (d *Dialect) writeEmpty(ctx context.Context) error {
 	return errors.Join(pool.PingContext(ctx), pool.Close())
 }
 
-// The time for which SQLite itself waits for a lock, in ms. While a store serves, its writes queue and poll, as SingleWriter
-// requires. Reads wait only while another process recovers the log of a file that was not closed.
+// The time for which SQLite itself waits for a lock, in ms. While a store serves, its writes queue and poll, as
+// SingleWriter requires. Reads wait only while another process recovers the log of a file that was not closed.
 const (
 	serveBusyTimeout   = "100"
 	migrateBusyTimeout = "10000"
@@ -236,8 +236,8 @@ func (d *Dialect) Migrations() (fs.FS, goose.Dialect) {
 	return folder, goose.DialectSQLite3
 }
 
-// MigrationLock returns a lock that locks nothing: the migrations are transactions, so that of two processes with the same
-// one the second fails and leaves nothing behind. 00012 is none, and can be repeated.
+// MigrationLock returns a lock that locks nothing: the migrations are transactions, so that of two processes with the
+// same one the second fails and leaves nothing behind. 00012 is none, and can be repeated.
 func (d *Dialect) MigrationLock(*slog.Logger) (lock.Locker, error) { return noLock{}, nil }
 
 type noLock struct{}
