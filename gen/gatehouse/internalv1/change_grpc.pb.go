@@ -32,8 +32,9 @@ const (
 // Streams changes of users and sessions to services that cache them.
 type ChangeServiceClient interface {
 	// Streams the changes committed after a cursor, in feed order, then each later change until the caller ends the call.
-	// A change may be sent more than once; none is omitted. A change is sent within 100 ms of its commit, whichever store
-	// made it; on SQLite, a change made by another process is sent within a second.
+	// A change may be sent more than once; none is omitted. A change is sent within 100 ms of its commit by the store that
+	// made it, and by other stores while the feed moves; by these within half a second after the feed was idle. On SQLite, a
+	// change made by another process is sent within a second.
 	//
 	// The first response is sent immediately, with or without changes. Later responses are at most one second apart, so
 	// that a follower can measure its lag and detect a dead connection.
@@ -74,8 +75,9 @@ type ChangeService_WatchChangesClient = grpc.ServerStreamingClient[WatchChangesR
 // Streams changes of users and sessions to services that cache them.
 type ChangeServiceServer interface {
 	// Streams the changes committed after a cursor, in feed order, then each later change until the caller ends the call.
-	// A change may be sent more than once; none is omitted. A change is sent within 100 ms of its commit, whichever store
-	// made it; on SQLite, a change made by another process is sent within a second.
+	// A change may be sent more than once; none is omitted. A change is sent within 100 ms of its commit by the store that
+	// made it, and by other stores while the feed moves; by these within half a second after the feed was idle. On SQLite, a
+	// change made by another process is sent within a second.
 	//
 	// The first response is sent immediately, with or without changes. Later responses are at most one second apart, so
 	// that a follower can measure its lag and detect a dead connection.

@@ -19,7 +19,7 @@ import (
 // maxOwnChanges bounds the setting: a change beyond it reads as many events as it allows.
 const maxOwnChanges = 100_000
 
-// Database says where the data is.
+// Database locates the data.
 type Database = storage.Config
 
 // PasswordParams are the cost parameters of Argon2id.
@@ -46,7 +46,7 @@ type Config struct {
 	MemoryLimit         int64            // what the process may use, in bytes; 0 is what the system says
 	AppMetadataClaims   []string         // names of app metadata that go into access tokens
 	OwnChangesPerMinute int              // how often a user may change the own account
-	AuditRetention      time.Duration    // how long audit events are kept: a day or more, or 0 for ever
+	AuditRetention      time.Duration    // how long audit events are kept: a day or more, or 0 forever
 	Now                 func() time.Time // the clock of sessions and keys; nil is the database's
 }
 
@@ -74,7 +74,7 @@ func (c Config) ValidateSettings() error {
 			fmt.Errorf("own changes per minute are %d, not 1 to %d", c.OwnChangesPerMinute, maxOwnChanges))
 	}
 	if c.AuditRetention != 0 && c.AuditRetention < 24*time.Hour {
-		problems = append(problems, fmt.Errorf("audit retention is %v, not 24h or more, nor 0 for ever", c.AuditRetention))
+		problems = append(problems, fmt.Errorf("audit retention is %v, not 24h or more, nor 0 forever", c.AuditRetention))
 	}
 	if err := c.Password.Validate(); err != nil {
 		problems = append(problems, err)
@@ -112,7 +112,7 @@ const MasterKeySize = signing.MasterKeySize
 func NewMasterKey() []byte { return signing.NewMasterKey() }
 
 // ValidateMasterKeys checks the master key and the second one, which is nil if there is none. It rejects two equal
-// keys: an operator who gives two believes that the master key is being changed.
+// keys: an operator who gives two expects that the master key is being changed.
 func ValidateMasterKeys(first, second []byte) error {
 	var problems []error
 	if len(first) != MasterKeySize {

@@ -84,7 +84,7 @@ func ExportUsers(
 }
 
 // ExportAuditEvents writes the audit events of a time, from inclusive to exclusive, as lines of JSON, the newest first,
-// and returns how many there are. A nil bound is none.
+// and returns how many there are. A nil bound does not apply.
 func ExportAuditEvents(
 	ctx context.Context, database config.Database, from, until *time.Time, to io.Writer, log *slog.Logger,
 ) (events int, err error) {

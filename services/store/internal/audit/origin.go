@@ -1,4 +1,4 @@
-// Package audit tells who does what the store is asked to do, for the events that are written with it.
+// Package audit identifies who does what the store is asked to do, for the events that are written with it.
 package audit
 
 import (
@@ -25,7 +25,7 @@ type Origin struct {
 
 type actorKey struct{}
 
-// WithActor gives a context for what Operator or System does.
+// WithActor returns a context for what Operator or System does.
 func WithActor(ctx context.Context, actor string) context.Context {
 	return context.WithValue(ctx, actorKey{}, actor)
 }

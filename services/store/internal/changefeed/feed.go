@@ -60,7 +60,7 @@ type source interface {
 	Now() time.Time
 }
 
-// Feed streams changes to followers. It is safe for concurrent use.
+// Feed sends changes to followers. It is safe for concurrent use.
 type Feed struct {
 	source     source
 	log        *slog.Logger
@@ -101,7 +101,7 @@ func newFeed(source source, busy, idle time.Duration, log *slog.Logger) *Feed {
 	}
 }
 
-// Run polls and sequences until ctx ends. Then every stream ends.
+// Run reads the feed and sequences changes until ctx ends. Then every stream ends.
 func (f *Feed) Run(ctx context.Context) {
 	var loops sync.WaitGroup
 	loops.Go(func() { f.runSequencer(ctx) })

@@ -217,8 +217,8 @@ func TestFollow(t *testing.T) {
 				time.Sleep(time.Minute)
 				_, times := feed.received()
 				for i := range times[1:] {
-					if silence := times[i+1].Sub(times[i]); silence >= time.Second {
-						t.Errorf("nothing was sent for %v", silence)
+					if gap := times[i+1].Sub(times[i]); gap >= time.Second {
+						t.Errorf("nothing was sent for %v", gap)
 					}
 				}
 				if len(times) < 60 {

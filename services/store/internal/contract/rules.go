@@ -78,5 +78,5 @@ func JSONName(name string) string {
 	return name
 }
 
-// AnyPassword stands for a password that is not known: it breaks no rule of the contract.
+// AnyPassword represents a password that is not known: it breaks no rule of the contract.
 const AnyPassword = "any password at all"

@@ -125,7 +125,7 @@ func (s *Service) authenticate(ctx context.Context, email, password string) (acc
 		return credential, err
 	case !matches:
 		return credential, s.recordFailure(ctx, storage.Login, credential.UserID, InvalidCredentials)
-	case credential.State != account.Active: // Shown only to a caller who knows the password.
+	case credential.State != account.Active: // Shown only to a caller that knows the password.
 		return credential, s.recordFailure(ctx, storage.Login, credential.UserID, UserDisabled)
 	default:
 		s.rehash(ctx, credential, password)
@@ -176,7 +176,7 @@ func (s *Service) recordFailure(ctx context.Context, kind storage.EventKind, use
 }
 
 // AfterComparison returns the context in which the refusal of a password is recorded once it was compared. It does not
-// end with the caller: a caller who leaves early must not get a guess that is not counted. Only calls that were admitted
+// end with the caller: a caller that leaves early must not get a guess that is not counted. Only calls that were admitted
 // to the queue of the hashes get one, which bounds how many wait for the database.
 func AfterComparison(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), deadlines.RecordFailure)

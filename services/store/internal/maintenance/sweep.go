@@ -46,7 +46,7 @@ func Sweep(
 }
 
 // SweepOnce deletes expired and ended sessions, request ids of sign-ups and changes that are older than their
-// retention, and audit events, whose retention of 0 is for ever.
+// retention, and audit events, whose retention of 0 is forever.
 func SweepOnce(ctx context.Context, db *storage.Storage, auditRetention time.Duration, now time.Time) error {
 	err := errors.Join(
 		inBatches(ctx, now.Add(-SessionRetention), db.DeleteExpiredSessions),

@@ -14,7 +14,7 @@ type changeService struct {
 	feed *changefeed.Feed
 }
 
-// WatchChanges streams changes until the caller or the service ends it.
+// WatchChanges sends changes until the caller or the service ends it.
 func (s *changeService) WatchChanges(
 	req *internalv1.WatchChangesRequest, stream grpc.ServerStreamingServer[internalv1.WatchChangesResponse],
 ) error {

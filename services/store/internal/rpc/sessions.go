@@ -44,7 +44,7 @@ func (s *sessionService) CreateSession(
 	}, nil
 }
 
-// RefreshSession trades a refresh token.
+// RefreshSession exchanges a refresh token for its successor.
 func (s *sessionService) RefreshSession(
 	ctx context.Context, req *gatehousev1.RefreshSessionRequest,
 ) (*gatehousev1.RefreshSessionResponse, error) {

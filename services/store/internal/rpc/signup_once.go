@@ -59,10 +59,10 @@ func newSignUp(req *gatehousev1.CreateUserRequest) (storage.SignUp, error) {
 	return storage.SignUp{RequestID: id[:], Fingerprint: fingerprint[:]}, nil
 }
 
-// repeated answers a sign-up that was sent before as it was answered then. It fails with storage.ErrNotFound if there
+// repeated returns the response to a sign-up that was sent before. It fails with storage.ErrNotFound if there
 // was none with this request id.
 //
-// Whoever knows a request id must not be able to guess the password without the limits and the audit of a log-in. So a
+// A client that knows a request id must not be able to guess the password without the limits and the audit of a log-in. So a
 // request that is not the same voids the id for good and is audited, and a comparison of the password waits in the
 // queue of all hashes. A password that was compared and is wrong voids the id even if the caller has left; one that is
 // right writes to the same row before it is answered, and so waits for the guesses that failed before it.
@@ -118,7 +118,7 @@ func isAsSignedUp(credential account.Credential) bool {
 	return credential.SessionGeneration == 0 && credential.State == account.Active
 }
 
-// voidSignUp voids a request id that came with another request, and returns REQUEST_ID_REUSED.
+// voidSignUp invalidates a request id that came with another request, and returns REQUEST_ID_REUSED.
 func (s *userService) voidSignUp(ctx context.Context, known storage.SignUp) error {
 	refusal := apierr.RequestIDReused()
 	if err := s.storage.VoidSignUp(ctx, known, apierr.ReasonName(refusal.Reason()), s.now()); err != nil {

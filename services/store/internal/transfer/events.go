@@ -40,7 +40,7 @@ func newEventRecord(event storage.Event) eventRecord {
 }
 
 // ExportAuditEvents writes the audit events of a time, from inclusive to exclusive, as lines of JSON, the newest first,
-// and returns how many there are. A nil bound is none.
+// and returns how many there are. A nil bound does not apply.
 func ExportAuditEvents(
 	ctx context.Context, db *storage.Storage, from, until *time.Time, to io.Writer,
 ) (events int, err error) {
