@@ -210,8 +210,8 @@ func (s *serviceSettings) serviceToken(problems *errorCollector) string {
 	case err != nil:
 		problems.add(err)
 	case token == "":
-		problems.add(errors.New("the service token is missing: make one with \"openssl rand -base64 32\", and give the same " +
-			"to stores, caches and gateways as GATEHOUSE_SERVICE_TOKEN or in a file named by GATEHOUSE_SERVICE_TOKEN_FILE"))
+		problems.add(errors.New("the service token is missing: make one with \"openssl rand -base64 32\", and give the " +
+			"same to stores, caches and gateways as GATEHOUSE_SERVICE_TOKEN or in a file named by GATEHOUSE_SERVICE_TOKEN_FILE"))
 	default:
 		problems.add(authn.ValidateServiceToken(token))
 	}
@@ -243,7 +243,8 @@ type masterKeySettings struct {
 // masterKeys returns the keys. Either is nil if it is not set.
 func (s *masterKeySettings) masterKeys(problems *errorCollector) (first, second []byte) {
 	first, firstErr := keyOrFile(s.MasterKey, s.MasterKeyFile, "--master-key", "the master key")
-	second, secondErr := keyOrFile(s.SecondMasterKey, s.SecondMasterKeyFile, "--second-master-key", "the second master key")
+	second, secondErr := keyOrFile(s.SecondMasterKey, s.SecondMasterKeyFile,
+		"--second-master-key", "the second master key")
 	problems.add(firstErr, secondErr)
 	if first != nil {
 		problems.add(storeconfig.ValidateMasterKeys(first, second))

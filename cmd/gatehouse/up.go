@@ -48,7 +48,7 @@ func (c *up) resolve(problems *errorCollector) {
 	c.logSettings.resolve(problems)
 	problems.add(checkListen("--http", c.HTTP), checkListen("--grpc", c.GRPC))
 	token := rand.Text() + rand.Text() // The services live no longer than this process.
-	c.configs.store = c.storeSettings.storeConfig(problems)
+	c.configs.store = c.storeConfig(problems)
 	c.configs.store.Database.URL = "sqlite:" + dataFolder(c.Data).database()
 	c.configs.store.MasterKey, c.configs.store.SecondMasterKey = c.masterKeys(problems)
 	c.configs.store.ServiceToken = token
@@ -56,7 +56,7 @@ func (c *up) resolve(problems *errorCollector) {
 		Backend: cacheservice.BackendMemory, TTL: cacheservice.DefaultTTL, ServiceToken: token,
 		Issuer: c.Issuer, Audience: c.Audience,
 	}
-	c.configs.gateway = c.edgeSettings.gatewayConfig(c.tokenSettings, problems)
+	c.configs.gateway = c.gatewayConfig(c.tokenSettings, problems)
 }
 
 func (c *up) run(ctx context.Context, log *slog.Logger, stdout io.Writer) error {

@@ -24,8 +24,8 @@ func String(text string) string {
 	return tokens.ReplaceAllString(text, Mask)
 }
 
-// Attr returns an attribute without the tokens in it. It is for slog.HandlerOptions.ReplaceAttr, so that it is called for
-// the message too.
+// Attr returns an attribute without the tokens in it. It is for slog.HandlerOptions.ReplaceAttr, so that it is called
+// for the message too.
 func Attr(_ []string, attr slog.Attr) slog.Attr {
 	switch attr.Value.Kind() {
 	case slog.KindString:
