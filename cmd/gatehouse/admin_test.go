@@ -101,7 +101,7 @@ func logIn(t *testing.T, conn *grpc.ClientConn, email, password string) (*gateho
 		&gatehousev1.CreateSessionRequest{Email: email, Password: password})
 }
 
-func TestAdminCreateBesideARunningStore(t *testing.T) {
+func TestAdminCreate(t *testing.T) {
 	database := newDatabase(t)
 	conn := runStore(t, database)
 	for i, stdin := range []string{adminPassword, adminPassword + "\n", adminPassword + "\r\n", adminPassword + "\nnext"} {
@@ -120,7 +120,7 @@ func TestAdminCreateBesideARunningStore(t *testing.T) {
 	}
 }
 
-func TestAdminCreateLeavesAnAccountAsItIs(t *testing.T) {
+func TestAdminCreateExistingAccount(t *testing.T) {
 	database := newDatabase(t)
 	conn := runStore(t, database)
 	if code, _, stderr := createAdmin(t, adminPassword, database, "--email=ada@example.com"); code != exitOK {
@@ -139,7 +139,7 @@ func TestAdminCreateLeavesAnAccountAsItIs(t *testing.T) {
 	}
 }
 
-func TestAdminCreateRefusesWhatASignUpDoes(t *testing.T) {
+func TestAdminCreateRules(t *testing.T) {
 	database := newDatabase(t)
 	for _, test := range []struct {
 		name, stdin string
@@ -194,7 +194,7 @@ func terminal(t *testing.T) *os.File {
 	return person
 }
 
-// echo tells whether the terminal shows what is typed.
+// echo reports whether the terminal shows what is typed.
 func echo(t *testing.T, terminal *os.File) bool {
 	t.Helper()
 	state, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
@@ -233,7 +233,7 @@ func typeLine(t *testing.T, person *os.File, line string) {
 	})
 }
 
-func TestAdminCreateAsksTwiceOnATerminal(t *testing.T) {
+func TestAdminCreateTerminal(t *testing.T) {
 	for _, test := range []struct {
 		name, first, second, fault string
 	}{
@@ -266,7 +266,7 @@ func TestAdminCreateAsksTwiceOnATerminal(t *testing.T) {
 	}
 }
 
-func TestAnInterruptedQuestionLeavesTheTerminalAsItWas(t *testing.T) {
+func TestAdminCreateInterrupted(t *testing.T) {
 	person := terminal(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
@@ -287,5 +287,5 @@ func TestAnInterruptedQuestionLeavesTheTerminalAsItWas(t *testing.T) {
 	if !echo(t, os.Stdin) {
 		t.Error("the terminal stays silent")
 	}
-	typeLine(t, person, "") // So that nobody waits for it any more.
+	typeLine(t, person, "") // So that nobody waits for it no longer.
 }

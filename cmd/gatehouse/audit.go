@@ -17,8 +17,8 @@ type audit struct {
 
 // auditExport exports audit events.
 type auditExport struct {
-	From  string `env:"GATEHOUSE_AUDIT_FROM" placeholder:"TIME" help:"Write no events of before this time, such as 2026-01-31T00:00:00Z."`
-	Until string `env:"GATEHOUSE_AUDIT_UNTIL" placeholder:"TIME" help:"Write only events of before this time."`
+	From  string `env:"GATEHOUSE_AUDIT_FROM" placeholder:"TIME" help:"Write no events from before this time, such as 2026-01-31T00:00:00Z."`
+	Until string `env:"GATEHOUSE_AUDIT_UNTIL" placeholder:"TIME" help:"Write only events from before this time."`
 	databaseCommand
 
 	from, until *time.Time // set by resolve

@@ -2,5 +2,5 @@
 
 package main
 
-// otherCompleters are none, as not every machine has other shells than bash.
+// otherCompleters is empty: not every machine has other shells than bash.
 var otherCompleters map[string][]string

@@ -10,7 +10,7 @@ import (
 	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
-func TestTheMasterKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
+func TestMasterKeyFile(t *testing.T) {
 	folder := dataFolder(t.TempDir())
 	first, err := folder.loadMasterKey()
 	if err != nil {
@@ -33,7 +33,7 @@ func TestTheMasterKeyIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
 	}
 }
 
-func TestAMasterKeyThatOthersCanReadIsRefused(t *testing.T) {
+func TestMasterKeyFileReadableByOthers(t *testing.T) {
 	folder := dataFolder(t.TempDir())
 	if _, err := folder.loadMasterKey(); err != nil {
 		t.Fatal(err)
@@ -56,7 +56,7 @@ func TestAMasterKeyThatOthersCanReadIsRefused(t *testing.T) {
 	}
 }
 
-func TestAMasterKeyThatIsNoneIsRefusedAndLeft(t *testing.T) {
+func TestMasterKeyFileInvalid(t *testing.T) {
 	for name, content := range map[string]string{"empty": "", "short": hidden, "long": strings.Repeat("A", 88)} {
 		folder := dataFolder(t.TempDir())
 		if err := os.WriteFile(folder.masterKey(), []byte(content), 0o600); err != nil {
@@ -76,7 +76,7 @@ func TestAMasterKeyThatIsNoneIsRefusedAndLeft(t *testing.T) {
 	}
 }
 
-func TestALostMasterKeyIsNotReplacedBesideADatabase(t *testing.T) {
+func TestMasterKeyFileLost(t *testing.T) {
 	folder := dataFolder(t.TempDir())
 	if err := os.WriteFile(folder.database(), nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -89,7 +89,7 @@ func TestALostMasterKeyIsNotReplacedBesideADatabase(t *testing.T) {
 	}
 }
 
-func TestADataFolderServesOneProcess(t *testing.T) {
+func TestDataFolderLock(t *testing.T) {
 	folder := dataFolder(filepath.Join(t.TempDir(), "new"))
 	unlock, err := folder.lock()
 	if err != nil {

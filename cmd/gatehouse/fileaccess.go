@@ -17,7 +17,7 @@ const (
 // checkFolder reports an error unless nobody else can change what is in the folder: it must be owned by this user or
 // root, and neither the group nor others may write to it. Nobody else may exchange it either: each folder above it, by
 // the path and by what symbolic links lead to, must not be writable by everybody, unless its sticky bit protects what
-// is in it, and each link must be owned by this user or root. Group-writable folders above are accepted: whoever
+// is in it, and each link must be owned by this user or root. Group-writable folders above are accepted: one who
 // exchanges the folder by them cannot give the new one to this user, so that it is refused.
 func checkFolder(path string) error {
 	absolute, err := filepath.Abs(path)

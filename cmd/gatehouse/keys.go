@@ -103,7 +103,7 @@ func (c *keysRevoke) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 		return err
 	}
 	text := fmt.Sprintf("Revoked signing key %s: it is deleted, and published no more.\n"+
-		"Gatehouse's own services refuse its tokens within 7 s. Other verifiers do once they load the keys anew: after\n"+
+		"Gatehouse's own services refuse its tokens within 7 s. Other verifiers do once they reload the keys: after\n"+
 		"300 s at most, if they keep to the max-age that the keys are published with.\n", c.KeyID)
 	if successor != nil {
 		text += fmt.Sprintf("Signing key %s (%s) was made in its place, and signs from %s.\n"+

@@ -62,7 +62,7 @@ func keysCommand(t *testing.T, args []string, settings ...string) string {
 	return stdout
 }
 
-// listed gives the lines of the list without its head, each as its columns.
+// listed returns the lines of the list without its head, each as its columns.
 func listed(t *testing.T, settings []string) [][]string {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(keysCommand(t, []string{"list"}, settings[0])), "\n")
@@ -143,14 +143,14 @@ func TestKeysRevoke(t *testing.T) {
 	settings := newKeys(t)
 	kid := listed(t, settings)[0][0]
 	// A key id may begin with a dash, which a flag does as well.
-	told := keysCommand(t, []string{"revoke"}, append(settings, "--", kid)...)
+	named := keysCommand(t, []string{"revoke"}, append(settings, "--", kid)...)
 	rows := listed(t, settings)
 	if got := states(rows); got != "ES256 active" || rows[0][0] == kid {
 		t.Fatalf("the keys are %q", rows)
 	}
 	for _, words := range []string{kid, rows[0][0], "within 7 s", "300 s", "signs from " + rows[0][4]} {
-		if !strings.Contains(told, words) {
-			t.Errorf("it does not tell %q: %s", words, told)
+		if !strings.Contains(named, words) {
+			t.Errorf("it does not tell %q: %s", words, named)
 		}
 	}
 	code, _, stderr := run(t, slices.Concat([]string{"keys", "revoke"}, settings, []string{"--", kid}))
@@ -159,7 +159,7 @@ func TestKeysRevoke(t *testing.T) {
 	}
 }
 
-// TestKeysRewrap goes through the steps of docs/guides/keys.md.
+// TestKeysRewrap runs through the steps of docs/guides/keys.md.
 func TestKeysRewrap(t *testing.T) {
 	settings := newKeys(t)
 	database, changed := settings[0], []string{"--master-key=" + otherMasterKey, "--second-master-key-file=" + write(t, masterKey)}
@@ -185,7 +185,7 @@ func TestKeysRewrap(t *testing.T) {
 	}
 }
 
-func TestFaultsOfKeys(t *testing.T) {
+func TestKeysSettings(t *testing.T) {
 	short := base64.StdEncoding.EncodeToString([]byte(hidden))
 	for _, test := range []struct {
 		name   string
@@ -234,7 +234,7 @@ func TestFaultsOfKeys(t *testing.T) {
 	}
 }
 
-func TestTheSecondMasterKeyOfTheStore(t *testing.T) {
+func TestStoreSecondMasterKey(t *testing.T) {
 	want := bytes.Repeat([]byte{9}, storeconfig.MasterKeySize)
 	base := []string{
 		"GATEHOUSE_DATABASE_URL=sqlite:db", "GATEHOUSE_MASTER_KEY=" + masterKey, "GATEHOUSE_SERVICE_TOKEN=" + serviceToken,

@@ -16,7 +16,7 @@ import (
 	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
-// hidden stands for a secret. Nothing that is printed may ever hold it.
+// hidden represents a secret. Nothing that is printed may ever hold it.
 const hidden = "hunter2-9f3c"
 
 // serviceToken is one that can be used.
@@ -25,7 +25,7 @@ const serviceToken = "a-token-of-services-that-is-long-enough"
 // masterKey is one that is right.
 var masterKey = base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, storeconfig.MasterKeySize))
 
-// setenv gives the tests an environment of their own: kong reads the process's.
+// setenv sets for the tests an environment of their own: kong reads the process's.
 func setenv(t *testing.T, variables ...string) []string {
 	t.Helper()
 	for _, variable := range os.Environ() {
@@ -70,7 +70,7 @@ func writeMode(t *testing.T, content string, mode os.FileMode) string {
 	return path
 }
 
-func TestAllFaultsAreToldAtOnce(t *testing.T) {
+func TestSettingsReportAllProblems(t *testing.T) {
 	code, stdout, stderr := run(t, []string{
 		"store", "--log-level=loud", "--log-format=xml", "--access-token-lifetime=soon", "--argon2-memory=much",
 		"--argon2-iterations=0", "--signing-algorithm=HS256", "--issuer=", "--audience=",
@@ -101,7 +101,7 @@ func TestAllFaultsAreToldAtOnce(t *testing.T) {
 	}
 }
 
-func TestFaultsOfEachCommand(t *testing.T) {
+func TestSettingsOfEachCommand(t *testing.T) {
 	good := []string{"--database-url=mysql://gatehouse@localhost/gatehouse", "--master-key=" + masterKey}
 	for _, test := range []struct {
 		name  string
@@ -165,7 +165,7 @@ func TestFaultsOfEachCommand(t *testing.T) {
 	}
 }
 
-func TestAnUnknownVariableIsRefused(t *testing.T) {
+func TestVariablesUnknown(t *testing.T) {
 	code, _, stderr := run(t, []string{"migrate", "--database-url=sqlite:" + filepath.Join(t.TempDir(), "db")},
 		"GATEHOUSE_DATABASE_PASWORD="+hidden, "GATEHOUSE_=1", "GATEHOUSE_LOG_LEVEL=info", "GATEHOUSEKEEPER=x", "PATH_TO=y")
 	if code != exitUsage {
@@ -178,8 +178,8 @@ func TestAnUnknownVariableIsRefused(t *testing.T) {
 	}
 }
 
-// TestAVariableOfAnotherCommandIsTaken: one environment file serves all services.
-func TestAVariableOfAnotherCommandIsTaken(t *testing.T) {
+// TestVariablesOfOtherCommands: one environment file serves all services.
+func TestVariablesOfOtherCommands(t *testing.T) {
 	chosen := parsed(t, []string{"cache"}, "GATEHOUSE_CACHE_ADDRESS=elsewhere:1", "GATEHOUSE_MASTER_KEY="+hidden,
 		"GATEHOUSE_REDIS_URL=redis://elsewhere:6379/0", "GATEHOUSE_CACHE_KEY="+masterKey,
 		"GATEHOUSE_SERVICE_TOKEN="+serviceToken)
@@ -197,7 +197,7 @@ func parsed(t *testing.T, args []string, environment ...string) command {
 	return chosen
 }
 
-func TestFlagsWinOverVariablesAndVariablesOverDefaults(t *testing.T) {
+func TestSettingsPrecedence(t *testing.T) {
 	for _, test := range []struct {
 		want        string
 		args        []string
@@ -250,7 +250,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-func TestSecretsOfTheStoreComeFromEverywhere(t *testing.T) {
+func TestSecretsOfTheStore(t *testing.T) {
 	const url = "GATEHOUSE_DATABASE_URL=mysql://gatehouse@localhost/gatehouse"
 	for _, environment := range [][]string{
 		{
@@ -279,7 +279,7 @@ func TestSecretsOfTheStoreComeFromEverywhere(t *testing.T) {
 	}
 }
 
-func TestASecretIsNotPrinted(t *testing.T) {
+func TestSecretIsNotPrinted(t *testing.T) {
 	chosen := parsed(t, []string{
 		"cache", "--redis-password=" + hidden, "--cache-key=" + masterKey, "--service-token=" + serviceToken,
 	}).(*cache)
@@ -367,7 +367,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestBothAddressesThatCannotBeListenedOnAreTold(t *testing.T) {
+func TestListenersReportAllErrors(t *testing.T) {
 	_, _, stderr := run(t, []string{"gateway", "--service-token=" + serviceToken, "--http=" + taken(t), "--grpc=" + taken(t)})
 	for _, flag := range []string{"--http", "--grpc"} {
 		if !strings.Contains(stderr, flag) {
@@ -376,7 +376,7 @@ func TestBothAddressesThatCannotBeListenedOnAreTold(t *testing.T) {
 	}
 }
 
-func TestAddressesAreCheckedBeforeAnythingIsStarted(t *testing.T) {
+func TestCheckAddresses(t *testing.T) {
 	for _, address := range []string{"", "foo", "1:2:3", ":http", ":70000", "host"} {
 		if checkListen("--http", address) == nil {
 			t.Errorf("%q is taken to listen on", address)
@@ -397,7 +397,7 @@ func TestAddressesAreCheckedBeforeAnythingIsStarted(t *testing.T) {
 	}
 }
 
-func TestKubernetesServiceLinksAreNoSettings(t *testing.T) {
+func TestVariablesOfKubernetes(t *testing.T) {
 	var all commands
 	parser, err := newParser(&all, &errorCollector{}, io.Discard)
 	if err != nil {
@@ -416,7 +416,7 @@ func TestKubernetesServiceLinksAreNoSettings(t *testing.T) {
 	}
 }
 
-// taken gives an address that somebody listens on until the test ends.
+// taken returns an address that somebody listens on until the test ends.
 func taken(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

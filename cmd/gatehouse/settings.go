@@ -72,7 +72,7 @@ func (s *argon2Settings) password() storeconfig.PasswordParams {
 
 // edgeSettings configure what the gateway accepts of its clients.
 type edgeSettings struct {
-	TrustedProxies []string `placeholder:"NETWORKS" help:"Proxies before the gateway whose X-Forwarded-For is believed: addresses or networks such as 10.0.0.0/8, with commas between. Nobody's, if there are none."`
+	TrustedProxies []string `placeholder:"NETWORKS" help:"Proxies before the gateway whose X-Forwarded-For is trusted: addresses or networks such as 10.0.0.0/8, with commas between. Nobody's, if there are none."`
 	introspectionSettings
 	Reflection string `default:"auto" help:"Server reflection on the native gRPC port, by which tools such as grpcurl know the calls, without a token: on, off, or auto (on in up if --grpc is a loopback address, off elsewhere)."`
 }
@@ -143,7 +143,7 @@ func (s *sessionSettings) sessions() storeconfig.SessionConfig {
 type accountSettings struct {
 	AppMetadataClaims []string      `placeholder:"NAMES" help:"Names of members of a user's appMetadata that go into the user's access tokens, in the claim app_metadata, with commas between. None, if none is named."`
 	OwnChanges        int           `name:"own-changes-per-minute" default:"60" help:"How many changes of a kind users may make to their own accounts in a minute, and of the profile 20 times as many in a day: 1 to 100000."`
-	AuditRetention    time.Duration `default:"8760h" help:"How long audit events are kept: 24h or more (a year is 8760h), or 0 for ever."`
+	AuditRetention    time.Duration `default:"8760h" help:"How long audit events are kept: 24h or more (a year is 8760h), or 0 forever."`
 }
 
 // storeSettings configure a store, with its own database or in a process with the other services.

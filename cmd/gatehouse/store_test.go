@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestHashesLeaveRoom(t *testing.T) {
+func TestReserveCores(t *testing.T) {
 	before := runtime.GOMAXPROCS(0)
 	cores, undo := reserveCores()
 	if places := runtime.GOMAXPROCS(0); cores != before || places <= cores {

@@ -177,7 +177,7 @@ func runStacked(ctx context.Context, services ...func(context.Context) error) er
 	return errors.Join(errs...)
 }
 
-// welcome tells a newcomer what is where, and a first thing to try.
+// welcome prints a newcomer what is where, and a first thing to try.
 func welcome(w *logging.Writer, http, native net.Addr, data string) {
 	base := "http://" + dialable(http)
 	_, _ = fmt.Fprintf(w, `Gatehouse is up. Data is in %s; Ctrl-C stops it.

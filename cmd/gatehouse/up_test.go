@@ -14,8 +14,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/logging"
 )
 
-// TestServicesStopInOrder: each is there until the last call to it has ended.
-func TestServicesStopInOrder(t *testing.T) {
+// TestRunStackedStopsInOrder: each is there until the last call to it has ended.
+func TestRunStackedStopsInOrder(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
 	var order []string
@@ -43,7 +43,7 @@ func TestServicesStopInOrder(t *testing.T) {
 	}
 }
 
-func TestAServiceThatFailsStopsTheOthers(t *testing.T) {
+func TestRunStackedFailure(t *testing.T) {
 	lost := errors.New("lost its listener")
 	wait := func(ctx context.Context) error {
 		<-ctx.Done()
@@ -71,7 +71,7 @@ func TestRunStacked(t *testing.T) {
 	})
 }
 
-func TestTheWelcomeNamesAddressesThatCanBeDialled(t *testing.T) {
+func TestWelcome(t *testing.T) {
 	for given, want := range map[string]string{
 		"0.0.0.0:8080": "localhost:8080", "[::]:8080": "localhost:8080", "127.0.0.1:1": "127.0.0.1:1", "[::1]:1": "[::1]:1",
 	} {
@@ -110,7 +110,7 @@ func TestListenDefaults(t *testing.T) {
 	})
 }
 
-func TestOpenAddresses(t *testing.T) {
+func TestWarnOfClearText(t *testing.T) {
 	for given, open := range map[string]bool{
 		"127.0.0.1:8080": false, "[::1]:8080": false, "127.8.8.8:1": false, "0.0.0.0:8080": true, "[::]:8080": true,
 		"192.0.2.7:8080": true,

@@ -25,7 +25,7 @@ func usersFile(t *testing.T, lines ...string) string {
 const twoGood = `{"email":"ada@example.com","fullName":"Ada","passwordHash":"$2b$05$y86VZWR3G/x1TKY2k7IqYeJxesjm/RxqHZu/3rcM6AuZmsvqbQ0Qm"}
 {"email":"bob@example.com","fullName":"Bob"}`
 
-func TestUsersAreImportedBesideARunningStore(t *testing.T) {
+func TestUsersImport(t *testing.T) {
 	database := newDatabase(t)
 	conn := runStore(t, database)
 	file := usersFile(t, twoGood)
@@ -46,7 +46,7 @@ func TestUsersAreImportedBesideARunningStore(t *testing.T) {
 	}
 }
 
-func TestRefusedLinesAreToldByTheExitCode(t *testing.T) {
+func TestUsersImportRejectedLines(t *testing.T) {
 	database, file := newDatabase(t), usersFile(t, twoGood, "nonsense")
 	report := filepath.Join(t.TempDir(), "refused")
 	for _, where := range []string{report + " tells why", "the report tells why"} {
@@ -127,8 +127,8 @@ func TestUsersExport(t *testing.T) {
 	}
 }
 
-// TestAdministratorsHaveTheRole: whom the command makes can do what it is for.
-func TestAdministratorsHaveTheRole(t *testing.T) {
+// TestAdminCreateRole: whom the command makes can do what it is for.
+func TestAdminCreateRole(t *testing.T) {
 	database := newDatabase(t)
 	if code, _, stderr := createAdmin(t, adminPassword, database, "--email=root@example.com",
 		"--full-name= \u2028Ada Lovelace\ufeff\n"); code != exitOK {

@@ -62,7 +62,7 @@ func TestCheckActive(t *testing.T) {
 
 // A cache keeps it for good that a session that is named has ended. By the state of the user alone none has: that may be
 // from before the account was enabled, and the session from after.
-func TestTheEndThatIsNamedIsFinal(t *testing.T) {
+func TestAccountCheckActiveNamesFinalEnd(t *testing.T) {
 	now := time.Now()
 	ended, disabled := accountUntil(now.Add(time.Hour), 1, 2), accountUntil(now.Add(time.Hour), 2, 2)
 	ended.User.State = gatehousev1.UserState_USER_STATE_DISABLED
@@ -75,7 +75,7 @@ func TestTheEndThatIsNamedIsFinal(t *testing.T) {
 	}
 }
 
-func TestWhoseAnAccountIs(t *testing.T) {
+func TestAccountMatches(t *testing.T) {
 	now := time.Now()
 	caller := authn.Caller{UserID: userID, SessionID: session}
 	if !accountUntil(now, 0, 0).Matches(caller) {
@@ -95,7 +95,7 @@ func TestWhoseAnAccountIs(t *testing.T) {
 	}
 }
 
-func TestACallerIsAdmittedWithTheAccount(t *testing.T) {
+func TestAdmitWithAccount(t *testing.T) {
 	h := newTestEnv(t)
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {

@@ -23,7 +23,7 @@ var (
 )
 
 // A role has to be in the token, and where accounts are loaded, in the account as it is now.
-func TestWhoIsAdmittedAsAnAdmin(t *testing.T) {
+func TestAdmitAdmin(t *testing.T) {
 	h := newTestEnv(t)
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {
@@ -72,7 +72,7 @@ func TestWhoIsAdmittedAsAnAdmin(t *testing.T) {
 	}
 }
 
-func TestNobodyIsAnAdmin(t *testing.T) {
+func TestIsAdminWithoutCaller(t *testing.T) {
 	authenticator := newAuthenticator(t, newTestEnv(t))
 	ctx, err := authenticator.Admit(incoming(t), listUsers)
 	wantReason(t, err, missing)
@@ -102,7 +102,7 @@ func accountOf(roles []string) authn.Account {
 	return authn.Account{User: &gatehousev1.User{Id: userID, Roles: roles}}
 }
 
-func TestAdminsMayManageAnybody(t *testing.T) {
+func TestManagedUserID(t *testing.T) {
 	const other = "01970E2C-6F3A-7C41-9D1B-000000000000"
 	notFound := gatehousev1.ErrorReason_ERROR_REASON_USER_NOT_FOUND
 	for name, test := range map[string]struct {
@@ -134,7 +134,7 @@ func TestAdminsMayManageAnybody(t *testing.T) {
 	wantReason(t, err, missing)
 }
 
-func TestCallersMayReadThemselvesOnly(t *testing.T) {
+func TestOwnUserID(t *testing.T) {
 	ctx := authn.WithCaller(t.Context(), authn.Caller{UserID: userID, SessionID: session})
 	for _, id := range []string{authn.Me, userID, strings.ToUpper(userID)} {
 		if got, err := authn.OwnUserID(ctx, id); err != nil || got != userID {

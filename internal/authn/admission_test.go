@@ -30,7 +30,7 @@ var services = []string{
 	"gatehouse.v1.UserService", "gatehouse.v1.SessionService", "gatehouse.v1.KeyService", "gatehouse.v1.AdminService",
 }
 
-func TestTheContractHasAPolicyForEveryMethod(t *testing.T) {
+func TestLoadPolicies(t *testing.T) {
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +108,7 @@ var registerUnguarded = func() func(*testing.T) {
 	}
 }()
 
-func TestAMethodWithoutPolicyStopsTheStart(t *testing.T) {
+func TestLoadPoliciesMissing(t *testing.T) {
 	registerUnguarded(t)
 	policies, err := authn.LoadPolicies(append(slices.Clone(services), "authntest.Unguarded")...)
 	if err == nil {
@@ -124,7 +124,7 @@ func TestAMethodWithoutPolicyStopsTheStart(t *testing.T) {
 	}
 }
 
-func TestAServiceThatIsNotThereStopsTheStart(t *testing.T) {
+func TestLoadPoliciesUnknownService(t *testing.T) {
 	_, err := authn.LoadPolicies("gatehouse.v1.NoService", "gatehouse.v1.User", "gatehouse.v1.UserService")
 	if err == nil {
 		t.Fatal("no error")
@@ -151,7 +151,7 @@ func incoming(t *testing.T, authorization ...string) context.Context {
 	return metadata.NewIncomingContext(t.Context(), metadata.MD{authn.AuthorizationKey: authorization})
 }
 
-func TestAMethodThatNoPolicyNamesIsRefused(t *testing.T) {
+func TestAdmitUnknownMethod(t *testing.T) {
 	h := newTestEnv(t)
 	authenticator := newAuthenticator(t, h)
 	for _, method := range []string{
@@ -167,7 +167,7 @@ func TestAMethodThatNoPolicyNamesIsRefused(t *testing.T) {
 	}
 }
 
-func TestAPolicyThatIsNotKnownIsRefused(t *testing.T) {
+func TestAdmitUnknownPolicy(t *testing.T) {
 	h := newTestEnv(t)
 	authenticator := authn.NewAuthenticator(authn.Policies{readUser: {Policy: 99}}, h.Verifier, nil)
 	_, err := authenticator.Admit(incoming(t, "Bearer "+h.edDSA.token(t, h.claims())), readUser)
@@ -219,7 +219,7 @@ func TestBearer(t *testing.T) {
 	}
 }
 
-func TestAPublicMethodDoesNotLookAtTheToken(t *testing.T) {
+func TestAdmitPublicIgnoresToken(t *testing.T) {
 	h := newTestEnv(t)
 	authenticator := newAuthenticator(t, h)
 	for _, headers := range [][]string{
@@ -238,7 +238,7 @@ func TestAPublicMethodDoesNotLookAtTheToken(t *testing.T) {
 	}
 }
 
-func TestTheInterceptorKeepsRefusedCallsFromTheHandler(t *testing.T) {
+func TestInterceptorRejects(t *testing.T) {
 	h := newTestEnv(t)
 	intercept := newAuthenticator(t, h).Interceptor("/grpc.health.v1.Health/Check")
 	for _, test := range []struct {

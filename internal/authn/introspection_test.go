@@ -12,7 +12,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
-func TestIntrospectTellsAllOfTheCall(t *testing.T) {
+func TestIntrospect(t *testing.T) {
 	account := authn.Account{
 		User:    &gatehousev1.User{Id: userID, Email: "ada@example.com", Version: 3},
 		Session: &gatehousev1.Session{Id: session, UserId: userID, Version: 2},
@@ -59,7 +59,7 @@ func TestIntrospectOmitsRemovedRoles(t *testing.T) {
 	}
 }
 
-func TestIntrospectLeavesOutWhatTheTokenDoesNotSay(t *testing.T) {
+func TestIntrospectMissingClaims(t *testing.T) {
 	account := authn.Account{User: &gatehousev1.User{}, Session: &gatehousev1.Session{}}
 	for _, at := range []time.Time{{}, time.Unix(-1, 0), time.Unix(1<<32, 0)} {
 		caller := authn.Caller{UserID: userID, SessionID: session, IssueTime: at, ExpireTime: at}
@@ -70,7 +70,7 @@ func TestIntrospectLeavesOutWhatTheTokenDoesNotSay(t *testing.T) {
 	}
 }
 
-func TestIntrospectWantsACallerAndAnAccount(t *testing.T) {
+func TestIntrospectWithoutCaller(t *testing.T) {
 	_, err := authn.Introspect(t.Context())
 	wantReason(t, err, missing)
 	_, err = authn.Introspect(authn.WithCaller(t.Context(), authn.Caller{UserID: userID}))

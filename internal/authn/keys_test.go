@@ -17,7 +17,7 @@ import (
 
 var errStoreAway = errors.New("the store is away")
 
-func TestInventedKeyIDsCauseOneFetchInFiveSeconds(t *testing.T) {
+func TestKeySetBoundsFetches(t *testing.T) {
 	h := newTestEnv(t)
 	stranger := newKeyPair(t, jwk.EdDSA)
 	const tokens = 50
@@ -64,7 +64,7 @@ func wantRefusal(t *testing.T, err error) {
 	}
 }
 
-func TestANewKeyIsFound(t *testing.T) {
+func TestKeySetNewKey(t *testing.T) {
 	h := newTestEnv(t)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestANewKeyIsFound(t *testing.T) {
 	}
 }
 
-func TestWithoutKeysNothingIsKnownOfAToken(t *testing.T) {
+func TestVerifyWithoutKeys(t *testing.T) {
 	h := newTestEnv(t)
 	h.publisher.fail(errStoreAway)
 	token := h.edDSA.token(t, h.claims())
@@ -96,7 +96,7 @@ func TestWithoutKeysNothingIsKnownOfAToken(t *testing.T) {
 	}
 }
 
-func TestOldKeysVerifyForFiveMinutesWhileTheStoreIsAway(t *testing.T) {
+func TestKeySetOutage(t *testing.T) {
 	h := newTestEnv(t)
 	remembered := h.edDSA.token(t, h.claims())
 	if _, err := h.Verify(t.Context(), remembered); err != nil {
@@ -133,8 +133,8 @@ func TestOldKeysVerifyForFiveMinutesWhileTheStoreIsAway(t *testing.T) {
 	}
 }
 
-// TestAnUnknownKeyMayBeANewOne: while the store cannot be reached, nothing is known of its tokens.
-func TestAnUnknownKeyMayBeANewOne(t *testing.T) {
+// TestKeySetUnknownKeyID: while the store cannot be reached, nothing is known of its tokens.
+func TestKeySetUnknownKeyID(t *testing.T) {
 	h := newTestEnv(t)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
 		t.Fatal(err)
@@ -148,8 +148,8 @@ func TestAnUnknownKeyMayBeANewOne(t *testing.T) {
 	}
 }
 
-// TestAKeyOfAnUnknownKindDoesNotHideTheOthers: a newer store may publish one (RFC 7517, section 5).
-func TestAKeyOfAnUnknownKindDoesNotHideTheOthers(t *testing.T) {
+// TestKeySetUnknownAlgorithm: a newer store may publish one (RFC 7517, section 5).
+func TestKeySetUnknownAlgorithm(t *testing.T) {
 	h := newTestEnv(t)
 	newer := newKeyPair(t, jwk.EdDSA)
 	newer.public.Alg = "ML-DSA-65"
@@ -161,7 +161,7 @@ func TestAKeyOfAnUnknownKindDoesNotHideTheOthers(t *testing.T) {
 	wantReason(t, err, invalid)
 }
 
-func TestAKeyOfAnUnknownKindLeavesTheOthers(t *testing.T) {
+func TestKeySetUnknownKind(t *testing.T) {
 	h := newTestEnv(t)
 	later := newKeyPair(t, jwk.EdDSA)
 	later.public.Alg = "ML-DSA-65"
@@ -171,8 +171,8 @@ func TestAKeyOfAnUnknownKindLeavesTheOthers(t *testing.T) {
 	}
 }
 
-// TestAFetchOutlivesTheCallThatStartedIt cancels the call that started a fetch, while another waits for the same.
-func TestAFetchOutlivesTheCallThatStartedIt(t *testing.T) {
+// TestKeySetFetchOutlivesCaller cancels the call that started a fetch, while another waits for the same.
+func TestKeySetFetchOutlivesCaller(t *testing.T) {
 	clock := newClock()
 	pair := newKeyPair(t, jwk.EdDSA)
 	fetching, answer := make(chan struct{}), make(chan struct{})

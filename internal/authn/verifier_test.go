@@ -18,7 +18,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-func TestAGoodTokenTellsItsCaller(t *testing.T) {
+func TestVerifyCaller(t *testing.T) {
 	h := newTestEnv(t)
 	want := authn.Caller{
 		UserID: userID, SessionID: session, Roles: []string{"user"}, TokenID: "a token", Issuer: issuer, Audience: audience,
@@ -53,7 +53,7 @@ func TestAGoodTokenTellsItsCaller(t *testing.T) {
 	}
 }
 
-func TestATokenForAnotherUseIsRefused(t *testing.T) {
+func TestVerifyRejectsOtherUses(t *testing.T) {
 	h := newTestEnv(t)
 	now := h.clock.Now()
 	past := now.Add(-time.Second).Unix()
@@ -95,8 +95,8 @@ func TestATokenForAnotherUseIsRefused(t *testing.T) {
 	}
 }
 
-// TestAForgeryIsRefused holds the classic attacks on JWT (RFC 8725, section 2).
-func TestAForgeryIsRefused(t *testing.T) {
+// TestVerifyRejectsForgeries holds the classic attacks on JWT (RFC 8725, section 2).
+func TestVerifyRejectsForgeries(t *testing.T) {
 	h := newTestEnv(t)
 	stranger, strangerEC := newKeyPair(t, jwk.EdDSA), newKeyPair(t, jwk.ES256)
 	// An attacker who has the public key, in every form that a careless verifier could take for an HMAC key.
@@ -170,9 +170,9 @@ func TestAForgeryIsRefused(t *testing.T) {
 	}
 }
 
-// TestTheAlgorithmIsPinnedByTheKey looks at the log's text, because the types of the keys would stop these as well, but
+// TestVerifyPinsAlgorithm looks at the log's text, because the types of the keys would stop these as well, but
 // later and by luck.
-func TestTheAlgorithmIsPinnedByTheKey(t *testing.T) {
+func TestVerifyPinsAlgorithm(t *testing.T) {
 	h := newTestEnv(t)
 	for _, token := range []string{
 		sign(t, jwt.SigningMethodES256, h.es256.private, header(h.edDSA), h.claims()),
@@ -189,7 +189,7 @@ func TestTheAlgorithmIsPinnedByTheKey(t *testing.T) {
 
 func encode(part string) string { return base64.RawURLEncoding.EncodeToString([]byte(part)) }
 
-func TestATokenOfEightKiBIsTaken(t *testing.T) {
+func TestVerifyMaxLength(t *testing.T) {
 	h := newTestEnv(t)
 	bare := len(h.edDSA.token(t, with(h.claims(), "filler", "")))
 	token := h.edDSA.token(t, with(h.claims(), "filler", strings.Repeat("a", (8<<10-bare)*3/4)))
@@ -201,7 +201,7 @@ func TestATokenOfEightKiBIsTaken(t *testing.T) {
 	}
 }
 
-func TestARememberedTokenExpires(t *testing.T) {
+func TestVerifyRememberedTokenExpires(t *testing.T) {
 	h := newTestEnv(t)
 	token := h.edDSA.token(t, with(h.claims(), "exp", h.clock.Now().Add(time.Minute).Unix()))
 	if _, err := h.Verify(t.Context(), token); err != nil {
@@ -219,9 +219,9 @@ func TestARememberedTokenExpires(t *testing.T) {
 	wantReason(t, err, expired)
 }
 
-// TestRevokedKey covers tokens that were verified before and tokens that were not: the memory of tokens must not extend
+// TestVerifyRevokedKey covers tokens that were verified before and tokens that were not: the memory of tokens must not extend
 // the life of a key.
-func TestRevokedKey(t *testing.T) {
+func TestVerifyRevokedKey(t *testing.T) {
 	t.Run("verifies_until_the_next_refresh", func(t *testing.T) {
 		h := newTestEnv(t)
 		token := h.edDSA.token(t, h.claims())
@@ -251,7 +251,7 @@ func TestRevokedKey(t *testing.T) {
 	})
 }
 
-func TestNamesAreChecked(t *testing.T) {
+func TestValidateNames(t *testing.T) {
 	for _, good := range []string{
 		issuer, "http://localhost:8080", "https://example.com/accounts", "https://[::1]:8443", "HTTPS://example.com",
 	} {

@@ -45,7 +45,7 @@ func TestUserAgent(t *testing.T) {
 	}
 }
 
-func TestWhatIsSentIsWhatIsRead(t *testing.T) {
+func TestOutgoingAndFromIncoming(t *testing.T) {
 	for _, info := range []Client{
 		{}, {Address: "192.0.2.1"}, {UserAgent: "\u00e9"}, {Address: "2001:db8::7", UserAgent: "curl/8 \U0001F9D1"},
 	} {

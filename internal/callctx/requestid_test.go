@@ -11,7 +11,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
-func TestAnIDOfTheClientIsTaken(t *testing.T) {
+func TestWithRequestID(t *testing.T) {
 	for _, id := range []string{"a", "Z", "0", "-", "from-the_client.7", uuid.NewString(), strings.Repeat("a", 128)} {
 		if got := callctx.RequestID(callctx.WithRequestID(t.Context(), id)); got != id {
 			t.Errorf("%q becomes %q", id, got)
@@ -19,7 +19,7 @@ func TestAnIDOfTheClientIsTaken(t *testing.T) {
 	}
 }
 
-func TestAnIDThatCouldMisleadALogReaderIsReplaced(t *testing.T) {
+func TestWithRequestIDReplaces(t *testing.T) {
 	seen := map[string]bool{}
 	for _, id := range []string{
 		"", " ", "two words", "line\nbreak", "a\rb", "a\tb", "NUL\x00", "\x1b[31mred", `"quoted"`, "a=b", "a,b", "a/b", "{}",
@@ -55,7 +55,7 @@ func TestFromIncoming(t *testing.T) {
 	}
 }
 
-func TestOutsideARequestThereIsNone(t *testing.T) {
+func TestRequestIDOutsideARequest(t *testing.T) {
 	if got := callctx.RequestID(t.Context()); got != "" {
 		t.Errorf("id is %q", got)
 	}

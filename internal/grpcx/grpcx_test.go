@@ -208,8 +208,8 @@ func newUser() *gatehousev1.CreateUserRequest {
 	return &gatehousev1.CreateUserRequest{Email: "ada@example.com", FullName: "Ada Lovelace", Password: secret}
 }
 
-// TestStrangersLearnNothingOfTheRules: validation comes after authentication.
-func TestStrangersLearnNothingOfTheRules(t *testing.T) {
+// TestServerAuthenticatesBeforeValidation: validation comes after authentication.
+func TestServerAuthenticatesBeforeValidation(t *testing.T) {
 	h := newTestEnv(t)
 	broken := &gatehousev1.ReadUserRequest{Id: "no id"}
 	_, err := h.users.ReadUser(t.Context(), broken)
@@ -229,7 +229,7 @@ func TestStrangersLearnNothingOfTheRules(t *testing.T) {
 	}
 }
 
-func TestFaultsOfFieldsAreNamedWithoutTheirValues(t *testing.T) {
+func TestValidateNamesFieldsWithoutValues(t *testing.T) {
 	h := newTestEnv(t)
 	const short = "s3cr!t7"
 	_, err := h.users.CreateUser(t.Context(), &gatehousev1.CreateUserRequest{Email: "no-address", Password: short})
@@ -287,7 +287,7 @@ func wantLine(t *testing.T, log string, parts ...string) {
 	t.Errorf("no line of the log has %q: %s", parts, log)
 }
 
-func TestTheLogHoldsTheCauseAndTheCallerDoesNot(t *testing.T) {
+func TestAccessLogHoldsTheCause(t *testing.T) {
 	h := newTestEnv(t)
 	for _, test := range []struct {
 		name  string
@@ -312,7 +312,7 @@ func TestTheLogHoldsTheCauseAndTheCallerDoesNot(t *testing.T) {
 	}
 }
 
-func TestTheLogNeverHoldsTheRequest(t *testing.T) {
+func TestAccessLogHoldsNoRequest(t *testing.T) {
 	h := newTestEnv(t)
 	token := h.bearer(t)
 	for _, err := range []error{nil, errors.New("plain"), apierr.EmailTaken()} {
@@ -331,7 +331,7 @@ func TestTheLogNeverHoldsTheRequest(t *testing.T) {
 	}
 }
 
-func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
+func TestOutgoingMetadata(t *testing.T) {
 	h := newTestEnv(t)
 	token := h.bearer(t)
 	ctx := metadata.NewIncomingContext(t.Context(), metadata.Pairs(
@@ -353,7 +353,7 @@ func TestOnlyTheTokenAndTheRequestIDTravelOn(t *testing.T) {
 	wantStatus(t, err, codes.Unauthenticated, "ACCESS_TOKEN_MISSING")
 }
 
-func TestACallHasADeadlineEvenIfNobodySetOne(t *testing.T) {
+func TestDialSetsDeadline(t *testing.T) {
 	h := newTestEnv(t)
 	left := make(chan time.Duration, 1)
 	h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
@@ -372,7 +372,7 @@ func TestACallHasADeadlineEvenIfNobodySetOne(t *testing.T) {
 	}
 }
 
-func TestHealthNeedsNoToken(t *testing.T) {
+func TestHealthWithoutToken(t *testing.T) {
 	h := newTestEnv(t)
 	client := healthpb.NewHealthClient(h.conn)
 	for _, service := range []string{"", gatehousev1.UserService_ServiceDesc.ServiceName} {
@@ -383,8 +383,8 @@ func TestHealthNeedsNoToken(t *testing.T) {
 	}
 }
 
-// TestACallUnderWayIsFinished stops a server while a call is in its handler and somebody watches its health.
-func TestACallUnderWayIsFinished(t *testing.T) {
+// TestServeFinishesCalls stops a server while a call is in its handler and somebody watches its health.
+func TestServeFinishesCalls(t *testing.T) {
 	h := newTestEnv(t)
 	entered, release := make(chan struct{}), make(chan struct{})
 	h.service.create = func(ctx context.Context, _ *gatehousev1.CreateUserRequest) error {
@@ -428,7 +428,7 @@ func TestACallUnderWayIsFinished(t *testing.T) {
 	h.stop(t)
 }
 
-func TestAListenerThatIsLostEndsTheServer(t *testing.T) {
+func TestServeLostListener(t *testing.T) {
 	listener := bufconn.Listen(1)
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
@@ -440,7 +440,7 @@ func TestAListenerThatIsLostEndsTheServer(t *testing.T) {
 	}
 }
 
-func TestValidateOfWhatTheRulesCannotJudgeIsInternal(t *testing.T) {
+func TestValidateRuleError(t *testing.T) {
 	validator := failing{err: errors.New("no such rule: " + secret)}
 	st := apierr.Status(grpcx.Validate(validator, newUser()))
 	if st.Code() != codes.Internal || strings.Contains(st.Message(), secret) {
@@ -456,9 +456,9 @@ type failing struct {
 
 func (f failing) Validate(proto.Message, ...protovalidate.ValidationOption) error { return f.err }
 
-// TestLogOfAbandonedCalls: what becomes of a call that its caller has ended is written at debug level, whatever a driver
+// TestAccessLogOfCancelledCalls: what becomes of a call that its caller has ended is written at debug level, whatever a driver
 // makes of it, but a panic is not hidden.
-func TestLogOfAbandonedCalls(t *testing.T) {
+func TestAccessLogOfCancelledCalls(t *testing.T) {
 	for name, test := range map[string]struct {
 		fail  func() error
 		level string

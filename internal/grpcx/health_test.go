@@ -17,7 +17,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
-func TestHealthOfAnUnknownName(t *testing.T) {
+func TestHealthUnknownName(t *testing.T) {
 	h := newTestEnv(t)
 	_, err := healthpb.NewHealthClient(h.conn).Check(t.Context(), &healthpb.HealthCheckRequest{Service: "no.such"})
 	if status.Code(err) != codes.NotFound {

@@ -137,7 +137,7 @@ func TestStreams(t *testing.T) {
 	}
 }
 
-func TestStreamsAreServedAsCallsAre(t *testing.T) {
+func TestStreamInterceptors(t *testing.T) {
 	client := newChanges(t, []string{serviceToken}, asCache, func() { panic("in the handler") })
 	first, err := watch(t, client, &internalv1.WatchChangesRequest{})
 	if first.GetEpoch() != "01a20712-74ba-7400-a489-0bcac67e9916" {

@@ -57,7 +57,7 @@ func ec() *gatehousev1.Key {
 	}
 }
 
-func TestTheKeysOfTheRFCs(t *testing.T) {
+func TestPublicKeysOfTheRFCs(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		key        *gatehousev1.Key
@@ -125,8 +125,8 @@ func wantRoundTrip(t *testing.T, public interface{ Equal(x crypto.PublicKey) boo
 	}
 }
 
-// TestACoordinateKeepsItsZeros checks a point whose x begins with a zero byte.
-func TestACoordinateKeepsItsZeros(t *testing.T) {
+// TestFromPublicKeepsZeros checks a point whose x begins with a zero byte.
+func TestFromPublicKeepsZeros(t *testing.T) {
 	scalar := make([]byte, 32)
 	for i := range 1 << 16 {
 		scalar[30], scalar[31] = byte(i>>8), byte(i)
@@ -146,7 +146,7 @@ func TestACoordinateKeepsItsZeros(t *testing.T) {
 	t.Fatal("no such point was found")
 }
 
-func TestWhatIsNoKeyIsRefused(t *testing.T) {
+func TestPublicRejects(t *testing.T) {
 	with := func(key *gatehousev1.Key, change func(*gatehousev1.Key)) *gatehousev1.Key {
 		change(key)
 		return key
@@ -227,7 +227,7 @@ func moveByte(t *testing.T, key *gatehousev1.Key) {
 	key.Y = new(base64.RawURLEncoding.EncodeToString(y[1:]))
 }
 
-func TestKeysOfOtherKindsHaveNoJWK(t *testing.T) {
+func TestFromPublicUnsupported(t *testing.T) {
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -253,7 +253,7 @@ func TestKeysOfOtherKindsHaveNoJWK(t *testing.T) {
 	}
 }
 
-func TestAlgorithmsAreChecked(t *testing.T) {
+func TestCheckAlgorithm(t *testing.T) {
 	for _, good := range []string{"EdDSA", "ES256", "RS256"} {
 		if err := jwk.CheckAlgorithm(good); err != nil {
 			t.Error(err)
