@@ -76,7 +76,7 @@ common-passwords: ## Make the list of passwords that the store refuses, from the
 	mv services/store/internal/password/common.txt.gz.new services/store/internal/password/common.txt.gz
 
 .PHONY: lint
-lint: lint-api lint-go ## Lint the contract and the code; refuse what breaks the contract of main.
+lint: lint-api lint-go lint-words ## Lint the contract, the code and the words; refuse what breaks the contract of main.
 
 .PHONY: lint-api
 lint-api: $(bin)/buf $(imports)
@@ -153,7 +153,7 @@ bench-overload: ## Measure what a flood of log-ins does to log-ins and to reads 
 	cd test && go test -run '^$$' -bench '^BenchmarkOverload$$' -benchtime 1x -timeout 1h ./load
 
 .PHONY: bench-limits
-bench-limits: ## Measure the memory of the gateway before clients who hold on to what they get. Wants `ulimit -n` of 20,000.
+bench-limits: ## Measure the memory of the gateway with clients that do not release what they use. Requires `ulimit -n` of 20,000.
 	cd test && go test -run '^$$' -bench '^BenchmarkLimits$$' -benchtime 1x -timeout 1h ./load
 
 # How long a soak lasts.

@@ -128,7 +128,7 @@ func TestWarnOfClearText(t *testing.T) {
 			if warnings := strings.Count(log.String(), "without TLS"); (warnings == 1) != open || warnings > 1 {
 				t.Errorf("the log is %q", log.String())
 			}
-			if told := strings.Contains(stdout.String(), "--http :8080"); told == open {
+			if printed := strings.Contains(stdout.String(), "--http :8080"); printed == open {
 				t.Errorf("the welcome is %q", stdout.String())
 			}
 		})

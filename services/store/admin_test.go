@@ -60,7 +60,7 @@ func TestADisabledAccountCannotBeUsed(t *testing.T) {
 			t.Error(err)
 		}
 		if _, err := store.read(t, own.GetAccessToken()); err == nil {
-			t.Error("a session of before stands again")
+			t.Error("an earlier session is active again")
 		}
 	})
 }
@@ -105,7 +105,7 @@ func TestLastAdmin(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		session := store.logInRoot(t)
 		root, id := as(t, session.GetAccessToken()), session.GetSession().GetUserId()
-		disabled := store.addUser(t, "disabled@example.com", true) // Who cannot log in does not count.
+		disabled := store.addUser(t, "disabled@example.com", true) // A user who cannot log in does not count.
 		if _, err := store.admin.DisableUser(root, &gatehousev1.DisableUserRequest{Id: disabled.ID}); err != nil {
 			t.Fatal(err)
 		}
@@ -130,12 +130,12 @@ func TestAppMetadataIsForAdmins(t *testing.T) {
 		store.signUp(t)
 		root, own := as(t, store.logInRoot(t).GetAccessToken()), store.logIn(t)
 		update := &gatehousev1.UpdateUserRequest{User: &gatehousev1.User{
-			Id: own.GetSession().GetUserId(), AppMetadata: object(t, map[string]any{"plan": "pro", "note": "owes us"}),
+			Id: own.GetSession().GetUserId(), AppMetadata: object(t, map[string]any{"plan": "pro", "note": "pays late"}),
 		}}
 		_, err := store.users.UpdateUser(as(t, own.GetAccessToken()), update)
 		wantReason(t, err, roleRequired)
 		changed, err := store.users.UpdateUser(root, update)
-		if err != nil || changed.GetUser().GetAppMetadata().GetFields()["note"].GetStringValue() != "owes us" {
+		if err != nil || changed.GetUser().GetAppMetadata().GetFields()["note"].GetStringValue() != "pays late" {
 			t.Fatalf("changed to %v, %v", changed, err)
 		}
 		read, err := store.users.ReadUser(as(t, own.GetAccessToken()), &gatehousev1.ReadUserRequest{Id: "me"})

@@ -37,7 +37,7 @@ func hold(t *testing.T, db *sql.DB, statement string) *sql.Tx {
 	return tx
 }
 
-func TestAChangeThatIsCommittedLateIsTold(t *testing.T) {
+func TestLateCommitIsSent(t *testing.T) {
 	database, db := connect(t) // SQLite has one writer at a time.
 	store := startStore(t, testConfig(database, newClock()))
 	ada := store.signUp(t).GetId()
@@ -45,7 +45,7 @@ func TestAChangeThatIsCommittedLateIsTold(t *testing.T) {
 	late := hold(t, db, "INSERT INTO changes (user_id, session_id, version, ended) VALUES ('late', '', 7, 0)")
 	wantChange(t, stream, store.endSessions(t, ada, 2))
 	if idle := receive(t, stream); len(idle.GetChanges()) != 0 || idle.GetLagMilliseconds() != 0 { // A heartbeat later.
-		t.Errorf("what is not committed is told: %v", idle)
+		t.Errorf("what is not committed is sent: %v", idle)
 	}
 	if err := late.Commit(); err != nil {
 		t.Fatal(err)
@@ -71,11 +71,11 @@ func TestAFeedThatStandsStillSaysSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	if response := wantChange(t, stream, change); response.GetLagMilliseconds() != 0 {
-		t.Errorf("all is told, and it says %v", response)
+		t.Errorf("all is sent, and it says %v", response)
 	}
 }
 
-func TestManyChangesAreToldInParts(t *testing.T) {
+func TestManyChangesAreSentInParts(t *testing.T) {
 	const maxBatch = 500 // as the contract promises
 	database, db := connect(t)
 	store := startStore(t, testConfig(database, newClock()))
@@ -85,17 +85,17 @@ func TestManyChangesAreToldInParts(t *testing.T) {
 	if err := hold(t, db, insert).Commit(); err != nil {
 		t.Fatal(err)
 	}
-	told := 0
-	for told <= 2*maxBatch {
+	sent := 0
+	for sent <= 2*maxBatch {
 		response := receive(t, stream)
-		told += len(response.GetChanges())
-		if len(response.GetChanges()) > maxBatch || response.GetCursor() != first.GetCursor()+int64(told) {
-			t.Fatalf("%d changes are told up to %d", len(response.GetChanges()), response.GetCursor())
+		sent += len(response.GetChanges())
+		if len(response.GetChanges()) > maxBatch || response.GetCursor() != first.GetCursor()+int64(sent) {
+			t.Fatalf("%d changes are sent up to %d", len(response.GetChanges()), response.GetCursor())
 		}
 	}
 	_, parts := store.watch(t, first.GetEpoch(), 1)
 	if len(parts.GetChanges()) != maxBatch || parts.GetCursor() != 1+maxBatch || parts.GetIncomplete() {
-		t.Errorf("who is behind is told %d changes up to %d", len(parts.GetChanges()), parts.GetCursor())
+		t.Errorf("who is behind is sent %d changes up to %d", len(parts.GetChanges()), parts.GetCursor())
 	}
 }
 
@@ -112,9 +112,9 @@ func TestADatabaseThatIsAwayEndsStreams(t *testing.T) {
 	store.endSessions(t, ada, 2)
 	stream, _ = store.watch(t, first.GetEpoch(), first.GetCursor())
 	store.endSessions(t, ada, 3)
-	for told := int64(0); told < 3; {
+	for sent := int64(0); sent < 3; {
 		for _, change := range receive(t, stream).GetChanges() {
-			told = change.GetVersion()
+			sent = change.GetVersion()
 		}
 	}
 }

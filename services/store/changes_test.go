@@ -80,7 +80,7 @@ func (s *testStore) endSessions(t *testing.T, userID string, version int64) *int
 	return &internalv1.Change{UserId: userID, Version: version}
 }
 
-func TestChangesAreToldFromTheCursorOn(t *testing.T) {
+func TestChangesAreSentFromTheCursorOn(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		ada := store.signUp(t).GetId()
@@ -131,7 +131,7 @@ func TestStoresTellOfEachOthersChanges(t *testing.T) {
 	})
 }
 
-func TestWhoMayHaveMissedSomethingIsTold(t *testing.T) {
+func TestExpiredCursorIsReported(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		ada := store.signUp(t).GetId()
@@ -204,7 +204,7 @@ func TestAStoreThatStopsSendsItsFollowersAway(t *testing.T) {
 	}
 }
 
-// TestChangesOfCommandsAreSequenced has another process write to the database.
+// TestChangesOfCommandsAreSequenced makes another process write to the database.
 func TestChangesOfCommandsAreSequenced(t *testing.T) {
 	database := sqliteDatabase(t)
 	store := startStore(t, testConfig(database, newClock()))

@@ -41,7 +41,7 @@ func holdWriteLock(t *testing.T, path string) (release func()) {
 	return func() { t.Helper(); execute("ROLLBACK") }
 }
 
-// leavingCaller returns a caller who leaves when the clock is asked for the time for the given time: on the way to
+// leavingCaller returns a caller that leaves when the clock is asked for the time for the given time: on the way to
 // record a refusal.
 func leavingCaller(t *testing.T, clock *clock, at int) (context.Context, func() time.Time) {
 	t.Helper()
@@ -74,9 +74,9 @@ func (s *testStore) refusals(t *testing.T, root context.Context, userID string, 
 	return count
 }
 
-// TestAfterComparison has callers leave between the comparison of a password and what follows from it.
+// TestAfterComparison makes callers leave between the comparison of a password and what follows from it.
 func TestAfterComparison(t *testing.T) {
-	t.Run("a wrong repeat of a sign-up voids its id whoever holds up the database", func(t *testing.T) {
+	t.Run("a wrong repeat of a sign-up voids its id while the database is held up", func(t *testing.T) {
 		clock, path := newClock(), filepath.Join(t.TempDir(), "test.db")
 		store := startStore(t, testConfig(storeconfig.Database{URL: "sqlite:" + path}, clock))
 		store.signUp(t)

@@ -21,7 +21,8 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// account is an account of the database server that has nothing but one database, and what an administrator does to it.
+// databaseAccount is an account of the database server that has nothing but one database, and what an administrator
+// does to it.
 type databaseAccount struct {
 	root     *sql.DB
 	name     string // 'NAME'@'HOST'

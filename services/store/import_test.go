@@ -40,7 +40,7 @@ func importLines(
 	return summary, string(report)
 }
 
-// TestImportedUsersLogIn has users log in who were imported.
+// TestImportedUsersLogIn logs imported users in.
 func TestImportedUsersLogIn(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
@@ -60,7 +60,7 @@ func TestImportedUsersLogIn(t *testing.T) {
 		if err := logIn("carol@example.com", "correct horse"); err != nil {
 			t.Error(err)
 		}
-		wantReason(t, logIn("carol@example.com", "correct house"), gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS)
+		wantReason(t, logIn("carol@example.com", "correct pony"), gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS)
 		wantReason(t, logIn("bob@example.com", ""+"correct horse"), gatehousev1.ErrorReason_ERROR_REASON_INVALID_CREDENTIALS)
 		wantReason(t, logIn("eve@example.com", "correct horse"), gatehousev1.ErrorReason_ERROR_REASON_USER_DISABLED)
 		_, err := store.admin.ResetUserPassword(root, &gatehousev1.ResetUserPasswordRequest{

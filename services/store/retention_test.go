@@ -33,7 +33,8 @@ func TestExpiredSessionsAreForgottenAfterAWhile(t *testing.T) {
 	})
 }
 
-// TestEndedSessionsAreForgotten ends sessions in each way. A week later they are gone, and another user's session stands.
+// TestEndedSessionsAreForgotten ends sessions in each way. A week later they are gone, and another user's session is
+// active.
 func TestEndedSessionsAreForgotten(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
@@ -89,7 +90,7 @@ func TestEndedSessionsAreForgotten(t *testing.T) {
 	})
 }
 
-// stealSession has a session end because a refresh token that was traded long ago is used again.
+// stealSession ends a session because a refresh token that was traded long ago is used again.
 func stealSession(t *testing.T, s *testStore, clock *clock, token string) {
 	t.Helper()
 	next := token

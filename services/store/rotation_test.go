@@ -12,8 +12,8 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
-// pollingVerifier is one of the outside world: it keeps the published keys for as long as they may be kept, and asks for
-// them then and only then.
+// pollingVerifier is one of the outside world: it keeps the published keys for as long as they may be kept, and asks
+// for them then and only then.
 type pollingVerifier struct {
 	kids   map[string]bool
 	loaded time.Time
@@ -43,7 +43,7 @@ func kidOf(t *testing.T, token string) string {
 	return parsed.Header["kid"].(string)
 }
 
-// TestNoRequestFailsWhileKeysRotate lets users refresh at one store and call at another for three rotations,
+// TestNoRequestFailsWhileKeysRotate refreshes at one store and calls at another for three rotations,
 // with each access token until shortly before it expires.
 func TestNoRequestFailsWhileKeysRotate(t *testing.T) {
 	const replicas, step, steps = 3, 40 * time.Second, 280

@@ -76,7 +76,7 @@ func refreshAtOnce(t *testing.T, stores []*testStore, token string, calls int) m
 	return successors
 }
 
-// TestNoLostAnswerLogsAnybodyOut lets owners of sessions refresh over a connection that loses requests and answers, and
+// TestNoLostAnswerLogsAnybodyOut refreshes sessions over a connection that loses requests and answers, and
 // pause now and then for longer than the grace.
 func TestNoLostAnswerLogsAnybodyOut(t *testing.T) {
 	const refreshes, workers = 100, 8
@@ -213,9 +213,9 @@ func (r *refreshes) refreshLossily(t *testing.T, token string, refreshes int, ra
 	return nil
 }
 
-// TestAThiefIsFoundWhereTheRulesSay plays every order in which an owner and a thief, who has copied the first token and
-// is another client, can use one lineage, and compares each answer with a small model of the rules: six moves of the
-// rules by themselves, four on each database.
+// TestAThiefIsFoundWhereTheRulesSay simulates every order in which an owner and a thief, who has copied the first token
+// and is another client, can use one lineage, and compares each answer with a small model of the rules: six moves of
+// the rules by themselves, four on each database.
 func TestAThiefIsFoundWhereTheRulesSay(t *testing.T) {
 	t.Run("rules", func(t *testing.T) {
 		begin := time.Now()
@@ -340,7 +340,7 @@ func (g game) present(moves string, at *position, token, client string) string {
 	return successor
 }
 
-// refreshAt puts a session of the database to where a game stands before it presents the token.
+// refreshAt sets a session of the database to where a game stands before it presents the token.
 func (r *refreshes) refreshAt(
 	t *testing.T, id string, at position, token, client string,
 ) (after refresh.Lineage, successor string, got verdict) {
@@ -468,7 +468,7 @@ func TestARefreshTokenSurvivesAChangeOfTheMasterKey(t *testing.T) {
 		_, err := alone.refresh(t.Context(), late) // The old key is needed for as long as a session may be idle.
 		wantReason(t, err, invalid)
 		if _, err := after.refresh(t.Context(), late); err != nil {
-			t.Errorf("a token of before the change, while the old key is the second: %v", err)
+			t.Errorf("a token from before the change, while the old key is the second: %v", err)
 		}
 	})
 }

@@ -37,8 +37,8 @@ func (f *theft) refreshAs(client string, token *string) {
 	}
 }
 
-// TestRefreshFindsThieves plays on each database what the simulations of the rules play many times: each way of using a
-// copy from another client ends the session within two refreshes of the owner, who is not logged out before.
+// TestRefreshFindsThieves simulates on each database what the simulations of the rules play many times: each way of
+// using a copy from another client ends the session within two refreshes of the owner, who is not logged out before.
 func TestRefreshFindsThieves(t *testing.T) {
 	ways := map[string]func(f *theft){
 		"strikes after each refresh of the owner": func(f *theft) {
@@ -91,7 +91,7 @@ func TestRefreshFindsThieves(t *testing.T) {
 	})
 }
 
-// TestRefreshOfAnAncestor trades a token three times in quick succession before a copy of the first request arrives.
+// TestRefreshOfAnAncestor exchanges a token three times in quick succession before a copy of the first request arrives.
 func TestRefreshOfAnAncestor(t *testing.T) {
 	for name, test := range map[string]struct {
 		client string

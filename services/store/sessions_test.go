@@ -233,8 +233,8 @@ func TestThePasswordIsChanged(t *testing.T) {
 	})
 }
 
-// TestTheOwnersReactionVoidsEveryOlderToken: whoever has a copy of the tokens of the session that the owner acts with
-// has nothing afterwards.
+// TestTheOwnersReactionVoidsEveryOlderToken: an attacker who has a copy of the tokens of the session that the owner
+// acts with has nothing afterwards.
 func TestTheOwnersReactionVoidsEveryOlderToken(t *testing.T) {
 	for name, act := range map[string]func(store *testStore, me context.Context) (renewed, error){
 		"change of the password": func(store *testStore, me context.Context) (renewed, error) {
@@ -294,8 +294,8 @@ type renewed interface {
 	GetExpireTime() *timestamppb.Timestamp
 }
 
-// TestAReplacedSessionIsAsOldAsItsProof: log-out everywhere else asks for no password, so that the new session ends when
-// the old one would have, and counts as a log-in of then. A change of the password is a log-in of now.
+// TestAReplacedSessionIsAsOldAsItsProof: log-out everywhere else asks for no password, so that the new session ends
+// when the old one would have, and counts as a log-in of then. A change of the password is a log-in of now.
 func TestAReplacedSessionIsAsOldAsItsProof(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		first := store.logIn(t)
@@ -351,7 +351,7 @@ func TestDeleteAllSessions(t *testing.T) {
 			}
 		})
 	})
-	// Whoever has stolen an access token could else log its owner out and stay.
+	// A holder of a stolen access token could else log its owner out and stay.
 	t.Run("does not make a session that lasts of an access token", func(t *testing.T) {
 		withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 			own := store.logIn(t)
@@ -480,7 +480,7 @@ func (s *testStore) refuseForeignPages(t *testing.T, own, good string) {
 	wantReason(t, err, sessionNotFound)
 }
 
-func TestASessionSaysWhoseItIs(t *testing.T) {
+func TestSessionNamesItsUser(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		client := callctx.Client{Address: "203.0.113.7", UserAgent: "curl/8"}
 		ctx := callctx.WithClient(context.WithoutCancel(t.Context()), client)
@@ -490,19 +490,19 @@ func TestASessionSaysWhoseItIs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		told, err := store.read(t, own.GetAccessToken())
+		answer, err := store.read(t, own.GetAccessToken())
 		if err != nil {
 			t.Fatal(err)
 		}
-		session := told.GetSession()
+		session := answer.GetSession()
 		if session.GetClientAddress() != client.Address || session.GetUserAgent() != client.UserAgent ||
-			!session.GetCurrent() || session.GetId() != own.GetSessionId() || session.GetUserId() != told.GetSub() {
+			!session.GetCurrent() || session.GetId() != own.GetSessionId() || session.GetUserId() != answer.GetSub() {
 			t.Errorf("the session is %v", session)
 		}
-		if !told.GetActive() || told.GetSub() != told.GetUser().GetId() || told.GetIss() != "https://issuer.example.com" ||
-			told.GetAud() != "audience" || len(told.GetRoles()) != 1 || told.GetJti() == "" ||
-			told.GetExp()-told.GetIat() != 900 || told.GetExp() != uint32(clock.now().Unix())+900 {
-			t.Errorf("the token is %v", told)
+		if !answer.GetActive() || answer.GetSub() != answer.GetUser().GetId() || answer.GetIss() != "https://issuer.example.com" ||
+			answer.GetAud() != "audience" || len(answer.GetRoles()) != 1 || answer.GetJti() == "" ||
+			answer.GetExp()-answer.GetIat() != 900 || answer.GetExp() != uint32(clock.now().Unix())+900 {
+			t.Errorf("the token is %v", answer)
 		}
 		moved := callctx.WithClient(t.Context(), callctx.Client{Address: "2001:db8::7", UserAgent: "wget"})
 		clock.advance(time.Hour)
@@ -524,7 +524,7 @@ func TestASessionSaysWhoseItIs(t *testing.T) {
 	})
 }
 
-func TestALoginHashesAnOutdatedPasswordAnew(t *testing.T) {
+func TestLoginReplacesAnOutdatedHash(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		config := testConfig(database, newClock())
 		store := startStore(t, config)

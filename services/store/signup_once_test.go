@@ -30,7 +30,7 @@ func (s *testStore) reusals(t *testing.T, root context.Context, userID string) i
 	return len(slices.DeleteFunc(events, func(event wantedEvent) bool { return event.reason != "REQUEST_ID_REUSED" }))
 }
 
-// TestCreateUser holds what whoever has learned a request id, but not the password, can do with it.
+// TestCreateUser checks what a client can do that knows a request id, but not the password.
 func TestCreateUser(t *testing.T) {
 	t.Run("another request voids the request id and is audited", func(t *testing.T) {
 		for name, change := range map[string]func(*gatehousev1.CreateUserRequest){

@@ -205,7 +205,8 @@ func (s *testStore) refresh(ctx context.Context, token string) (*gatehousev1.Ref
 	return s.sessions.RefreshSession(ctx, &gatehousev1.RefreshSessionRequest{RefreshToken: token})
 }
 
-// as gives a context of calls with an access token. The tokens of incoming metadata are those that a service passes on.
+// as returns a context of calls with an access token. The tokens of incoming metadata are those that a service passes
+// on.
 func as(t *testing.T, accessToken string) context.Context {
 	t.Helper()
 	return metadata.NewIncomingContext(t.Context(), metadata.Pairs("authorization", "Bearer "+accessToken))

@@ -128,13 +128,13 @@ func TestWhatCannotBeAProfileIsRefusedAsAWhole(t *testing.T) {
 			"part of a field":      {mask: []string{"metadata.theme"}, fault: "update_mask UPDATE_MASK_FIELD"},
 			"everything":           {mask: []string{"*"}, fault: "update_mask UPDATE_MASK_FIELD"},
 			"no name":              {mask: []string{"full_name"}, fault: "user.full_name REQUIRED"},
-			"zone that is none":    {user: &gatehousev1.User{TimeZone: "Mars/Olympus"}, fault: "user.time_zone TIME_ZONE"},
+			"unknown zone":         {user: &gatehousev1.User{TimeZone: "Mars/Olympus"}, fault: "user.time_zone TIME_ZONE"},
 			"zone of the machine":  {user: &gatehousev1.User{TimeZone: "Local"}, fault: "user.time_zone TIME_ZONE"},
 			"another name for it":  {user: &gatehousev1.User{TimeZone: "localtime"}, fault: "user.time_zone TIME_ZONE"},
 			"leap seconds":         {user: &gatehousev1.User{TimeZone: "right/Europe/London"}, fault: "user.time_zone TIME_ZONE"},
 			"zone that is a path":  {user: &gatehousev1.User{TimeZone: "../../etc/passwd"}, fault: "user.time_zone TIME_ZONE"},
 			"metadata too deep":    {user: &gatehousev1.User{Metadata: nested(t, 17)}, fault: "user.metadata METADATA_TOO_DEEP"},
-			"number that is none":  {user: &gatehousev1.User{Metadata: object(t, map[string]any{"n": math.NaN()})}, fault: "user.metadata METADATA_NUMBER"},
+			"invalid number":       {user: &gatehousev1.User{Metadata: object(t, map[string]any{"n": math.NaN()})}, fault: "user.metadata METADATA_NUMBER"},
 			"metadata of 16 K + 1": {user: &gatehousev1.User{Metadata: ofSize(t, account.MaxMetadata+1)}, fault: "user.metadata METADATA_TOO_LARGE"},
 		} {
 			user := &gatehousev1.User{Id: "me"}

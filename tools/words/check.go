@@ -216,8 +216,8 @@ func (c *checker) doc(doc *ast.CommentGroup, name string) {
 	c.add(line, "the doc comment of %s has no verb", name)
 }
 
-// testName matches the functions that go test runs.
-var testName = regexp.MustCompile(`^(Test|Benchmark|Fuzz|Example)`)
+// testName matches the functions that go test runs, and their subtests.
+var testName = regexp.MustCompile(`^([Tt]est|Benchmark|Fuzz|Example)`)
 
 // isAdverb reports whether a word may stand between a name and its verb.
 func isAdverb(word string) bool {

@@ -34,7 +34,7 @@ type Lineage struct {
 	RotateTime time.Time
 	// Repeats is how often Current was given out again.
 	Repeats int64
-	// Refused tells whether an ancestor was refused since Current was made.
+	// Refused reports whether an ancestor was refused since Current was made.
 	Refused bool
 	// Trades are the ancestors, without Parent, that had been traded within the grace when Current was made. The newest
 	// comes first.

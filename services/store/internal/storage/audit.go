@@ -187,7 +187,7 @@ func (c eventCondition) text(indexed bool) string {
 	return "COALESCE(" + c.column + ", '') = ?"
 }
 
-// DeleteEvents deletes the events of before a time: at most limit. It returns how many.
+// DeleteEvents deletes the events before a time: at most limit. It returns how many.
 func (s *Storage) DeleteEvents(ctx context.Context, before time.Time, limit int) (int64, error) {
 	return s.deleteOldest(ctx, "audit_events", "id", "id", firstEventID(before), limit)
 }

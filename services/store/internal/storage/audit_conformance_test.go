@@ -54,7 +54,7 @@ func listEvents(t *testing.T, s *Storage, filter EventFilter) []Event {
 	return events
 }
 
-// newEvents are those that are not among the ones of before, ordered by their kinds.
+// newEvents are those that are not among the previous ones, ordered by their kinds.
 func newEvents(t *testing.T, s *Storage, before []Event) []Event {
 	t.Helper()
 	events := slices.DeleteFunc(listEvents(t, s, EventFilter{}), func(event Event) bool {
@@ -99,7 +99,7 @@ func everyActWritesItsEvents(t *testing.T, s *Storage) {
 	}
 }
 
-// wantEvents wants these events, in any order, by the origin.
+// wantEvents requires these events, in any order, by the origin.
 func wantEvents(t *testing.T, name string, got, wanted []Event) {
 	t.Helper()
 	wanted = slices.Clone(wanted)
@@ -296,7 +296,7 @@ func eventsDeleted(t *testing.T, s *Storage) {
 	}
 }
 
-// eventsStay does everything that can be done, and looks after each whether the events of before are there unchanged.
+// eventsStay does everything that can be done, and looks after each whether the previous events are unchanged.
 func eventsStay(t *testing.T, s *Storage) {
 	user := addAdmin(t, s, "ada@example.com")
 	addAdmin(t, s, "root@example.com")
@@ -334,7 +334,7 @@ func TestEvents(t *testing.T) {
 	t.Run("an_act_that_changes_nothing_has_none", testEventsAnActThatChangesNothingHasNone)
 }
 
-// testEventsSqliteRejectsChanges, whoever asks.
+// testEventsSqliteRejectsChanges: neither updates nor deletions.
 func testEventsSqliteRejectsChanges(t *testing.T) {
 	s := openNew(t, newSQLite(t))
 	addUser(t, s, "ada@example.com")
@@ -429,7 +429,7 @@ func testEventsAnActThatChangesNothingHasNone(t *testing.T) {
 	})
 }
 
-// swallow gives nil for the error that is wanted.
+// swallow returns nil for the error that is wanted.
 func swallow(t *testing.T, err, wanted error) error {
 	t.Helper()
 	if errors.Is(err, wanted) {

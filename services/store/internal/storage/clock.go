@@ -17,7 +17,7 @@ const (
 
 // Now returns the time by the database's clock, with an error of at most the time that a query takes. It relies on the
 // last comparison, which is at most 5 s old while FollowClock runs. Stores whose machines disagree about the time agree
-// by it: otherwise one would take the other's "just now" for long ago, and log out whoever refreshes at both.
+// by it: otherwise one would take the other's "just now" for long ago, and log out a client that refreshes at both.
 func (s *Storage) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // FollowClock compares the clocks until ctx ends. While a query fails, the last comparison stays valid.

@@ -55,7 +55,7 @@ func openOn(t *testing.T, cluster *testkit.Galera, node int) *Storage {
 	return s
 }
 
-// startTest gives a cluster with a database, and a store on each node.
+// startTest returns a cluster with a database, and a store on each node.
 func startTest(t *testing.T) (*testkit.Galera, []*Storage) {
 	t.Helper()
 	cluster := testkit.StartGalera(t)
@@ -98,7 +98,7 @@ func testGaleraAnotherNodeReadsWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
-// Nodes find out at commit that they changed the same row. Nobody hears of that, and no change is lost.
+// Nodes find out at commit that they changed the same row. Callers do not notice that, and no change is lost.
 func testGaleraConflictsAreRetried(t *testing.T) {
 	_, stores := startTest(t)
 	user := addUser(t, stores[0], "ada@example.com")

@@ -28,13 +28,13 @@ func race(n int, run func(i int) error) []error {
 	return errs
 }
 
-// wantOne wants one success, and the one error of all others.
+// wantOne requires one success, and the one error of all others.
 func wantOne(t *testing.T, errs []error, wanted error) {
 	t.Helper()
 	wantOneOf(t, errs, wanted)
 }
 
-// wantOneOf wants one success, and one of the errors of all others.
+// wantOneOf requires one success, and one of the errors of all others.
 func wantOneOf(t *testing.T, errs []error, wanted ...error) {
 	t.Helper()
 	successes := 0
@@ -269,9 +269,9 @@ func testChangePasswordOfManyAtOnceOneSucceeds(t *testing.T) {
 			return err
 		})
 		wantOneOf(t, errs, ErrNotFound, ErrSessionEnded)
-		standing, err := s.ListSessions(t.Context(), user.ID, user.CreateTime, "", 10)
-		if err != nil || len(standing) != 1 || standing[0].Generation != 1 {
-			t.Errorf("the sessions are %+v, %v", standing, err)
+		active, err := s.ListSessions(t.Context(), user.ID, user.CreateTime, "", 10)
+		if err != nil || len(active) != 1 || active[0].Generation != 1 {
+			t.Errorf("the sessions are %+v, %v", active, err)
 		}
 		current, err := s.ReadSession(t.Context(), own.ID)
 		if err != nil || current.User.SessionGeneration != 1 || current.User.Version != 2 || !current.Ended() {
@@ -298,7 +298,7 @@ func testCreateSessionConcurrentLogInsRespectTheLimit(t *testing.T) {
 		}
 		sessions, err := stores[0].ListSessions(t.Context(), user.ID, user.CreateTime, "", 2*maxSessions)
 		if err != nil || len(sessions) != maxSessions {
-			t.Errorf("%d sessions stand, %v", len(sessions), err)
+			t.Errorf("%d sessions are active, %v", len(sessions), err)
 		}
 	})
 }

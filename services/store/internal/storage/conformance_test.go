@@ -33,7 +33,7 @@ var conformance = []conformanceCase{
 	{"a key is kept for the longest token", longestToken},
 	{"a deleted key takes its private half along", keyDeleted},
 	{"a revoked key has its successor, or stays", keyRevoked},
-	{"keys are sealed anew, all or none", keysResealed},
+	{"keys are sealed again, all or none", keysResealed},
 	{"the errors of a context stay", contextErrors},
 	{"errors do not quote what is stored", errorsQuoteNothing},
 }
@@ -154,7 +154,7 @@ func differentAddresses(t *testing.T, s *Storage) {
 	}
 }
 
-// longestAddresses become three times as long in bytes: U+1D160 has four bytes and is three code points of four in
+// longestAddresses expand to three times as long in bytes: U+1D160 has four bytes and is three code points of four in
 // normal form C.
 func longestAddresses(t *testing.T, s *Storage) {
 	address := strings.Repeat("\U0001D160", 59) + "@example.com"
@@ -209,7 +209,7 @@ func newSigningKey(generation int64) account.SigningKey {
 	}
 }
 
-// wantKeys wants exactly these keys, the newest first.
+// wantKeys requires exactly these keys, the newest first.
 func wantKeys(t *testing.T, s *Storage, wanted ...account.SigningKey) {
 	t.Helper()
 	keys, err := s.ListSigningKeys(t.Context())
@@ -343,7 +343,7 @@ func contextErrors(t *testing.T, s *Storage) {
 		for _, err := range everyOperation(ctx, s) {
 			want(t, err, wanted)
 			if isError(err, ErrUnavailable) {
-				t.Errorf("a caller who went away makes the database unavailable: %v", err)
+				t.Errorf("a caller that went away makes the database unavailable: %v", err)
 			}
 		}
 	}

@@ -95,7 +95,7 @@ func replaceHash(ctx context.Context, tx *gorm.DB, userID, oldHash, newHash stri
 // emailKeys returns the values of canonical_email that rows of an address may have. Other addresses may have some of
 // them: pickOwner selects the row.
 //
-// A row may have a value of before migration 00012, which compared addresses in another way: a store of the version
+// A row may have a value from before migration 00012, which compared addresses in another way: a store of the version
 // before has written it since, or another user has the same address.
 func emailKeys(address string) []string {
 	return append([]string{emailaddr.Canonical(address)}, emailaddr.FormerKeys(address)...)

@@ -27,7 +27,7 @@ func TestWrap(t *testing.T) {
 	})
 }
 
-// TestClassifySQLite has SQLite make its errors, which cannot be made otherwise.
+// TestClassifySQLite makes SQLite report its errors, which cannot be made otherwise.
 func TestClassifySQLite(t *testing.T) {
 	for name, test := range map[string]struct {
 		prepare, statement string

@@ -114,7 +114,7 @@ func TestRecordFailure(t *testing.T) {
 	}
 }
 
-// TestRecordFailureConcurrently has two stores record failures at once. None is lost, and none counted twice.
+// TestRecordFailureConcurrently makes two stores record failures at once. None is lost, and none counted twice.
 func TestRecordFailureConcurrently(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		stores := []*Storage{openNew(t, config), open(t, config)}
@@ -138,7 +138,7 @@ func TestRecordFailureSQLite(t *testing.T) {
 	t.Run("only_the_counter_may_grow", testRecordFailureSQLiteOnlyTheCounterMayGrow)
 }
 
-// testRecordFailureSQLiteOnlyTheCounterMayGrow, whoever asks.
+// testRecordFailureSQLiteOnlyTheCounterMayGrow: a trigger rejects any other change.
 func testRecordFailureSQLiteOnlyTheCounterMayGrow(t *testing.T) {
 	s := openNew(t, newSQLite(t))
 	recordFailure(t, s, "203.0.113.7", "", "WRONG", actTime)

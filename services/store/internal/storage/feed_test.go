@@ -18,7 +18,7 @@ import (
 
 // feedConformance is what every database must do for the feed.
 var feedConformance = []conformanceCase{
-	{"every act that changes a version tells of it", everyActTellsOfItsChanges},
+	{"every act that changes a version is in the feed", everyVersionIsInTheFeed},
 	{"changes get their places once, in order", changesInOrder},
 	{"a feed that is pruned says so", prunedFeed},
 	{"pruning leaves no holes", pruningWithoutHoles},
@@ -26,7 +26,7 @@ var feedConformance = []conformanceCase{
 	{"epochs differ", epochs},
 }
 
-// versions are those of all users and sessions, by their ids; 0 where a session has ended.
+// rowVersions returns the versions of all users and sessions, by their ids; 0 where a session has ended.
 type rowVersions map[Change]int64
 
 func versionsOf(t *testing.T, s *Storage) rowVersions {
@@ -92,19 +92,19 @@ func waitingChanges(t *testing.T, s *Storage) []Change {
 	return sorted(changes)
 }
 
-func everyActTellsOfItsChanges(t *testing.T, s *Storage) {
-	told := 0
+func everyVersionIsInTheFeed(t *testing.T, s *Storage) {
+	received := 0
 	for name, prepare := range acts {
 		act := prepare(t, cleared(t, s))
 		exec(t, s, "DELETE FROM changes")
 		wanted := changesBy(t, s, act)
 		if got := waitingChanges(t, s); !slices.Equal(got, wanted) {
-			t.Errorf("%s: told is\n%+v\nwanted is\n%+v", name, got, wanted)
+			t.Errorf("%s: received is\n%+v\nwanted is\n%+v", name, got, wanted)
 		}
-		told += len(wanted)
+		received += len(wanted)
 	}
-	if told < len(acts)/2 {
-		t.Errorf("%d changes: this tests nothing", told)
+	if received < len(acts)/2 {
+		t.Errorf("%d changes: this tests nothing", received)
 	}
 }
 
@@ -124,7 +124,7 @@ func tell(t *testing.T, s *Storage, first, last int64) {
 	}
 }
 
-// sequenceAll gives all that wait their places.
+// sequenceAll returns all that wait their places.
 func sequenceAll(t *testing.T, s *Storage) {
 	t.Helper()
 	for {
@@ -138,7 +138,7 @@ func sequenceAll(t *testing.T, s *Storage) {
 	}
 }
 
-// wantFeed wants these versions after a sequence.
+// wantFeed requires these versions after a sequence.
 func wantFeed(t *testing.T, s *Storage, after int64, versions ...int64) {
 	t.Helper()
 	changes, err := s.ListChanges(t.Context(), after, 1000)
@@ -185,7 +185,7 @@ func changesInOrder(t *testing.T, s *Storage) {
 	got, err := s.ListChanges(t.Context(), 5, 1)
 	if err != nil || len(got) != 1 || got[0].CreateTime.Location() != time.UTC ||
 		got[0] != (Change{Sequence: 6, UserID: user.ID, Ended: true, CreateTime: got[0].CreateTime}) {
-		t.Errorf("a deletion is told as %+v, %v", got, err)
+		t.Errorf("a deletion is received as %+v, %v", got, err)
 	}
 }
 
@@ -296,7 +296,7 @@ func testConcurrentSequencersGiveEachChangeOnePlace(t *testing.T) {
 			seen[Change{UserID: change.UserID, Version: change.Version}] = true
 		}
 		if len(seen) != writers*each {
-			t.Errorf("the follower was told of %d changes, not %d", len(seen), writers*each)
+			t.Errorf("the follower received %d changes, not %d", len(seen), writers*each)
 		}
 		wantLast(t, stores[1], writers*each)
 	})
@@ -311,7 +311,7 @@ func sequenceWhile(ctx context.Context, s *Storage, busy func() bool) error {
 	return nil
 }
 
-// follow reads the feed until it was told of so many changes.
+// follow reads the feed until it has so many changes.
 func follow(t *testing.T, s *Storage, wanted int) []Change {
 	var all []Change
 	testkit.Eventually(t, func() error {
@@ -327,7 +327,7 @@ func follow(t *testing.T, s *Storage, wanted int) []Change {
 			all = append(all, changes...)
 		}
 		if len(all) < wanted {
-			return fmt.Errorf("told of %d", len(all))
+			return fmt.Errorf("received %d", len(all))
 		}
 		return nil
 	})

@@ -180,7 +180,7 @@ func testImportUsersOfSeveralProcessesOneContinues(t *testing.T) {
 		before := beginImport(t, s)
 		var mu sync.Mutex
 		var done sync.WaitGroup
-		settled, outrun := 0, 0
+		settled, conflicts := 0, 0
 		for i := range 8 {
 			done.Go(func() {
 				users := []account.UserWithHash{{User: newUser(fmt.Sprintf("user%d@example.com", i)), PasswordHash: hash}}
@@ -193,15 +193,15 @@ func testImportUsersOfSeveralProcessesOneContinues(t *testing.T) {
 				mu.Lock()
 				defer mu.Unlock()
 				if errors.Is(err, ErrImportConflict) {
-					outrun++
+					conflicts++
 				} else if err != nil {
 					t.Error(err)
 				}
 			})
 		}
 		done.Wait()
-		if users, err := s.ExportUsers(t.Context(), "", 10, false); err != nil || len(users) != 1 || outrun != 7 || settled != 1 {
-			t.Errorf("%d were imported, %d settled, %d went home; %v", len(users), settled, outrun, err)
+		if users, err := s.ExportUsers(t.Context(), "", 10, false); err != nil || len(users) != 1 || conflicts != 7 || settled != 1 {
+			t.Errorf("%d were imported, %d settled, %d went home; %v", len(users), settled, conflicts, err)
 		}
 	})
 }

@@ -126,7 +126,7 @@ func want(t *testing.T, err, wanted error) {
 	}
 }
 
-// texts gives the one column that a query selects.
+// texts returns the one column that a query selects.
 func texts(t *testing.T, s *Storage, query string) []string {
 	t.Helper()
 	rows, err := s.pool.QueryContext(t.Context(), query)

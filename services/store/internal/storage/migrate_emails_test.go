@@ -16,7 +16,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/migrate"
 )
 
-// addFormerUser adds a user as a store of before 00012 does.
+// addFormerUser adds a user as a store before 00012 does.
 func addFormerUser(t *testing.T, s *Storage, email string) account.User {
 	t.Helper()
 	user := newUser(email)

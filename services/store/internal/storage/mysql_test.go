@@ -229,7 +229,7 @@ func testOpenMySQLUsesThePassword(t *testing.T) {
 	}
 }
 
-// TestTLS asks a server that has none.
+// TestTLS connects to a server without TLS.
 func TestTLS(t *testing.T) {
 	config := newMariaDB(t)
 	migrateSchema(t, config)

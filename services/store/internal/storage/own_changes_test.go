@@ -102,7 +102,7 @@ func TestLimitOwnChanges(t *testing.T) {
 			}
 			err := elsewhere()
 			wantLimited(t, err, time.Minute)
-			// Whoever has stolen a token must not keep its owner from ending all sessions.
+			// A holder of a stolen token must not prevent its owner from ending all sessions.
 			if _, err := s.EndAllSessions(ctx, ada.ID, Replacement{}, actTime); err != nil {
 				t.Errorf("a log-out everywhere: %v", err)
 			}
@@ -160,7 +160,7 @@ func passwordHash(i int) string {
 	return fmt.Sprint(hash, i)
 }
 
-// TestLimitOwnChangesConcurrently has two stores change one profile at once: no more get through than one after the
+// TestLimitOwnChangesConcurrently makes two stores change one profile at once: no more get through than one after the
 // other.
 func TestLimitOwnChangesConcurrently(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {

@@ -308,7 +308,7 @@ type statement struct {
 	values []any
 }
 
-// record keeps what gorm makes.
+// record stores the statements of gorm.
 func record(t *testing.T, s *Storage) *[]statement {
 	t.Helper()
 	var statements []statement

@@ -36,7 +36,7 @@ func openLimited(t *testing.T) limited {
 	return limited{Storage: open(t, config), bystander: root, config: config, account: account, database: name}
 }
 
-// reconnect has the next statement make a new connection.
+// reconnect makes the next statement open a new connection.
 func (s *Storage) reconnect() {
 	s.pool.SetMaxIdleConns(-1)
 	s.pool.SetMaxIdleConns(s.pool.Stats().MaxOpenConnections)

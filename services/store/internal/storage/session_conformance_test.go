@@ -30,7 +30,7 @@ var sessionConformance = []conformanceCase{
 	{"to replace an ended session changes nothing", endedSessionIsNotReplaced},
 	{"a password is changed with its sessions, or neither", passwordWithSessions},
 	{"sessions are listed newest first, page by page", sessionsByPage},
-	{"sessions that do not stand are not listed", onlyStandingSessions},
+	{"inactive sessions are not listed", onlyActiveSessions},
 	{"expired sessions are deleted, the oldest first", expiredSessionsDeleted},
 }
 
@@ -367,7 +367,7 @@ func sessionReplaced(t *testing.T, s *Storage) {
 
 func endedSessionIsNotReplaced(t *testing.T, s *Storage) {
 	user, bob := addUser(t, s, "ada@example.com"), addUser(t, s, "bob@example.com")
-	standing, ended, bobs := addSession(t, s, user), addSession(t, s, user), addSession(t, s, bob)
+	active, ended, bobs := addSession(t, s, user), addSession(t, s, user), addSession(t, s, bob)
 	if err := s.EndSession(t.Context(), user.ID, ended.ID, user.CreateTime); err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func endedSessionIsNotReplaced(t *testing.T, s *Storage) {
 		_, err = s.ReadSession(t.Context(), replacement.New.ID)
 		want(t, err, ErrNotFound)
 	}
-	if got := readAccountOf(t, s, standing.ID); got.Ended() || got.User != user {
+	if got := readAccountOf(t, s, active.ID); got.Ended() || got.User != user {
 		t.Errorf("the account is %+v", got)
 	}
 }
@@ -431,7 +431,7 @@ func sessionsByPage(t *testing.T, s *Storage) {
 	}
 }
 
-func onlyStandingSessions(t *testing.T, s *Storage) {
+func onlyActiveSessions(t *testing.T, s *Storage) {
 	user := addUser(t, s, "ada@example.com")
 	past, own := addSession(t, s, user), addSession(t, s, user)
 	current, err := s.EndAllSessions(t.Context(), user.ID, Replacement{own.ID, newSession(user)}, user.CreateTime)

@@ -44,7 +44,7 @@ func (s *Storage) EndAllSessions(
 		}
 		event := replacement.event(LogoutEverywhere, userID, now)
 		if replacement.Old == "" {
-			return appendEvent(ctx, tx, event) // No limit: it ends the session of a caller who repeats it.
+			return appendEvent(ctx, tx, event) // No limit: it ends the session of a caller that repeats it.
 		}
 		return s.appendOwnChange(ctx, tx, event)
 	})

@@ -27,7 +27,7 @@ func voidFingerprint() []byte { return make([]byte, sha256.Size) }
 // Void reports whether the sign-up matches no request, because another request had its request id.
 func (s SignUp) Void() bool { return bytes.Equal(s.Fingerprint, voidFingerprint()) }
 
-// signUpRow has a PasswordHash because the version before writes it. It is always empty here.
+// signUpRow contains a PasswordHash because the previous version writes it. It is always empty here.
 type signUpRow struct {
 	RequestID    []byte `gorm:"primaryKey"`
 	Fingerprint  []byte
@@ -127,7 +127,7 @@ func (s *Storage) VoidSignUp(ctx context.Context, signUp SignUp, reason string, 
 	return s.wrap(ctx, "void a sign-up", err, nil)
 }
 
-// DeleteSignUps deletes the sign-ups of before a time: at most limit. It returns how many. The accounts stay.
+// DeleteSignUps deletes the sign-ups before a time: at most limit. It returns how many. The accounts stay.
 func (s *Storage) DeleteSignUps(ctx context.Context, before time.Time, limit int) (int64, error) {
 	return s.deleteOldest(ctx, "sign_up_requests", "request_id", "create_time", toMicros(before), limit)
 }

@@ -25,7 +25,7 @@ func addAdmin(t *testing.T, s *Storage, email string) account.User {
 	return user
 }
 
-// The ways in which an admin is no admin any more.
+// The ways in which an admin ceases to be one.
 var dismissals = []func(account.User) UserChange{demoted, disabled, deleted}
 
 func demoted(user account.User) UserChange {
@@ -101,7 +101,7 @@ func testChangeUserManyAdminsThatDemoteEachOtherLeaveOne(t *testing.T) {
 	})
 }
 
-// wantOneRefused wants one ErrLastAdmin, and no other error.
+// wantOneRefused requires one ErrLastAdmin, and no other error.
 func wantOneRefused(t *testing.T, errs []error) {
 	t.Helper()
 	refused := 0
@@ -220,7 +220,7 @@ func testOfManyRepetitionsWithAnOldIDOneCreatesAUser(t *testing.T) {
 	})
 }
 
-// withoutDeadlock wants that what is done at once does not end in deadlocks, which are tried again until the attempts
+// withoutDeadlock fails if concurrent calls end in deadlocks, which are tried again until the attempts
 // run out: with many more it would fail.
 func withoutDeadlock(t *testing.T, s *Storage, do func()) {
 	t.Helper()

@@ -19,7 +19,7 @@ var userConformance = []conformanceCase{
 	{"the last admin who can log in stays", lastAdminStays},
 	{"users are listed in the order of their addresses, page by page", usersByPage},
 	{"users are picked by prefix, state and role", usersPicked},
-	{"a password that was replaced meanwhile is not hashed anew", rehashOfTheOldHashOnly},
+	{"a password that was replaced meanwhile is not hashed again", rehashOfTheOldHashOnly},
 	{"password hashes are sampled over all addresses", passwordHashesSampled},
 	{"a request id makes one account", requestIDUsedOnce},
 	{"a sign-up is voided alone", signUpVoided},
@@ -232,7 +232,7 @@ func usersPicked(t *testing.T, s *Storage) {
 func rehashOfTheOldHashOnly(t *testing.T, s *Storage) {
 	user, other := addUser(t, s, "ada@example.com"), addUser(t, s, "grace@example.com")
 	for _, step := range []struct{ old, new, wanted string }{
-		{hash + "of before", hash + "2", hash}, {hash, hash + "3", hash + "3"}, {hash, hash + "4", hash + "3"},
+		{hash + "previous", hash + "2", hash}, {hash, hash + "3", hash + "3"}, {hash, hash + "4", hash + "3"},
 	} {
 		if err := s.Rehash(t.Context(), user.ID, step.old, step.new); err != nil {
 			t.Fatal(err)
@@ -321,7 +321,7 @@ func requestIDsForgotten(t *testing.T, s *Storage) {
 	grace := newUser("grace@example.com")
 	grace.CreateTime = later
 	if err := s.CreateUserOnce(t.Context(), grace, hash, newSignUp(grace, 1), later); err != nil {
-		t.Errorf("a request id that is old enough to be used anew: %v", err)
+		t.Errorf("a request id that is old enough to be used again: %v", err)
 	}
 	if got, err := s.ReadSignUp(t.Context(), old.RequestID, later); err != nil || got.UserID != grace.ID {
 		t.Errorf("read %+v, %v", got, err)

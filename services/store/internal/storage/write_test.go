@@ -37,7 +37,7 @@ func testWriteLockAttemptsAreBounded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		err = s.write(ctx, func(db *gorm.DB) error { cancel(); return deadlock(db) })
 		if attempts != 1 {
-			t.Errorf("%d attempts for a caller who went away", attempts)
+			t.Errorf("%d attempts for a caller that went away", attempts)
 		}
 		want(t, s.wrap(ctx, "x", err, nil), context.Canceled)
 	})
@@ -154,7 +154,7 @@ func TestWrite(t *testing.T) {
 	})
 }
 
-// TestWriteBesideAnotherProcess has another process write nearly all the time, with short gaps, as a backup or an
+// TestWriteBesideAnotherProcess makes another process write nearly all the time, with short gaps, as a backup or an
 // import does: each change must still be made before it has waited for deadlines.FileLock. SQLite locks connections, so
 // that another pool stands for another process.
 func TestWriteBesideAnotherProcess(t *testing.T) {

@@ -158,7 +158,7 @@ func TestLinesAreRefused(t *testing.T) {
 		{"a picture without TLS", member(`,"pictureUri":"http://example.com/a.png"`), known, "INVALID_FIELD", "pictureUri must be an https URL"},
 		{"metadata that is no object", member(`,"metadata":[1]`), known, "INVALID_FIELD", "metadata must be a JSON object"},
 		{"metadata with a name twice", member(`,"metadata":{"a":1,"a":2}`), known, "INVALID_FIELD", "metadata must be a JSON object"},
-		{"metadata with a number that is none", member(`,"metadata":{"a":1e999}`), known, "INVALID_FIELD", "metadata must be"},
+		{"metadata with an invalid number", member(`,"metadata":{"a":1e999}`), known, "INVALID_FIELD", "metadata must be"},
 		{"metadata with an integer that is rounded", member(`,"metadata":{"a":9007199254740993}`), known, "INVALID_FIELD", "metadata must contain only numbers"},
 		{"name with a format character", `{"email":"ada@example.com","fullName":"A\u200bda"}`, known, "INVALID_FIELD", "fullName must contain a visible character"},
 		{"metadata that is large", member(`,"metadata":{"a":"` + strings.Repeat("a", 16<<10) + `"}`), known, "INVALID_FIELD", "metadata must be at most 16 KiB"},

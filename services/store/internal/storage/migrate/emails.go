@@ -29,7 +29,7 @@ const (
 // Each user logs in with the spelling of the sign-up. Every other spelling belongs to User.
 type EmailConflict struct {
 	UserID, Email           string // whose canonical form the address is
-	OtherUserID, OtherEmail string // whose key is that of before
+	OtherUserID, OtherEmail string // its key is the previous one
 }
 
 // emailsMigration returns migration 00012. It does what CheckEmails does, and logs conflicts.

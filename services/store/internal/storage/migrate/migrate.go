@@ -1,4 +1,4 @@
-// Package migrate brings the schema of a database up to date: numbered SQL files of the dialect, and the migrations
+// Package migrate updates the schema of a database: numbered SQL files of the dialect, and the migrations
 // that need Go.
 package migrate
 

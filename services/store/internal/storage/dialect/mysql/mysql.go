@@ -28,7 +28,7 @@ const (
 	// maxConnections is the limit of a store. MariaDB's own default is 151: enough for four stores. More connections would
 	// not make it faster. Callers beyond the limit wait, within their deadline.
 	maxConnections = 32
-	// maxLifetime redistributes connections over the nodes behind a proxy or a DNS name, and closes them long before a
+	// maxLifetime distributes connections over the nodes behind a proxy or a DNS name, and closes them long before a
 	// firewall does.
 	maxLifetime = 5 * time.Minute
 	// maxIdleTime closes the connections of a burst after it, before the server does (see waitTimeout).

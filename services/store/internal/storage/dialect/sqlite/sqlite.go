@@ -121,7 +121,7 @@ func createPrivate(ctx context.Context, path string) error {
 	return errors.Join(err, os.Remove(draft.Name()))
 }
 
-// writeEmpty turns an empty file into an empty database.
+// writeEmpty converts an empty file into an empty database.
 func (d *Dialect) writeEmpty(ctx context.Context) error {
 	pool, err := d.connect(migrateBusyTimeout)
 	if err != nil {
@@ -237,7 +237,7 @@ func (d *Dialect) Migrations() (fs.FS, goose.Dialect) {
 }
 
 // MigrationLock returns a lock that locks nothing: the migrations are transactions, so that of two processes with the
-// same one the second fails and leaves nothing behind. 00012 is none, and can be repeated.
+// same one the second fails and leaves nothing behind. 00012 is not like that, and can be repeated.
 func (d *Dialect) MigrationLock(*slog.Logger) (lock.Locker, error) { return noLock{}, nil }
 
 type noLock struct{}
