@@ -13,7 +13,7 @@ func TestAppendEvent(t *testing.T) {
 	t.Run("a_failed_commit_leaves_neither", testAppendEventAFailedCommitLeavesNeither)
 }
 
-// testAppendEventCommitsWithItsActOrNotAtAll lets each act fail at every place where it writes, and wants that it has
+// testAppendEventCommitsWithItsActOrNotAtAll makes each act fail at every place where it writes, and wants that it has
 // left nothing then; and that, where nothing failed, both are there.
 func testAppendEventCommitsWithItsActOrNotAtAll(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {

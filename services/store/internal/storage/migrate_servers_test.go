@@ -98,7 +98,7 @@ func TestImportUsersMySQL(t *testing.T) {
 	t.Run("a_batch_that_loses_a_conflict_begins_again", testImportUsersMySQLABatchThatLosesAConflictBeginsAgain)
 }
 
-// testImportUsersMySQLABatchThatLosesAConflictBeginsAgain has the database's answer to the loser come when all is
+// testImportUsersMySQLABatchThatLosesAConflictBeginsAgain delays the database's answer to the loser come when all is
 // written.
 func testImportUsersMySQLABatchThatLosesAConflictBeginsAgain(t *testing.T) {
 	s := openNew(t, newMariaDB(t))
