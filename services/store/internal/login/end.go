@@ -18,8 +18,8 @@ func (s *Service) EndAll(ctx context.Context, caller Caller) (account.User, erro
 	return found.User, endError(err, caller)
 }
 
-// ReplaceAll ends all sessions of the caller, and opens one instead, which is as old as a log-in at the time created and
-// expires at a time at the latest, unless that is zero. It fails with an account.SessionEndedError.
+// ReplaceAll ends all sessions of the caller, and opens one instead, which is as old as a log-in at the time created
+// and expires at a time at the latest, unless that is zero. It fails with an account.SessionEndedError.
 func (s *Service) ReplaceAll(
 	ctx context.Context, caller Caller, created, expire time.Time,
 ) (account.User, Issued, error) {

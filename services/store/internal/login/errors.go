@@ -7,14 +7,14 @@ import (
 )
 
 // Refusal is why a call is refused, as the audit and the contract's ErrorReason name it. It is an error.
-type Refusal string
+type Refusal string //nolint:errname // a reason, named as in the contract
 
 // The refusals.
 const (
-	InvalidCredentials  Refusal = "INVALID_CREDENTIALS"
-	UserDisabled        Refusal = "USER_DISABLED"
-	PasswordWrong       Refusal = "PASSWORD_WRONG"
-	RefreshTokenInvalid Refusal = "REFRESH_TOKEN_INVALID" //nolint:gosec // no credential: the name of a reason
+	InvalidCredentials  Refusal = "INVALID_CREDENTIALS"   //nolint:errname,gosec // no credential: the name of a reason
+	UserDisabled        Refusal = "USER_DISABLED"         //nolint:errname // as above
+	PasswordWrong       Refusal = "PASSWORD_WRONG"        //nolint:errname // as above
+	RefreshTokenInvalid Refusal = "REFRESH_TOKEN_INVALID" //nolint:errname,gosec // no credential: the name of a reason
 )
 
 // Error implements error.

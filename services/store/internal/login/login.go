@@ -176,8 +176,8 @@ func (s *Service) recordFailure(ctx context.Context, kind storage.EventKind, use
 }
 
 // AfterComparison returns the context in which the refusal of a password is recorded once it was compared. It does not
-// end with the caller: a caller that leaves early must not get a guess that is not counted. Only calls that were admitted
-// to the queue of the hashes get one, which bounds how many wait for the database.
+// end with the caller: a caller that leaves early must not get a guess that is not counted. Only calls that were
+// admitted to the queue of the hashes get one, which bounds how many wait for the database.
 func AfterComparison(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.WithoutCancel(ctx), deadlines.RecordFailure)
 }

@@ -14,9 +14,9 @@ import (
 // maxRefreshAttempts bounds how often a refresh is judged again because others repeated the same token meanwhile.
 const maxRefreshAttempts = 8
 
-// Refresh exchanges a refresh token for its successor. The rules are those of refresh.Lineage; the version of the session decides a race, and
-// a call that loses it is judged by what the winner left. It fails with RefreshTokenInvalid, a TokenReusedError, an
-// account.SessionEndedError and account.ErrSessionExpired.
+// Refresh exchanges a refresh token for its successor. The rules are those of refresh.Lineage; the version of the
+// session decides a race, and a call that loses it is judged by what the winner left. It fails with
+// RefreshTokenInvalid, a TokenReusedError, an account.SessionEndedError and account.ErrSessionExpired.
 func (s *Service) Refresh(ctx context.Context, token string) (Issued, error) {
 	id, number, err := s.tokens.Read(token)
 	if err != nil {

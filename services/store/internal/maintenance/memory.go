@@ -9,8 +9,8 @@ import (
 // releaseInterval is how often ReleaseMemory checks whether passwords are being hashed.
 const releaseInterval = 5 * time.Second
 
-// memoryRelease returns memory to the system once the store has stopped hashing passwords. Each hash takes 19 MiB, which
-// Go would hold for minutes.
+// memoryRelease returns memory to the system once the store has stopped hashing passwords. Each hash takes 19 MiB,
+// which Go would hold for minutes.
 type memoryRelease struct {
 	release func()
 

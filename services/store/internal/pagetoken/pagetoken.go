@@ -11,8 +11,8 @@ import (
 	"fmt"
 )
 
-// Tokens seals and opens page tokens. A token is valid for its list only, and reveals nothing: it travels in URLs, which
-// proxies log, and where a page ended can be an e-mail address. It is safe for concurrent use.
+// Tokens seals and opens page tokens. A token is valid for its list only, and reveals nothing: it travels in URLs,
+// which proxies log, and where a page ended can be an e-mail address. It is safe for concurrent use.
 type Tokens struct{ keys []cipher.AEAD }
 
 // New returns tokens that are sealed under the first master key, and accepted under the others as well.

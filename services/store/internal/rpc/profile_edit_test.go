@@ -4,8 +4,9 @@ import (
 	"slices"
 	"testing"
 
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 )
 
 func TestEditedFields(t *testing.T) {

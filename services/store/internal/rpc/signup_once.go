@@ -62,8 +62,8 @@ func newSignUp(req *gatehousev1.CreateUserRequest) (storage.SignUp, error) {
 // repeated returns the response to a sign-up that was sent before. It fails with storage.ErrNotFound if there
 // was none with this request id.
 //
-// A client that knows a request id must not be able to guess the password without the limits and the audit of a log-in. So a
-// request that is not the same voids the id for good and is audited, and a comparison of the password waits in the
+// A client that knows a request id must not be able to guess the password without the limits and the audit of a log-in.
+// So a request that is not the same voids the id for good and is audited, and a comparison of the password waits in the
 // queue of all hashes. A password that was compared and is wrong voids the id even if the caller has left; one that is
 // right writes to the same row before it is answered, and so waits for the guesses that failed before it.
 func (s *userService) repeated(

@@ -47,6 +47,6 @@ func (s *userService) ListUsers(
 	return response, nil
 }
 
-// maxPageBytes ends a page early: the metadata of users must not make a page larger than the messages that services send,
-// or no call could list these users. One user has 180 KiB at most.
+// maxPageBytes ends a page early: the metadata of users must not make a page larger than the messages that services
+// send, or no call could list these users. One user has 180 KiB at most.
 const maxPageBytes = grpcx.MaxMessageSize / 2

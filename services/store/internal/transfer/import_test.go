@@ -58,14 +58,14 @@ func (i *importTest) write(t *testing.T, content string) {
 }
 
 // try imports the file as a command does.
-func (i *importTest) try(t *testing.T, ctx context.Context) (Summary, error) { //nolint:revive // the test comes first
+func (i *importTest) try(t *testing.T, ctx context.Context) (Summary, error) {
 	t.Helper()
 	db, err := storage.Open(t.Context(), i.database, i.logger())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	return ImportUsers(audit.WithActor(ctx, audit.Operator), db, i.file, i.report, 1<<30, i.logger())
+	return ImportUsers(audit.WithActor(ctx, audit.Operator), db, i.file, i.report, 1<<30, i.logger()) //nolint:contextcheck // the test gives it
 }
 
 func (i *importTest) run(t *testing.T) Summary {

@@ -7,8 +7,8 @@ import (
 	"io"
 )
 
-// maxLine bounds a line of an import, in bytes. The reader skips a longer one without holding it: a user takes 70 KiB at
-// most, two metadata of 16 KiB among them, with every letter escaped.
+// maxLine bounds a line of an import, in bytes. The reader skips a longer one without holding it: a user takes 70 KiB
+// at most, two metadata of 16 KiB among them, with every letter escaped.
 const maxLine = 1 << 20
 
 // lineReader reads lines of any length, of which it holds no more than maxLine.
