@@ -13,7 +13,7 @@ func TestAppendEvent(t *testing.T) {
 	t.Run("a_failed_commit_leaves_neither", testAppendEventAFailedCommitLeavesNeither)
 }
 
-// testAppendEventCommitsWithItsActOrNotAtAll makes each act fail at every place where it writes, and wants that it has
+// testAppendEventCommitsWithItsActOrNotAtAll makes each act fail at every place where it writes, and requires that it has
 // left nothing then; and that, where nothing failed, both are there.
 func testAppendEventCommitsWithItsActOrNotAtAll(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
@@ -106,7 +106,7 @@ func failWith(t *testing.T, s *Storage, name string, fault fault) bool {
 	return true
 }
 
-// wantBoth does an act, and wants that it has changed something beside the events.
+// wantBoth does an act, and requires that it has changed something beside the events.
 func wantBoth(t *testing.T, s *Storage, name string) {
 	t.Helper()
 	clearTables(t, s)
