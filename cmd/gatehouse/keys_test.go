@@ -174,9 +174,9 @@ func TestKeysRewrap(t *testing.T) {
 		t.Errorf("a wrong second key: %d, %s", code, stderr)
 	}
 	for _, want := range []int{1, 0} {
-		if told := keysCommand(t, []string{"rewrap"}, append(changed, database)...); !strings.Contains(told,
+		if printed := keysCommand(t, []string{"rewrap"}, append(changed, database)...); !strings.Contains(printed,
 			fmt.Sprintf("Sealed %d private keys", want)) {
-			t.Errorf("rewrap tells %q, want %d", told, want)
+			t.Errorf("rewrap tells %q, want %d", printed, want)
 		}
 	}
 	startStore(t, database, "--master-key="+otherMasterKey)

@@ -98,7 +98,7 @@ func TestUsersCheckEmails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const puny = "ada@xn--bcher-kva.example" // As a store of before has it.
+	const puny = "ada@xn--bcher-kva.example" // As a store of the previous version has it.
 	_, err = db.ExecContext(t.Context(), "UPDATE users SET email = ?, canonical_email = ? WHERE email LIKE 'bob@%'", puny, puny)
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
