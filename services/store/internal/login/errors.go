@@ -14,7 +14,7 @@ const (
 	InvalidCredentials  Refusal = "INVALID_CREDENTIALS"   //nolint:errname,gosec // no credential: the name of a reason
 	UserDisabled        Refusal = "USER_DISABLED"         //nolint:errname // as above
 	PasswordWrong       Refusal = "PASSWORD_WRONG"        //nolint:errname // as above
-	RefreshTokenInvalid Refusal = "REFRESH_TOKEN_INVALID" //nolint:errname,gosec // no credential: the name of a reason
+	RefreshTokenInvalid Refusal = "REFRESH_TOKEN_INVALID" //nolint:errname // as above
 )
 
 // Error implements error.

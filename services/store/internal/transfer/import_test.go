@@ -60,12 +60,12 @@ func (i *importTest) write(t *testing.T, content string) {
 // try imports the file as a command does.
 func (i *importTest) try(t *testing.T, ctx context.Context) (Summary, error) {
 	t.Helper()
-	db, err := storage.Open(t.Context(), i.database, i.logger())
+	db, err := storage.Open(t.Context(), i.database, i.logger()) //nolint:contextcheck // that of the import is the one under test
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	return ImportUsers(audit.WithActor(ctx, audit.Operator), db, i.file, i.report, 1<<30, i.logger()) //nolint:contextcheck // the test gives it
+	return ImportUsers(audit.WithActor(ctx, audit.Operator), db, i.file, i.report, 1<<30, i.logger())
 }
 
 func (i *importTest) run(t *testing.T) Summary {
