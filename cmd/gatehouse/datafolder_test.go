@@ -158,7 +158,7 @@ func TestDataFolder(t *testing.T) {
 			}
 		})
 	}
-	t.Run("has a database that others could read, and can no more", func(t *testing.T) {
+	t.Run("has_a_database_that_others_could_read_and_can_no_more", func(t *testing.T) {
 		folder := newFolder(t)
 		if err := os.Chmod(folder.database(), 0o644); err != nil {
 			t.Fatal(err)
@@ -172,7 +172,7 @@ func TestDataFolder(t *testing.T) {
 			t.Errorf("the mode is %v, %v", info.Mode(), err)
 		}
 	})
-	t.Run("is refused by a link that leads through one that everybody can write to", func(t *testing.T) {
+	t.Run("is_refused_by_a_link_that_leads_through_one_that_everybody_can_write_to", func(t *testing.T) {
 		folder := newFolder(t)
 		if err := os.Chmod(above(folder), 0o707); err != nil {
 			t.Fatal(err)
@@ -185,7 +185,7 @@ func TestDataFolder(t *testing.T) {
 			t.Errorf("lock = %v", err)
 		}
 	})
-	t.Run("is accepted by a link of our own", func(t *testing.T) {
+	t.Run("is_accepted_by_a_link_of_our_own", func(t *testing.T) {
 		link := filepath.Join(t.TempDir(), "link")
 		if err := os.Symlink(string(newFolder(t)), link); err != nil {
 			t.Fatal(err)
@@ -196,12 +196,12 @@ func TestDataFolder(t *testing.T) {
 		}
 		unlock()
 	})
-	t.Run("is not a file", func(t *testing.T) {
+	t.Run("is_not_a_file", func(t *testing.T) {
 		if _, err := dataFolder(write(t, "")).lock(); err == nil {
 			t.Error("it is accepted")
 		}
 	})
-	t.Run("of another user is refused", func(t *testing.T) {
+	t.Run("of_another_user_is_refused", func(t *testing.T) {
 		folder := newFolder(t)
 		if own := os.Geteuid(); own != 0 { // Only root can give a folder away.
 			info, err := os.Stat(string(folder))

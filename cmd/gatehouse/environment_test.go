@@ -57,7 +57,7 @@ func TestRedisUser(t *testing.T) {
 	}
 }
 
-// TestSecretFiles: no command takes a file that is empty, or too short for a key, whatever it is for.
+// TestSecretFiles checks that no command takes a file that is empty, or too short for a key, whatever it is for.
 func TestSecretFiles(t *testing.T) {
 	const database = "--database-url=mysql://g@h/d"
 	for flag, args := range map[string][]string{

@@ -178,7 +178,7 @@ func TestVariablesUnknown(t *testing.T) {
 	}
 }
 
-// TestVariablesOfOtherCommands: one environment file serves all services.
+// TestVariablesOfOtherCommands checks that one environment file serves all services.
 func TestVariablesOfOtherCommands(t *testing.T) {
 	chosen := parsed(t, []string{"cache"}, "GATEHOUSE_CACHE_ADDRESS=elsewhere:1", "GATEHOUSE_MASTER_KEY="+hidden,
 		"GATEHOUSE_REDIS_URL=redis://elsewhere:6379/0", "GATEHOUSE_CACHE_KEY="+masterKey,
@@ -279,7 +279,7 @@ func TestSecretsOfTheStore(t *testing.T) {
 	}
 }
 
-func TestSecretIsNotPrinted(t *testing.T) {
+func TestSecretNotPrinted(t *testing.T) {
 	chosen := parsed(t, []string{
 		"cache", "--redis-password=" + hidden, "--cache-key=" + masterKey, "--service-token=" + serviceToken,
 	}).(*cache)
@@ -367,7 +367,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestListenersReportAllErrors(t *testing.T) {
+func TestListenersAllErrors(t *testing.T) {
 	_, _, stderr := run(t, []string{"gateway", "--service-token=" + serviceToken, "--http=" + taken(t), "--grpc=" + taken(t)})
 	for _, flag := range []string{"--http", "--grpc"} {
 		if !strings.Contains(stderr, flag) {

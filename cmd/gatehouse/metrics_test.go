@@ -39,7 +39,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// TestMetricsConnections: one address cannot take all connections of the port for metrics.
+// TestMetricsConnections checks that one address cannot take all connections of the port for metrics.
 func TestMetricsConnections(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

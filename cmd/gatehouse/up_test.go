@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/logging"
 )
 
-// TestRunStackedStopsInOrder: each is there until the last call to it has ended.
+// TestRunStackedStopsInOrder checks that each service runs until the last call to it has ended.
 func TestRunStackedStopsInOrder(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var mu sync.Mutex
@@ -86,7 +86,7 @@ func TestWelcome(t *testing.T) {
 }
 
 func TestListenDefaults(t *testing.T) {
-	t.Run("are loopback addresses", func(t *testing.T) {
+	t.Run("are_loopback_addresses", func(t *testing.T) {
 		parser, err := newParser(&commands{}, &errorCollector{}, &bytes.Buffer{})
 		if err != nil {
 			t.Fatal(err)

@@ -127,7 +127,7 @@ func TestUsersExport(t *testing.T) {
 	}
 }
 
-// TestAdminCreateRole: whom the command makes can do what it is for.
+// TestAdminCreateRole checks that the created account can call admin methods.
 func TestAdminCreateRole(t *testing.T) {
 	database := newDatabase(t)
 	if code, _, stderr := createAdmin(t, adminPassword, database, "--email=root@example.com",

@@ -84,7 +84,7 @@ func TestIsAdminWithoutCaller(t *testing.T) {
 }
 
 // An error of the account comes before the lack of a role: it is no business of one whose session has ended.
-func TestRoleErrorRequiresAnActiveSession(t *testing.T) {
+func TestRoleErrorRequiresActiveSession(t *testing.T) {
 	h := newTestEnv(t)
 	policies, err := authn.LoadPolicies(services...)
 	if err != nil {

@@ -75,7 +75,7 @@ func TestVerify(t *testing.T) {
 		}
 	})
 
-	t.Run("refuses headers", func(t *testing.T) {
+	t.Run("refuses_headers", func(t *testing.T) {
 		for name, header := range map[string]string{
 			"crit":                       h.goodHeader(`,"crit":["exp"]`),
 			"crit of b64":                h.goodHeader(`,"crit":["b64"],"b64":false`),
@@ -120,7 +120,7 @@ func TestVerify(t *testing.T) {
 		}
 	})
 
-	t.Run("refuses claims", func(t *testing.T) {
+	t.Run("refuses_claims", func(t *testing.T) {
 		for name, claims := range map[string]string{
 			"sub twice":                       h.goodClaims(`,"sub":"another"`),
 			"sub twice, the same":             h.goodClaims(`,"sub":"` + userID + `"`),

@@ -76,7 +76,8 @@ func TestKeySet(t *testing.T) {
 	})
 }
 
-// TestRevokedKeyBound: a key is refused 7 s after it was revoked, also where each answer takes all the time that it may.
+// TestRevokedKeyBound checks that a key is refused 7 s after it was revoked, also where each answer takes all the time
+// that it may.
 func TestRevokedKeyBound(t *testing.T) {
 	const slowest = 2*time.Second - time.Millisecond
 	revoked, other := newKeyPair(t, jwk.ES256), newKeyPair(t, jwk.ES256)

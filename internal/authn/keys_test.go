@@ -133,7 +133,8 @@ func TestKeySetOutage(t *testing.T) {
 	}
 }
 
-// TestKeySetUnknownKeyID: while the store cannot be reached, nothing is known of its tokens.
+// TestKeySetUnknownKeyID checks that a token of an unknown key is not rejected as invalid while the store is
+// unreachable.
 func TestKeySetUnknownKeyID(t *testing.T) {
 	h := newTestEnv(t)
 	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
@@ -148,7 +149,7 @@ func TestKeySetUnknownKeyID(t *testing.T) {
 	}
 }
 
-// TestKeySetUnknownAlgorithm: a newer store may publish one (RFC 7517, section 5).
+// TestKeySetUnknownAlgorithm checks that a key of an unknown algorithm is ignored, as RFC 7517, section 5, allows.
 func TestKeySetUnknownAlgorithm(t *testing.T) {
 	h := newTestEnv(t)
 	newer := newKeyPair(t, jwk.EdDSA)

@@ -20,7 +20,7 @@ const recentLoginRequired = gatehousev1.ErrorReason_ERROR_REASON_RECENT_LOGIN_RE
 
 // TestContract/admin_methods_that_change_something… fails for a method that a later contract adds and forgets.
 func TestContract(t *testing.T) {
-	t.Run("admin methods that change something require a recent log-in", func(t *testing.T) {
+	t.Run("admin_methods_that_change_something_require_a_recent_log-in", func(t *testing.T) {
 		for _, service := range services {
 			found, err := protoregistry.GlobalFiles.FindDescriptorByName(protoreflect.FullName(service))
 			if err != nil {
@@ -42,7 +42,7 @@ func TestContract(t *testing.T) {
 
 func TestAdmit(t *testing.T) {
 	const resetPassword = "/gatehouse.v1.AdminService/ResetUserPassword"
-	t.Run("a method that requires a recent log-in refuses an older session", func(t *testing.T) {
+	t.Run("a_method_that_requires_a_recent_log-in_refuses_an_older_session", func(t *testing.T) {
 		h := newTestEnv(t)
 		policies, err := authn.LoadPolicies(services...)
 		if err != nil {
@@ -93,7 +93,7 @@ func TestAdmit(t *testing.T) {
 			})
 		}
 	})
-	t.Run("the role is checked before the log-in", func(t *testing.T) {
+	t.Run("the_role_is_checked_before_the_log-in", func(t *testing.T) {
 		h := newTestEnv(t)
 		token := h.edDSA.token(t, with(h.claims(), "auth_time", h.clock.Now().Add(-time.Hour).Unix()))
 		_, err := newAuthenticator(t, h).Admit(incoming(t, "Bearer "+token), resetPassword)

@@ -55,7 +55,7 @@ func TestFromIncoming(t *testing.T) {
 	}
 }
 
-func TestRequestIDOutsideARequest(t *testing.T) {
+func TestRequestIDOutsideRequest(t *testing.T) {
 	if got := callctx.RequestID(t.Context()); got != "" {
 		t.Errorf("id is %q", got)
 	}

@@ -18,7 +18,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 )
 
-// TestConnections: one address cannot take all connections of a service behind the gateway.
+// TestConnections checks that one address cannot take all connections of a service behind the gateway.
 func TestConnections(t *testing.T) {
 	const share = 256
 	server, err := grpcx.NewServer(slog.New(slog.DiscardHandler),
@@ -77,8 +77,8 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// TestMaxStreams: one connection has room for all calls that a gateway may have in progress, and for its health checks,
-// so that a service which is only slow does not seem to hang.
+// TestMaxStreams checks that one connection has room for all calls that a gateway may have in progress, and for its
+// health checks, so that a service which is only slow does not seem to hang.
 func TestMaxStreams(t *testing.T) {
 	const gatewayCalls = 8192
 	conn, err := newTestEnv(t).listener.DialContext(t.Context())

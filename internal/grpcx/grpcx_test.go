@@ -208,7 +208,7 @@ func newUser() *gatehousev1.CreateUserRequest {
 	return &gatehousev1.CreateUserRequest{Email: "ada@example.com", FullName: "Ada Lovelace", Password: secret}
 }
 
-// TestServerAuthenticatesBeforeValidation: validation comes after authentication.
+// TestServerAuthenticatesBeforeValidation checks that validation comes after authentication.
 func TestServerAuthenticatesBeforeValidation(t *testing.T) {
 	h := newTestEnv(t)
 	broken := &gatehousev1.ReadUserRequest{Id: "no id"}
@@ -287,7 +287,7 @@ func wantLine(t *testing.T, log string, parts ...string) {
 	t.Errorf("no line of the log has %q: %s", parts, log)
 }
 
-func TestAccessLogHoldsTheCause(t *testing.T) {
+func TestAccessLogCause(t *testing.T) {
 	h := newTestEnv(t)
 	for _, test := range []struct {
 		name  string
@@ -312,7 +312,7 @@ func TestAccessLogHoldsTheCause(t *testing.T) {
 	}
 }
 
-func TestAccessLogHoldsNoRequest(t *testing.T) {
+func TestAccessLogWithoutBody(t *testing.T) {
 	h := newTestEnv(t)
 	token := h.bearer(t)
 	for _, err := range []error{nil, errors.New("plain"), apierr.EmailTaken()} {
@@ -456,8 +456,8 @@ type failing struct {
 
 func (f failing) Validate(proto.Message, ...protovalidate.ValidationOption) error { return f.err }
 
-// TestAccessLogOfCancelledCalls: what becomes of a call that its caller has ended is written at debug level, whatever a driver
-// makes of it, but a panic is not hidden.
+// TestAccessLogOfCancelledCalls checks that the error of a call which its caller has cancelled is logged at debug level,
+// whatever error a driver returns, but that a panic is not hidden.
 func TestAccessLogOfCancelledCalls(t *testing.T) {
 	for name, test := range map[string]struct {
 		fail  func() error

@@ -28,7 +28,7 @@ func TestHealthUnknownName(t *testing.T) {
 	}
 }
 
-// TestHealthWatch: the stream ends with NOT_SERVING, and does not keep the service from stopping.
+// TestHealthWatch checks that the stream ends with NOT_SERVING, and does not keep the service from stopping.
 func TestHealthWatch(t *testing.T) {
 	h := newTestEnv(t)
 	for name, want := range map[string]healthpb.HealthCheckResponse_ServingStatus{

@@ -97,7 +97,7 @@ func TestServiceCredential(t *testing.T) {
 }
 
 func TestHealthCheck(t *testing.T) {
-	t.Run("is open to who claims nothing, and to services", func(t *testing.T) {
+	t.Run("is_open_to_who_claims_nothing_and_to_services", func(t *testing.T) {
 		h := newTestEnv(t)
 		for _, conn := range []*grpc.ClientConn{h.dialRaw(t), h.conn} {
 			response, err := healthpb.NewHealthClient(conn).Check(t.Context(), &healthpb.HealthCheckRequest{})
@@ -106,7 +106,7 @@ func TestHealthCheck(t *testing.T) {
 			}
 		}
 	})
-	t.Run("accepts nothing of an unauthenticated caller", func(t *testing.T) {
+	t.Run("accepts_nothing_of_an_unauthenticated_caller", func(t *testing.T) {
 		h := newTestEnv(t)
 		ctx := metadata.AppendToOutgoingContext(t.Context(), forged...)
 		if _, err := healthpb.NewHealthClient(h.dialRaw(t)).Check(ctx, &healthpb.HealthCheckRequest{}); err != nil {
@@ -116,14 +116,14 @@ func TestHealthCheck(t *testing.T) {
 			t.Errorf("the log has the sender's claims: %s", log)
 		}
 	})
-	t.Run("tells a service that its credential is wrong", func(t *testing.T) {
+	t.Run("tells_a_service_that_its_credential_is_wrong", func(t *testing.T) {
 		h := newTestEnv(t)
 		ctx := metadata.AppendToOutgoingContext(t.Context(),
 			authn.ServiceCredential{Role: authn.PeerGateway, Token: strings.Repeat("x", 32)}.Metadata()...)
 		_, err := healthpb.NewHealthClient(h.dialRaw(t)).Check(ctx, &healthpb.HealthCheckRequest{})
 		wantStatus(t, err, codes.Unauthenticated, "SERVICE_CREDENTIAL_INVALID")
 	})
-	t.Run("is not watched by strangers", func(t *testing.T) {
+	t.Run("is_not_watched_by_strangers", func(t *testing.T) {
 		h := newTestEnv(t)
 		watch, err := healthpb.NewHealthClient(h.dialRaw(t)).Watch(t.Context(), &healthpb.HealthCheckRequest{})
 		if err == nil {
@@ -134,7 +134,7 @@ func TestHealthCheck(t *testing.T) {
 }
 
 func TestStrangers(t *testing.T) {
-	t.Run("are logged by the address of their connection", func(t *testing.T) {
+	t.Run("are_logged_by_the_address_of_their_connection", func(t *testing.T) {
 		h := newTestEnv(t)
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -154,7 +154,7 @@ func TestStrangers(t *testing.T) {
 }
 
 func TestDial(t *testing.T) {
-	t.Run("reports a refused credential as a service that cannot be reached", func(t *testing.T) {
+	t.Run("reports_a_refused_credential_as_a_service_that_cannot_be_reached", func(t *testing.T) {
 		h := newTestEnv(t)
 		wrong := authn.ServiceCredential{Role: authn.PeerGateway, Token: strings.Repeat("x", 32)}
 		conn, err := grpcx.Dial("passthrough:///in-process", wrong, grpcx.InProcess(h.listener))

@@ -140,7 +140,8 @@ func TestRetry(t *testing.T) {
 	})
 }
 
-// TestRetryBudget: where everything fails, hardly anything is retried; once calls succeed, retries are allowed again.
+// TestRetryBudget checks that few calls are retried while all fail, and that retries are allowed again once calls
+// succeed.
 func TestRetryBudget(t *testing.T) {
 	t.Parallel()
 	const calls = 200
@@ -180,7 +181,7 @@ func TestRetryBudget(t *testing.T) {
 	}
 }
 
-// TestDialAddresses: all addresses are used, and the loss of one fails no read.
+// TestDialAddresses checks that all addresses are used, and the loss of one fails no read.
 func TestDialAddresses(t *testing.T) {
 	t.Parallel()
 	one, other := &stubService{answer: succeed}, &stubService{answer: succeed}

@@ -57,7 +57,7 @@ func ec() *gatehousev1.Key {
 	}
 }
 
-func TestPublicKeysOfTheRFCs(t *testing.T) {
+func TestPublicRFCExamples(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		key        *gatehousev1.Key

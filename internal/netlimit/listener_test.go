@@ -87,7 +87,7 @@ func isClosed(client net.Conn) bool {
 }
 
 func TestListener(t *testing.T) {
-	t.Run("closes connections beyond the share of an address at once", func(t *testing.T) {
+	t.Run("closes_connections_beyond_the_share_of_an_address_at_once", func(t *testing.T) {
 		env := newTestEnv(t, Limits{Total: 10, PerClient: 2})
 		env.open(t, "192.0.2.1")
 		_, second := env.open(t, "192.0.2.1")
@@ -104,7 +104,7 @@ func TestListener(t *testing.T) {
 		}
 	})
 
-	t.Run("counts IPv6 clients by 64", func(t *testing.T) {
+	t.Run("counts_IPv6_clients_by_64", func(t *testing.T) {
 		env := newTestEnv(t, Limits{Total: 10, PerClient: 1})
 		env.open(t, "2001:db8::1")
 		if _, server := env.connect(t, "2001:db8::2:1"); server != nil {
@@ -113,7 +113,7 @@ func TestListener(t *testing.T) {
 		env.open(t, "2001:db8:0:1::1")
 	})
 
-	t.Run("replaces a connection that has been idle for long", func(t *testing.T) {
+	t.Run("replaces_a_connection_that_has_been_idle_for_long", func(t *testing.T) {
 		env := newTestEnv(t, Limits{Total: 10, PerClient: 2})
 		busy, server := env.open(t, "192.0.2.1")
 		idle, _ := env.open(t, "192.0.2.1")
@@ -128,7 +128,7 @@ func TestListener(t *testing.T) {
 		}
 	})
 
-	t.Run("serves a newcomer when an attacker has all connections", func(t *testing.T) {
+	t.Run("serves_a_newcomer_when_an_attacker_has_all_connections", func(t *testing.T) {
 		env := newTestEnv(t, Limits{Total: 20, PerClient: 8})
 		var attackers []net.Conn
 		for i := range 20 {
@@ -155,7 +155,7 @@ func TestListener(t *testing.T) {
 		}
 	})
 
-	t.Run("refuses when every connection is another client's only one", func(t *testing.T) {
+	t.Run("refuses_when_every_connection_is_another_clients_only_one", func(t *testing.T) {
 		env := newTestEnv(t, Limits{Total: 3, PerClient: 2})
 		for i := range 3 {
 			env.open(t, fmt.Sprintf("192.0.2.%d", 1+i))
@@ -165,7 +165,7 @@ func TestListener(t *testing.T) {
 		}
 	})
 
-	t.Run("does not share out the connections of proxies", func(t *testing.T) {
+	t.Run("does_not_share_out_the_connections_of_proxies", func(t *testing.T) {
 		proxy := netip.MustParseAddr("192.0.2.1")
 		env := newTestEnv(t, Limits{
 			Total: 16, PerClient: 2, Exempt: func(address netip.Addr) bool { return address == proxy },
@@ -183,7 +183,7 @@ func TestListener(t *testing.T) {
 		}
 	})
 
-	t.Run("lets proxies replace connections of others", func(t *testing.T) {
+	t.Run("lets_proxies_replace_connections_of_others", func(t *testing.T) {
 		proxy := netip.MustParseAddr("192.0.2.1")
 		env := newTestEnv(t, Limits{
 			Total: 8, PerClient: 8, Exempt: func(address netip.Addr) bool { return address == proxy },
@@ -196,7 +196,7 @@ func TestListener(t *testing.T) {
 		}
 	})
 
-	t.Run("warns once a minute", func(t *testing.T) {
+	t.Run("warns_once_a_minute", func(t *testing.T) {
 		env := newTestEnv(t, Limits{Total: 10, PerClient: 1})
 		env.open(t, "192.0.2.1")
 		for range 100 {

@@ -30,7 +30,7 @@ func TestKeyOf(t *testing.T) {
 func key(address string) shares.Key { return shares.KeyOf(netip.MustParseAddr(address)) }
 
 func TestPool(t *testing.T) {
-	t.Run("a client gets no more than its share, and others get theirs", func(t *testing.T) {
+	t.Run("a_client_gets_no_more_than_its_share_and_others_get_theirs", func(t *testing.T) {
 		pool := shares.New(10, 4)
 		attacker, bystander := key("127.0.0.1"), key("127.0.0.2")
 		for range 4 {
@@ -42,7 +42,7 @@ func TestPool(t *testing.T) {
 		mustAcquire(t, pool, bystander, 4)
 		mustAcquire(t, pool, attacker, 0)
 	})
-	t.Run("all clients together get no more than the total", func(t *testing.T) {
+	t.Run("all_clients_together_get_no_more_than_the_total", func(t *testing.T) {
 		pool := shares.New(10, 4)
 		mustAcquire(t, pool, key("192.0.2.1"), 4)
 		mustAcquire(t, pool, key("192.0.2.2"), 4)
@@ -51,7 +51,7 @@ func TestPool(t *testing.T) {
 		}
 		mustAcquire(t, pool, key("192.0.2.3"), 2)
 	})
-	t.Run("addresses of one IPv6 network are one client", func(t *testing.T) {
+	t.Run("addresses_of_one_IPv6_network_are_one_client", func(t *testing.T) {
 		pool := shares.New(10, 4)
 		mustAcquire(t, pool, key("2001:db8::1"), 4)
 		if _, ok := pool.Acquire(key("2001:db8::2"), 1); ok {
@@ -59,7 +59,7 @@ func TestPool(t *testing.T) {
 		}
 		mustAcquire(t, pool, key("2001:db8:0:1::1"), 4)
 	})
-	t.Run("what is released can be acquired again, once", func(t *testing.T) {
+	t.Run("what_is_released_can_be_acquired_again_once", func(t *testing.T) {
 		pool := shares.New(10, 4)
 		release := mustAcquire(t, pool, key("192.0.2.1"), 3)
 		mustAcquire(t, pool, key("192.0.2.1"), 1)
@@ -70,7 +70,7 @@ func TestPool(t *testing.T) {
 			t.Error("a second release gave back units")
 		}
 	})
-	t.Run("a client that holds nothing is forgotten", func(t *testing.T) {
+	t.Run("a_client_that_holds_nothing_is_forgotten", func(t *testing.T) {
 		pool := shares.New(10, 4)
 		releases := []func(){mustAcquire(t, pool, key("192.0.2.1"), 2), mustAcquire(t, pool, key("192.0.2.1"), 2)}
 		_, _ = pool.Acquire(key("192.0.2.2"), 5)
@@ -79,14 +79,14 @@ func TestPool(t *testing.T) {
 		}
 		wantUsage(t, pool, 0, 0)
 	})
-	t.Run("a number that would overflow is refused", func(t *testing.T) {
+	t.Run("a_number_that_would_overflow_is_refused", func(t *testing.T) {
 		pool := shares.New(10, 4)
 		mustAcquire(t, pool, key("192.0.2.1"), 1)
 		if _, ok := pool.Acquire(key("192.0.2.1"), 1<<63-1); ok {
 			t.Error("acquired")
 		}
 	})
-	t.Run("a release of what is not held panics", func(t *testing.T) {
+	t.Run("a_release_of_what_is_not_held_panics", func(t *testing.T) {
 		pool := shares.New(10, 4)
 		mustAcquire(t, pool, key("192.0.2.1"), 1)
 		defer func() {
@@ -97,7 +97,7 @@ func TestPool(t *testing.T) {
 		}()
 		pool.Release(key("192.0.2.1"), 2)
 	})
-	t.Run("concurrent clients stay within their shares", testConcurrency)
+	t.Run("concurrent_clients_stay_within_their_shares", testConcurrency)
 }
 
 func testConcurrency(t *testing.T) {
@@ -137,7 +137,7 @@ func wantUsage(t *testing.T, pool *shares.Pool, held int64, clients int) {
 	}
 }
 
-// TestFairPool: many clients that take all they can leave some to one that comes later.
+// TestFairPool checks that many clients that take all they can leave some to one that comes later.
 func TestFairPool(t *testing.T) {
 	for _, attackers := range []int{1, 10, 100, 500} {
 		pool := shares.NewFair(8192, 512)

@@ -22,12 +22,12 @@ func TestMariaDB(t *testing.T) {
 	address := server.URL("kept")
 	db := openKept(t, server)
 
-	t.Run("refuses a second database of the same name", func(t *testing.T) {
+	t.Run("refuses_a_second_database_of_the_same_name", func(t *testing.T) {
 		if err := server.CreateDatabase("kept"); err == nil {
 			t.Fatal("no error")
 		}
 	})
-	t.Run("listens on loopback, where its URL says", func(t *testing.T) {
+	t.Run("listens_on_loopback_where_its_URL_says", func(t *testing.T) {
 		parsed, err := url.Parse(address)
 		if err != nil {
 			t.Fatal(err)
@@ -40,8 +40,8 @@ func TestMariaDB(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	t.Run("does not answer while frozen", func(t *testing.T) { freezeMariaDB(t, server, db) })
-	t.Run("keeps data and port when killed", func(t *testing.T) {
+	t.Run("does_not_answer_while_frozen", func(t *testing.T) { freezeMariaDB(t, server, db) })
+	t.Run("keeps_data_and_port_when_killed", func(t *testing.T) {
 		server.Kill()
 		if err := db.PingContext(t.Context()); err == nil {
 			t.Fatal("a killed server answers")
@@ -51,7 +51,7 @@ func TestMariaDB(t *testing.T) {
 		}
 		wantKept(t, server, db, address)
 	})
-	t.Run("keeps data and port when stopped", func(t *testing.T) {
+	t.Run("keeps_data_and_port_when_stopped", func(t *testing.T) {
 		if code, err := server.Stop(); err != nil || code != 0 {
 			t.Fatalf("Stop = %d, %v", code, err)
 		}

@@ -80,7 +80,7 @@ func updateMe(t *testing.T) []byte {
 	return marshal(t, &gatehousev1.UpdateUserRequest{User: &gatehousev1.User{Id: "me", FullName: "Ada"}})
 }
 
-// TestAnswerBudget: large answers that a client does not take use up the share of that client only.
+// TestAnswerBudget checks that large answers that a client does not take use up the share of that client only.
 func TestAnswerBudget(t *testing.T) {
 	newLargeEnv := func(t *testing.T) (*testEnv, string) {
 		t.Helper()

@@ -49,7 +49,7 @@ func (env *testEnv) wantNothingHeld(t testing.TB) {
 	}
 }
 
-// TestCalls: a client has a share of the calls under way, over all its connections and both transports.
+// TestCalls checks that a client has a share of the calls under way, over all its connections and both transports.
 func TestCalls(t *testing.T) {
 	u := newUpstream(t)
 	entered, leave := make(chan struct{}), make(chan struct{})
@@ -161,8 +161,8 @@ func readHeaders(t testing.TB, framer *http2.Framer, decoder *hpack.Decoder) (ui
 	}
 }
 
-// TestUnreadAnswers: answers for which a client opens no flow-control window count as calls under way, and do not wait
-// for long.
+// TestUnreadAnswers checks that answers for which a client opens no flow-control window count as calls under way, and
+// do not wait for long.
 func TestUnreadAnswers(t *testing.T) {
 	listKeys := grpcHeaders(gatehousev1.KeyService_ListKeys_FullMethodName)
 	startCall := func(t testing.TB, framer *http2.Framer, stream uint32) {

@@ -41,7 +41,7 @@ func (env *testEnv) dialFrom(t *testing.T, address string) *grpc.ClientConn {
 	return conn
 }
 
-// TestErrorSize: errors of an upstream that grow with the request are bounded.
+// TestErrorSize checks that errors of an upstream that grow with the request are bounded.
 func TestErrorSize(t *testing.T) {
 	u := newUpstream(t)
 	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestServingWithoutCache: without a cache service the gateway serves REST, and is ready.
+// TestServingWithoutCache checks that without a cache service the gateway serves REST, and is ready.
 func TestServingWithoutCache(t *testing.T) {
 	u := newUpstream(t)
 	env := newTestEnv(t, unreachable(t), u.serve(t))

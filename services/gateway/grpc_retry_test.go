@@ -82,7 +82,7 @@ func wantRequestID(t *testing.T, err error, header, trailer metadata.MD) {
 	}
 }
 
-// TestGRPCRequestID: errors of all kinds name the request in the trailers, and have no header.
+// TestGRPCRequestID checks that errors of all kinds name the request in the trailers, and have no header.
 func TestGRPCRequestID(t *testing.T) {
 	env, u := newServedEnv(t)
 	mine := metadata.AppendToOutgoingContext(t.Context(), "x-request-id", "mine")

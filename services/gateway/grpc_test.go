@@ -126,7 +126,7 @@ func TestGRPCErrors(t *testing.T) {
 	}
 }
 
-// TestGRPCCallWithoutMessage: grpc-go's clients cannot do it, others can.
+// TestGRPCCallWithoutMessage sends no message, which grpc-go's clients cannot do and others can.
 func TestGRPCCallWithoutMessage(t *testing.T) {
 	env, _ := newServedEnv(t)
 	stream, err := env.conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true},
@@ -241,7 +241,7 @@ func TestHealth(t *testing.T) {
 	env.get(t, "/healthz").wantOK(t)
 }
 
-// TestDrain, over both versions of HTTP, and answers them until they have gone.
+// TestDrain checks that a draining gateway makes clients reconnect, over both versions of HTTP, and responds until then.
 func TestDrain(t *testing.T) {
 	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)
@@ -339,7 +339,7 @@ func TestShutdown(t *testing.T) {
 	}
 }
 
-// TestRunListenerError: half a gateway would look alive.
+// TestRunListenerError checks that Run ends if one listener fails: half a gateway would look healthy.
 func TestRunListenerError(t *testing.T) {
 	conn := newUpstream(t).serve(t)
 	lost, native := listen(t), listen(t)

@@ -15,7 +15,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
-// TestHeaderSize: a request with too large a header is refused, and the others of its HTTP/2 connection go on.
+// TestHeaderSize checks that a request with too large a header is refused, and the others of its HTTP/2 connection go
+// on.
 func TestHeaderSize(t *testing.T) {
 	u := newUpstream(t)
 	entered, leave := make(chan struct{}), make(chan struct{})

@@ -134,8 +134,8 @@ func TestHealthWatch(t *testing.T) {
 	})
 }
 
-// TestHealthWatchOnAConnection: a stream that is open for long is no answer that nobody takes.
-func TestHealthWatchOnAConnection(t *testing.T) {
+// TestHealthWatchConnection checks that a stream that stays open for long does not count as an unread answer.
+func TestHealthWatchConnection(t *testing.T) {
 	const timeout = 200 * time.Millisecond
 	u := newUpstream(t)
 	u.fullName = strings.Repeat("a", largeAnswer)

@@ -66,7 +66,8 @@ func newPipedService(t *testing.T) (*Service, *pipeListener) {
 	return service, &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// TestIdleTimeout: a connection that a balancer keeps for 620 s without using it is served, and is closed later.
+// TestIdleTimeout checks that a connection that a balancer keeps for 620 s without using it is served, and is closed
+// later.
 func TestIdleTimeout(t *testing.T) {
 	const balancer = 620 * time.Second
 	// uses makes calls with pauses, and wants a new connection only for the last one.

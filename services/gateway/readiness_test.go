@@ -25,7 +25,7 @@ func (c *countedConn) Invoke(ctx context.Context, method string, args, reply any
 	return c.ClientConnInterface.Invoke(ctx, method, args, reply, options...)
 }
 
-// TestHealthChecks: anybody may ask, without a token, over both transports.
+// TestHealthChecks checks health without a token, over both transports.
 func TestHealthChecks(t *testing.T) {
 	u := newUpstream(t)
 	served := u.serve(t)

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// TestReflectionAlpha: clients that speak v1alpha get what clients of v1 get, by the same rule.
+// TestReflectionAlpha checks that clients that speak v1alpha get what clients of v1 get, by the same rule.
 func TestReflectionAlpha(t *testing.T) {
 	services := func(conn *grpc.ClientConn) (names []string, err error) {
 		stream, err := alphapb.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())

@@ -65,8 +65,8 @@ func wantQuietLog(t *testing.T, log string) {
 	}
 }
 
-// TestRapidReset: a client that resets each request at once (CVE-2023-44487) causes no line of log above debug, and
-// others are served meanwhile.
+// TestRapidReset checks that a client that resets each request at once (CVE-2023-44487) causes no line of log above
+// debug, and others are served meanwhile.
 func TestRapidReset(t *testing.T) {
 	const resets = 3000
 	for name, test := range map[string]struct {
@@ -127,8 +127,8 @@ func discard(conn net.Conn) <-chan struct{} {
 	return ended
 }
 
-// TestAbandonedCalls: what a client's own short deadline, or its going away in the midst, makes of a call is no fault
-// of the gateway, and not written as one.
+// TestAbandonedCalls checks that a call which ends by the client's own short deadline, or because the client disconnects,
+// is not logged as a fault of the gateway.
 func TestAbandonedCalls(t *testing.T) {
 	u := newUpstream(t)
 	entered := make(chan struct{}, 1)

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestUnknownQueryName: what the generated handlers would pass over must not change what a call does.
+// TestUnknownQueryName checks that query names which the generated handlers would ignore are rejected.
 func TestUnknownQueryName(t *testing.T) {
 	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)

@@ -154,7 +154,7 @@ func TestBody(t *testing.T) {
 	env.post(t, "/v1/users", `{}`, "Content-Encoding: identity").wantOK(t)
 }
 
-// TestEmptyBody: what is missing is for the service to say, field by field.
+// TestEmptyBody checks that an empty body reaches the service, which reports each missing field.
 func TestEmptyBody(t *testing.T) {
 	u := newUpstream(t)
 	u.createUser = func(_ context.Context, req *gatehousev1.CreateUserRequest) error {
@@ -176,7 +176,7 @@ func TestChunkedBodyTooLarge(t *testing.T) {
 		wantFailure(t, 413, "REQUEST_TOO_LARGE")
 }
 
-// TestLongFieldName: half a character is no UTF-8, which an answer cannot hold.
+// TestLongFieldName checks that half a character is no UTF-8, which an answer cannot hold.
 func TestLongFieldName(t *testing.T) {
 	env, _ := newServedEnv(t)
 	for shift := range 4 {
@@ -373,7 +373,7 @@ func TestRESTRequestID(t *testing.T) {
 	}
 }
 
-// TestForwardedHeaders: it would be read there as if the gateway had said it.
+// TestForwardedHeaders checks that no header of a client passes for metadata of the gateway.
 func TestForwardedHeaders(t *testing.T) {
 	env, u := newServedEnv(t)
 	token := u.token(t)

@@ -78,7 +78,7 @@ func TestPreconditions(t *testing.T) {
 	}
 }
 
-// TestBodyOfRead: a proxy that asks on behalf of another request may announce the body of that one.
+// TestBodyOfRead checks reads with a body: a proxy's subrequest may announce the body of the original request.
 func TestBodyOfRead(t *testing.T) {
 	env, u := newServedEnv(t)
 	token := u.token(t)
@@ -114,7 +114,7 @@ func TestBodyOfRead(t *testing.T) {
 	})
 }
 
-// TestQueryOfRead: names that can be no misspelt filter change nothing.
+// TestQueryOfRead checks that query names which cannot be a misspelt filter change nothing.
 func TestQueryOfRead(t *testing.T) {
 	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t, authn.RoleAdmin)
@@ -130,7 +130,7 @@ func TestQueryOfRead(t *testing.T) {
 	}
 }
 
-// TestMergePatch: RFC 7396 means what PATCH means here, except for members that are replaced as a whole.
+// TestMergePatch checks that RFC 7396 has the meaning of PATCH here, except for members that are replaced as a whole.
 func TestMergePatch(t *testing.T) {
 	env, u := newServedEnv(t)
 	token := "Authorization: Bearer " + u.token(t)
@@ -172,7 +172,7 @@ func TestJSONLineBreak(t *testing.T) {
 	}
 }
 
-// TestCrossOrigin: scripts of every origin can read public documents, and nothing else.
+// TestCrossOrigin checks that scripts of every origin can read public documents, and nothing else.
 func TestCrossOrigin(t *testing.T) {
 	env, u := newServedEnv(t)
 	headers := []string{

@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 )
 
-// TestThrottledCalls: the service behind and the gateway reject calls with the same error, over both transports.
+// TestThrottledCalls checks that the service behind and the gateway reject calls with the same error, over both
+// transports.
 func TestThrottledCalls(t *testing.T) {
 	env, upstream := newServedEnv(t)
 	calls := 0

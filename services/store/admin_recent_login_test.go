@@ -129,7 +129,7 @@ func TestRecentLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 		clock.advance(time.Microsecond)
-		t.Run("a log-out everywhere else does not renew it", func(t *testing.T) {
+		t.Run("a_log-out_everywhere_else_does_not_renew_it", func(t *testing.T) {
 			wantReason(t, rotate(spared.GetAccessToken()), recentLoginRequired)
 			refreshed, err := store.refresh(t.Context(), spared.GetRefreshToken())
 			if err != nil {
@@ -137,7 +137,7 @@ func TestRecentLogin(t *testing.T) {
 			}
 			wantReason(t, rotate(refreshed.GetAccessToken()), recentLoginRequired)
 		})
-		t.Run("a change of the password does", func(t *testing.T) {
+		t.Run("a_change_of_the_password_does", func(t *testing.T) {
 			changed, err := store.sessions.ChangePassword(as(t, spared.GetAccessToken()), &gatehousev1.ChangePasswordRequest{
 				Id: "me", CurrentPassword: adasPassword, NewPassword: "seven green bottles",
 			})
@@ -151,10 +151,10 @@ func TestRecentLogin(t *testing.T) {
 	})
 }
 
-// TestResetUserPassword holds the attack of a thief with an admin's access token: to the admin's own password, and on to
-// what asks for a recent log-in.
+// TestResetUserPassword holds the attack of a thief with an admin's access token: to the admin's own password, and on
+// to what asks for a recent log-in.
 func TestResetUserPassword(t *testing.T) {
-	t.Run("an admin's own password is not reset", func(t *testing.T) {
+	t.Run("an_admins_own_password_is_not_reset", func(t *testing.T) {
 		withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 			root := store.logInRoot(t)
 			for _, id := range []string{"me", root.GetSession().GetUserId(), strings.ToUpper(root.GetSession().GetUserId())} {

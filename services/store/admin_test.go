@@ -34,7 +34,7 @@ func claimsOf(t *testing.T, accessToken string) map[string]any {
 	return claims
 }
 
-func TestADisabledAccountCannotBeUsed(t *testing.T) {
+func TestDisableUser(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		root, own := as(t, store.logInRoot(t).GetAccessToken()), store.logIn(t)
 		id := own.GetSession().GetUserId()
@@ -65,7 +65,7 @@ func TestADisabledAccountCannotBeUsed(t *testing.T) {
 	})
 }
 
-func TestARoleThatIsTakenAwayIsGoneAtOnce(t *testing.T) {
+func TestSetRoles(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		root, own := as(t, store.logInRoot(t).GetAccessToken()), store.logIn(t)
 		set := func(roles ...string) {
@@ -122,7 +122,7 @@ func TestLastAdmin(t *testing.T) {
 	})
 }
 
-func TestAppMetadataIsForAdmins(t *testing.T) {
+func TestAppMetadata(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		config := testConfig(database, newClock())
 		config.AppMetadataClaims = []string{"plan", "tenant"}
@@ -159,7 +159,7 @@ func TestAppMetadataIsForAdmins(t *testing.T) {
 	})
 }
 
-func TestTokensTellWhenTheUserLoggedIn(t *testing.T) {
+func TestAuthTimeClaim(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		own, then := store.logIn(t), clock.now().Unix()
 		clock.advance(time.Hour)
@@ -176,7 +176,7 @@ func TestTokensTellWhenTheUserLoggedIn(t *testing.T) {
 	})
 }
 
-func TestUsersAreListedByPages(t *testing.T) {
+func TestListUsers(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		root := as(t, store.logInRoot(t).GetAccessToken())
 		for _, email := range []string{"AB@example.com", "ac@example.com", "b@example.com"} {
@@ -218,7 +218,7 @@ func TestUsersAreListedByPages(t *testing.T) {
 	})
 }
 
-func TestMetadataDoesNotKeepUsersFromBeingListed(t *testing.T) {
+func TestListUsersWithLargeMetadata(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		root := as(t, store.logInRoot(t).GetAccessToken())
 		large := "[" + strings.Repeat("1,", 8000) + "1]" // as a message five times as long as it is as JSON

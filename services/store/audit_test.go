@@ -26,8 +26,8 @@ type wantedEvent struct {
 	details                   map[string]string
 }
 
-// TestAuditEventsTellWhoDidWhat does everything that is audited, and reads it back.
-func TestAuditEventsTellWhoDidWhat(t *testing.T) {
+// TestAuditEvents performs every audited action and reads the events.
+func TestAuditEvents(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		rootSession := store.logInRoot(t)
 		root, rootID := as(t, rootSession.GetAccessToken()), rootSession.GetSession().GetUserId()
@@ -163,7 +163,7 @@ func (s *testStore) events(
 	}
 }
 
-func TestAuditEventsTellFromWhere(t *testing.T) {
+func TestAuditEventsClient(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		root := as(t, store.logInRoot(t).GetAccessToken())
 		clock.advance(time.Second)
@@ -184,8 +184,8 @@ func TestAuditEventsTellFromWhere(t *testing.T) {
 	})
 }
 
-// TestAuditCountsFailures logs in to one account, and to addresses without one, with wrong passwords.
-func TestAuditCountsFailures(t *testing.T) {
+// TestAuditEventsFailedLogIns logs in to one account, and to addresses without one, with wrong passwords.
+func TestAuditEventsFailedLogIns(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		clock.advance(clock.now().Truncate(time.Hour).Add(time.Hour).Sub(clock.now())) // What follows is in one hour.
 		root := as(t, store.logInRoot(t).GetAccessToken())
@@ -230,7 +230,7 @@ func TestAuditCountsFailures(t *testing.T) {
 	})
 }
 
-func TestAuditEventsAreForgottenAfterTheirRetention(t *testing.T) {
+func TestAuditEventsRetention(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		db := store.service.storage
 		count := func() int {

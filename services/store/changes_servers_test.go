@@ -37,7 +37,7 @@ func hold(t *testing.T, db *sql.DB, statement string) *sql.Tx {
 	return tx
 }
 
-func TestLateCommitIsSent(t *testing.T) {
+func TestWatchChangesLateCommit(t *testing.T) {
 	database, db := connect(t) // SQLite has one writer at a time.
 	store := startStore(t, testConfig(database, newClock()))
 	ada := store.signUp(t).GetId()
@@ -53,7 +53,7 @@ func TestLateCommitIsSent(t *testing.T) {
 	wantChange(t, stream, &internalv1.Change{UserId: "late", Version: 7})
 }
 
-func TestAFeedThatStandsStillSaysSo(t *testing.T) {
+func TestWatchChangesLag(t *testing.T) {
 	database, db := connect(t)
 	store := startStore(t, testConfig(database, newClock()))
 	ada := store.signUp(t).GetId()
@@ -75,7 +75,7 @@ func TestAFeedThatStandsStillSaysSo(t *testing.T) {
 	}
 }
 
-func TestManyChangesAreSentInParts(t *testing.T) {
+func TestWatchChangesBatches(t *testing.T) {
 	const maxBatch = 500 // as the contract promises
 	database, db := connect(t)
 	store := startStore(t, testConfig(database, newClock()))
@@ -99,7 +99,7 @@ func TestManyChangesAreSentInParts(t *testing.T) {
 	}
 }
 
-func TestADatabaseThatIsAwayEndsStreams(t *testing.T) {
+func TestWatchChangesDatabaseDown(t *testing.T) {
 	database, _ := connect(t)
 	store := startStore(t, testConfig(database, newClock()))
 	ada := store.signUp(t).GetId()

@@ -80,7 +80,7 @@ func (s *testStore) endSessions(t *testing.T, userID string, version int64) *int
 	return &internalv1.Change{UserId: userID, Version: version}
 }
 
-func TestChangesAreSentFromTheCursorOn(t *testing.T) {
+func TestWatchChanges(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		ada := store.signUp(t).GetId()
@@ -113,7 +113,7 @@ func TestChangesAreSentFromTheCursorOn(t *testing.T) {
 	})
 }
 
-func TestStoresTellOfEachOthersChanges(t *testing.T) {
+func TestWatchChangesOfAnotherStore(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		stores := []*testStore{startStore(t, testConfig(database, clock)), startStore(t, testConfig(database, clock))}
@@ -131,7 +131,7 @@ func TestStoresTellOfEachOthersChanges(t *testing.T) {
 	})
 }
 
-func TestExpiredCursorIsReported(t *testing.T) {
+func TestWatchChangesExpiredCursor(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		ada := store.signUp(t).GetId()
@@ -169,7 +169,7 @@ func TestExpiredCursorIsReported(t *testing.T) {
 	})
 }
 
-func TestAnotherEpochEndsStreams(t *testing.T) {
+func TestWatchChangesAnotherEpoch(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		store.endSessions(t, store.signUp(t).GetId(), 2)
@@ -194,8 +194,8 @@ func streamEnd(stream changeStream) error {
 	}
 }
 
-// TestAStoreThatStopsSendsItsFollowersAway: it ends their streams at once, and without an error.
-func TestAStoreThatStopsSendsItsFollowersAway(t *testing.T) {
+// TestWatchChangesShutdown checks that a store which stops ends its streams at once, without an error.
+func TestWatchChangesShutdown(t *testing.T) {
 	store := startStore(t, testConfig(storeconfig.Database{URL: "sqlite:" + t.TempDir() + "/test.db"}, newClock()))
 	stream, _ := store.watch(t, "", 0)
 	store.stop()
@@ -204,8 +204,8 @@ func TestAStoreThatStopsSendsItsFollowersAway(t *testing.T) {
 	}
 }
 
-// TestChangesOfCommandsAreSequenced makes another process write to the database.
-func TestChangesOfCommandsAreSequenced(t *testing.T) {
+// TestWatchChangesOfCommands makes another process write to the database.
+func TestWatchChangesOfCommands(t *testing.T) {
 	database := sqliteDatabase(t)
 	store := startStore(t, testConfig(database, newClock()))
 	ada := store.signUp(t).GetId()

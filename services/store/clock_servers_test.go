@@ -10,8 +10,8 @@ import (
 	storeconfig "github.com/gatehouse-auth/gatehouse/services/store/config"
 )
 
-// TestStoresGoByTheClockOfTheDatabase: stores whose machines disagree must not judge each other's refreshes.
-func TestStoresGoByTheClockOfTheDatabase(t *testing.T) {
+// TestRefreshDatabaseClock checks that stores whose clocks differ judge refreshes by the clock of the database.
+func TestRefreshDatabaseClock(t *testing.T) {
 	server := mariaDB.Server(t)
 	database := mariaDB.NewDatabase(t)
 	db, err := server.Open("")

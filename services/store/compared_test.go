@@ -76,7 +76,7 @@ func (s *testStore) refusals(t *testing.T, root context.Context, userID string, 
 
 // TestAfterComparison makes callers leave between the comparison of a password and what follows from it.
 func TestAfterComparison(t *testing.T) {
-	t.Run("a wrong repeat of a sign-up voids its id while the database is held up", func(t *testing.T) {
+	t.Run("a_wrong_repeat_of_a_sign-up_voids_its_id_while_the_database_is_held_up", func(t *testing.T) {
 		clock, path := newClock(), filepath.Join(t.TempDir(), "test.db")
 		store := startStore(t, testConfig(storeconfig.Database{URL: "sqlite:" + path}, clock))
 		store.signUp(t)
@@ -121,7 +121,7 @@ func TestAfterComparison(t *testing.T) {
 			}
 		}
 	})
-	t.Run("a failed log-in and change of the password are audited", func(t *testing.T) {
+	t.Run("a_failed_log-in_and_change_of_the_password_are_audited", func(t *testing.T) {
 		withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 			root := as(t, store.logInRoot(t).GetAccessToken())
 			own := store.logIn(t)

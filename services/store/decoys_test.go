@@ -8,7 +8,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/maintenance"
 )
 
-// TestDecoys: addresses without an account cost what the accounts do, in the same shares.
+// TestDecoys checks that addresses without an account cost what the accounts do, in the same shares.
 func TestDecoys(t *testing.T) {
 	config := testConfig(sqliteDatabase(t), newClock())
 	store := startStore(t, config)

@@ -40,8 +40,8 @@ func importLines(
 	return summary, string(report)
 }
 
-// TestImportedUsersLogIn logs imported users in.
-func TestImportedUsersLogIn(t *testing.T) {
+// TestLogInImportedUsers checks that imported users can log in.
+func TestLogInImportedUsers(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		store.signUp(t)

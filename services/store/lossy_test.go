@@ -2,5 +2,5 @@
 
 package store
 
-// lossyOwners is how many owners TestNoLostAnswerLogsAnybodyOut has. With the tag long there are a thousand.
+// lossyOwners is how many owners TestRefreshLostResponses has. With the tag long there are a thousand.
 const lossyOwners = 5

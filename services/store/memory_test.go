@@ -27,7 +27,7 @@ func TestMemoryLimit(t *testing.T) {
 	}
 	line := fmt.Sprintf(`{"email":"carol@example.com","fullName":"Carol","passwordHash":%q}`+"\n", hash)
 
-	t.Run("a log-in with a hash that takes too much is refused as with a wrong password", func(t *testing.T) {
+	t.Run("a_log-in_with_a_hash_that_takes_too_much_is_refused_as_with_a_wrong_password", func(t *testing.T) {
 		config := testConfig(sqliteDatabase(t), newClock())
 		config.MemoryLimit, config.HashingCores = smallMemory, 2
 		store := startStore(t, config)
@@ -45,7 +45,7 @@ func TestMemoryLimit(t *testing.T) {
 		}
 		store.logIn(t) // A bystander.
 	})
-	t.Run("an import refuses such a hash with the reason", func(t *testing.T) {
+	t.Run("an_import_refuses_such_a_hash_with_the_reason", func(t *testing.T) {
 		database := sqliteDatabase(t)
 		if err := operator.Migrate(t.Context(), database, slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func TestMemoryLimit(t *testing.T) {
 			t.Errorf("the import is %+v, the report %s", got, report)
 		}
 	})
-	t.Run("a store whose own hashes take too much does not start", func(t *testing.T) {
+	t.Run("a_store_whose_own_hashes_take_too_much_does_not_start", func(t *testing.T) {
 		config := testConfig(sqliteDatabase(t), newClock())
 		config.MemoryLimit, config.HashingCores, config.Password = smallMemory, 2, password.DefaultParams()
 		if err := config.Validate(); err == nil || !strings.Contains(err.Error(), "lower the argon2 memory") {

@@ -18,9 +18,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-// TestAFloodOfLogInsDoesNotReachTheDatabase: log-ins that cannot be hashed for are refused without a look at it. Here it
-// is closed, which the others find out.
-func TestAFloodOfLogInsDoesNotReachTheDatabase(t *testing.T) {
+// TestLogInFlood checks that log-ins for which no hash can be computed are rejected without a query. The database is
+// closed here, so that any other log-in fails differently.
+func TestLogInFlood(t *testing.T) {
 	database := storeconfig.Database{URL: "sqlite:" + filepath.Join(t.TempDir(), "test.db")}
 	if err := operator.Migrate(t.Context(), database, slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-func TestExpiredSessionsAreForgottenAfterAWhile(t *testing.T) {
+func TestSweepExpiredSessions(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		first := startStore(t, testConfig(database, clock))
@@ -33,9 +33,9 @@ func TestExpiredSessionsAreForgottenAfterAWhile(t *testing.T) {
 	})
 }
 
-// TestEndedSessionsAreForgotten ends sessions in each way. A week later they are gone, and another user's session is
+// TestSweepEndedSessions ends sessions in each way. A week later they are gone, and another user's session is
 // active.
-func TestEndedSessionsAreForgotten(t *testing.T) {
+func TestSweepEndedSessions(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		s := startStore(t, testConfig(database, clock))
@@ -106,7 +106,7 @@ func stealSession(t *testing.T, s *testStore, clock *clock, token string) {
 	wantReason(t, err, reused)
 }
 
-func TestASweepTakesAllThereIs(t *testing.T) {
+func TestSweepManyRows(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		service := newRefreshes(t, database)
 		db, err := storage.Open(t.Context(), database, slog.New(slog.DiscardHandler))

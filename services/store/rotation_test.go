@@ -43,9 +43,9 @@ func kidOf(t *testing.T, token string) string {
 	return parsed.Header["kid"].(string)
 }
 
-// TestNoRequestFailsWhileKeysRotate refreshes at one store and calls at another for three rotations,
+// TestKeyRotationFailsNoRequest refreshes at one store and calls at another for three rotations,
 // with each access token until shortly before it expires.
-func TestNoRequestFailsWhileKeysRotate(t *testing.T) {
+func TestKeyRotationFailsNoRequest(t *testing.T) {
 	const replicas, step, steps = 3, 40 * time.Second, 280
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()

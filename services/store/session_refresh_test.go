@@ -34,9 +34,9 @@ const (
 	invalid        = gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_INVALID
 )
 
-// TestOfManyRefreshesAtOnceAllGetOneSuccessor: as many as a token is given out again, and the first. Of more, none is
-// logged out either.
-func TestOfManyRefreshesAtOnceAllGetOneSuccessor(t *testing.T) {
+// TestRefreshConcurrently checks that the first refresh with a token and its permitted repeats return one successor,
+// and that no further concurrent refresh ends the session.
+func TestRefreshConcurrently(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		stores := []*testStore{
@@ -76,9 +76,9 @@ func refreshAtOnce(t *testing.T, stores []*testStore, token string, calls int) m
 	return successors
 }
 
-// TestNoLostAnswerLogsAnybodyOut refreshes sessions over a connection that loses requests and answers, and
+// TestRefreshLostResponses refreshes sessions over a connection that loses requests and answers, and
 // pause now and then for longer than the grace.
-func TestNoLostAnswerLogsAnybodyOut(t *testing.T) {
+func TestRefreshLostResponses(t *testing.T) {
 	const refreshes, workers = 100, 8
 	const sessionsPerOwner = 50 // fewer than may stand
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
@@ -213,10 +213,10 @@ func (r *refreshes) refreshLossily(t *testing.T, token string, refreshes int, ra
 	return nil
 }
 
-// TestAThiefIsFoundWhereTheRulesSay simulates every order in which an owner and a thief, who has copied the first token
+// TestRefreshTheft simulates every order in which an owner and a thief, who has copied the first token
 // and is another client, can use one lineage, and compares each answer with a small model of the rules: six moves of
 // the rules by themselves, four on each database.
-func TestAThiefIsFoundWhereTheRulesSay(t *testing.T) {
+func TestRefreshTheft(t *testing.T) {
 	t.Run("rules", func(t *testing.T) {
 		begin := time.Now()
 		g := game{t: t, moves: 6, refresh: func(at position, token, client string) (refresh.Lineage, string, verdict) {
@@ -437,7 +437,7 @@ func (m *model) renew(successor, client string) {
 	m.good += " " + successor + " "
 }
 
-func TestARefreshTokenSurvivesAChangeOfTheMasterKey(t *testing.T) {
+func TestRefreshSecondMasterKey(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		clock := newClock()
 		old, both, replaced := testConfig(database, clock), testConfig(database, clock), testConfig(database, clock)
@@ -473,7 +473,7 @@ func TestARefreshTokenSurvivesAChangeOfTheMasterKey(t *testing.T) {
 	})
 }
 
-func TestATokenOfAnotherSystemIsRefused(t *testing.T) {
+func TestRefreshForeignToken(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		foreign, err := refresh.NewTokens(bytes.Repeat([]byte("x"), storeconfig.MasterKeySize))
 		if err != nil {

@@ -37,9 +37,9 @@ func (f *theft) refreshAs(client string, token *string) {
 	}
 }
 
-// TestRefreshFindsThieves simulates on each database what the simulations of the rules play many times: each way of
+// TestRefreshTheftEndsSession simulates on each database what the simulations of the rules play many times: each way of
 // using a copy from another client ends the session within two refreshes of the owner, who is not logged out before.
-func TestRefreshFindsThieves(t *testing.T) {
+func TestRefreshTheftEndsSession(t *testing.T) {
 	ways := map[string]func(f *theft){
 		"strikes after each refresh of the owner": func(f *theft) {
 			f.refreshAs(owners, &f.owner)
@@ -91,8 +91,8 @@ func TestRefreshFindsThieves(t *testing.T) {
 	})
 }
 
-// TestRefreshOfAnAncestor exchanges a token three times in quick succession before a copy of the first request arrives.
-func TestRefreshOfAnAncestor(t *testing.T) {
+// TestRefreshAncestor exchanges a token three times in quick succession before a copy of the first request arrives.
+func TestRefreshAncestor(t *testing.T) {
 	for name, test := range map[string]struct {
 		client string
 		after  time.Duration
@@ -137,8 +137,8 @@ func TestRefreshOfAnAncestor(t *testing.T) {
 	}
 }
 
-// TestRefreshByAnotherUserAgent: a copy of the token behind the owner's address, too, is another client's.
-func TestRefreshByAnotherUserAgent(t *testing.T) {
+// TestRefreshAnotherUserAgent checks that a copy of the token used from the owner's address counts as another client.
+func TestRefreshAnotherUserAgent(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		service := newRefreshes(t, database)
 		first := service.open(t)
@@ -159,7 +159,7 @@ func TestRefreshByAnotherUserAgent(t *testing.T) {
 	})
 }
 
-func TestASessionShowsItsLastTwoClients(t *testing.T) {
+func TestSessionClients(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		from := func(address, agent string) context.Context {
 			return callctx.WithClient(t.Context(), callctx.Client{Address: address, UserAgent: agent})

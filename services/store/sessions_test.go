@@ -38,7 +38,7 @@ func withStore(t *testing.T, test func(t *testing.T, store *testStore, clock *cl
 	})
 }
 
-func TestASessionEndsWhenItIsNotRefreshed(t *testing.T) {
+func TestSessionIdleExpiry(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		kept, left := store.logIn(t), store.logIn(t)
 		clock.advance(20 * 24 * time.Hour)
@@ -59,7 +59,7 @@ func TestASessionEndsWhenItIsNotRefreshed(t *testing.T) {
 	})
 }
 
-func TestASessionEndsAtItsGreatestAge(t *testing.T) {
+func TestSessionMaxAge(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		response := store.logIn(t)
 		token, end := response.GetRefreshToken(), response.GetCreateTime().AsTime().Add(90*24*time.Hour)
@@ -138,7 +138,7 @@ var endings = map[string]func(t *testing.T, store *testStore, own, other *gateho
 // sparing are the endings that leave the other session.
 var sparing = []string{"log-out", "log-out from another session"}
 
-func TestASessionEndsInEachWay(t *testing.T) {
+func TestSessionEnd(t *testing.T) {
 	for name, end := range endings {
 		t.Run(name, func(t *testing.T) {
 			withStore(t, func(t *testing.T, store *testStore, _ *clock) {
@@ -165,7 +165,7 @@ func TestASessionEndsInEachWay(t *testing.T) {
 	}
 }
 
-func TestReusedTokenEndsTheAccessTokensToo(t *testing.T) {
+func TestRefreshReuseEndsAccessTokens(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		first, other := store.logIn(t), store.logIn(t)
 		second, err := store.refresh(t.Context(), first.GetRefreshToken())
@@ -201,7 +201,7 @@ func TestReusedTokenEndsTheAccessTokensToo(t *testing.T) {
 	})
 }
 
-func TestThePasswordIsChanged(t *testing.T) {
+func TestChangePassword(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		own := store.logIn(t)
 		change := func(present, next string) (*gatehousev1.ChangePasswordResponse, error) {
@@ -233,9 +233,9 @@ func TestThePasswordIsChanged(t *testing.T) {
 	})
 }
 
-// TestTheOwnersReactionVoidsEveryOlderToken: an attacker who has a copy of the tokens of the session that the owner
-// acts with has nothing afterwards.
-func TestTheOwnersReactionVoidsEveryOlderToken(t *testing.T) {
+// TestSessionReplacementVoidsOlderTokens checks that copies of the owner's tokens are void after the owner has changed
+// the password or logged out everywhere else.
+func TestSessionReplacementVoidsOlderTokens(t *testing.T) {
 	for name, act := range map[string]func(store *testStore, me context.Context) (renewed, error){
 		"change of the password": func(store *testStore, me context.Context) (renewed, error) {
 			return store.sessions.ChangePassword(me, &gatehousev1.ChangePasswordRequest{
@@ -294,9 +294,9 @@ type renewed interface {
 	GetExpireTime() *timestamppb.Timestamp
 }
 
-// TestAReplacedSessionIsAsOldAsItsProof: log-out everywhere else asks for no password, so that the new session ends
-// when the old one would have, and counts as a log-in of then. A change of the password is a log-in of now.
-func TestAReplacedSessionIsAsOldAsItsProof(t *testing.T) {
+// TestSessionReplacementAge checks that log-out everywhere else, which requires no password, leaves the session's end
+// and log-in time as they were, and that a change of the password counts as a new log-in.
+func TestSessionReplacementAge(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		first := store.logIn(t)
 		for range 4 { // 80 of the 90 days.
@@ -337,7 +337,7 @@ func TestAReplacedSessionIsAsOldAsItsProof(t *testing.T) {
 
 func TestDeleteAllSessions(t *testing.T) {
 	elsewhere := &gatehousev1.DeleteAllSessionsRequest{KeepCurrent: true}
-	t.Run("answers a recent log-in with a session that can be refreshed", func(t *testing.T) {
+	t.Run("answers_a_recent_log-in_with_a_session_that_can_be_refreshed", func(t *testing.T) {
 		withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 			own := store.logIn(t)
 			clock.advance(authn.MaxLoginAge)
@@ -352,7 +352,7 @@ func TestDeleteAllSessions(t *testing.T) {
 		})
 	})
 	// A holder of a stolen access token could else log its owner out and stay.
-	t.Run("does not make a session that lasts of an access token", func(t *testing.T) {
+	t.Run("does_not_make_a_session_that_lasts_of_an_access_token", func(t *testing.T) {
 		withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 			own := store.logIn(t)
 			clock.advance(authn.MaxLoginAge + time.Microsecond)
@@ -377,7 +377,7 @@ func TestDeleteAllSessions(t *testing.T) {
 	})
 }
 
-func TestOfManyChangesOfThePasswordAtOnceOneSucceeds(t *testing.T) {
+func TestChangePasswordConcurrently(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		own := store.logIn(t)
 		errs := make([]error, 10)
@@ -409,7 +409,7 @@ func TestOfManyChangesOfThePasswordAtOnceOneSucceeds(t *testing.T) {
 	})
 }
 
-func TestSessionsAreListed(t *testing.T) {
+func TestListSessions(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		var made []*gatehousev1.CreateSessionResponse
 		for range 5 {
@@ -480,7 +480,7 @@ func (s *testStore) refuseForeignPages(t *testing.T, own, good string) {
 	wantReason(t, err, sessionNotFound)
 }
 
-func TestSessionNamesItsUser(t *testing.T) {
+func TestReadSession(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		client := callctx.Client{Address: "203.0.113.7", UserAgent: "curl/8"}
 		ctx := callctx.WithClient(context.WithoutCancel(t.Context()), client)
@@ -524,7 +524,7 @@ func TestSessionNamesItsUser(t *testing.T) {
 	})
 }
 
-func TestLoginReplacesAnOutdatedHash(t *testing.T) {
+func TestLogInReplacesOutdatedHash(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		config := testConfig(database, newClock())
 		store := startStore(t, config)

@@ -32,7 +32,7 @@ func (s *testStore) reusals(t *testing.T, root context.Context, userID string) i
 
 // TestCreateUser checks what a client can do that knows a request id, but not the password.
 func TestCreateUser(t *testing.T) {
-	t.Run("another request voids the request id and is audited", func(t *testing.T) {
+	t.Run("another_request_voids_the_request_id_and_is_audited", func(t *testing.T) {
 		for name, change := range map[string]func(*gatehousev1.CreateUserRequest){
 			"address":  func(other *gatehousev1.CreateUserRequest) { other.Email = "grace@example.org" },
 			"name":     func(other *gatehousev1.CreateUserRequest) { other.FullName = "Grace" },
@@ -61,7 +61,7 @@ func TestCreateUser(t *testing.T) {
 			})
 		}
 	})
-	t.Run("of guesses sent at once none succeeds after one has failed", func(t *testing.T) {
+	t.Run("of_guesses_sent_at_once_none_succeeds_after_one_has_failed", func(t *testing.T) {
 		withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 			root := as(t, store.logInRoot(t).GetAccessToken())
 			first, err := store.users.CreateUser(t.Context(), gracesSignUp())
@@ -97,7 +97,7 @@ func TestCreateUser(t *testing.T) {
 			store.logInWith(t, gracesSignUp()) // The account is not touched.
 		})
 	})
-	t.Run("a request id is compared with no password after the first was replaced", func(t *testing.T) {
+	t.Run("a_request_id_is_compared_with_no_password_after_the_first_was_replaced", func(t *testing.T) {
 		for name, end := range map[string]func(*testing.T, *testStore, *gatehousev1.CreateSessionResponse) error{
 			"changed": func(t *testing.T, store *testStore, own *gatehousev1.CreateSessionResponse) error {
 				_, err := store.sessions.ChangePassword(as(t, own.GetAccessToken()), &gatehousev1.ChangePasswordRequest{

@@ -52,7 +52,7 @@ func nested(t *testing.T, levels int) *structpb.Struct {
 	return &structpb.Struct{Fields: map[string]*structpb.Value{"in": inner}}
 }
 
-func TestAProfileIsChangedByItsMask(t *testing.T) {
+func TestUpdateUser(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		own := as(t, store.logIn(t).GetAccessToken())
 		clock.advance(time.Minute)
@@ -92,7 +92,7 @@ func TestAProfileIsChangedByItsMask(t *testing.T) {
 	})
 }
 
-func TestAChangeForAnotherVersionIsRefused(t *testing.T) {
+func TestUpdateUserVersion(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		own := as(t, store.logIn(t).GetAccessToken())
 		change := func(name string, version int64) error {
@@ -114,7 +114,7 @@ func TestAChangeForAnotherVersionIsRefused(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeAProfileIsRefusedAsAWhole(t *testing.T) {
+func TestUpdateUserInvalid(t *testing.T) {
 	onEach(t, func(t *testing.T, database storeconfig.Database) {
 		store := startStore(t, testConfig(database, newClock()))
 		store.signUp(t)
@@ -184,7 +184,7 @@ func faults(err error) string {
 	return ""
 }
 
-func TestDeletionWantsARecentLogin(t *testing.T) {
+func TestDeleteUserRecentLogin(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		old, root := store.logIn(t), store.logInRoot(t)
 		clock.advance(authn.MaxLoginAge)
@@ -207,7 +207,7 @@ func TestDeletionWantsARecentLogin(t *testing.T) {
 	})
 }
 
-func TestADeletedAccountIsGoneAndItsAddressFree(t *testing.T) {
+func TestDeleteUser(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		root := as(t, store.logInRoot(t).GetAccessToken())
 		for _, deletes := range []func(*gatehousev1.CreateSessionResponse) error{
@@ -240,7 +240,7 @@ func TestADeletedAccountIsGoneAndItsAddressFree(t *testing.T) {
 	})
 }
 
-func TestUsersManageNobodyElse(t *testing.T) {
+func TestUserPermissions(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		own := as(t, store.logIn(t).GetAccessToken())
 		bob := store.addUser(t, "bob@example.com", false)
@@ -260,7 +260,7 @@ func TestUsersManageNobodyElse(t *testing.T) {
 	})
 }
 
-func TestASignUpCanBeSentAgain(t *testing.T) {
+func TestCreateUserRepeated(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, clock *clock) {
 		request := &gatehousev1.CreateUserRequest{
 			Email: "Grace@example.com", FullName: "Grace Hopper", Password: "a password of hers", RequestId: "a-request",
@@ -298,7 +298,7 @@ func (s *testStore) logInWith(
 	return response
 }
 
-func TestOfFiftySignUpsWithOneRequestIDOneMakesAnAccount(t *testing.T) {
+func TestCreateUserConcurrently(t *testing.T) {
 	withStore(t, func(t *testing.T, store *testStore, _ *clock) {
 		ids := make(chan string, 50)
 		var senders sync.WaitGroup

@@ -16,11 +16,11 @@ func TestOpenAPIClients(t *testing.T) {
 	g := startUp(t)
 	document := download(t, g.url+"/openapi.json")
 
-	t.Run("two linters find nothing", func(t *testing.T) {
+	t.Run("two_linters_find_nothing", func(t *testing.T) {
 		t.Parallel()
 		g.runNode(t, "lint_openapi.js", document)
 	})
-	t.Run("openapi-fetch and hey-api sign up, log in and log out", func(t *testing.T) {
+	t.Run("openapi-fetch_and_hey-api_sign_up_log_in_and_log_out", func(t *testing.T) {
 		t.Parallel()
 		dir := copyTypeScript(t)
 		copyFile(t, document, filepath.Join(dir, "openapi.json"))
@@ -32,7 +32,7 @@ func TestOpenAPIClients(t *testing.T) {
 			runIn(t, dir, g.env(), "node", script)
 		}
 	})
-	t.Run("ogen signs up, logs in and logs out", func(t *testing.T) {
+	t.Run("ogen_signs_up_logs_in_and_logs_out", func(t *testing.T) {
 		t.Parallel()
 		dir := t.TempDir()
 		copyFiles(t, "ogen", dir, "*")

@@ -24,7 +24,7 @@ func TestProtos(t *testing.T) {
 	protos := filepath.Join(t.TempDir(), "protos")
 	runIn(t, filepath.Join("..", ".."), nil, "make", "protos", "PROTOS="+protos)
 
-	t.Run("protoc reads what the services were built with", func(t *testing.T) {
+	t.Run("protoc_reads_what_the_services_were_built_with", func(t *testing.T) {
 		t.Parallel()
 		output := filepath.Join(t.TempDir(), "protos.binpb")
 		files, err := filepath.Glob(filepath.Join(protos, "*", "*", "*.proto"))
@@ -34,7 +34,7 @@ func TestProtos(t *testing.T) {
 		runIn(t, protos, nil, "protoc", append([]string{"-I", protos, "--descriptor_set_out", output}, files...)...)
 		compareDescriptors(t, output)
 	})
-	t.Run("grpc-js signs up, logs in and logs out", func(t *testing.T) {
+	t.Run("grpc-js_signs_up_logs_in_and_logs_out", func(t *testing.T) {
 		t.Parallel()
 		startUp(t).runNode(t, "grpc_js.js", protos)
 	})

@@ -186,7 +186,7 @@ func TestCorpus(t *testing.T) {
 			for _, test := range corpus {
 				t.Run(test.name, func(t *testing.T) { test.run(t, env, r) })
 			}
-			t.Run("nothing secret is kept or told", func(t *testing.T) { env.holdsNoSecret(t, r) })
+			t.Run("nothing_secret_is_kept_or_told", func(t *testing.T) { env.holdsNoSecret(t, r) })
 		})
 	}
 }

@@ -46,7 +46,7 @@ func Example() {
 	// Output: Hello, Ada Lovelace
 }
 
-func TestGettingStartedShowsTheExample(t *testing.T) {
+func TestGettingStartedExample(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("example_test.go")
 	if err != nil {

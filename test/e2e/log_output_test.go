@@ -9,7 +9,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/test/cluster"
 )
 
-// TestLogOutput: whatever becomes of the readers of stdout and stderr, calls are served, and SIGTERM ends the process.
+// TestLogOutput checks that calls are served and SIGTERM ends the process even if nobody reads stdout and stderr.
 func TestLogOutput(t *testing.T) {
 	t.Parallel()
 	// Each call logs three records of more than 150 bytes, so that these are more than a pipe holds.

@@ -119,11 +119,11 @@ func restart(t *testing.T, redis *testkit.Redis) {
 // replica, with Redis being killed in between. A call that starts after the acknowledgement must fail.
 func TestRevocation(t *testing.T) {
 	t.Parallel()
-	t.Run("one process", func(t *testing.T) {
+	t.Run("one_process", func(t *testing.T) {
 		t.Parallel()
 		endSessions(t, []*testEnv{startUp(t, t.TempDir(), cheapHashes...)}, faults[:1])
 	})
-	t.Run("three of each service", func(t *testing.T) {
+	t.Run("three_of_each_service", func(t *testing.T) {
 		t.Parallel()
 		endSessions(t, startReplicas(t, cluster.NewInfra(t, binary), 3, cheapHashes...), faults)
 	})

@@ -46,7 +46,7 @@ func TestSignUpLogInReadProfile(t *testing.T) {
 			for transportName, call := range transports {
 				t.Run(transportName, func(t *testing.T) { happyScenario(t, env, call) })
 			}
-			t.Run("the other transport knows the account", func(t *testing.T) {
+			t.Run("the_other_transport_knows_the_account", func(t *testing.T) {
 				user := signUp(t, env, "both."+uuid.NewString()+"@example.com")
 				token := "Bearer " + logIn(t, env, user.GetEmail())
 				got, err := overREST(callContext(t), env, "UserService/ReadUser", &gatehousev1.ReadUserRequest{Id: "me"}, []string{token})

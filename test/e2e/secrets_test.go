@@ -109,7 +109,7 @@ func (env *testEnv) redisEntries(t *testing.T) map[string]string {
 	return entries
 }
 
-// checkHashes checks that what stands in the database for each password is a hash with these parameters.
+// checkHashes checks that the database stores a hash with these parameters for each password.
 func (env *testEnv) checkHashes(t *testing.T, parameters string) {
 	t.Helper()
 	db, err := env.mariadb.Open(env.infra.Database)

@@ -68,7 +68,7 @@ func TestServicePorts(t *testing.T) {
 			t.Errorf("%s accepts an unauthenticated caller:\n%s", process.Args[0], process.Tail())
 		}
 	}
-	t.Run("a gateway with the second token is served", func(t *testing.T) {
+	t.Run("a_gateway_with_the_second_token_is_served", func(t *testing.T) {
 		next := strings.Repeat("n", 32)
 		accepted, infra := "GATEHOUSE_SECOND_SERVICE_TOKEN="+next, env.infra
 		store := cluster.StartService(t, binary, "store", append(infra.StoreEnv(infra.DatabaseURL()), accepted), cheapHashes...)
@@ -82,7 +82,7 @@ func TestServicePorts(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	t.Run("a gateway with another token is not ready, and tells no client to log in again", func(t *testing.T) {
+	t.Run("a_gateway_with_another_token_is_not_ready_and_tells_no_client_to_log_in_again", func(t *testing.T) {
 		gateway := cluster.StartService(t, binary, "gateway", []string{"GATEHOUSE_SERVICE_TOKEN=" + strings.Repeat("x", 32)},
 			"--cache-address", cache.Address, "--store-address", store.Address, "--drain-delay", "0s")
 		testkit.Eventually(t, func() error {

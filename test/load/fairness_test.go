@@ -169,18 +169,18 @@ func TestFairness(t *testing.T) {
 		_, err := from.signUp(t.Context(), overREST, fmt.Sprintf("%s%d@example.com", t.Name(), number))
 		return err
 	}
-	t.Run("log-ins of one address", func(t *testing.T) {
+	t.Run("log-ins_of_one_address", func(t *testing.T) {
 		flood := newHammer(t, env, []string{"127.0.0.1"}, connections, logInFlood)
 		serveAll(t, env, slices.Repeat([]string{"127.0.0.2"}, bystanders), rounds, logIn)
 		flood.stop()
 	})
-	t.Run("sign-ups of one address", func(t *testing.T) {
+	t.Run("sign-ups_of_one_address", func(t *testing.T) {
 		flood := newHammer(t, env, []string{"127.0.0.1"}, connections, signUpFlood)
 		serveAll(t, env, slices.Repeat([]string{"127.0.0.2"}, bystanders), rounds, signUp)
 		serveAll(t, env, slices.Repeat([]string{"127.0.0.3"}, bystanders), rounds, logIn)
 		flood.stop()
 	})
-	t.Run("log-ins of a hundred addresses", func(t *testing.T) {
+	t.Run("log-ins_of_a_hundred_addresses", func(t *testing.T) {
 		flood := newHammer(t, env, addresses("127.0.1", 100), 4, logInFlood)
 		testkit.Eventually(t, flood.allServed)
 		// Each client gets a hundredth of what can be hashed: one call of a client that did not wait comes first.

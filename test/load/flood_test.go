@@ -12,9 +12,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/testkit"
 )
 
-// TestFloodIsRejectedWithRetryInfo checks both transports, while others are served: so the benchmark still works
+// TestFloodRetryInfo checks both transports, while others are served: so the benchmark still works
 // when it is needed.
-func TestFloodIsRejectedWithRetryInfo(t *testing.T) {
+func TestFloodRetryInfo(t *testing.T) {
 	env := newTestEnv(t, 2)
 	var outcomes outcomes
 	ctx, ebb := context.WithCancel(t.Context())

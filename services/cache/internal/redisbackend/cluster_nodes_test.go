@@ -55,7 +55,7 @@ func TestMerge(t *testing.T) {
 	}
 }
 
-func TestMergeTakesNamesForTLS(t *testing.T) {
+func TestMergeNamesForTLS(t *testing.T) {
 	t.Parallel()
 	text := "07c37dfeb235213a872192d90877d0cd55635b91 10.0.0.1:1@31000,one.example myself,master - 0 0 1 connected 0-16383\n"
 	for preferNames, want := range map[bool]string{false: "10.0.0.1:1", true: "one.example:1"} {

@@ -41,8 +41,8 @@ func TestStringField(t *testing.T) {
 	}
 }
 
-// TestPrepareRequest: a message that the request id would complete is rejected. Its fields were not checked then, and
-// the store would find no request id in it, by which the gateway repeats the call.
+// TestPrepareRequest checks that a message that the request id would complete is rejected. Its fields were not checked
+// then, and the store would find no request id in it, by which the gateway repeats the call.
 func TestPrepareRequest(t *testing.T) {
 	const key = "one"
 	complete := protowire.AppendString(protowire.AppendTag(nil, 4, protowire.BytesType), key)

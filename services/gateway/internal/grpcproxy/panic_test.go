@@ -27,7 +27,7 @@ func (panickingStream) ReadMessageHeader([]byte) error { panic("a defect") }
 
 func (panickingStream) Recv() (*reflectionpb.ServerReflectionRequest, error) { panic("a defect") }
 
-// TestGoroutines: a panic in a goroutine that a call starts ends the call, not the process.
+// TestGoroutines checks that a panic in a goroutine that a call starts ends the call, not the process.
 func TestGoroutines(t *testing.T) {
 	stream := panickingStream{t: t}
 	t.Run("receiver", func(t *testing.T) {

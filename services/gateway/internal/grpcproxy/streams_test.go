@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// TestFrameScanner: the headers of frames are found however the bytes of the connection are cut.
+// TestFrameScanner checks that the headers of frames are found however the bytes of the connection are cut.
 func TestFrameScanner(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	var sent strings.Builder
@@ -61,7 +61,8 @@ func flag(endStream bool) byte {
 	return 0
 }
 
-// TestStreams: a connection whose client starts more streams than are tracked is closed, and their shares are released.
+// TestStreams checks that a connection whose client starts more streams than are tracked is closed, and their shares
+// are released.
 func TestStreams(t *testing.T) {
 	client, server := net.Pipe()
 	limits := newStreamLimits(nil, slog.New(slog.DiscardHandler))

@@ -12,7 +12,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/upstream"
 )
 
-// TestReadinessLog: a gateway logs a warning once in a row of failed probes, and none while it starts or drains.
+// TestReadinessLog checks that a gateway logs a warning once in a row of failed probes, and none while it starts or
+// drains.
 func TestReadinessLog(t *testing.T) {
 	const startGrace = 10 * time.Second
 	failing := map[string]error{"gatehouse.cache": errors.New("connection refused")}

@@ -146,7 +146,8 @@ func TestFallbackUnanswered(t *testing.T) {
 	}
 }
 
-// TestFallbackBreaker: an open breaker passes one read a second, which detects that the cache service is back.
+// TestFallbackBreaker checks that an open breaker passes one read a second, which detects that the cache service is
+// back.
 func TestFallbackBreaker(t *testing.T) {
 	for name, answer := range map[string]func(context.Context, string) error{"away": always(errUnsent), "frozen": frozen} {
 		t.Run(name, func(t *testing.T) {
@@ -220,7 +221,7 @@ func stuck(ctx context.Context, method string) error {
 	return frozen(ctx, method)
 }
 
-// TestFallback: a cache service that hangs costs a few changes, whatever its health says.
+// TestFallback checks that a cache service that hangs costs a few changes, whatever its health says.
 func TestFallback(t *testing.T) {
 	for name, test := range map[string]struct {
 		answer  func(context.Context, string) error

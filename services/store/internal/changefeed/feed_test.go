@@ -139,7 +139,7 @@ func (f *testFeed) received() ([]Batch, []time.Time) {
 	return batches, times
 }
 
-func TestFeed_Polls(t *testing.T) {
+func TestFeedPolls(t *testing.T) {
 	t.Run("a_file_is_read_at_most_five_times_in_four_seconds_whatever_follows_it", func(t *testing.T) {
 		run(t, fileInterval, fileInterval, func(t *testing.T, feed *testFeed) {
 			feed.follow(t, "", 0)
@@ -169,7 +169,7 @@ func TestFeed_Polls(t *testing.T) {
 	})
 }
 
-func TestFollow_Latency(t *testing.T) {
+func TestFollowLatency(t *testing.T) {
 	for _, test := range []struct {
 		name       string
 		busy, idle time.Duration

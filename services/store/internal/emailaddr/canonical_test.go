@@ -38,7 +38,7 @@ func TestDisplay(t *testing.T) {
 	}
 }
 
-func TestCanonicalOfEveryCharacter(t *testing.T) {
+func TestCanonicalAllCharacters(t *testing.T) {
 	for char := range unicode.MaxRune {
 		// Of all others nothing depends on case or normal form.
 		if utf8.ValidRune(char) && (unicode.SimpleFold(char) != char || !norm.NFKD.IsNormalString(string(char))) {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestDecoy: addresses without an account cost what those with one do, in the same shares.
+// TestDecoy checks that addresses without an account cost what those with one do, in the same shares.
 func TestDecoy(t *testing.T) {
 	hasher := cheapHasher(t)
 	current, err := hasher.Hash(t.Context(), "correct horse")

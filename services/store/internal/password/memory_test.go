@@ -51,7 +51,7 @@ func TestValidateMemory(t *testing.T) {
 	}
 }
 
-// TestHashMemory: what a hash takes is read from it, and is bounded by what the process may use.
+// TestHashMemory checks that the memory of a hash is read from its parameters and bounded by the memory of the process.
 func TestHashMemory(t *testing.T) {
 	for _, test := range []struct {
 		hash string
@@ -84,7 +84,7 @@ func TestHashMemory(t *testing.T) {
 			}
 		})
 	}
-	t.Run("one of ours with other parameters", func(t *testing.T) {
+	t.Run("one_of_ours_with_other_parameters", func(t *testing.T) {
 		hash := filled("$argon2id$v=19$m=1048576,t=4,p=1", 16, 32)
 		stored, err := decodeStored(hash)
 		if err != nil || stored.memory != 1<<30 {

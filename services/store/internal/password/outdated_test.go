@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 )
 
-// TestVerifyOutdated: while as many outdated hashes are verified as may be, more wait, in fair shares among clients,
-// and calls with a hash of the current parameters notice nothing.
+// TestVerifyOutdated checks the limit of outdated hashes that are verified at once: more wait, in fair shares among clients,
+// and calls with a hash of the current parameters are not delayed.
 func TestVerifyOutdated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hasher, err := New(t.Context(), Config{Params: Params{MemoryKiB: 7168, Iterations: 1, Parallelism: 1}})

@@ -18,7 +18,7 @@ func newHasher(t *testing.T) *password.Hasher {
 	return hasher
 }
 
-func TestHashIsPHCWithTheDefaultParameters(t *testing.T) {
+func TestHashFormat(t *testing.T) {
 	hash, err := newHasher(t).Hash(t.Context(), "correct horse")
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-func TestVerifyRefusesWhatIsNoHash(t *testing.T) {
+func TestVerifyInvalidHash(t *testing.T) {
 	for _, phc := range []string{"", "plain", "$argon2id$", "$2b$10$abcdefghijklmnopqrstuv"} {
 		if matches, err := newHasher(t).Verify(t.Context(), phc, "plain"); err == nil || matches {
 			t.Errorf("Verify(%q) = %v, %v", phc, matches, err)
@@ -68,7 +68,7 @@ func TestVerifyRefusesWhatIsNoHash(t *testing.T) {
 	}
 }
 
-func TestWaitEndsWithTheContext(t *testing.T) {
+func TestHashCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	hasher := newHasher(t)
@@ -80,7 +80,7 @@ func TestWaitEndsWithTheContext(t *testing.T) {
 	}
 }
 
-func TestBeyondTheQueueIsRefused(t *testing.T) {
+func TestHashQueueFull(t *testing.T) {
 	hasher := newHasher(t)
 	const calls = 2000 // More than any machine's queue under test takes at once.
 	results := make(chan error, calls)
@@ -90,7 +90,7 @@ func TestBeyondTheQueueIsRefused(t *testing.T) {
 		go func() {
 			_, err := hasher.Hash(ctx, "correct horse")
 			if err != nil {
-				cancel() // One refusal is enough: let those that wait go home.
+				cancel() // One refusal is enough: the calls that wait can end.
 			}
 			results <- err
 		}()
@@ -106,7 +106,7 @@ func TestBeyondTheQueueIsRefused(t *testing.T) {
 	}
 }
 
-func TestParamsAreBounded(t *testing.T) {
+func TestParamsBounds(t *testing.T) {
 	for _, params := range []password.Params{
 		{MemoryKiB: 1024, Iterations: 2, Parallelism: 1},
 		{MemoryKiB: 2 << 20, Iterations: 2, Parallelism: 1},

@@ -64,7 +64,7 @@ func TestPolicy(t *testing.T) {
 			}
 		})
 	}
-	t.Run("an account without words refuses none by them", func(t *testing.T) {
+	t.Run("an_account_without_words_refuses_none_by_them", func(t *testing.T) {
 		if violation := policy.Check("!?.,-_()/&", Account{}); violation != nil {
 			t.Errorf("Check = %+v", violation)
 		}

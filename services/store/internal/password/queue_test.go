@@ -429,7 +429,7 @@ func TestQueueMemory(t *testing.T) {
 	})
 }
 
-// TestObserve: where hashes get slower fewer calls wait, and where they get faster again more do.
+// TestObserve checks that fewer calls may wait when hashes become slower, and more when they become faster.
 func TestObserve(t *testing.T) {
 	q := newQueue(1, unlimited)
 	waiting := int(deadlines.HashQueue / workTime)

@@ -46,7 +46,7 @@ func cheapHasher(t *testing.T) *Hasher {
 	return hasher
 }
 
-func TestForeignHashesAreVerified(t *testing.T) {
+func TestVerifyForeignHashes(t *testing.T) {
 	hasher := cheapHasher(t)
 	for _, test := range foreign {
 		t.Run(test.name, func(t *testing.T) {
@@ -65,8 +65,8 @@ func TestForeignHashesAreVerified(t *testing.T) {
 	}
 }
 
-// TestTheNormalFormIsTriedFirst: the same letters in other bytes are the same password.
-func TestTheNormalFormIsTriedFirst(t *testing.T) {
+// TestVerifyNormalForms checks that the same letters in other bytes are the same password.
+func TestVerifyNormalForms(t *testing.T) {
 	hasher := cheapHasher(t)
 	ours, err := hasher.Hash(t.Context(), decomposed)
 	if err != nil {
@@ -187,7 +187,7 @@ var refused = []struct {
 	{"what does not fit into the column", filled("$argon2id$v=19$m=256,t=2,p=2", 16, 400), ErrHashMalformed},
 }
 
-func TestHashesAreRefused(t *testing.T) {
+func TestCheckRejects(t *testing.T) {
 	hasher := cheapHasher(t)
 	for _, test := range refused {
 		t.Run(test.name, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestHashesAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheBoundsAreTaken(t *testing.T) {
+func TestCheckBounds(t *testing.T) {
 	for _, hash := range []string{
 		"$2b$14$" + strings.Repeat("a", 53), filled("$argon2id$v=19$m=262144,t=3,p=16", 64, 64),
 		filled("$argon2i$v=19$m=8,t=1000,p=1", 8, 16), filled("$scrypt$ln=18,r=8,p=1", 64, 64),
@@ -218,8 +218,8 @@ func TestTheBoundsAreTaken(t *testing.T) {
 	}
 }
 
-// TestOurOwnHashesAreVerifiedWhateverTheyCost: the settings allow more than an import does.
-func TestOurOwnHashesAreVerifiedWhateverTheyCost(t *testing.T) {
+// TestDecodeStoredOwnHash checks that the settings allow costlier hashes than an import does.
+func TestDecodeStoredOwnHash(t *testing.T) {
 	for hash, want := range map[string]error{
 		filled("$argon2id$v=19$m=1048576,t=64,p=16", 16, 32): nil,
 		filled("$argon2id$v=19$m=1048577,t=64,p=16", 16, 32): ErrHashTooCostly,
@@ -235,8 +235,8 @@ func TestOurOwnHashesAreVerifiedWhateverTheyCost(t *testing.T) {
 	}
 }
 
-// TestALongPasswordDoesNotMakeSHA512CryptCostMore: it hashes the password again in each round.
-func TestALongPasswordDoesNotMakeSHA512CryptCostMore(t *testing.T) {
+// TestSHA512CryptLongPassword checks the bound on the password's length: each round hashes the password again.
+func TestSHA512CryptLongPassword(t *testing.T) {
 	for rounds, longest := range map[int]int{1_000_000: 150, 656_000: 228, 100_000: 1500} {
 		stored, err := decode(fmt.Sprintf("$6$rounds=%d$salt$%s", rounds, strings.Repeat("a", 86)))
 		if err != nil || stored.longest != longest {

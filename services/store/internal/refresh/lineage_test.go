@@ -104,7 +104,7 @@ func TestPresent(t *testing.T) {
 // A version that knew no siblings writes Current, Parent and RotateTime, and leaves the rest as it was. A copy of the
 // parent that is presented while the owner pauses gets one access token. A client that returns for another makes the
 // owner's token lapse, and so is found when the owner refreshes, even if it never presents what it got.
-func TestPresentAgainAndAgain(t *testing.T) {
+func TestPresentRepeatedly(t *testing.T) {
 	for times, want := range map[int]Outcome{1: Rotated, 2: Reused, 3: Reused} {
 		session := newSession()
 		held := session.refresh(1, "owner")
@@ -120,7 +120,7 @@ func TestPresentAgainAndAgain(t *testing.T) {
 	}
 }
 
-func TestPresentAfterAnOlderVersion(t *testing.T) {
+func TestPresentAfterOlderVersion(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		lineage Lineage
@@ -138,7 +138,7 @@ func TestPresentAfterAnOlderVersion(t *testing.T) {
 	}
 }
 
-func TestTradesAreBounded(t *testing.T) {
+func TestTradesBound(t *testing.T) {
 	lineage := NewLineage(begin)
 	for range 2 * MaxTrades {
 		lineage, _ = lineage.Present(lineage.Current, true, begin, grace)
@@ -249,8 +249,8 @@ var ownerMoves = map[byte]func(*owner) (fault string){
 	},
 }
 
-// TestAnOwnerAloneIsNeverLoggedOut simulates every order of the moves.
-func TestAnOwnerAloneIsNeverLoggedOut(t *testing.T) {
+// TestPresentOwnerAlone simulates every order of the moves and checks that no owner is logged out.
+func TestPresentOwnerAlone(t *testing.T) {
 	const depth = 6
 	names := "rltxyndw"
 	orders := 1

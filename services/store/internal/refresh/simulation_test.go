@@ -165,8 +165,8 @@ func TestSimulationsOfTheSameNetwork(t *testing.T) {
 	}
 }
 
-// TestSimulationOfTabsWithStoresOfTheirOwn shows what the guide says of them: they log each other out.
-func TestSimulationOfTabsWithStoresOfTheirOwn(t *testing.T) {
+// TestSimulationsOfSeparateTabs checks that tabs with separate token stores log each other out, as the guide says.
+func TestSimulationsOfSeparateTabs(t *testing.T) {
 	tabs := func(s *simulation) {
 		for tab := range s.stores {
 			s.now = s.now.Add(time.Duration(s.random.IntN(300)) * time.Second)

@@ -33,7 +33,7 @@ func makeToken(t *testing.T, tokens *Tokens, number int64) string {
 	return token
 }
 
-func TestATokenIsReadAsMade(t *testing.T) {
+func TestReadToken(t *testing.T) {
 	tokens := newTokens(t, masterKey)
 	for _, number := range []int64{1, 2, 255, 256, math.MaxInt64} {
 		token := makeToken(t, tokens, number)
@@ -60,7 +60,7 @@ func makeClear(tokens *Tokens, id string, number int64) string {
 	return prefix + encoding.EncodeToString(append(raw, mac(tokens.keys[0].clear, raw)...))
 }
 
-func TestTokenOfThePreviousFormIsRead(t *testing.T) {
+func TestReadPreviousFormat(t *testing.T) {
 	// Made by the version before, under the key of these tests.
 	const made = "ghrt_AZcOLHoQe16MQw1vGp4rVAAAAAAAAAAH0944K_7l5mvhTw_PN6lwik4BSRNWreHOIH4oWbq28Sk"
 	for _, keys := range [][][]byte{{masterKey}, {otherKey, masterKey}} {
@@ -84,9 +84,8 @@ func TestTokenOfThePreviousFormIsRead(t *testing.T) {
 	}
 }
 
-// TestATokenTellsNothing: the bytes of tokens that follow each other have nothing in common, and the id of the session
-// is not in them.
-func TestATokenTellsNothing(t *testing.T) {
+// TestMakeIsOpaque checks that successive tokens have no bytes in common, and do not contain the session's id.
+func TestMakeIsOpaque(t *testing.T) {
 	tokens, id := newTokens(t, masterKey), uuid.MustParse(sessionID)
 	var before []byte
 	for number := range int64(1000) {
@@ -106,7 +105,7 @@ func TestATokenTellsNothing(t *testing.T) {
 	}
 }
 
-func TestOnlyTheMasterKeyMakesTokens(t *testing.T) {
+func TestReadAnotherMasterKey(t *testing.T) {
 	token := makeToken(t, newTokens(t, masterKey), 1)
 	if _, _, err := newTokens(t, otherKey).Read(token); err == nil {
 		t.Error("a token of another master key was read")
@@ -121,7 +120,7 @@ func TestOnlyTheMasterKeyMakesTokens(t *testing.T) {
 	}
 }
 
-func TestWhatWasNotMadeHereIsRefused(t *testing.T) {
+func TestReadInvalid(t *testing.T) {
 	tokens := newTokens(t, masterKey)
 	good := makeToken(t, tokens, 7)
 	bad := map[string]string{

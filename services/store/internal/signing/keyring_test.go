@@ -131,7 +131,7 @@ func keyIDOf(t *testing.T, token string) string {
 	return id
 }
 
-func TestATokenIsGoodForItsLifetime(t *testing.T) {
+func TestMintLifetime(t *testing.T) {
 	for _, algorithm := range jwk.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			clock := newClock()
@@ -155,7 +155,7 @@ func TestATokenIsGoodForItsLifetime(t *testing.T) {
 	}
 }
 
-func TestATokenSaysWhatRFC9068Wants(t *testing.T) {
+func TestMintClaimsOfRFC9068(t *testing.T) {
 	clock := newClock()
 	keyring := openKeyring(t, openDatabase(t, newDatabase(t)), config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
 	now := clock.Now()
@@ -232,7 +232,7 @@ func TestClaims(t *testing.T) {
 	}
 }
 
-func TestTheFirstStartMakesAKeyThatSignsAtOnceAndTheSecondUsesIt(t *testing.T) {
+func TestOpenFirstKey(t *testing.T) {
 	database, masterKey, clock := newDatabase(t), signing.NewMasterKey(), newClock()
 	first := openDatabase(t, database)
 	before := keyIDOf(t, mint(t, openKeyring(t, first, config(masterKey, jwk.EdDSA, clock.Now)), clock.Now()))
@@ -247,7 +247,7 @@ func TestTheFirstStartMakesAKeyThatSignsAtOnceAndTheSecondUsesIt(t *testing.T) {
 	}
 }
 
-func TestAnotherAlgorithmIsPublishedBeforeItSigns(t *testing.T) {
+func TestOpenAnotherAlgorithm(t *testing.T) {
 	masterKey, clock := signing.NewMasterKey(), newClock()
 	db := openDatabase(t, newDatabase(t))
 	old := openKeyring(t, db, config(masterKey, jwk.EdDSA, clock.Now))
@@ -281,7 +281,7 @@ func TestAnotherAlgorithmIsPublishedBeforeItSigns(t *testing.T) {
 	}
 }
 
-func TestAnotherMasterKeyDoesNotStart(t *testing.T) {
+func TestOpenAnotherMasterKey(t *testing.T) {
 	db, clock := openDatabase(t, newDatabase(t)), newClock()
 	openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
 	_, err := signing.OpenKeyring(t.Context(), db, config(signing.NewMasterKey(), jwk.ES256, clock.Now), quiet)
@@ -296,7 +296,7 @@ func TestAnotherMasterKeyDoesNotStart(t *testing.T) {
 	}
 }
 
-func TestStoresThatStartAtOnceShareOneKey(t *testing.T) {
+func TestOpenConcurrently(t *testing.T) {
 	database, masterKey, clock := newDatabase(t), signing.NewMasterKey(), newClock()
 	const stores = 10
 	for generation, algorithm := range []string{jwk.EdDSA, jwk.ES256} {

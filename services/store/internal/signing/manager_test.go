@@ -27,7 +27,7 @@ func manager(t *testing.T, db *storage.Storage, config signing.Config) *signing.
 	return keys
 }
 
-func TestTenConcurrentManualRotationsMakeOneKey(t *testing.T) {
+func TestRotateConcurrently(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		clock := newClock()
 		config := config(signing.NewMasterKey(), jwk.ES256, clock.Now)
@@ -65,9 +65,9 @@ func TestTenConcurrentManualRotationsMakeOneKey(t *testing.T) {
 	})
 }
 
-// TestARevokedKeyIsRefusedWithinItsBound: it leaves the set at once, another signs at once, and a service refuses its
-// tokens once it has refreshed its keys, remembered or not.
-func TestARevokedKeyIsRefusedWithinItsBound(t *testing.T) {
+// TestRevokeBound checks that a revoked key leaves the set at once, another one signs at once, and a service rejects
+// the key's tokens, cached or not, as soon as it has refreshed its keys.
+func TestRevokeBound(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		clock := newClock()
 		config := config(signing.NewMasterKey(), jwk.EdDSA, clock.Now)
@@ -113,8 +113,8 @@ func wantInvalid(t *testing.T, name string, verifier *authn.Verifier, token stri
 	}
 }
 
-// TestNoGenerationIsGivenTwice, whichever key is revoked.
-func TestNoGenerationIsGivenTwice(t *testing.T) {
+// TestRevokeGenerations checks that no generation is used twice, whichever key is revoked.
+func TestRevokeGenerations(t *testing.T) {
 	for _, test := range []struct {
 		name      string
 		revoked   int    // of three: pending, active, retiring
@@ -166,7 +166,7 @@ func TestNoGenerationIsGivenTwice(t *testing.T) {
 	}
 }
 
-func TestAKeyThatIsNotThereIsNotRevoked(t *testing.T) {
+func TestRevokeUnknownKey(t *testing.T) {
 	clock := newClock()
 	config := config(signing.NewMasterKey(), jwk.EdDSA, clock.Now)
 	db := openDatabase(t, newDatabase(t))
@@ -184,8 +184,8 @@ func TestAKeyThatIsNotThereIsNotRevoked(t *testing.T) {
 	}
 }
 
-// TestAnotherMasterKeyChangesNoKey: what it would seal no store could open.
-func TestAnotherMasterKeyChangesNoKey(t *testing.T) {
+// TestManagerAnotherMasterKey checks that a wrong master key changes no key: no store could open what it sealed.
+func TestManagerAnotherMasterKey(t *testing.T) {
 	clock := newClock()
 	db := openDatabase(t, newDatabase(t))
 	openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
@@ -206,8 +206,8 @@ func TestAnotherMasterKeyChangesNoKey(t *testing.T) {
 	}
 }
 
-// TestRewrapIsAllOrNothing: the second master key opens one key of two.
-func TestRewrapIsAllOrNothing(t *testing.T) {
+// TestRewrapAtomic checks that nothing changes if the second master key opens only one key of two.
+func TestRewrapAtomic(t *testing.T) {
 	clock := newClock()
 	db := openDatabase(t, newDatabase(t))
 	old, lost := signing.NewMasterKey(), signing.NewMasterKey()
@@ -230,9 +230,9 @@ func TestRewrapIsAllOrNothing(t *testing.T) {
 	}
 }
 
-// TestTheMasterKeyIsChangedWithoutDowntime performs the steps of docs/guides/keys.md, with two stores that are
+// TestRewrapWithoutDowntime performs the steps of docs/guides/keys.md, with two stores that are
 // restarted one after the other, a rotation between any two steps, and no token that fails.
-func TestTheMasterKeyIsChangedWithoutDowntime(t *testing.T) {
+func TestRewrapWithoutDowntime(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		old, current, clock := signing.NewMasterKey(), signing.NewMasterKey(), newClock()
 		with := func(first, second []byte) signing.Config {

@@ -19,7 +19,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-func TestAKeyIsRotatedOnScheduleAndDeletedWhenItsTokensHaveExpired(t *testing.T) {
+func TestRotationSchedule(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		db, clock := openDatabase(t, database), newClock()
 		keyring := openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
@@ -54,8 +54,8 @@ func TestAKeyIsRotatedOnScheduleAndDeletedWhenItsTokensHaveExpired(t *testing.T)
 	})
 }
 
-// TestActivationNeedsNoLoad: on its time a key signs by the clock, also where the database is away at that moment.
-func TestActivationNeedsNoLoad(t *testing.T) {
+// TestActivationWithoutLoad checks that a key becomes active by the clock, even if the database is down at that moment.
+func TestActivationWithoutLoad(t *testing.T) {
 	db, clock := openDatabase(t, newDatabase(t)), newClock()
 	keyring := openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
 	clock.pass(50 * time.Minute)
@@ -66,8 +66,8 @@ func TestActivationNeedsNoLoad(t *testing.T) {
 	}
 }
 
-// TestAKeyThatIsGoneIsNotPublished, also while nobody has deleted it yet.
-func TestAKeyThatIsGoneIsNotPublished(t *testing.T) {
+// TestPublishedKeysWithoutExpired checks that an expired key is not published, even before it is deleted.
+func TestPublishedKeysWithoutExpired(t *testing.T) {
 	db, clock := openDatabase(t, newDatabase(t)), newClock()
 	keyring := openKeyring(t, db, config(signing.NewMasterKey(), jwk.EdDSA, clock.Now))
 	clock.pass(50 * time.Minute)
@@ -78,7 +78,7 @@ func TestAKeyThatIsGoneIsNotPublished(t *testing.T) {
 	}
 }
 
-func TestOfManyStoresOneRotates(t *testing.T) {
+func TestRotationOfManyStores(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		const stores = 10
 		masterKey, clock := signing.NewMasterKey(), newClock()
@@ -170,16 +170,16 @@ func (p *poller) verify(token string, now time.Time) error {
 	return err
 }
 
-// stored is a store of TestNoTokenFailsWhileKeysRotate: its clock is not that of the others.
+// stored is a store of TestRotationFailsNoToken: its clock is not that of the others.
 type stored struct {
 	*signing.Keyring
 
 	now func() time.Time
 }
 
-// TestNoTokenFailsWhileKeysRotate runs three stores, whose clocks differ and which rotate each hour, while clients log
+// TestRotationFailsNoToken runs three stores, whose clocks differ and which rotate each hour, while clients log
 // in at each of them and three verifiers, which load the keys every 300 s only, see every token until it expires.
-func TestNoTokenFailsWhileKeysRotate(t *testing.T) {
+func TestRotationFailsNoToken(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		// The steps are in step with neither an hour nor 300 s, so that each rotation meets the verifiers otherwise.
 		const step, steps, clients = 70 * time.Second, 200, 2
@@ -259,8 +259,8 @@ func use(tokens *[]shown, stores []stored, verifiers []*poller, now time.Time, s
 	return errors.Join(errs...)
 }
 
-// TestAKeyStaysForTheLongestTokenOfAnyStore: the second store makes tokens of 2 h with the key that the first made.
-func TestAKeyStaysForTheLongestTokenOfAnyStore(t *testing.T) {
+// TestRotationLongestTokenOfAnyStore runs a second store that signs tokens of 2 h with the key that the first created.
+func TestRotationLongestTokenOfAnyStore(t *testing.T) {
 	database, masterKey, clock := newDatabase(t), signing.NewMasterKey(), newClock()
 	db := openDatabase(t, database)
 	short := openKeyring(t, db, config(masterKey, jwk.EdDSA, clock.Now))
@@ -291,8 +291,8 @@ func TestAKeyStaysForTheLongestTokenOfAnyStore(t *testing.T) {
 	}
 }
 
-// TestAKeyThatCannotBeOpenedDoesNotStopARunningStore: a store that was left behind when the master key was changed.
-func TestAKeyThatCannotBeOpenedDoesNotStopARunningStore(t *testing.T) {
+// TestMaintainUnreadableKey runs a store that still has the old master key after a change.
+func TestMaintainUnreadableKey(t *testing.T) {
 	database, old, current, clock := newDatabase(t), signing.NewMasterKey(), signing.NewMasterKey(), newClock()
 	db, log := openDatabase(t, database), &logged{}
 	behind, err := signing.OpenKeyring(t.Context(), db, config(old, jwk.EdDSA, clock.Now), log.logger())
@@ -326,7 +326,7 @@ func TestAKeyThatCannotBeOpenedDoesNotStopARunningStore(t *testing.T) {
 	}
 }
 
-func TestAPendingKeyThatCannotBeOpenedDoesNotStopTheStart(t *testing.T) {
+func TestOpenUnreadablePendingKey(t *testing.T) {
 	database, old, clock := newDatabase(t), signing.NewMasterKey(), newClock()
 	changed := config(signing.NewMasterKey(), jwk.EdDSA, clock.Now)
 	changed.SecondMasterKey = old
@@ -351,8 +351,8 @@ func TestAPendingKeyThatCannotBeOpenedDoesNotStopTheStart(t *testing.T) {
 	}
 }
 
-// TestRunGoesOnWhenAPassFails, tells so once, and ends with its context.
-func TestRunGoesOnWhenAPassFails(t *testing.T) {
+// TestRunContinuesAfterFailure checks that Run goes on after a failed pass, logs it once, and ends with its context.
+func TestRunContinuesAfterFailure(t *testing.T) {
 	clock, log := newClock(), &logged{}
 	db, err := storage.Open(t.Context(), newDatabase(t), quiet)
 	if err != nil {

@@ -24,7 +24,7 @@ func newTestSealer(t *testing.T, masterKey []byte) *sealer {
 	return s
 }
 
-func TestWhatIsSealedOpens(t *testing.T) {
+func TestSeal(t *testing.T) {
 	masterKey := NewMasterKey()
 	secret := []byte("the private half")
 	sealed := newTestSealer(t, masterKey).seal(secret, "kid", jwk.EdDSA)
@@ -40,14 +40,14 @@ func TestWhatIsSealedOpens(t *testing.T) {
 	}
 }
 
-func TestTheSameSecretIsSealedDifferentlyEachTime(t *testing.T) {
+func TestSealNonce(t *testing.T) {
 	s := newTestSealer(t, NewMasterKey())
 	if bytes.Equal(s.seal([]byte("secret"), "kid", jwk.EdDSA), s.seal([]byte("secret"), "kid", jwk.EdDSA)) {
 		t.Error("two seals are the same: the nonce is not random")
 	}
 }
 
-func TestWhatWasChangedDoesNotOpen(t *testing.T) {
+func TestUnsealChanged(t *testing.T) {
 	masterKey := NewMasterKey()
 	s := newTestSealer(t, masterKey)
 	sealed := s.seal([]byte("secret"), "kid", jwk.EdDSA)
@@ -83,7 +83,7 @@ func TestWhatWasChangedDoesNotOpen(t *testing.T) {
 	}
 }
 
-func TestAMasterKeyHas32Bytes(t *testing.T) {
+func TestMasterKeySize(t *testing.T) {
 	for _, size := range []int{0, 16, 31, 33, 64} {
 		if _, err := newSealer(make([]byte, size)); err == nil {
 			t.Errorf("%d bytes are accepted", size)
@@ -95,7 +95,7 @@ func TestAMasterKeyHas32Bytes(t *testing.T) {
 	}
 }
 
-func TestAGeneratedKeyComesBack(t *testing.T) {
+func TestGenerate(t *testing.T) {
 	s := newTestSealer(t, NewMasterKey())
 	for _, algorithm := range jwk.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
@@ -153,7 +153,7 @@ func secretOf(t *testing.T, private crypto.Signer) []byte {
 	}
 }
 
-func TestAnAlgorithmThatIsNotOursIsRefused(t *testing.T) {
+func TestGenerateUnknownAlgorithm(t *testing.T) {
 	for _, algorithm := range []string{"", "none", "HS256", "PS256", "eddsa"} {
 		if _, err := newTestSealer(t, NewMasterKey()).generate(algorithm, 1); err == nil {
 			t.Errorf("%q is accepted", algorithm)
@@ -164,9 +164,9 @@ func TestAnAlgorithmThatIsNotOursIsRefused(t *testing.T) {
 	}
 }
 
-// TestRowsThatWereMixedUpAreRefused swaps the columns of two rows, as somebody with the database but without the
+// TestUnsealSwappedRows swaps the columns of two rows, as somebody with the database but without the
 // master key could.
-func TestRowsThatWereMixedUpAreRefused(t *testing.T) {
+func TestUnsealSwappedRows(t *testing.T) {
 	s := newTestSealer(t, NewMasterKey())
 	first, err := s.generate(jwk.EdDSA, 1)
 	if err != nil {
@@ -211,7 +211,7 @@ func TestRowsThatWereMixedUpAreRefused(t *testing.T) {
 	}
 }
 
-func TestBytesThatAreNoKeyAreRefused(t *testing.T) {
+func TestUnsealMalformedKey(t *testing.T) {
 	s := newTestSealer(t, NewMasterKey())
 	row, err := s.generate(jwk.ES256, 1)
 	if err != nil {
@@ -227,7 +227,7 @@ func TestBytesThatAreNoKeyAreRefused(t *testing.T) {
 	}
 }
 
-func TestTheSecondMasterKeyOpensAndNeverSeals(t *testing.T) {
+func TestSealSecondMasterKey(t *testing.T) {
 	old, current := NewMasterKey(), NewMasterKey()
 	row, err := newTestSealer(t, old).generate(jwk.EdDSA, 1)
 	if err != nil {

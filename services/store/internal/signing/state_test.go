@@ -61,7 +61,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-func TestAKeyLeavesAfterTheLongestToken(t *testing.T) {
+func TestStatusesUnpublishTime(t *testing.T) {
 	keys := activateAt(120, 60, 0)
 	keys[2].TokenLifetime = 3 * time.Hour
 	statuses := Statuses(keys, at(100))
@@ -72,8 +72,8 @@ func TestAKeyLeavesAfterTheLongestToken(t *testing.T) {
 	}
 }
 
-// TestTheLeadIsLongerThanTheCaches: verifiers keep the set for 5 min, and need it before a new key signs.
-func TestTheLeadIsLongerThanTheCaches(t *testing.T) {
+// TestPublishLead checks that keys are published early enough: verifiers cache the set for 5 min.
+func TestPublishLead(t *testing.T) {
 	const verifiersKeepTheSet, clocksDiffer = 5 * time.Minute, time.Minute
 	if publishLead < verifiersKeepTheSet+2*clocksDiffer {
 		t.Errorf("keys are published for %v before they sign", publishLead)

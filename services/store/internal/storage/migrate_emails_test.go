@@ -73,7 +73,7 @@ func TestEmailsMigration(t *testing.T) {
 				want(t, s.CreateUser(t.Context(), newUser(taken), hash), ErrEmailTaken)
 			}
 		}
-		t.Run("users are found before it", check)
+		t.Run("users_are_found_before_it", check)
 		log, err := migrateEmails(t, s)
 		if err != nil {
 			t.Fatal(err)
@@ -81,8 +81,8 @@ func TestEmailsMigration(t *testing.T) {
 		if !strings.Contains(log, "changed=4 conflicts=0") || strings.Contains(log, "@") {
 			t.Errorf("log is %q", log)
 		}
-		t.Run("users are found after it", check)
-		t.Run("what was one address is two", func(t *testing.T) {
+		t.Run("users_are_found_after_it", check)
+		t.Run("what_was_one_address_is_two", func(t *testing.T) {
 			wantOwner(t, s, "ada@strasse.example", account.User{})
 			other, sibling := addUser(t, s, "ada@strasse.example"), addUser(t, s, "grüsse@example.com")
 			wantOwner(t, s, "ada@strasse.example", other)
@@ -90,12 +90,12 @@ func TestEmailsMigration(t *testing.T) {
 			wantOwner(t, s, "grüsse@example.com", sibling)
 			wantOwner(t, s, "grüße@example.com", local)
 		})
-		t.Run("nothing is left to do", func(t *testing.T) {
+		t.Run("nothing_is_left_to_do", func(t *testing.T) {
 			if log, err := migrateEmails(t, s); err != nil || log != "" {
 				t.Errorf("log is %q, %v", log, err)
 			}
 		})
-		t.Run("a store of the version before writes meanwhile", func(t *testing.T) {
+		t.Run("a_store_of_the_version_before_writes_meanwhile", func(t *testing.T) {
 			late := addFormerUser(t, s, "late@xn--bcher-kva.example")
 			wantOwner(t, s, "late@bücher.example", late)
 			want(t, s.CreateUser(t.Context(), newUser("late@bücher.example"), hash), ErrEmailTaken)
@@ -121,19 +121,19 @@ func TestEmailConflicts(t *testing.T) {
 		if strings.Count(log, "two users have one e-mail address") != 2 || !strings.Contains(log, puny.ID) {
 			t.Errorf("log is %q", log)
 		}
-		t.Run("both log in by the spelling they were made with", func(t *testing.T) {
+		t.Run("both_log_in_by_the_spelling_they_were_made_with", func(t *testing.T) {
 			wantOwner(t, s, "Ada@bücher.example", unicode)
 			wantOwner(t, s, "Ada@xn--bcher-kva.example", puny)
 			wantOwner(t, s, "eve@xn--strae-oqa.example", older)
 			wantOwner(t, s, "eve@STRAẞE.example", newer)
 			wantOwner(t, s, "bob@bücher.example", bystander)
 		})
-		t.Run("no third account is made", func(t *testing.T) {
+		t.Run("no_third_account_is_made", func(t *testing.T) {
 			for _, email := range []string{"ada@bücher.example", "ada@xn--bcher-kva.example", "eve@straße.example"} {
 				want(t, s.CreateUser(t.Context(), newUser(email), hash), ErrEmailTaken)
 			}
 		})
-		t.Run("all are listed, each once", func(t *testing.T) {
+		t.Run("all_are_listed_each_once", func(t *testing.T) {
 			var listed []string
 			for after := ""; ; {
 				page, err := s.ListUsers(t.Context(), UserFilter{After: after}, 1)
@@ -151,7 +151,7 @@ func TestEmailConflicts(t *testing.T) {
 				t.Errorf("%q are listed, want %q", listed, all)
 			}
 		})
-		t.Run("they are reported until one is deleted", func(t *testing.T) {
+		t.Run("they_are_reported_until_one_is_deleted", func(t *testing.T) {
 			wantConflicts(t, s, conflictOf(unicode, puny),
 				conflictOf(older, newer))
 			for _, user := range []account.User{unicode, newer} {
@@ -182,7 +182,7 @@ func TestEmailsMigrationOrder(t *testing.T) {
 	})
 }
 
-// TestCheckEmailsBesideAStore: it waits for the lock of the file as every other change does.
+// TestCheckEmailsBesideAStore checks that the command waits for the file's lock as every other change does.
 func TestCheckEmailsBesideAStore(t *testing.T) {
 	config := newSQLite(t)
 	s := openNew(t, config)
@@ -228,7 +228,7 @@ func wantConflicts(t *testing.T, s *Storage, wanted ...EmailConflict) {
 	}
 }
 
-// TestEmailsMigrationInterrupted: there are more users than a batch has, and it is interrupted in the second.
+// TestEmailsMigrationInterrupted interrupts the migration in its second batch.
 func TestEmailsMigrationInterrupted(t *testing.T) {
 	onEach(t, func(t *testing.T, config Config) {
 		s := openNew(t, config)

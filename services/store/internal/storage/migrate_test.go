@@ -152,8 +152,8 @@ func testPreviousVersionCreatesUsersWithoutRoles(t *testing.T) {
 	})
 }
 
-// TestSignUpHashes: the version before stores the hash of the password with a request id, and serves while a new one is
-// rolled out.
+// TestSignUpHashes checks that the version before stores the hash of the password with a request id, and serves while a
+// new one is rolled out.
 func TestSignUpHashes(t *testing.T) {
 	const version = 9
 	onEach(t, func(t *testing.T, config Config) {
@@ -165,13 +165,13 @@ func TestSignUpHashes(t *testing.T) {
 				VALUES (?, ?, ?, ?, ?)`, signUp.RequestID, signUp.Fingerprint, user.ID, hash, toMicros(signUp.CreateTime))
 		}
 		insert()
-		t.Run("the version before can store one", func(t *testing.T) {
+		t.Run("the_version_before_can_store_one", func(t *testing.T) {
 			got, err := s.ReadSignUp(t.Context(), signUp.RequestID, signUp.CreateTime)
 			if err != nil || got.UserID != user.ID || got.Void() {
 				t.Errorf("read %+v, %v", got, err)
 			}
 		})
-		t.Run("the migration clears them", func(t *testing.T) {
+		t.Run("the_migration_clears_them", func(t *testing.T) {
 			exec(t, s, "DELETE FROM goose_db_version WHERE version_id = ?", version)
 			provider, err := migrate.NewProvider(s.dialect, s.pool, slog.New(slog.DiscardHandler))
 			if err == nil {

@@ -91,7 +91,7 @@ func TestUnavailable(t *testing.T) {
 			addUser(t, s.Storage, "grace@example.com")
 		})
 	}
-	t.Run("connections of the account", func(t *testing.T) {
+	t.Run("connections_of_the_account", func(t *testing.T) {
 		s := openLimited(t)
 		s.reconnect()
 		exec(t, s.bystander, "ALTER USER "+s.account+" WITH MAX_USER_CONNECTIONS 1")
@@ -125,7 +125,7 @@ func TestUnavailable(t *testing.T) {
 			t.Errorf("a bystander is not served: %v", err)
 		}
 	})
-	t.Run("a wrong statement is not", func(t *testing.T) {
+	t.Run("a_wrong_statement_is_not", func(t *testing.T) {
 		s := openNew(t, newMariaDB(t))
 		_, err := s.pool.ExecContext(t.Context(), "SELECT nothing FROM users")
 		if err = s.wrap(t.Context(), "x", err, nil); err == nil || errors.Is(err, ErrUnavailable) {

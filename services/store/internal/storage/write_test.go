@@ -75,7 +75,7 @@ func testWriteLockWaitsForAnotherProcess(t *testing.T) {
 }
 
 func TestConfirmSignUp(t *testing.T) {
-	t.Run("waits for the refusal that was decided before it", func(t *testing.T) {
+	t.Run("waits_for_the_refusal_that_was_decided_before_it", func(t *testing.T) {
 		config := newSQLite(t)
 		s := openNew(t, config)
 		user := newUser("ada@example.com")

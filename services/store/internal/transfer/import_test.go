@@ -122,7 +122,7 @@ func deep(levels int) string {
 	return strings.Repeat(`{"a":`, levels) + "1" + strings.Repeat("}", levels)
 }
 
-func TestLinesAreRefused(t *testing.T) {
+func TestImportRejectedLines(t *testing.T) {
 	const known = "ada@example.com"
 	hashed := func(hash string) string {
 		return `{"email":"ada@example.com","fullName":"Ada","passwordHash":"` + hash + `"}`
@@ -210,7 +210,7 @@ func TestLinesAreRefused(t *testing.T) {
 	}
 }
 
-func TestLinesAreTakenAsTheyCome(t *testing.T) {
+func TestImportLineFormats(t *testing.T) {
 	user := func(name string) string { return fmt.Sprintf(`{"email":"%s@example.com","fullName":"U"}`, name) }
 	for name, content := range map[string]string{
 		"no line break at the end": user("a") + "\n" + user("b"),
@@ -235,7 +235,7 @@ func TestLinesAreTakenAsTheyCome(t *testing.T) {
 	}
 }
 
-func TestWhatIsLeftOutIsMade(t *testing.T) {
+func TestImportDefaults(t *testing.T) {
 	i := newImport(t, sqliteDatabase(t), `{"email":" Ada@Example.com","fullName":"Ada","locale":null,"metadata":null,"id":"0190AAAA-6F3A-7C41-9D1B-3F0A5E8B7C21"}
 {"email":"bob@example.com","fullName":"Bob","metadata":{},"version":"3","createTime":"2020-01-02T03:04:05.1234567+01:00"}`)
 	before := time.Now().Add(-time.Minute)
@@ -262,7 +262,7 @@ func TestWhatIsLeftOutIsMade(t *testing.T) {
 	}
 }
 
-func TestConflictsAreReported(t *testing.T) {
+func TestImportConflicts(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		i := newImport(t, database, `{"email":"ada@example.com","fullName":"Ada","id":"0190aaaa-0000-7000-8000-000000000001"}`)
 		i.run(t)
@@ -286,8 +286,8 @@ nonsense
 	})
 }
 
-// TestALineWithoutEndIsPassedOver: it is not held either, which the memory limit of the reader shows.
-func TestALineWithoutEndIsPassedOver(t *testing.T) {
+// TestLineReaderOversizedLine checks that a line without an end is skipped and is not held in memory.
+func TestLineReaderOversizedLine(t *testing.T) {
 	var content strings.Builder
 	content.WriteString(`{"email":"a@example.com","fullName":"A"}` + "\n")
 	content.WriteString(`{"email":"`)
@@ -327,9 +327,9 @@ func manyUsers(lines int) string {
 	return content.String()
 }
 
-// TestAnImportGoesOn ends the import after each of its batches, in the middle and at the commit, and checks at the end
-// that it did all, once.
-func TestAnImportGoesOn(t *testing.T) {
+// TestImportResumesAfterInterruption ends the import after each of its batches, in the middle and at the commit, and
+// checks at the end that it did all, once.
+func TestImportResumesAfterInterruption(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		i := newImport(t, database, manyUsers(3*batchLines))
 		for range 2 {
@@ -377,8 +377,8 @@ func TestAnImportGoesOn(t *testing.T) {
 	})
 }
 
-// TestImportOfAUserOfREST: what REST answers can be imported as it is, and what is exported as well.
-func TestImportOfAUserOfREST(t *testing.T) {
+// TestImportRESTUser checks that users as REST returns them, and as the export writes them, can be imported.
+func TestImportRESTUser(t *testing.T) {
 	user := &gatehousev1.User{
 		Id: "01970e2c-6f3a-7c41-9d1b-3f0a5e8b7c21", Email: "ada@example.com", FullName: "Ada",
 		CreateTime: timestamppb.New(time.Unix(1_600_000_000, 0)), UpdateTime: timestamppb.New(time.Unix(1_700_000_000, 0)),
@@ -452,7 +452,7 @@ func (i *importTest) endAfterABatch(t *testing.T) {
 	}
 }
 
-func TestTheReportOfAnotherImportIsLeftAlone(t *testing.T) {
+func TestImportReportOfAnotherImport(t *testing.T) {
 	i := newImport(t, sqliteDatabase(t), manyUsers(3))
 	if err := os.WriteFile(i.report, []byte("precious\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -465,7 +465,7 @@ func TestTheReportOfAnotherImportIsLeftAlone(t *testing.T) {
 	}
 }
 
-func TestAReportThatIsNotTheOneThatWasBegunIsRefused(t *testing.T) {
+func TestImportAnotherReport(t *testing.T) {
 	i := newImport(t, sqliteDatabase(t), manyUsers(3*batchLines))
 	i.endAfterABatch(t)
 	refused := func(words string) {
@@ -504,8 +504,8 @@ func TestAReportThatIsNotTheOneThatWasBegunIsRefused(t *testing.T) {
 	i.run(t)
 }
 
-// TestAnImportThatHasRefusedNothingYetKnowsItsReport, too.
-func TestAnImportThatHasRefusedNothingYetKnowsItsReport(t *testing.T) {
+// TestImportEmptyReport checks that an import which has rejected no line yet recognizes its report.
+func TestImportEmptyReport(t *testing.T) {
 	i := newImport(t, sqliteDatabase(t), `{"email":"ada@example.com","fullName":"Ada"}`)
 	begun := i.open(t)
 	right := i.report
@@ -524,7 +524,7 @@ func TestAnImportThatHasRefusedNothingYetKnowsItsReport(t *testing.T) {
 	}
 }
 
-func TestAnImportThatIsStoppedGoesOn(t *testing.T) {
+func TestImportResumesAfterStop(t *testing.T) {
 	i := newImport(t, sqliteDatabase(t), manyUsers(30))
 	ctx, stop := context.WithCancel(t.Context())
 	stop()
@@ -536,7 +536,7 @@ func TestAnImportThatIsStoppedGoesOn(t *testing.T) {
 	}
 }
 
-func TestAFolderIsNotImported(t *testing.T) {
+func TestImportFolder(t *testing.T) {
 	i := newImport(t, sqliteDatabase(t), "")
 	i.file = t.TempDir()
 	if _, err := i.try(t, t.Context()); err == nil || !strings.Contains(err.Error(), "is not a regular file") {
@@ -544,8 +544,8 @@ func TestAFolderIsNotImported(t *testing.T) {
 	}
 }
 
-// TestExportAndImportGiveTheSame moves users with all that a user can have.
-func TestExportAndImportGiveTheSame(t *testing.T) {
+// TestExportImport moves users with every field set.
+func TestExportImport(t *testing.T) {
 	onEach(t, func(t *testing.T, database storage.Config) {
 		i := newImport(t, database, `{"id":"0190AAAA-0000-7000-8000-000000000002","email":"Ada@Example.com","fullName":"Ada <Lovelace> & Cie","locale":"en-GB","timeZone":"Europe/London","pictureUri":"https://example.com/a.png?a=1&b=2","metadata":{"z":1.5,"a":[true,null,"<&>\u2028\u0000"],"n":-9007199254740991,"e":1e-7},"appMetadata":{"plan":"pro"},"roles":["user","admin"],"state":"DISABLED","createTime":"2020-01-02T03:04:05.123456Z","updateTime":"2021-01-02T03:04:05Z","version":17,"passwordHash":"`+bcryptHash+`"}
 {"id":"0190aaaa-0000-7000-8000-000000000001","email":"\u00e9mile@example.com","fullName":"\u00c9mile","createTime":"1970-01-01T00:00:00Z","updateTime":"9999-12-31T23:59:59.999999Z"}
