@@ -447,7 +447,7 @@ func TestAdminCreate(t *testing.T) {
 	if code, stdout, stderr := i.run(t, create...); code != 0 || !strings.Contains(stdout, "Made administrator root@example.com") {
 		t.Fatalf("it ends with %d: %s%s", code, stdout, stderr)
 	}
-	if code, _, stderr := i.run(t, create...); code != 1 || !strings.Contains(stderr, "has an account already") {
+	if code, _, stderr := i.run(t, create...); code != 1 || !strings.Contains(stderr, "already has an account") {
 		t.Errorf("again it ends with %d: %s", code, stderr)
 	}
 	session, err := gatehousev1.NewSessionServiceClient(env.conn).CreateSession(callContext(t),

@@ -25,7 +25,7 @@ func TestStartOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	testkit.Eventually(t, waiting.Wrote("the store waits for it"))
+	testkit.Eventually(t, waiting.Wrote("database is unreachable, will retry"))
 	if code, err := waiting.Stop(); err != nil || code != 0 {
 		t.Errorf("a store that waits ended with %d, %v:\n%s", code, err, waiting.Tail())
 	}
