@@ -44,7 +44,7 @@ type KeySet struct {
 	mu      sync.RWMutex
 	keys    map[string]publicKey
 	began   time.Time // when the last attempt began
-	tried   time.Time // when it ended
+	tried   time.Time // when it ended, or began if it succeeded
 	failure error     // its error
 }
 
@@ -158,12 +158,13 @@ func (s *KeySet) load(ctx context.Context) error {
 	keys, err := s.fetchAll(ctx, began)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// Counted from the end: a store that hangs must not make the next call wait as long as this one.
-	s.began, s.tried, s.failure = began, s.now(), err
+	s.began, s.failure = began, err
 	if err != nil {
+		s.tried = s.now() // The end: a store that hangs must not make the next call wait as long as this one.
 		return err
 	}
-	s.keys = keys
+	// The start, as for the age of the keys: if the clock was set forward since, another fetch is due.
+	s.keys, s.tried = keys, began
 	return nil
 }
 

@@ -80,6 +80,21 @@ func TestKeySetNewKey(t *testing.T) {
 	}
 }
 
+// TestKeySetClockSetForward: keys that are outdated when they arrive are fetched again, and their tokens are not invalid.
+func TestKeySetClockSetForward(t *testing.T) {
+	h := newTestEnv(t)
+	h.publisher.hang = func() {
+		h.publisher.hang = nil
+		h.clock.pass(10 * time.Minute)
+	}
+	if err := h.keys.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestVerifyWithoutKeys(t *testing.T) {
 	h := newTestEnv(t)
 	h.publisher.fail(errStoreAway)
