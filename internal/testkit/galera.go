@@ -91,8 +91,8 @@ func (g *Galera) newNode(dir string, index int) (*GaleraNode, error) {
 	return node, nil
 }
 
-// giveToRsync allows others to copy their data to a server. The daemon that takes it writes as nobody where the server is
-// run by root, as it often is in a container.
+// giveToRsync allows others to copy their data to a server. The daemon that takes it writes as nobody where the
+// server is run by root, as it often is in a container.
 func giveToRsync(dir string) error {
 	const nobody = 65534
 	if _, err := FindProgram("rsync"); err != nil || os.Geteuid() != 0 {

@@ -175,8 +175,8 @@ func (m *MariaDB) Open(database string) (*sql.DB, error) {
 	return sql.OpenDB(connector), nil
 }
 
-// answers reports why the server does not answer yet. A server of another test, which was faster to take the port, is not
-// this one.
+// answers reports why the server does not answer yet. A server of another test, which was faster to take the port, is
+// not this one.
 func (m *MariaDB) answers() error {
 	return m.with(func(ctx context.Context, db *sql.DB) error {
 		var pidFile string

@@ -27,7 +27,7 @@ const (
 )
 
 // reservations are the UDP sockets that mark the ports FreePort has returned. They are open until the process ends.
-var reservations struct {
+var reservations struct { //nolint:gochecknoglobals // ports belong to the process
 	sync.Mutex
 	sockets []net.PacketConn
 }
@@ -45,8 +45,8 @@ func FreePort() (int, error) {
 	return 0, fmt.Errorf("find a free port: %w", taken)
 }
 
-// reserve reports an error if a port is in use, or reserved by this or another process. What reserves a TCP port is a UDP
-// socket with the same number, since the system closes it with the process, and no server under test uses UDP.
+// reserve reports an error if a port is in use, or reserved by this or another process. What reserves a TCP port is a
+// UDP socket with the same number, since the system closes it with the process, and no server under test uses UDP.
 func reserve(port int) error {
 	socket, err := (&net.ListenConfig{}).ListenPacket(context.Background(), "udp", loopback(port))
 	if err != nil {

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// FindProgram returns the path of the first of the programs that is in PATH or in the folders of servers, which not every
-// PATH holds. The error names the command that installs it.
+// FindProgram returns the path of the first of the programs that is in PATH or in the folders of servers, which not
+// every PATH holds. The error names the command that installs it.
 func FindProgram(names ...string) (string, error) {
 	for _, name := range names {
 		if path, err := exec.LookPath(name); err == nil {

@@ -74,8 +74,8 @@ func (r *Redis) Client() *redis.Client {
 	})
 }
 
-// answers reports why the server does not answer yet. A server of another test, which was faster to take the port, is not
-// this one.
+// answers reports why the server does not answer yet. A server of another test, which was faster to take the port, is
+// not this one.
 func (r *Redis) answers() error {
 	if err := Listening(r.Addr())(); err != nil {
 		return err // The client would log it, each time.

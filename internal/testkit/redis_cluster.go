@@ -114,8 +114,8 @@ func (c *RedisCluster) join(ctx context.Context) error {
 	return nil
 }
 
-// Whole reports what is missing until all slots have a master that all nodes know, and each master has a replica that is
-// up to date.
+// Whole reports what is missing until all slots have a master that all nodes know, and each master has a replica that
+// is up to date.
 func (c *RedisCluster) Whole() error {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()

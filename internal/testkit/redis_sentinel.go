@@ -103,8 +103,8 @@ func (w *WatchedRedis) URL() string {
 	return "redis+sentinel://" + watchedMaster + "@" + strings.Join(addresses, ",") + "/0"
 }
 
-// Whole reports what is missing until there is one master with a replica that is up to date, and the Sentinels know both
-// and each other.
+// Whole reports what is missing until there is one master with a replica that is up to date, and the Sentinels know
+// both and each other.
 func (w *WatchedRedis) Whole() error {
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()

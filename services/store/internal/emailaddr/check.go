@@ -15,8 +15,8 @@ const (
 )
 
 // Check returns why no account can have an address, or nil if one can. The address has the form that the contract
-// requires: its rules are not repeated here. The bounds of domain and address hold for the domain in ASCII, as the DNS and
-// mail servers that know no other have it.
+// requires: its rules are not repeated here. The bounds of domain and address hold for the domain in ASCII, as the
+// DNS and mail servers that know no other have it.
 func Check(address string) *field.Violation {
 	local, domain, _ := cut(Display(address))
 	ascii, err := strict.ToASCII(foldCapitalSharpS(domain))

@@ -2,7 +2,7 @@
 package field
 
 // Violation describes a rule that a field breaks. It never repeats the value of the field.
-type Violation struct {
+type Violation struct { //nolint:errname // the name that google.rpc.BadRequest has for it
 	Field       string // as the contract names it, or as JSON does for a line that is imported
 	Reason      string // for programs, in upper snake case; empty for a rule that only commands check
 	Description string // for people; it continues the name of the field, as in "must not be empty"

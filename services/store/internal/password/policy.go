@@ -61,9 +61,9 @@ func NewPolicy() (*Policy, error) {
 	return &Policy{common: strings.Fields(string(text))}, nil
 }
 
-// Check returns why a password cannot be chosen for an account, or nil if it can. The field is named password. The password is compared in the form
-// that is hashed, in any case (NIST SP 800-63B, section 5.1.1.2: commonly used, repetitive, sequential, and
-// context-specific words).
+// Check returns why a password cannot be chosen for an account, or nil if it can. The field is named password. The
+// password is compared in the form that is hashed, in any case (NIST SP 800-63B, section 5.1.1.2: commonly used,
+// repetitive, sequential, and context-specific words).
 func (p *Policy) Check(password string, account Account) *field.Violation {
 	folded := fold(password)
 	_, common := slices.BinarySearch(p.common, folded)

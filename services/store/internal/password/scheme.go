@@ -159,7 +159,8 @@ func (v verifier) checkMemory(maxMemory int64) error {
 func (v verifier) matchesEither(password string) (bool, error) {
 	normal := normalize(password)
 	matches, err := v.matches(normal)
-	if err == nil && !matches && normal != password { // For our own hashes too: its cost must not reveal the kind of account.
+	// Hashes of our own kind are compared twice, too: the cost must not reveal the kind of account.
+	if err == nil && !matches && normal != password {
 		matches, err = v.matches(password)
 	}
 	return matches, err
