@@ -2,10 +2,8 @@ package grpcx
 
 import (
 	"context"
-	"net/netip"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/peer"
 
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
@@ -25,9 +23,5 @@ func originOf(ctx context.Context, authenticator *authn.Authenticator) context.C
 	if isService {
 		return callctx.FromIncoming(ctx)
 	}
-	var address netip.AddrPort // The zero value for a connection within the process.
-	if connected, ok := peer.FromContext(ctx); ok {
-		address, _ = netip.ParseAddrPort(connected.Addr.String())
-	}
-	return callctx.WithClient(callctx.WithRequestID(ctx, ""), callctx.NewClient(address.Addr(), ""))
+	return callctx.WithClient(callctx.WithRequestID(ctx, ""), callctx.NewClient(peerAddress(ctx), ""))
 }

@@ -96,7 +96,7 @@ func NewServer(
 	if err != nil {
 		return nil, err
 	}
-	options := append(Limits(), grpc.ChainUnaryInterceptor(
+	options := append(Limits(), grpc.InTapHandle(limitStrangers(authenticator)), grpc.ChainUnaryInterceptor(
 		withOrigin(authenticator),
 		accessLog(log),
 		recovery,
