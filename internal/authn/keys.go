@@ -12,6 +12,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 )
 
 const (
@@ -65,12 +66,7 @@ func NewKeySet(fetch FetchKeys, now func() time.Time) *KeySet {
 func (s *KeySet) Run(ctx context.Context) {
 	for ctx.Err() == nil {
 		_ = s.Refresh(ctx) // A store that does not answer is reported by all that call it.
-		pause := time.NewTimer(s.untilNext())
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		wait.For(ctx, s.untilNext())
 	}
 }
 

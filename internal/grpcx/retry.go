@@ -20,6 +20,7 @@ import (
 
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 )
 
 // The retry budget of a connection, as gRFC A6 has it: a call that fails takes a token, a call that succeeds returns
@@ -136,12 +137,6 @@ func reconnect(ctx context.Context, conn *grpc.ClientConn) bool {
 }
 
 // pause waits, a fifth more or less so that not all calls come back at once, and reports whether ctx is still alive.
-func pause(ctx context.Context, wait time.Duration) bool {
-	wait += rand.N(2*wait/5) - wait/5 //nolint:gosec // spreads load; nothing to guess
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(wait):
-		return true
-	}
+func pause(ctx context.Context, backoff time.Duration) bool {
+	return wait.For(ctx, backoff+rand.N(2*backoff/5)-backoff/5) //nolint:gosec // spreads load; nothing to guess
 }

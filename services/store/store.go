@@ -20,6 +20,7 @@ import (
 	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 	"github.com/gatehouse-auth/gatehouse/services/store/config"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/audit"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/changefeed"
@@ -73,9 +74,7 @@ func awaitDatabase(ctx context.Context, database config.Database, log *slog.Logg
 			return db, err // A file that cannot be opened now cannot be opened later.
 		}
 		log.WarnContext(ctx, "database is unreachable, will retry", "error", err)
-		select {
-		case <-time.After(databaseRetry):
-		case <-ctx.Done():
+		if !wait.For(ctx, databaseRetry) {
 			return nil, ctx.Err()
 		}
 	}

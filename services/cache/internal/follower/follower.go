@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 
 	internalv1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/internalv1"
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/coherence"
 	"github.com/gatehouse-auth/gatehouse/services/cache/internal/ratelog"
 )
@@ -70,10 +71,7 @@ func (f *Follower) Run(ctx context.Context) {
 		if ctx.Err() == nil && f.isLate(began) {
 			failures.Warn(ctx, err)
 		}
-		select {
-		case <-time.After(reconnectInterval):
-		case <-ctx.Done():
-		}
+		wait.For(ctx, reconnectInterval)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/upstream"
 )
 
@@ -58,12 +59,7 @@ func (r *Readiness) Run(ctx context.Context) {
 		began := time.Now()
 		r.Refresh(ctx)
 		spread := deadlines.HealthInterval/10 - rand.N(deadlines.HealthInterval/5) //nolint:gosec // It need not be unpredictable.
-		pause := time.NewTimer(time.Until(began.Add(deadlines.HealthInterval + spread)))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		wait.For(ctx, time.Until(began.Add(deadlines.HealthInterval+spread)))
 	}
 }
 

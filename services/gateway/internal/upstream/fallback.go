@@ -19,6 +19,7 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/breaker"
 	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 )
 
 // errUnresponsive cancels a call because the cache service does not answer probes.
@@ -133,12 +134,7 @@ func (f *Fallback) probeWhile(ctx context.Context, giveUp func()) {
 		if !f.answersProbe(context.WithoutCancel(ctx)) { // The call may end meanwhile.
 			giveUp()
 		}
-		pause := time.NewTimer(time.Until(began.Add(deadlines.CacheProbeAfter)))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
-		}
+		wait.For(ctx, time.Until(began.Add(deadlines.CacheProbeAfter)))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -14,17 +15,11 @@ const sampleInterval = 10 * time.Minute
 
 // SampleHashes samples the hashes of accounts until ctx ends.
 func SampleHashes(ctx context.Context, db *storage.Storage, hasher *password.Hasher, log *slog.Logger) {
-	ticker := time.NewTicker(sampleInterval)
-	defer ticker.Stop()
-	for {
+	for ctx.Err() == nil {
 		if err := SampleHashesOnce(ctx, db, hasher); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "sampling password hashes failed, will retry", "error", err)
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return
-		}
+		wait.For(ctx, sampleInterval)
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"runtime/debug"
 	"time"
+
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 )
 
 // releaseInterval is how often ReleaseMemory checks whether passwords are being hashed.
@@ -20,15 +22,8 @@ type memoryRelease struct {
 // ReleaseMemory releases memory until ctx ends. computed returns how many hashes were computed.
 func ReleaseMemory(ctx context.Context, computed func() uint64) {
 	memory := memoryRelease{release: debug.FreeOSMemory}
-	ticker := time.NewTicker(releaseInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ticker.C:
-			memory.check(computed())
-		case <-ctx.Done():
-			return
-		}
+	for wait.For(ctx, releaseInterval) {
+		memory.check(computed())
 	}
 }
 

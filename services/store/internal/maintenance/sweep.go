@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/changefeed"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
@@ -31,17 +32,11 @@ const (
 func Sweep(
 	ctx context.Context, db *storage.Storage, auditRetention time.Duration, now func() time.Time, log *slog.Logger,
 ) {
-	for {
+	for ctx.Err() == nil {
 		if err := SweepOnce(ctx, db, auditRetention, now()); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "retention sweep failed, will retry", "error", err)
 		}
-		timer := time.NewTimer(sweepInterval/2 + rand.N(sweepInterval)) //nolint:gosec // spreads load; nothing to guess
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
-			return
-		}
+		wait.For(ctx, sweepInterval/2+rand.N(sweepInterval)) //nolint:gosec // spreads load; nothing to guess
 	}
 }
 

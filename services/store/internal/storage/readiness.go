@@ -10,6 +10,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
@@ -130,7 +131,7 @@ func tryLock(ctx context.Context, pool *sql.DB, driver dialect.Dialect) (couldBe
 			return false, nil
 		case driver.Classify(err) != dialect.Conflict:
 			return false, err
-		case !pause(ctx, lockPoll):
+		case !wait.For(ctx, lockPoll):
 			return false, nil
 		}
 	}

@@ -36,7 +36,7 @@ var errVersionConflict = errors.New("another change was faster")
 func (s *Storage) ChangeUser(
 	ctx context.Context, id string, now time.Time, change func(account.User) (UserChange, error),
 ) (account.User, error) {
-	wait := newBackOff()
+	backOff := newBackOff()
 	for range maxUserChanges {
 		before, err := s.ReadUser(ctx, id)
 		if err != nil {
@@ -56,7 +56,7 @@ func (s *Storage) ChangeUser(
 			}
 			return s.admitOwnChange(ctx, tx, UserUpdated, id, now)
 		})
-		if !errors.Is(err, errVersionConflict) || !wait.pause(ctx) {
+		if !errors.Is(err, errVersionConflict) || !backOff.pause(ctx) {
 			return after, s.wrap(ctx, "change user "+id, err, nil)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/gatehouse-auth/gatehouse/internal/deadlines"
+	"github.com/gatehouse-auth/gatehouse/internal/wait"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
@@ -35,7 +36,7 @@ func (s *Storage) transact(ctx context.Context, change func(tx *gorm.DB) error) 
 //
 // A change must be one statement or one transaction, and must change nothing outside of the database.
 func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) error {
-	wait := newBackOff()
+	backOff := newBackOff()
 	for attempt := 1; ; attempt++ {
 		err := s.writeOnce(ctx, change)
 		if err == nil {
@@ -44,7 +45,7 @@ func (s *Storage) write(ctx context.Context, change func(db *gorm.DB) error) err
 		if err == nil || attempt == deadlines.TransactionAttempts || !s.isRetryable(err) || s.writer != nil {
 			return err // A change of a file has waited for its lock already.
 		}
-		if !wait.pause(ctx) {
+		if !backOff.pause(ctx) {
 			return err
 		}
 	}
@@ -77,7 +78,7 @@ func (s *Storage) withLock(ctx context.Context, change func() error) error {
 	for {
 		err := change()
 		if s.writer == nil || err == nil || s.dialect.Classify(err) != dialect.Conflict ||
-			time.Since(began) >= s.lockWait || !pause(ctx, lockPoll) {
+			time.Since(began) >= s.lockWait || !wait.For(ctx, lockPoll) {
 			return err
 		}
 	}
@@ -143,19 +144,7 @@ func newBackOff() *backOff { return new(backOff(firstBackOff)) }
 
 // pause waits, for longer with each call on average, and reports whether the context has not ended.
 func (b *backOff) pause(ctx context.Context) bool {
-	wait := time.Duration(rand.N(*b)) //nolint:gosec // spreads load; nothing to guess
+	pause := time.Duration(rand.N(*b)) //nolint:gosec // spreads load; nothing to guess
 	*b = min(2**b, backOff(maxBackOff))
-	return pause(ctx, wait)
-}
-
-// pause waits, and reports whether the context has not ended.
-func pause(ctx context.Context, wait time.Duration) bool {
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return wait.For(ctx, pause)
 }
