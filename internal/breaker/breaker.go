@@ -1,4 +1,5 @@
-// Package breaker stops calls to a dependency that fails, and tries with single calls whether it works again.
+// Package breaker stops calls to a dependency that fails, and tries with single calls whether it works again. It is the
+// only circuit breaker (ADR 0029); what counts as a failure is decided where the dependency is called.
 package breaker
 
 import (

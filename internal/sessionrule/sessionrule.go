@@ -1,5 +1,5 @@
 // Package sessionrule holds the rule of whether a session may act. The store applies it to what the database holds, and
-// the cache to the entries that it serves.
+// the cache to the entries that it serves. It imports no other package of Gatehouse.
 package sessionrule
 
 import "time"

@@ -1,4 +1,6 @@
-// Package config holds what the store service and the operator's commands must know.
+// Package config holds what the store service and the operator's commands must know. The command line fills it in;
+// packages store and operator read it. It checks settings and reports all problems at once, and opens no file, database
+// or connection.
 package config
 
 import (

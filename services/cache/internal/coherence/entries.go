@@ -1,5 +1,6 @@
 // Package coherence is the cache protocol (ADR 0006): it reads and writes the entries of users and sessions so that no
-// read after an acknowledged change returns the state before it, whatever the backend loses.
+// read after an acknowledged change returns the state before it, whatever the backend loses. It uses a
+// Backend that package cache chooses, and imports none. It calls no store: the decorators in package cache do.
 package coherence
 
 import (

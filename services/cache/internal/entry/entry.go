@@ -1,4 +1,5 @@
-// Package entry defines cache entries as the cache protocol and its backends exchange them.
+// Package entry defines cache entries as the cache protocol and its backends exchange them, so that neither imports the
+// other.
 package entry
 
 import (

@@ -1,4 +1,5 @@
-// Package freshgroup provides singleflight that never joins a call which has started.
+// Package freshgroup provides singleflight that never joins a call which has started: its result may be older than a
+// change that the caller has seen acknowledged.
 package freshgroup
 
 import (

@@ -1,4 +1,5 @@
-// Package memorybackend stores cache entries in the memory of the process, for a single cache service.
+// Package memorybackend stores cache entries in the memory of the process, for a single cache service, such as that of
+// `gatehouse up`. Several services must not use one each: none would see the changes of the others in time.
 package memorybackend
 
 import (

@@ -1,4 +1,4 @@
-// Package docs serves Swagger UI.
+// Package docs serves Swagger UI, from files in the binary.
 package docs
 
 import (

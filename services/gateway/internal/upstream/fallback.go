@@ -1,5 +1,5 @@
 // Package upstream connects the gateway to the services behind it: to the cache service and, while that one cannot be
-// reached, past it to the store.
+// reached, past it to the store. It forwards calls without regard to their content.
 package upstream
 
 import (

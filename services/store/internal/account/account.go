@@ -1,4 +1,6 @@
-// Package account is the domain model of the store: users and their sessions, without protobuf and without SQL.
+// Package account is the domain model of the store: users and their sessions, without protobuf and without SQL. It
+// decides what follows from a record alone: whether a session may act, which roles a user has, which metadata is valid.
+// The layers above it pass its types to each other; it imports none of them.
 package account
 
 import (

@@ -1,4 +1,5 @@
-// Package audit identifies who does what the store is asked to do, for the events that are written with it.
+// Package audit identifies who does what the store is asked to do, for the events that are written with it. The events
+// themselves are written by package storage, in the transaction of what they record.
 package audit
 
 import (

@@ -1,5 +1,6 @@
 // Package contract applies the rules of the protobuf contract to users: for the services, whose interceptor applies
-// those that are annotations, and for commands, which have no interceptor.
+// those that are annotations, and for commands, which have no interceptor. So no command stores a user that a call
+// would reject.
 package contract
 
 import (

@@ -1,4 +1,5 @@
-// Package emailaddr compares and checks e-mail addresses.
+// Package emailaddr compares and checks e-mail addresses (ADR 0024). Which addresses are equal decides who can log in:
+// a change of Canonical requires a migration.
 package emailaddr
 
 import (

@@ -1,4 +1,5 @@
-// Package field describes what is wrong with a field of a request, or of a line that is imported.
+// Package field describes what is wrong with a field of a request, or of a line that is imported. It is the lowest
+// layer of the store: package rpc makes a BadRequest of its violations, package transfer a line of the report.
 package field
 
 // Violation describes a rule that a field breaks. It never repeats the value of the field.

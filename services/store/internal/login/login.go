@@ -1,5 +1,5 @@
-// Package login authenticates users, opens, refreshes and ends their sessions, and issues the tokens of these. It knows
-// neither protobuf nor the errors of the API.
+// Package login authenticates users, opens, refreshes and ends their sessions, and issues the tokens of these. It uses
+// neither protobuf nor the errors of the API: it returns errors of its own, which package rpc translates.
 package login
 
 import (

@@ -1,5 +1,6 @@
 // Package maintenance does what a store does beside serving calls: it deletes what has expired, samples password hashes
-// and returns memory to the system.
+// and returns memory to the system. Each is a loop that package store starts. A failure is logged and retried, and
+// fails no call.
 package maintenance
 
 import (

@@ -1,4 +1,5 @@
-// Package pagetoken seals where a page of a list ended.
+// Package pagetoken seals where a page of a list ended. Clients can neither read a page token nor make one, nor use it
+// for another list.
 package pagetoken
 
 import (

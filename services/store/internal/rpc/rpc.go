@@ -1,6 +1,6 @@
 // Package rpc implements the gRPC services of the store. It translates between the contract and the domain, and is the
-// only package of the store that makes errors of the API. It has a file for each service, and for each larger group of
-// calls of one.
+// only package of the store that makes errors of the API. It has more than twelve files: one for each service, and one
+// for each larger group of calls of a service.
 package rpc
 
 import (

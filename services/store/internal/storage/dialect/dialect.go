@@ -1,5 +1,5 @@
 // Package dialect is the boundary between storage and the kinds of databases. A driver is a package below it that
-// implements Dialect.
+// implements Dialect. Only package storage imports the drivers, to choose one by the URL.
 package dialect
 
 import (
