@@ -34,17 +34,17 @@ func (d dataFolder) check() error {
 	if err := checkFolder(string(d)); err != nil {
 		return fmt.Errorf("data folder: %w", err)
 	}
-	var faults []error
+	var errs []error
 	for _, path := range d.files() {
 		err := checkFile(path)
 		if err == nil && path != d.masterKey() { // One that was readable may be known: loadMasterKey refuses it.
 			err = makePrivate(path)
 		}
 		if err != nil {
-			faults = append(faults, fmt.Errorf("data folder: %w", err))
+			errs = append(errs, fmt.Errorf("data folder: %w", err))
 		}
 	}
-	return errors.Join(faults...)
+	return errors.Join(errs...)
 }
 
 // makePrivate removes the permissions of others from a file, if it is there.

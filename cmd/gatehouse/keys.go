@@ -33,13 +33,13 @@ func (c *keysList) run(ctx context.Context, log *slog.Logger, stdout io.Writer) 
 	_, _ = fmt.Fprintln(table, "KID\tALGORITHM\tSTATE\tCREATED\tSIGNS FROM\tLEAVES AT") // Flush returns errors.
 	for _, key := range all {
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", key.ID, key.Algorithm, key.State,
-			when(key.CreateTime), when(key.ActivateTime), when(key.LeaveTime))
+			formatTime(key.CreateTime), formatTime(key.ActivateTime), formatTime(key.LeaveTime))
 	}
 	return table.Flush()
 }
 
-// when formats a time for operators: UTC, to the second. The zero time is not known yet.
-func when(t time.Time) string {
+// formatTime formats a time for operators: UTC, to the second. The zero time is not known yet.
+func formatTime(t time.Time) string {
 	if t.IsZero() {
 		return "-"
 	}
@@ -83,10 +83,10 @@ func (c *keysRotate) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 	}
 	if made {
 		_, err = fmt.Fprintf(stdout, "Made signing key %s (%s). It is published now, and signs from %s.\n",
-			key.ID, key.Algorithm, when(key.ActivateTime))
+			key.ID, key.Algorithm, formatTime(key.ActivateTime))
 	} else {
 		_, err = fmt.Fprintf(stdout, "No key was made: signing key %s (%s) is pending already, and signs from %s.\n",
-			key.ID, key.Algorithm, when(key.ActivateTime))
+			key.ID, key.Algorithm, formatTime(key.ActivateTime))
 	}
 	return err
 }
@@ -108,7 +108,7 @@ func (c *keysRevoke) run(ctx context.Context, log *slog.Logger, stdout io.Writer
 	if successor != nil {
 		text += fmt.Sprintf("Signing key %s (%s) was made in its place, and signs from %s.\n"+
 			"Running stores know of the change within 5 s.\n",
-			successor.ID, successor.Algorithm, when(successor.ActivateTime))
+			successor.ID, successor.Algorithm, formatTime(successor.ActivateTime))
 	}
 	_, err = io.WriteString(stdout, text)
 	return err

@@ -135,10 +135,10 @@ func parse(args, environment []string, stdout io.Writer) (_ command, ignored []s
 		return nil, nil, err
 	}
 	defer func() {
-		if asked := recover(); asked == errHelp { //nolint:errorlint // it is the very value
+		if panicked := recover(); panicked == errHelp { //nolint:errorlint // it is the very value
 			err = errHelp
-		} else if asked != nil {
-			panic(asked)
+		} else if panicked != nil {
+			panic(panicked)
 		}
 	}()
 	if len(args) == 0 {
@@ -152,8 +152,8 @@ func parse(args, environment []string, stdout io.Writer) (_ command, ignored []s
 	if !ok {
 		return nil, nil, fmt.Errorf("command %s cannot be run", parsed.Command())
 	}
-	if asked, ok := chosen.(*help); ok {
-		return parse(append(asked.Command, "--help"), environment, stdout)
+	if topic, ok := chosen.(*help); ok {
+		return parse(append(topic.Command, "--help"), environment, stdout)
 	}
 	if _, ok := chosen.(interface{ ignoresEnvironment() }); ok {
 		return chosen, nil, problems.err()

@@ -26,12 +26,12 @@ const Domain = "gatehouse"
 
 // Error is an error with the code, reason, message and details for the caller, and a cause for the log.
 type Error struct {
-	code    codes.Code
-	reason  gatehousev1.ErrorReason
-	message string
-	about   map[string]string // the metadata of google.rpc.ErrorInfo
-	details []protoadapt.MessageV1
-	cause   error
+	code     codes.Code
+	reason   gatehousev1.ErrorReason
+	message  string
+	metadata map[string]string // the metadata of google.rpc.ErrorInfo
+	details  []protoadapt.MessageV1
+	cause    error
 }
 
 // Error returns the message and the cause, for the log. It must not be sent to the caller.
@@ -50,7 +50,7 @@ func (e *Error) Reason() gatehousev1.ErrorReason { return e.reason }
 
 // GRPCStatus returns the status for the caller.
 func (e *Error) GRPCStatus() *status.Status {
-	info := &errdetails.ErrorInfo{Reason: ReasonName(e.reason), Domain: Domain, Metadata: e.about}
+	info := &errdetails.ErrorInfo{Reason: ReasonName(e.reason), Domain: Domain, Metadata: e.metadata}
 	details := append([]protoadapt.MessageV1{protoadapt.MessageV1Of(info)}, e.details...)
 	st, err := status.New(e.code, e.message).WithDetails(details...)
 	if err != nil { // Only for code OK or a detail that does not marshal; neither occurs here.
@@ -74,9 +74,9 @@ const (
 	metadataUser    = "user"
 )
 
-func (e *Error) of(sessionID, userID string) *Error {
+func (e *Error) withSession(sessionID, userID string) *Error {
 	if sessionID != "" && userID != "" {
-		e.about = map[string]string{metadataSession: sessionID, metadataUser: userID}
+		e.metadata = map[string]string{metadataSession: sessionID, metadataUser: userID}
 	}
 	return e
 }

@@ -136,7 +136,7 @@ func InvalidCredentials() *Error {
 // empty, become part of the error, so that a cache of the session can invalidate it.
 func SessionEnded(sessionID, userID string) *Error {
 	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_SESSION_ENDED,
-		"the session has ended: log in again", nil).of(sessionID, userID)
+		"the session has ended: log in again", nil).withSession(sessionID, userID)
 }
 
 // SessionExpired returns the error for a token of a session that was not refreshed in time, or has reached its maximum
@@ -158,7 +158,7 @@ func RefreshTokenInvalid(cause error) *Error {
 func RefreshTokenReused(sessionID, userID string) *Error {
 	return newError(codes.Unauthenticated, gatehousev1.ErrorReason_ERROR_REASON_REFRESH_TOKEN_REUSED,
 		"the refresh token was already used and may be stolen; the session has ended: log in again", nil).
-		of(sessionID, userID)
+		withSession(sessionID, userID)
 }
 
 // RoleRequired returns the error for a call, or a field of one, that is restricted to admins.

@@ -31,7 +31,7 @@ func (a Account) Matches(caller Caller) bool {
 func (a Account) CheckActive(now time.Time) error {
 	state := sessionrule.State{
 		Generation: a.Session.GetGeneration(), UserGeneration: a.User.GetSessionGeneration(),
-		UserDisabled: disabled(a.User), ExpireTime: a.Session.GetExpireTime().AsTime(),
+		UserDisabled: isDisabled(a.User), ExpireTime: a.Session.GetExpireTime().AsTime(),
 	}
 	switch state.Judge(now) {
 	case sessionrule.Active:
@@ -45,9 +45,9 @@ func (a Account) CheckActive(now time.Time) error {
 	}
 }
 
-// disabled reports whether a user is disabled. A user without a state was stored in a cache by a version that knew no
+// isDisabled reports whether a user is disabled. A user without a state was stored in a cache by a version that knew no
 // states, when all users were active: otherwise every caller would be a miss at the first start of a new version.
-func disabled(user *gatehousev1.User) bool {
+func isDisabled(user *gatehousev1.User) bool {
 	switch user.GetState() {
 	case gatehousev1.UserState_USER_STATE_ACTIVE, gatehousev1.UserState_USER_STATE_UNSPECIFIED:
 		return false

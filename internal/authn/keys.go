@@ -84,7 +84,7 @@ func (s *KeySet) find(ctx context.Context, id string) (publicKey, error) {
 	if key, known := s.lookUp(id); known {
 		return key, nil
 	}
-	err := s.refreshUnlessTried(ctx)
+	err := s.refreshUnlessRecent(ctx)
 	key, known := s.lookUp(id)
 	switch {
 	case known:
@@ -104,22 +104,22 @@ func (s *KeySet) lookUp(id string) (key publicKey, known bool) {
 	return key, known && s.now().Sub(key.fetched) < maxOutage
 }
 
-// triedJustNow reports whether it is too soon for another fetch, and how the last one ended.
-func (s *KeySet) triedJustNow() (bool, error) {
+// attemptedRecently reports whether it is too soon for another fetch, and how the last one ended.
+func (s *KeySet) attemptedRecently() (bool, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	// A set that was never filled is fetched without a limit: nothing can be verified before.
 	return s.keys != nil && s.now().Sub(s.tried) < refreshInterval, s.failure
 }
 
-// refreshUnlessTried fetches the keys, unless that was tried within the last 5 s: then it returns how it ended.
-func (s *KeySet) refreshUnlessTried(ctx context.Context) error {
-	if tooSoon, err := s.triedJustNow(); tooSoon {
+// refreshUnlessRecent fetches the keys, unless that was tried within the last 5 s: then it returns how it ended.
+func (s *KeySet) refreshUnlessRecent(ctx context.Context) error {
+	if tooSoon, err := s.attemptedRecently(); tooSoon {
 		return err
 	}
 	return s.join(ctx, func(ctx context.Context) error {
 		// Another fetch may have ended since the look above.
-		if tooSoon, err := s.triedJustNow(); tooSoon {
+		if tooSoon, err := s.attemptedRecently(); tooSoon {
 			return err
 		}
 		return s.load(ctx)
@@ -132,9 +132,9 @@ func (s *KeySet) Refresh(ctx context.Context) error { return s.join(ctx, s.load)
 // join starts a fetch, or joins the one under way. It returns as soon as ctx is done, or after 2 s. The fetch outlives
 // the call that started it, because others wait for it too.
 func (s *KeySet) join(ctx context.Context, load func(context.Context) error) error {
-	outliving := context.WithoutCancel(ctx)
+	detached := context.WithoutCancel(ctx)
 	done := s.flight.DoChan("", func() (any, error) {
-		ctx, cancel := context.WithTimeout(outliving, fetchTimeout)
+		ctx, cancel := context.WithTimeout(detached, fetchTimeout)
 		defer cancel()
 		return nil, load(ctx)
 	})

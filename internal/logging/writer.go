@@ -104,7 +104,7 @@ func (w *Writer) run() {
 	defer close(w.done)
 	torn := false
 	for range w.wake {
-		batch, closed := w.take()
+		batch, closed := w.nextBatch()
 		for _, record := range batch {
 			torn = w.write(record, torn)
 		}
@@ -117,7 +117,7 @@ func (w *Writer) run() {
 	}
 }
 
-func (w *Writer) take() (batch [][]byte, closed bool) {
+func (w *Writer) nextBatch() (batch [][]byte, closed bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	batch, w.queue = w.queue, nil

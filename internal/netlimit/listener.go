@@ -90,7 +90,7 @@ func (l *Listener) admit(accepted net.Conn) (opened *conn, victim net.Conn) {
 	c.active.Store(l.now().UnixNano())
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
-	replaced, ok := l.place(c)
+	replaced, ok := l.decide(c)
 	if !ok {
 		l.report(c, "connection refused")
 		return nil, accepted
@@ -104,8 +104,8 @@ func (l *Listener) admit(accepted net.Conn) (opened *conn, victim net.Conn) {
 	return c, victim
 }
 
-// place reports whether a new connection may be opened, and which one it replaces, if any. The caller holds the mutex.
-func (l *Listener) place(c *conn) (replaced *conn, ok bool) {
+// decide reports whether a new connection may be opened, and which one it replaces, if any. The caller holds the mutex.
+func (l *Listener) decide(c *conn) (replaced *conn, ok bool) {
 	full := l.table.total+l.exempt >= l.limits.Total
 	switch own := l.table.count(c.key); {
 	case c.exempt && l.exempt >= l.limits.Total-l.limits.Total/8:

@@ -160,7 +160,7 @@ func (c *cluster) refresh(ctx context.Context, begun uint64) error {
 	if err != nil {
 		return err
 	}
-	shards, heard := merge(views, c.shared.location.tls)
+	shards, advertised := merge(views, c.shared.location.tls)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -172,11 +172,11 @@ func (c *cluster) refresh(ctx context.Context, begun uint64) error {
 	_ = c.replace(c.newMasters(shards)) // Operations under way in the others are retried.
 	c.lastRefresh = c.refreshes
 	for _, seed := range c.shared.location.addresses {
-		if !slices.Contains(heard, seed) {
-			heard = append(heard, seed)
+		if !slices.Contains(advertised, seed) {
+			advertised = append(advertised, seed)
 		}
 	}
-	c.addresses = heard
+	c.addresses = advertised
 	return nil
 }
 

@@ -50,16 +50,16 @@ const (
 //
 // The ranks are compared as numbers, which are exact up to 2^53: Lua compares strings by the locale of the server.
 const setIfHigher = `
-local inTheWay = {}
+local conflicting = {}
 for i, key in ipairs(KEYS) do
   local entry, forged = ARGV[3 * i - 2], ARGV[3 * i]
   local held = redis.pcall('GET', key)
   local higher = type(held) == 'string' and #held >= 8 and held ~= forged
     and struct.unpack('>I8', held) >= struct.unpack('>I8', entry)
   if not higher then redis.call('SET', key, entry, 'PX', ARGV[3 * i - 1]) end;
-  inTheWay[i] = higher and held or ''
+  conflicting[i] = higher and held or ''
 end
-return inTheWay
+return conflicting
 `
 
 // batch holds the keys and arguments of setIfHigher.
@@ -204,11 +204,11 @@ func (b *Backend) Set(ctx context.Context, lease entry.Lease, writes ...entry.Wr
 // value, so that the retry replaces it, whatever its rank. The same is done to a value of the same rank that is not
 // current here: Get would never return it.
 func (b *Backend) store(ctx context.Context, inst *instance, all batch) (again batch, err error) {
-	inTheWay, err := b.setIfHigher.Run(ctx, inst.client, all.keys, all.arguments...).StringSlice()
+	conflicting, err := b.setIfHigher.Run(ctx, inst.client, all.keys, all.arguments...).StringSlice()
 	if err != nil {
 		return again, err
 	}
-	for i, value := range inTheWay {
+	for i, value := range conflicting {
 		if value == "" {
 			continue
 		}

@@ -67,7 +67,7 @@ func (t *throttle) check(method string, client shares.Key) error {
 		return nil
 	}
 	now := t.now()
-	known.fade(now)
+	known.decay(now)
 	share := max(1, sentAnyway/float64(len(flows)))
 	if now.Sub(known.refused) < flowMemory && known.sent >= sentPerAccepted*known.accepted+share {
 		return known.refusal
@@ -90,7 +90,7 @@ func (t *throttle) observe(method string, client shares.Key, err error) {
 	case overloaded:
 		known.refused, known.refusal = t.now(), err
 	case known != nil: // The call was accepted, whatever its result; even if the caller has gone.
-		known.fade(t.now())
+		known.decay(t.now())
 		known.accepted++
 	}
 }
@@ -115,8 +115,8 @@ func (t *throttle) makeRoom(method string, now time.Time) {
 	}
 }
 
-// fade reduces the counts by their age at now.
-func (f *flow) fade(now time.Time) {
+// decay reduces the counts by their age at now.
+func (f *flow) decay(now time.Time) {
 	part := math.Exp(-float64(now.Sub(f.counted)) / float64(flowMemory))
 	f.sent, f.accepted, f.counted = f.sent*part, f.accepted*part, now
 }

@@ -26,9 +26,9 @@ func (h frameHeader) ends() bool {
 
 // frameScanner finds the frame headers in one direction of an HTTP/2 connection, in parts of any size.
 type frameScanner struct {
-	skip   int // bytes until the next frame header
-	header [frameHeaderSize]byte
-	have   int // bytes of header
+	skip     int // bytes until the next frame header
+	header   [frameHeaderSize]byte
+	buffered int // bytes of header
 }
 
 // scan calls found for each frame header that p completes.
@@ -39,12 +39,12 @@ func (s *frameScanner) scan(p []byte, found func(frameHeader)) {
 			p, s.skip = p[skipped:], s.skip-skipped
 			continue
 		}
-		copied := copy(s.header[s.have:], p)
-		p, s.have = p[copied:], s.have+copied
-		if s.have < frameHeaderSize {
+		copied := copy(s.header[s.buffered:], p)
+		p, s.buffered = p[copied:], s.buffered+copied
+		if s.buffered < frameHeaderSize {
 			return
 		}
-		s.have = 0
+		s.buffered = 0
 		s.skip = int(s.header[0])<<16 | int(s.header[1])<<8 | int(s.header[2])
 		found(frameHeader{
 			kind: s.header[3], flags: s.header[4], stream: binary.BigEndian.Uint32(s.header[5:]) &^ (1 << 31),

@@ -16,9 +16,9 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/gateway/internal/edge"
 )
 
-// enter returns the context of a native gRPC call with its request id and its client, and counts the call until release
+// admit returns the context of a native gRPC call with its request id and its client, and counts the call until release
 // is called. A refusal is logged at debug level, as a client can cause any number of them.
-func (s *Server) enter(ctx context.Context, method string) (_ context.Context, release func(), err error) {
+func (s *Server) admit(ctx context.Context, method string) (_ context.Context, release func(), err error) {
 	ctx = callctx.FromIncoming(ctx)
 	ctx = callctx.WithClient(ctx, s.clientOf(ctx))
 	switch err = checkMetadataSize(ctx); {
@@ -46,7 +46,7 @@ func hasUnsharedStreams(ctx context.Context) bool {
 func (s *Server) limitCall(
 	ctx context.Context, request any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler,
 ) (any, error) {
-	ctx, release, err := s.enter(ctx, info.FullMethod)
+	ctx, release, err := s.admit(ctx, info.FullMethod)
 	if err != nil {
 		_ = grpc.SetTrailer(ctx, requestIDOf(ctx)) // It fails if the client has ended the call.
 		return nil, err
@@ -65,7 +65,7 @@ func (s *Server) limitCall(
 func (s *Server) limitStream(
 	server any, stream grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler,
 ) error {
-	ctx, release, err := s.enter(stream.Context(), info.FullMethod)
+	ctx, release, err := s.admit(stream.Context(), info.FullMethod)
 	call := &callStream{ServerStream: stream, ctx: ctx}
 	if err == nil {
 		defer release()

@@ -89,7 +89,7 @@ type streams struct {
 	mutex  sync.Mutex
 	open   map[uint32]openStream
 	last   uint32 // the highest stream that was opened
-	over   int    // open streams beyond the client's share
+	excess int    // open streams beyond the client's share
 	waits  []*streamWait
 	timer  *time.Timer
 	closed bool
@@ -150,7 +150,7 @@ func (s *streams) received(frame frameHeader) {
 func (s *streams) start(id uint32) {
 	shared := s.counted && s.limits.Open.TryAcquire(s.client, 1)
 	if s.counted && !shared {
-		s.over++
+		s.excess++
 	}
 	s.open[id] = openStream{since: time.Now(), shared: shared}
 	s.startTimer()
@@ -174,7 +174,7 @@ func (s *streams) end(id uint32) {
 	case stream.shared:
 		s.limits.Open.Release(s.client, 1)
 	case s.counted:
-		s.over--
+		s.excess--
 	}
 }
 
@@ -184,7 +184,7 @@ func (s *streams) end(id uint32) {
 func (s *streams) overShare() bool {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	return s.over > 0
+	return s.excess > 0
 }
 
 // expire closes the connection if a stream has been open for too long. It runs at most once in a timeout.

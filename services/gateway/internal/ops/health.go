@@ -73,7 +73,7 @@ func (h *Health) StopWatches() { h.watches.Stop() }
 func (h *Health) Check(
 	ctx context.Context, req *healthpb.HealthCheckRequest,
 ) (*healthpb.HealthCheckResponse, error) {
-	found := h.of(ctx, req.GetService())
+	found := h.statusOf(ctx, req.GetService())
 	if found == healthpb.HealthCheckResponse_SERVICE_UNKNOWN {
 		return nil, status.Error(codes.NotFound, "unknown service")
 	}
@@ -83,18 +83,18 @@ func (h *Health) Check(
 // Watch implements grpc.health.v1. The client decides how long its stream is open.
 func (h *Health) Watch(req *healthpb.HealthCheckRequest, stream healthpb.Health_WatchServer) error {
 	err := h.watches.Serve(stream, edge.ClientKey(stream.Context()), func(ctx context.Context) servingStatus {
-		return h.of(ctx, req.GetService())
+		return h.statusOf(ctx, req.GetService())
 	})
 	return apierr.Status(err).Err()
 }
 
-// of returns the health of a public service or a part by its name, or of all public services for "".
-func (h *Health) of(ctx context.Context, name string) servingStatus {
+// statusOf returns the health of a public service or a part by its name, or of all public services for "".
+func (h *Health) statusOf(ctx context.Context, name string) servingStatus {
 	switch {
 	case name == "":
-		return total(h.status(ctx, h.services...))
+		return combined(h.status(ctx, h.services...))
 	case slices.Contains(h.services, name) || slices.Contains(h.parts, name):
-		return total(h.status(ctx, name))
+		return combined(h.status(ctx, name))
 	default:
 		return healthpb.HealthCheckResponse_SERVICE_UNKNOWN
 	}
@@ -116,8 +116,8 @@ func (h *Health) status(ctx context.Context, names ...string) map[string]serving
 	return statuses
 }
 
-// total returns SERVING if all statuses are SERVING.
-func total(statuses map[string]servingStatus) servingStatus {
+// combined returns SERVING if all statuses are SERVING.
+func combined(statuses map[string]servingStatus) servingStatus {
 	for _, serving := range statuses {
 		if serving != healthpb.HealthCheckResponse_SERVING {
 			return healthpb.HealthCheckResponse_NOT_SERVING
@@ -137,7 +137,7 @@ type Report struct {
 // Report returns the health of each public service and each part, and whether all services serve.
 func (h *Health) Report(ctx context.Context) (report Report, serving bool) {
 	services := h.status(ctx, h.services...)
-	overall := total(services)
+	overall := combined(services)
 	return Report{
 		Status: overall.String(), Services: statusNames(services), Parts: statusNames(h.status(ctx, h.parts...)),
 		Faults: h.issuer.Disagreements(),

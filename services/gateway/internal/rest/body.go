@@ -175,7 +175,7 @@ func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
 			return io.EOF // An empty body is an empty message, to the generated handlers too.
 		}
 		if protojson.Unmarshal(c.body, message) != nil {
-			c.bodyError = explain(c.body, message.ProtoReflect().Descriptor())
+			c.bodyError = mismatchError(c.body, message.ProtoReflect().Descriptor())
 			return c.bodyError
 		}
 		return nil

@@ -12,7 +12,7 @@ func limitCalls(calls *edge.Calls, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		release, err := calls.Acquire(r.Context())
 		if err != nil {
-			refuse(calls, w, r, err)
+			writeRefusal(calls, w, r, err)
 			return
 		}
 		defer release()
@@ -21,7 +21,7 @@ func limitCalls(calls *edge.Calls, next http.Handler) http.Handler {
 	})
 }
 
-func refuse(calls *edge.Calls, w http.ResponseWriter, r *http.Request, err error) {
+func writeRefusal(calls *edge.Calls, w http.ResponseWriter, r *http.Request, err error) {
 	release, ok := calls.Refusals.Acquire(edge.ClientKey(r.Context()), 1)
 	if !ok {
 		panic(http.ErrAbortHandler) // Resets the stream.

@@ -78,7 +78,7 @@ func (m *mask) checkMerge(raw []byte) error {
 		}
 		if field != nil && field.Message() != nil && field.Message().FullName() == edge.FreeForm && value[0] == '{' {
 			violations = append(violations, &errdetails.BadRequest_FieldViolation{
-				Field: shown(name), Description: "cannot be merged: replace it as a whole with " + jsonType,
+				Field: truncatedName(name), Description: "cannot be merged: replace it as a whole with " + jsonType,
 			})
 		}
 	}

@@ -31,7 +31,7 @@ func (r *route) parseQuery(raw string) (url.Values, error) {
 	for name, values := range query {
 		if problem := r.queryProblem(name, values); problem != "" {
 			violations = append(violations,
-				&errdetails.BadRequest_FieldViolation{Field: shown(name), Description: problem})
+				&errdetails.BadRequest_FieldViolation{Field: truncatedName(name), Description: problem})
 		}
 	}
 	if len(violations) > 0 {
@@ -49,8 +49,8 @@ func (r *route) queryProblem(name string, values []string) string {
 	if !r.query[name] {
 		return "is not a query parameter of the method"
 	}
-	noneElsewhere := utilities.NewDoubleArray(nil)
-	if runtime.PopulateQueryParameters(r.input.New().Interface(), url.Values{name: values}, noneElsewhere) != nil {
+	noFilter := utilities.NewDoubleArray(nil)
+	if runtime.PopulateQueryParameters(r.input.New().Interface(), url.Values{name: values}, noFilter) != nil {
 		return "is not a valid value of the field"
 	}
 	return ""

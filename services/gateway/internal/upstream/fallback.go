@@ -76,10 +76,10 @@ func (f *Fallback) Invoke(ctx context.Context, method string, args, reply any, o
 			return breaker.Ignored, err
 		}
 	})
-	lost, wasLost := errors.AsType[*noResponseError](err)
+	lost, isLost := errors.AsType[*noResponseError](err)
 	switch {
 	case errors.Is(err, breaker.ErrOpen):
-	case !wasLost:
+	case !isLost:
 		return err
 	case lost.sent && !repeatable:
 		return lost.cause

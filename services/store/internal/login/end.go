@@ -76,7 +76,7 @@ func (s *Service) ChangePassword(
 		issued, err := s.issue(ctx, found.Session, found.User.Admin)
 		return found.User, issued, err
 	}
-	return account.User{}, Issued{}, lostRaces("the password's hash was replaced again and again during its change")
+	return account.User{}, Issued{}, conflictError("the password's hash was replaced again and again during its change")
 }
 
 // checkPassword returns the hash of the caller's password, if it is the current one.

@@ -28,7 +28,7 @@ func (e *TokenReusedError) Error() string {
 	return fmt.Sprintf("a refresh token of session %s was reused", e.SessionID)
 }
 
-// lostRaces returns the error of a call that others have overtaken too often.
-func lostRaces(what string) error {
+// conflictError returns the error of a call that others have overtaken too often.
+func conflictError(what string) error {
 	return fmt.Errorf("%s: %w", what, storage.ErrUnavailable)
 }

@@ -86,7 +86,7 @@ func (s *Service) LogIn(ctx context.Context, email, password string) (Issued, er
 		}
 		return s.issue(ctx, session, credential.Admin)
 	}
-	return Issued{}, lostRaces("all sessions of the user ended again and again during a log-in")
+	return Issued{}, conflictError("all sessions of the user ended again and again during a log-in")
 }
 
 // newSession returns a session that is not stored yet.

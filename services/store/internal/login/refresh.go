@@ -44,7 +44,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Issued, error) {
 		}
 		return s.issue(ctx, found.Session, found.User.Admin)
 	}
-	return Issued{}, lostRaces("the refresh token was used again and again during a refresh")
+	return Issued{}, conflictError("the refresh token was used again and again during a refresh")
 }
 
 // presentToken changes a session as the rules say when its refresh token with this number is presented, and returns

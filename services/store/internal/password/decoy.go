@@ -31,14 +31,14 @@ type decoy struct {
 	upTo float64 // the shares of this kind and of those before it
 }
 
-// of returns the decoy of an address in canonical form.
-func (d *decoys) of(email string) string {
+// pick returns the decoy of an address in canonical form.
+func (d *decoys) pick(email string) string {
 	mac := hmac.New(sha256.New, d.key)
 	mac.Write([]byte(email))
-	place := float64(binary.BigEndian.Uint64(mac.Sum(nil))) / math.MaxUint64
+	point := float64(binary.BigEndian.Uint64(mac.Sum(nil))) / math.MaxUint64
 	if others := d.others.Load(); others != nil {
 		for _, other := range *others {
-			if place < other.upTo {
+			if point < other.upTo {
 				return other.hash
 			}
 		}
@@ -50,7 +50,7 @@ func (d *decoys) of(email string) string {
 func (d *decoys) set(sample []string, isCurrent func(hash string) bool) {
 	count := map[string]int{}
 	for _, hash := range sample {
-		if blank, ok := blanked(hash); ok && !isCurrent(hash) {
+		if blank, ok := blankHash(hash); ok && !isCurrent(hash) {
 			count[blank]++
 		}
 	}
@@ -67,9 +67,9 @@ func (d *decoys) set(sample []string, isCurrent func(hash string) bool) {
 	d.others.Store(&others)
 }
 
-// blanked returns a hash of the same cost that is nobody's: with a salt and a digest of zeros. It reports false for
+// blankHash returns a hash of the same cost that is nobody's: with a salt and a digest of zeros. It reports false for
 // what cannot be verified.
-func blanked(hash string) (string, bool) {
+func blankHash(hash string) (string, bool) {
 	if _, err := decodeStored(hash); err != nil {
 		return "", false
 	}

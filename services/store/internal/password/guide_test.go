@@ -126,7 +126,7 @@ func TestGuideConversions(t *testing.T) {
 						t.Errorf("Matches(%q, %q) = %v, %v", hash, typed, matches, err)
 					}
 				}
-				if blank, ok := blanked(hash); !ok || blank == hash {
+				if blank, ok := blankHash(hash); !ok || blank == hash {
 					t.Errorf("log-ins without an account do not imitate %q", hash)
 				}
 			})

@@ -99,7 +99,7 @@ func New(ctx context.Context, config Config) (*Hasher, error) {
 }
 
 // Computed returns how many hashes were computed.
-func (h *Hasher) Computed() uint64 { return h.cores.left.Load() }
+func (h *Hasher) Computed() uint64 { return h.cores.finished.Load() }
 
 // Admit reports an error if Hash and Verify would reject a call that comes now, so that a caller need not read first
 // what it would throw away. Without an error, they may reject it yet.
@@ -108,7 +108,7 @@ func (h *Hasher) Admit(ctx context.Context) error { return h.cores.admit(ctx, cl
 // Hash returns the PHC string of a new random salt and the password. It waits for a core, and fails with an
 // OverloadedError if that would come too late for any caller, or for the deadline of ctx.
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
-	release, err := h.cores.enter(ctx, clientKey(ctx), h.bytes)
+	release, err := h.cores.acquire(ctx, clientKey(ctx), h.bytes)
 	if err != nil {
 		return "", err
 	}
@@ -132,13 +132,13 @@ func (h *Hasher) Verify(ctx context.Context, hash, password string) (bool, error
 		return false, fmt.Errorf("read a password hash: %w", err)
 	}
 	if h.Outdated(hash) {
-		release, err := h.outdated.enter(ctx, clientKey(ctx), 0)
+		release, err := h.outdated.acquire(ctx, clientKey(ctx), 0)
 		if err != nil {
 			return false, err
 		}
 		defer release()
 	}
-	release, err := h.cores.enter(ctx, clientKey(ctx), stored.memory)
+	release, err := h.cores.acquire(ctx, clientKey(ctx), stored.memory)
 	if err != nil {
 		return false, err
 	}
@@ -164,7 +164,7 @@ func (h *Hasher) VerifyDummy(ctx context.Context, email, password string) error 
 }
 
 // Decoy returns the hash that VerifyDummy verifies against.
-func (h *Hasher) Decoy(email string) string { return h.decoys.of(email) }
+func (h *Hasher) Decoy(email string) string { return h.decoys.pick(email) }
 
 // SampleHashes adjusts the decoys to the hashes of a sample of all accounts.
 func (h *Hasher) SampleHashes(sample []string) {

@@ -112,7 +112,7 @@ func isSequence(text string) bool {
 
 // names reports whether a password is a word of the account or of the service, perhaps with a few digits after it.
 func (a Account) names(password string) bool {
-	letters := squash(password)
+	letters := lettersAndDigits(password)
 	stem := strings.TrimRightFunc(letters, unicode.IsDigit)
 	if utf8.RuneCountInString(letters)-utf8.RuneCountInString(stem) > maxSuffix {
 		stem = letters
@@ -120,13 +120,13 @@ func (a Account) names(password string) bool {
 	local, _, _ := strings.Cut(a.Email, "@")
 	return slices.ContainsFunc(append(strings.Fields(a.FullName), a.Email, local, a.FullName, serviceName),
 		func(word string) bool {
-			word = squash(word)
+			word = lettersAndDigits(word)
 			return word != "" && (word == letters || word == stem)
 		})
 }
 
-// squash returns the letters and digits of a text in the form in which they are compared.
-func squash(text string) string {
+// lettersAndDigits returns the letters and digits of a text in the form in which they are compared.
+func lettersAndDigits(text string) string {
 	return strings.Map(func(char rune) rune {
 		if unicode.IsLetter(char) || unicode.IsDigit(char) {
 			return char

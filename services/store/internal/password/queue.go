@@ -45,7 +45,7 @@ type queue struct {
 	round       uint64    // of the call that was admitted last
 	clients     map[shares.Key]*client
 	serviceTime time.Duration // how long a call holds its slot: a moving average, 0 before the first has ended
-	left        atomic.Uint64 // calls that have held a slot
+	finished    atomic.Uint64 // calls that have held a slot
 }
 
 // client is what the queue knows of a client that waits, or has waited in the current round.
@@ -67,11 +67,11 @@ func newQueue(slots int, memory int64) *queue {
 	return &queue{slots: slots, memory: memory, clients: map[shares.Key]*client{}}
 }
 
-// enter waits until a call that holds so many bytes is admitted; leave ends it. It fails as admit does, with an
+// acquire waits until a call that holds so many bytes is admitted; release ends it. It fails as admit does, with an
 // OverloadedError if the queue gets too full meanwhile, and with the error of ctx if that ends first: nobody would hear
 // the answer. The bytes must be within the memory of the queue.
-func (q *queue) enter(ctx context.Context, key shares.Key, bytes int64) (leave func(), err error) {
-	call, err := q.join(ctx, key, bytes)
+func (q *queue) acquire(ctx context.Context, key shares.Key, bytes int64) (release func(), err error) {
+	call, err := q.enqueue(ctx, key, bytes)
 	if err != nil {
 		return nil, err
 	}
@@ -79,15 +79,15 @@ func (q *queue) enter(ctx context.Context, key shares.Key, bytes int64) (leave f
 	case err = <-call.done:
 	case <-ctx.Done():
 	}
-	if gone := ctx.Err(); gone != nil { // It may have been admitted in the same moment.
+	if ended := ctx.Err(); ended != nil { // It may have been admitted in the same moment.
 		q.abandon(call)
-		return nil, gone
+		return nil, ended
 	}
 	if err != nil {
 		return nil, err
 	}
 	began := time.Now()
-	return func() { q.leave(call, time.Since(began)) }, nil
+	return func() { q.finish(call, time.Since(began)) }, nil
 }
 
 // admit reports an error if a call that comes now would not be let in: the error of ctx if that has ended, or
@@ -101,7 +101,7 @@ func (q *queue) admit(ctx context.Context, key shares.Key) error {
 	return q.check(ctx, key)
 }
 
-func (q *queue) join(ctx context.Context, key shares.Key, bytes int64) (*waiter, error) {
+func (q *queue) enqueue(ctx context.Context, key shares.Key, bytes int64) (*waiter, error) {
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
 	if err := q.check(ctx, key); err != nil {
@@ -112,7 +112,7 @@ func (q *queue) join(ctx context.Context, key shares.Key, bytes int64) (*waiter,
 		q.waiting[newest].done <- overloaded(q.wait(q.running + newest))
 		q.remove(newest)
 	}
-	rank, place := q.placeOf(key)
+	rank, position := q.nextPosition(key)
 	known := q.clients[key]
 	if known == nil {
 		known = &client{}
@@ -121,7 +121,7 @@ func (q *queue) join(ctx context.Context, key shares.Key, bytes int64) (*waiter,
 	known.waiting++
 	known.next = rank/2 + 1
 	call := &waiter{client: known, rank: rank, bytes: bytes, done: make(chan error, 1)}
-	q.waiting = slices.Insert(q.waiting, place, call)
+	q.waiting = slices.Insert(q.waiting, position, call)
 	q.dispatch()
 	return call, nil
 }
@@ -131,8 +131,8 @@ func (q *queue) check(ctx context.Context, key shares.Key) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, place := q.placeOf(key)
-	ahead := q.running + place
+	_, position := q.nextPosition(key)
+	ahead := q.running + position
 	wait := q.wait(ahead)
 	if q.full() && q.waiting[q.newestOfLargest()].client.waiting <= q.countOf(key)+1 {
 		return overloaded(wait)
@@ -159,19 +159,19 @@ func (q *queue) countOf(key shares.Key) int {
 	return 0
 }
 
-// placeOf returns the rank of a client's next call, and how many of the waiting calls are admitted before it.
-func (q *queue) placeOf(key shares.Key) (rank uint64, place int) {
+// nextPosition returns the rank of a client's next call, and how many of the waiting calls are admitted before it.
+func (q *queue) nextPosition(key shares.Key) (rank uint64, position int) {
 	rank = 2 * q.round
 	if known := q.clients[key]; known != nil && known.next >= q.round {
 		rank = 2*known.next + 1
 	}
-	place, _ = slices.BinarySearchFunc(q.waiting, rank+1, func(w *waiter, next uint64) int {
+	position, _ = slices.BinarySearchFunc(q.waiting, rank+1, func(w *waiter, next uint64) int {
 		return cmp.Compare(w.rank, next)
 	})
-	return rank, place
+	return rank, position
 }
 
-// newestOfLargest returns the place of the last call of the client that has the most calls waiting.
+// newestOfLargest returns the position of the last call of the client that has the most calls waiting.
 func (q *queue) newestOfLargest() int {
 	largest := 0
 	for i, call := range q.waiting {
@@ -214,28 +214,28 @@ func (q *queue) abandon(call *waiter) {
 	defer q.mutex.Unlock()
 	if call.admitted {
 		q.release(call)
-	} else if place := slices.Index(q.waiting, call); place >= 0 {
-		q.remove(place)
+	} else if position := slices.Index(q.waiting, call); position >= 0 {
+		q.remove(position)
 		q.dispatch() // It may have been the one that waited for memory.
 	}
 }
 
-// remove removes a call from those that are waiting. The later calls of its client move up by one place each.
-func (q *queue) remove(place int) {
-	gone := q.waiting[place]
-	for i := place + 1; i < len(q.waiting); i++ {
-		if later := q.waiting[i]; later.client == gone.client {
-			later.rank, gone.rank = gone.rank, later.rank
-			q.waiting[place], place = later, i
+// remove removes a call from those that are waiting. The later calls of its client move up by one position each.
+func (q *queue) remove(position int) {
+	removed := q.waiting[position]
+	for i := position + 1; i < len(q.waiting); i++ {
+		if later := q.waiting[i]; later.client == removed.client {
+			later.rank, removed.rank = removed.rank, later.rank
+			q.waiting[position], position = later, i
 		}
 	}
-	q.waiting = slices.Delete(q.waiting, place, place+1)
-	gone.client.waiting--
-	gone.client.next--
+	q.waiting = slices.Delete(q.waiting, position, position+1)
+	removed.client.waiting--
+	removed.client.next--
 }
 
-func (q *queue) leave(call *waiter, took time.Duration) {
-	q.left.Add(1)
+func (q *queue) finish(call *waiter, took time.Duration) {
+	q.finished.Add(1)
 	q.mutex.Lock()
 	defer q.mutex.Unlock()
 	q.observe(took)

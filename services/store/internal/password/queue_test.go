@@ -50,7 +50,7 @@ func (q *testQueue) send(ctx context.Context, client int, name string) <-chan er
 func (q *testQueue) sendBytes(ctx context.Context, client int, name string, bytes int64) <-chan error {
 	outcome := make(chan error, 1)
 	go func() {
-		leave, err := q.enter(ctx, clientAt(client), bytes)
+		leave, err := q.acquire(ctx, clientAt(client), bytes)
 		if err == nil {
 			q.mutex.Lock()
 			q.served = append(q.served, name)
@@ -195,7 +195,7 @@ func testDeadline(t *testing.T) {
 	}
 	wantAllServed(t, before)
 	// Nothing is before this one: that its deadline is too near is its own fault.
-	leave, err := q.enter(within(workTime/2), clientAt(0), 0)
+	leave, err := q.acquire(within(workTime/2), clientAt(0), 0)
 	if err != nil {
 		t.Fatal(err)
 	}

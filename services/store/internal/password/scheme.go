@@ -234,7 +234,7 @@ func checkBcrypt(found []string) (cost, error) {
 	if err != nil || rounds < 4 || rounds > 31 { // As all who make them bound it.
 		return cost{}, fmt.Errorf("%w: the cost is not 4 to 31", ErrHashMalformed)
 	}
-	return cost{}, atMost("the cost", rounds, maxBcryptCost)
+	return cost{}, checkMax("the cost", rounds, maxBcryptCost)
 }
 
 func checkArgon2(found []string) (cost, error) {
@@ -245,15 +245,15 @@ func checkArgon2(found []string) (cost, error) {
 		return cost{}, err
 	}
 	// One at a time: the product of numbers within their bounds is a number.
-	if err := cmp.Or(atMost("the memory in KiB", memory, maxArgon2MemoryKiB), atMost("the passes", passes,
-		maxArgon2Passes), atMost("the lanes", lanes, maxArgon2Lanes)); err != nil {
+	if err := cmp.Or(checkMax("the memory in KiB", memory, maxArgon2MemoryKiB), checkMax("the passes", passes,
+		maxArgon2Passes), checkMax("the lanes", lanes, maxArgon2Lanes)); err != nil {
 		return cost{}, err
 	}
 	if memory < 8*lanes { // RFC 9106, section 3.1
 		return cost{}, fmt.Errorf("%w: the memory is less than 8 KiB for each lane", ErrHashMalformed)
 	}
 	takes := cost{memory: int64(memory) << 10} //nolint:gosec // at most maxArgon2MemoryKiB
-	return takes, cmp.Or(atMost("the memory in KiB times the passes", memory*passes, maxArgon2Work),
+	return takes, cmp.Or(checkMax("the memory in KiB times the passes", memory*passes, maxArgon2Work),
 		checkLengths(base64.RawStdEncoding, found[3], 8, found[4], maxDigest))
 }
 
@@ -265,12 +265,12 @@ func checkScrypt(found []string) (cost, error) {
 		return cost{}, err
 	}
 	const maxLogN = 21 // that of maxScryptWork
-	if err := cmp.Or(atMost("ln", logN, maxLogN), atMost("r", block, maxScryptBlock),
-		atMost("p", lanes, maxScryptLanes)); err != nil {
+	if err := cmp.Or(checkMax("ln", logN, maxLogN), checkMax("r", block, maxScryptBlock),
+		checkMax("p", lanes, maxScryptLanes)); err != nil {
 		return cost{}, err
 	}
 	takes := cost{memory: int64(128 * block << logN)} //nolint:gosec // RFC 7914, section 5: the vector of scryptROMix
-	return takes, cmp.Or(atMost("N times r times p", block*lanes<<logN, maxScryptWork),
+	return takes, cmp.Or(checkMax("N times r times p", block*lanes<<logN, maxScryptWork),
 		checkLengths(base64.RawStdEncoding, found[3], 1, found[4], maxDigest))
 }
 
@@ -288,7 +288,7 @@ func checkPBKDF2(found []string) (cost, error) {
 	}
 	adapted := base64.NewEncoding("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789./").
 		WithPadding(base64.NoPadding)
-	return cost{}, cmp.Or(atMost("the rounds", rounds, most), checkLengths(adapted, found[2], 1, found[3], size))
+	return cost{}, cmp.Or(checkMax("the rounds", rounds, most), checkLengths(adapted, found[2], 1, found[3], size))
 }
 
 func checkSHA512Crypt(found []string) (cost, error) {
@@ -302,7 +302,7 @@ func checkSHA512Crypt(found []string) (cost, error) {
 	if rounds < 1000 { // Programs that create one use 1,000 for fewer, and write so.
 		return cost{}, fmt.Errorf("%w: the rounds are fewer than 1000", ErrHashMalformed)
 	}
-	if err := atMost("the rounds", rounds, maxSHACryptRounds); err != nil {
+	if err := checkMax("the rounds", rounds, maxSHACryptRounds); err != nil {
 		return cost{}, err
 	}
 	return cost{longest: int(maxSHACryptWork / rounds)}, nil
@@ -316,7 +316,7 @@ func number(digits string) (uint64, error) {
 	return value, nil
 }
 
-func atMost(what string, value, most uint64) error {
+func checkMax(what string, value, most uint64) error {
 	if value > most {
 		return fmt.Errorf("%w: %s must be at most %d", ErrHashTooCostly, what, most)
 	}

@@ -82,7 +82,7 @@ func (l Lineage) Present(number int64, sameClient bool, now time.Time, grace tim
 	switch {
 	case number <= 0: // Not a number that a token can have; the zero of "no parent" above all.
 		return l, Reused
-	case l.good(number):
+	case l.isValid(number):
 		return l.trade(number, now, grace), Rotated
 	case number == l.Parent && repeats && recent(l.RotateTime, now, grace):
 		return l.repeat(), Repeated
@@ -109,8 +109,8 @@ func (l Lineage) first() int64 {
 	return max(l.First, l.Parent+1)
 }
 
-// good reports whether a token is Current or a sibling that has not lapsed.
-func (l Lineage) good(number int64) bool {
+// isValid reports whether a token is Current or a sibling that has not lapsed.
+func (l Lineage) isValid(number int64) bool {
 	return number <= l.Current && number >= max(l.first(), l.Current-maxSiblings+1)
 }
 

@@ -155,9 +155,9 @@ func (s *sessionService) DeleteAllSessions(
 	if !ok {
 		return nil, apierr.AccessTokenMissing()
 	}
-	who := login.Caller{UserID: caller.UserID, SessionID: caller.SessionID}
+	loginCaller := login.Caller{UserID: caller.UserID, SessionID: caller.SessionID}
 	if !req.GetKeepCurrent() {
-		user, err := s.login.EndAll(ctx, who)
+		user, err := s.login.EndAll(ctx, loginCaller)
 		if err != nil {
 			return nil, apiError(err)
 		}
@@ -173,7 +173,7 @@ func (s *sessionService) DeleteAllSessions(
 	}
 	own, _ := authn.AccountFrom(ctx)
 	// The caller has proved no password, so that the session is as old as before.
-	user, issued, err := s.login.ReplaceAll(ctx, who, own.Session.GetCreateTime().AsTime(), expire)
+	user, issued, err := s.login.ReplaceAll(ctx, loginCaller, own.Session.GetCreateTime().AsTime(), expire)
 	if err != nil {
 		return nil, apiError(err)
 	}

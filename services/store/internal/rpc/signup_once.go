@@ -39,7 +39,7 @@ func (s *userService) createUserOnce(
 	}
 	err = s.storage.CreateUserOnce(ctx, user, hash, signUp, user.CreateTime.Add(-account.SignUpRetention))
 	if !errors.Is(err, storage.ErrRequestTaken) {
-		return created(user, err)
+		return createUserResponse(user, err)
 	}
 	answer, err = s.repeated(ctx, req, signUp) // The same was faster.
 	if errors.Is(err, storage.ErrNotFound) {
@@ -49,9 +49,9 @@ func (s *userService) createUserOnce(
 }
 
 func newSignUp(req *gatehousev1.CreateUserRequest) (storage.SignUp, error) {
-	asked := proto.CloneOf(req)
-	asked.Password, asked.RequestId = "", ""
-	written, err := proto.MarshalOptions{Deterministic: true}.Marshal(asked)
+	fingerprinted := proto.CloneOf(req)
+	fingerprinted.Password, fingerprinted.RequestId = "", ""
+	written, err := proto.MarshalOptions{Deterministic: true}.Marshal(fingerprinted)
 	if err != nil {
 		return storage.SignUp{}, fmt.Errorf("marshal a sign-up: %w", err)
 	}
@@ -96,7 +96,7 @@ func (s *userService) repeated(
 	if err != nil {
 		return nil, apiError(err)
 	}
-	return created(signedUp(req, known.UserID, known.CreateTime), nil)
+	return createUserResponse(signUpUser(req, known.UserID, known.CreateTime), nil)
 }
 
 // readSignUp reads the sign-up of a request id. It fails with REQUEST_ID_REUSED if that is void.

@@ -49,7 +49,7 @@ func (s *userService) CreateUser(
 	if err != nil {
 		return nil, err
 	}
-	return created(user, s.storage.CreateUser(ctx, user, hash))
+	return createUserResponse(user, s.storage.CreateUser(ctx, user, hash))
 }
 
 // newUser returns the user of a sign-up, not stored yet.
@@ -59,19 +59,19 @@ func (s *userService) newUser(req *gatehousev1.CreateUserRequest) (account.User,
 		return account.User{}, err
 	}
 	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database stores it.
-	return signedUp(req, id.String(), now), nil
+	return signUpUser(req, id.String(), now), nil
 }
 
-// signedUp returns the user that a sign-up creates.
-func signedUp(req *gatehousev1.CreateUserRequest, id string, at time.Time) account.User {
+// signUpUser returns the user that a sign-up creates.
+func signUpUser(req *gatehousev1.CreateUserRequest, id string, at time.Time) account.User {
 	return account.User{
 		ID: id, Email: emailaddr.Display(req.GetEmail()), FullName: account.DisplayName(req.GetFullName()),
 		CreateTime: at, UpdateTime: at, Version: 1, State: account.Active,
 	}
 }
 
-// created returns the response to a sign-up.
-func created(user account.User, err error) (*gatehousev1.CreateUserResponse, error) {
+// createUserResponse returns the response to a sign-up.
+func createUserResponse(user account.User, err error) (*gatehousev1.CreateUserResponse, error) {
 	if errors.Is(err, storage.ErrEmailTaken) {
 		return nil, apierr.EmailTaken()
 	}

@@ -21,7 +21,7 @@ func (k *Keyring) Run(ctx context.Context) {
 	defer ticker.Stop()
 	failing := false
 	for {
-		err := k.pass(ctx)
+		err := k.maintainOnce(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
@@ -39,7 +39,7 @@ func (k *Keyring) Run(ctx context.Context) {
 	}
 }
 
-func (k *Keyring) pass(ctx context.Context) error {
+func (k *Keyring) maintainOnce(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, upkeepTimeout)
 	defer cancel()
 	return k.Maintain(ctx)

@@ -78,7 +78,7 @@ func (s *Storage) writeSession(ctx context.Context, before, after account.Sessio
 		err = appendChange(ctx, tx, Change{
 			UserID: after.UserID, SessionID: after.ID, Version: after.Version, Ended: !after.EndTime.IsZero(),
 		})
-		if event, worthy := changeEvent(before, after); err == nil && worthy {
+		if event, isAudited := changeEvent(before, after); err == nil && isAudited {
 			err = appendEvent(ctx, tx, event)
 		}
 		return err
@@ -88,7 +88,7 @@ func (s *Storage) writeSession(ctx context.Context, before, after account.Sessio
 
 // changeEvent returns the event of a change, if it has one: the end of the session, or a refresh token that another
 // client has used again. The latter happens at most maxReissueEvents times for one parent.
-func changeEvent(before, after account.Session) (event Event, worthy bool) {
+func changeEvent(before, after account.Session) (event Event, isAudited bool) {
 	event = Event{UserID: after.UserID, Origin: audit.Origin{SessionID: after.ID}}
 	reissued := after.Lineage.Current > before.Lineage.Current && after.Lineage.Parent == before.Lineage.Parent
 	switch {

@@ -198,20 +198,20 @@ func (s *Storage) insertUsers(
 		}
 	}
 	err := insertAll(ctx, tx, rows)
-	if s.asTaken(err) == nil {
+	if s.duplicateError(err) == nil {
 		return err
 	}
 	for i, row := range rows {
 		err := insertAll(ctx, tx, []userRow{row})
-		if results[places[i]] = s.asTaken(err); err != nil && results[places[i]] == nil {
+		if results[places[i]] = s.duplicateError(err); err != nil && results[places[i]] == nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// asTaken returns ErrIDTaken or ErrEmailTaken for an error that means this, and nil for others.
-func (s *Storage) asTaken(err error) error {
+// duplicateError returns ErrIDTaken or ErrEmailTaken for an error that means this, and nil for others.
+func (s *Storage) duplicateError(err error) error {
 	switch s.dialect.Classify(err) {
 	case dialect.DuplicateKey:
 		return ErrIDTaken

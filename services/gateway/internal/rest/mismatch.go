@@ -21,10 +21,10 @@ const maxViolations = 16
 // maxNameShown bounds how much of an unknown field's name an error contains, in bytes.
 const maxNameShown = 64
 
-// explain returns the error for a JSON value that is not the message. It names the invalid fields, but never contains a
-// value: errors are logged, and a value may be a password. It stops at maxViolations, so that a body with a hundred
-// thousand of them costs no more than one with a few.
-func explain(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
+// mismatchError returns the error for a JSON value that is not the message. It names the invalid fields, but never
+// contains a value: errors are logged, and a value may be a password. It stops at maxViolations, so that a body with a
+// hundred thousand of them costs no more than one with a few.
+func mismatchError(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
 	if !utf8.Valid(raw) {
 		return apierr.MalformedRequest("the body is not valid UTF-8", nil)
 	}
@@ -45,7 +45,8 @@ func explain(raw []byte, message protoreflect.MessageDescriptor) *apierr.Error {
 		}
 		seen[name] = true
 		if problem != "" {
-			violations = append(violations, &errdetails.BadRequest_FieldViolation{Field: shown(name), Description: problem})
+			violations = append(violations,
+				&errdetails.BadRequest_FieldViolation{Field: truncatedName(name), Description: problem})
 		}
 	}
 	return apierr.MalformedFields(violations)
@@ -81,8 +82,8 @@ func problemOf(name string, value json.RawMessage, message protoreflect.MessageD
 	return ""
 }
 
-// shown returns at most maxNameShown bytes of a name. It cuts between characters, as an answer must be UTF-8.
-func shown(name string) string {
+// truncatedName returns at most maxNameShown bytes of a name. It cuts between characters, as an answer must be UTF-8.
+func truncatedName(name string) string {
 	if len(name) > maxNameShown {
 		return strings.ToValidUTF8(name[:maxNameShown], "") + "…"
 	}
