@@ -42,7 +42,7 @@ var layers = [][]string{
 	{"internal/grpcx"},
 	{"internal/authn", "internal/netlimit", "internal/breaker", "internal/logging"},
 	{"internal/apierr", "internal/jwk", "internal/callctx", "internal/shares"},
-	{"internal/redact", "internal/sessionrule", "internal/deadlines"},
+	{"internal/redact", "internal/sessionrule", "internal/deadlines", "internal/wait"},
 	{"gen/gatehouse/internalv1", "openapi"},
 	{"gen/gatehouse/v1"},
 }
