@@ -84,7 +84,7 @@ func TestLayers(t *testing.T) {
 		}
 		for _, imported := range all {
 			if name, ours := strings.CutPrefix(imported, module); ours && layerOf[name] <= layer {
-				t.Errorf("%s imports %s, which is not below it", path, name)
+				t.Errorf("%s imports %s, which layers does not list below it", path, name)
 			}
 			for folder, others := range separate {
 				forbidden := slices.ContainsFunc(others, func(other string) bool { return strings.HasPrefix(imported, other) })
@@ -119,7 +119,9 @@ func productImports(t *testing.T) map[string][]string {
 			if err != nil {
 				t.Fatal(err)
 			}
-			imports[path] = append(imports[path], imported)
+			if !slices.Contains(imports[path], imported) {
+				imports[path] = append(imports[path], imported)
+			}
 		}
 	}
 	return imports
