@@ -114,16 +114,22 @@ func (s *KeySet) attemptedRecently() (bool, error) {
 
 // refreshUnlessRecent fetches the keys, unless that was tried within the last 5 s: then it returns how it ended.
 func (s *KeySet) refreshUnlessRecent(ctx context.Context) error {
-	if tooSoon, err := s.attemptedRecently(); tooSoon {
-		return err
-	}
-	return s.join(ctx, func(ctx context.Context) error {
-		// Another fetch may have ended since the look above.
+	for range 2 { // The fetch that the call joins may have begun before the clock was set forward.
 		if tooSoon, err := s.attemptedRecently(); tooSoon {
 			return err
 		}
-		return s.load(ctx)
-	})
+		err := s.join(ctx, func(ctx context.Context) error {
+			// Another fetch may have ended since the look above.
+			if tooSoon, err := s.attemptedRecently(); tooSoon {
+				return err
+			}
+			return s.load(ctx)
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Refresh fetches the keys, or waits for the fetch that is under way.

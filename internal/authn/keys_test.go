@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
@@ -80,18 +81,37 @@ func TestKeySetNewKey(t *testing.T) {
 	}
 }
 
-// TestKeySetClockSetForward: keys that are outdated when they arrive are fetched again, and their tokens are not invalid.
+// TestKeySetClockSetForward: keys that are outdated when they arrive are fetched again; their tokens are not invalid.
 func TestKeySetClockSetForward(t *testing.T) {
-	h := newTestEnv(t)
-	h.publisher.hang = func() {
-		h.publisher.hang = nil
-		h.clock.pass(10 * time.Minute)
-	}
-	if err := h.keys.Refresh(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims())); err != nil {
-		t.Error(err)
+	for name, callWaits := range map[string]bool{"during_a_fetch": false, "while_a_call_waits_for_the_fetch": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, fetching := newTestEnv(t), make(chan struct{})
+				h.publisher.hang = func() {
+					h.publisher.hang = nil
+					<-fetching
+				}
+				go func() { _ = h.keys.Refresh(t.Context()) }()
+				synctest.Wait()
+				h.clock.pass(10 * time.Minute)
+				if !callWaits {
+					close(fetching)
+					synctest.Wait()
+				}
+				verified := make(chan error, 1)
+				go func() {
+					_, err := h.Verify(t.Context(), h.edDSA.token(t, h.claims()))
+					verified <- err
+				}()
+				synctest.Wait()
+				if callWaits {
+					close(fetching)
+				}
+				if err := <-verified; err != nil {
+					t.Error(err)
+				}
+			})
+		})
 	}
 }
 
