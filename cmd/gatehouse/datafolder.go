@@ -27,9 +27,9 @@ func (d dataFolder) files() []string {
 
 func (d dataFolder) lockFile() string { return filepath.Join(string(d), "lock") }
 
-// check reports an error if somebody else may have written to the folder or one of its files, or may: who can write the
-// database can make administrators, and who can exchange the folder decides about all accounts. What others may only
-// read of the database it forbids them, as it has password hashes.
+// check reports an error if another user can write, or could have written, to the folder or one of its files: with
+// write access to the database one can create administrators. It removes read permissions of others from the database,
+// which contains password hashes.
 func (d dataFolder) check() error {
 	if err := checkFolder(string(d)); err != nil {
 		return fmt.Errorf("data folder: %w", err)

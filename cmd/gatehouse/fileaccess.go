@@ -17,8 +17,8 @@ const (
 // checkFolder reports an error unless nobody else can change what is in the folder: it must be owned by this user or
 // root, and neither the group nor others may write to it. Nobody else may exchange it either: each folder above it, by
 // the path and by what symbolic links lead to, must not be writable by everybody, unless its sticky bit protects what
-// is in it, and each link must be owned by this user or root. Group-writable folders above are accepted: one who
-// exchanges the folder by them cannot give the new one to this user, so that it is refused.
+// is in it, and each link must be owned by this user or root. Group-writable folders above are accepted: a
+// folder that replaces this one through them would belong to another user and be rejected.
 func checkFolder(path string) error {
 	absolute, err := filepath.Abs(path)
 	if err != nil {

@@ -154,7 +154,7 @@ func dialUpstreams(
 }
 
 // runStacked runs services of which each uses those after it, until ctx is done or one of them fails. Then it stops
-// them in that order, so that a service is there until the last call to it has ended. It returns the errors of all.
+// them in that order, so that each service runs until the last call to it has ended. It returns all errors, joined.
 func runStacked(ctx context.Context, services ...func(context.Context) error) error {
 	ctx, fail := context.WithCancel(ctx)
 	defer fail()

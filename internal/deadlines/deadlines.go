@@ -92,7 +92,7 @@ const (
 	// SharedRead bounds a read of the store for which several callers wait, none of which can cancel it.
 	SharedRead = 5 * time.Second
 
-	// Commit bounds a change at the store. It goes on when its caller gives up: what the store has committed has to
+	// Commit bounds a change at the store. It continues after its caller has given up: what the store has committed has to
 	// reach the cache.
 	Commit = Call
 )
@@ -124,8 +124,8 @@ const (
 	// waiting.
 	HashQueue = 2 * time.Second
 
-	// RecordFailure bounds the write of a failed log-in, which goes on when its caller gives up. A store that stops waits
-	// for it.
+	// RecordFailure bounds the write of a failed log-in, which continues after its caller has given up. A store
+	// that stops waits for it.
 	RecordFailure = 8 * time.Second
 
 	// DatabaseDial bounds a connection attempt to a database server: a host that is gone does not answer SYN packets.

@@ -18,8 +18,8 @@ type subject struct{ userID, sessionID string }
 type rpcMethod[Request, Response any] func(context.Context, Request, ...grpc.CallOption) (Response, error)
 
 // commit makes a change at the store, and updates the cache before it returns: with store, if the change was made, else
-// according to the error. The change goes on when its caller gives up: what the store has committed must reach the
-// cache.
+// according to the error. The change continues after its caller has given up: what the store has committed must
+// reach the cache.
 func commit[Request, Response any](
 	ctx context.Context, entries *coherence.Entries, about subject, change rpcMethod[Request, Response], req Request,
 	store func(coherence.Lease, Response),

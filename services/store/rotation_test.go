@@ -19,7 +19,7 @@ type pollingVerifier struct {
 	loaded time.Time
 }
 
-func (v *pollingVerifier) know(t *testing.T, store *testStore, now time.Time) {
+func (v *pollingVerifier) loadKeys(t *testing.T, store *testStore, now time.Time) {
 	t.Helper()
 	if now.Sub(v.loaded) < 300*time.Second {
 		return
@@ -59,7 +59,7 @@ func TestKeyRotationFailsNoRequest(t *testing.T) {
 		users := make([]*keyUser, replicas)
 		for i := range users {
 			users[i] = &keyUser{refreshToken: stores[i].logIn(t).GetRefreshToken()}
-			users[i].verifier.know(t, stores[i], clock.now())
+			users[i].verifier.loadKeys(t, stores[i], clock.now())
 			// Each asks at other times, so that one has just asked when a key is published.
 			users[i].verifier.loaded = users[i].verifier.loaded.Add(-time.Duration(i) * step)
 		}
@@ -91,7 +91,7 @@ type keyUser struct {
 
 func (u *keyUser) call(t *testing.T, stores []*testStore, turn int, now time.Time) {
 	const unexpired = 22 // of 40 s each, in 15 minutes
-	u.verifier.know(t, stores[turn%len(stores)], now)
+	u.verifier.loadKeys(t, stores[turn%len(stores)], now)
 	refreshed, err := stores[turn%len(stores)].refresh(t.Context(), u.refreshToken)
 	if err != nil {
 		t.Errorf("refresh at turn %d: %v", turn, err)

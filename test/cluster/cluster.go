@@ -18,7 +18,7 @@ type Cluster struct {
 	data string // folder of `up`
 }
 
-// Config reports how services run.
+// Config configures the services of a cluster.
 type Config struct {
 	Program      string
 	CacheProgram string // another program for the caches; "" is Program

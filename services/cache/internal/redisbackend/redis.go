@@ -93,7 +93,7 @@ return 0
 // but Get ignores it if this process knows of a change that the value lacks.
 //
 // A lease is the number of instances that were identified when it was acquired, and the position of the feed. It is
-// valid in an instance that was identified by then: what was stored there since is still there.
+// valid in an instance that was identified by then, which still has everything that was stored since.
 type Backend struct {
 	source      source
 	shared      *shared

@@ -26,7 +26,7 @@ const (
 	// does not drain within this time.
 	flowMemory = time.Second
 
-	// flowLifetime is how long a flow is stored after its last refusal: by then its counts have faded.
+	// flowLifetime is how long a flow is stored after its last refusal: by then its counts have decayed.
 	flowLifetime = 10 * flowMemory
 
 	// maxFlows bounds the stored flows of a method.

@@ -1,5 +1,5 @@
-// Package audit identifies who does what the store is asked to do, for the events that are written with it. The events
-// themselves are written by package storage, in the transaction of what they record.
+// Package audit identifies the actor and the client of a request, for the events that record it. Package storage writes
+// the events, in the transaction of the change that they record.
 package audit
 
 import (
@@ -9,15 +9,15 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/callctx"
 )
 
-// Actors who are no users.
+// Actors that are not users.
 const (
-	Operator = "operator" // somebody with a command at the database
+	Operator = "operator" // a command that runs at the database
 	System   = "system"   // Gatehouse itself
 )
 
-// Origin is who does something, from where, with what.
+// Origin is the actor of an event and the client that the actor uses.
 type Origin struct {
-	Actor         string // the id of a user, Operator, System, or "" for somebody who is not logged in
+	Actor         string // the id of a user, Operator, System, or "" for a caller that is not logged in
 	SessionID     string // that the call is made with, or ""
 	ClientAddress string // an IP address, or ""
 	UserAgent     string // at most 256 bytes

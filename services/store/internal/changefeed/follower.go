@@ -14,8 +14,8 @@ const (
 	// is one each 800 ms; the contract promises one each second.
 	heartbeat = 500 * time.Millisecond
 
-	// holdTimeout is how long a follower that comes while the database does not answer waits for it, before it fails and
-	// comes again.
+	// holdTimeout bounds how long a new stream waits for a database that does not respond, before it fails and the
+	// follower reconnects.
 	holdTimeout = 2 * time.Second
 )
 
@@ -29,7 +29,7 @@ var (
 	errStreamOver = errors.New("the stream is over") // It ends without an error.
 )
 
-// Batch is what a follower gets at once.
+// Batch is what a follower receives in one message.
 type Batch struct {
 	Epoch      string           // of the database
 	Cursor     int64            // how far the feed is after the changes
@@ -48,7 +48,7 @@ type follower struct {
 }
 
 // Follow sends the changes that follow a cursor until ctx or the service ends. It sends the first batch at once, and
-// then at least one each second. After grpcx.MaxStreamAge it returns nil, so that the follower comes again over a new
+// then at least one each second. After grpcx.MaxStreamAge it returns nil, so that the follower reconnects over a new
 // connection before the server ends the old one.
 func (f *Feed) Follow(ctx context.Context, epoch string, cursor int64, send func(Batch) error) error {
 	select {

@@ -40,15 +40,15 @@ func Canonical(address string) string {
 	return foldLocal(local) + "@" + canonical
 }
 
-// CanonicalPrefix returns what the canonical forms of the addresses begin with that begin with prefix. A label of the
-// domain in punycode must be whole: a part of one stands for nothing.
+// CanonicalPrefix returns the prefix of the canonical forms of all addresses that begin with prefix. A label of the
+// domain in punycode must be complete: a part of one has no meaning.
 func CanonicalPrefix(prefix string) string {
 	display := Display(prefix)
 	local, domain, found := cut(display)
 	if !found {
 		return foldLocal(display)
 	}
-	mapped, _ := lenient.ToUnicode(foldCapitalSharpS(domain)) // What it cannot map, it returns as it is.
+	mapped, _ := lenient.ToUnicode(foldCapitalSharpS(domain)) // It returns unchanged what it cannot map.
 	return foldLocal(local) + "@" + mapped
 }
 

@@ -38,8 +38,8 @@ func (s *Service) ReplaceAll(
 	return found.User, issued, err
 }
 
-// replacement returns the session that replaces the caller's, so that no token of it is valid any longer: somebody else
-// may have them. It is as old as a log-in at the time created.
+// replacement returns the session that replaces the caller's, so that none of its tokens remains valid: another
+// party may have them. It is as old as a log-in at the time created.
 func (s *Service) replacement(
 	ctx context.Context, caller Caller, created time.Time,
 ) (storage.Replacement, error) {

@@ -106,8 +106,8 @@ func (s *Service) newSession(ctx context.Context, credential account.Credential)
 
 // authenticate returns the credential of the user who has an address and a password. An unknown address costs the same
 // hash and the same event as a wrong password, and gets the same answer, so that nobody can find out which addresses
-// have accounts. Beyond what can be hashed nothing is read: a flood is refused at the cost of a call, and leaves the
-// database to the others.
+// have accounts. A log-in for which no hash can be computed is rejected before the database is read, so that a
+// flood does not slow down other calls.
 func (s *Service) authenticate(ctx context.Context, email, password string) (account.Credential, error) {
 	if err := s.hasher.Admit(ctx); err != nil {
 		return account.Credential{}, err

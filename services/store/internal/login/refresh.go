@@ -95,7 +95,7 @@ func (s *Service) applyRefresh(
 }
 
 // refuseAncestor returns the error of a token that was traded moments ago and comes from another client since. The
-// session goes on: the token may be that of a request which was late.
+// session continues: the token may belong to a request that was delayed.
 func (s *Service) refuseAncestor(ctx context.Context, session account.Session) error {
 	if err := s.storage.RefuseToken(ctx, session, string(RefreshTokenInvalid), s.now()); err != nil {
 		return err

@@ -17,10 +17,10 @@ const maxDecoys = 16
 
 // decoys are the hashes that log-ins without an account are verified against. Each address has one of them, always the
 // same while the accounts do not change, and each kind of hash (scheme and parameters) has as large a share of the
-// addresses without an account as it has of those with one. So the time of a failed log-in tells neither. It is safe
-// for concurrent use.
+// addresses without an account as it has of those with one. So the duration of a failed log-in does not reveal whether
+// an account exists. It is safe for concurrent use.
 type decoys struct {
-	key     []byte // nobody else can find out which decoy an address has
+	key     []byte // secret, so that the decoy of an address cannot be predicted
 	current string // of the current parameters
 	others  atomic.Pointer[[]decoy]
 }

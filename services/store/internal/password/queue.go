@@ -68,8 +68,8 @@ func newQueue(slots int, memory int64) *queue {
 }
 
 // acquire waits until a call that holds so many bytes is admitted; release ends it. It fails as admit does, with an
-// OverloadedError if the queue gets too full meanwhile, and with the error of ctx if that ends first: nobody would hear
-// the answer. The bytes must be within the memory of the queue.
+// OverloadedError if the queue gets too full meanwhile, and with the error of ctx if that ends first. The bytes must be
+// within the memory of the queue.
 func (q *queue) acquire(ctx context.Context, key shares.Key, bytes int64) (release func(), err error) {
 	call, err := q.enqueue(ctx, key, bytes)
 	if err != nil {

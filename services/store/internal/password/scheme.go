@@ -21,7 +21,7 @@ var (
 	// ErrUnknownHash is a hash of a kind that is not verified.
 	ErrUnknownHash = errors.New("the password hash is of no kind that is known")
 	// ErrHashPeppered is a hash that takes a pepper of the system which made it, as the hash itself says: no password
-	// would match it here. Most hashes with a pepper say nothing of it.
+	// would match it here. Most hashes with a pepper do not say so.
 	ErrHashPeppered = errors.New("the password hash takes a key or pepper of the system that made it")
 	// ErrHashMalformed is a hash that nobody makes: no password would match it.
 	ErrHashMalformed = errors.New("the password hash is malformed")
@@ -155,7 +155,7 @@ func (v verifier) checkMemory(maxMemory int64) error {
 }
 
 // matchesEither reports whether the password is the one that was hashed: in the form that we hash or, where that
-// differs, as it is given, which is what others mostly hash.
+// differs, as it is given, which is what most other programs hash.
 func (v verifier) matchesEither(password string) (bool, error) {
 	normal := normalize(password)
 	matches, err := v.matches(normal)

@@ -1,5 +1,5 @@
-// Package refresh holds the rules of refresh tokens: what one looks like, and what becomes of a session when one is
-// presented. A lost answer never logs anybody out, and two clients that hold one session collide and are found.
+// Package refresh implements the rules of refresh tokens: their format, and the effect on a session when one is
+// presented. A lost response never ends a session, and the use of one session by two clients is detected.
 package refresh
 
 import "time"
@@ -69,11 +69,11 @@ const (
 	// the current token.
 	Reissued
 	// Refused is an ancestor that was traded within the grace, from another client than the one that got the current
-	// token: a request that was late, or somebody with a copy. It gets nothing, and the session goes on.
+	// token: a request that was late, or one with a copy. It gets no token, and the session continues.
 	Refused
 )
 
-// Present applies the rules to a token that is presented, and returns the chain as it is afterwards. The caller says
+// Present applies the rules to a token that is presented, and returns the resulting chain. The caller states
 // whether the token comes from the client that the current token was given to. A grace of 0 repeats nothing.
 //
 // A reissue counts as a rotation: the second tab of an owner who comes back late must get what the first one got.

@@ -39,10 +39,10 @@ const (
 // encoding rejects bits that no byte needs: a token has one spelling.
 var encoding = base64.RawURLEncoding.Strict()
 
-// Tokens makes and reads refresh tokens: session id and number, encrypted, so that nobody who has two of them can tell
-// whether there was one in between. A token is the same each time it is made, which is what a retry needs: the IV is a
-// MAC of what is encrypted (the construction of RFC 5297, with HMAC-SHA256 and AES-256-CTR). The keys come of the
-// master key, so that nobody can make a token out of the database.
+// Tokens makes and reads refresh tokens: session id and number, encrypted, so that two of them do not reveal whether
+// there was one in between. A token is the same each time it is made, which is what a retry needs: the IV is a
+// MAC of what is encrypted (the construction of RFC 5297, with HMAC-SHA256 and AES-256-CTR). The keys are derived
+// from the master key, so that the database alone is not enough to make a token.
 type Tokens struct{ keys []tokenKeys }
 
 type tokenKeys struct {

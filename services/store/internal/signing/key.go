@@ -107,7 +107,7 @@ func (s *sealers) privateKey(row account.SigningKey) (crypto.Signer, error) {
 		return nil, fmt.Errorf("signing key %s has the private key of another", row.KeyID)
 	}
 	if _, err := publicKey(row); err != nil {
-		return nil, err // It would sign what nobody can verify.
+		return nil, err // No verifier could verify its signatures.
 	}
 	return private, nil
 }

@@ -50,9 +50,9 @@ type Config struct {
 	Now              func() time.Time // the clock that keys begin and end by
 }
 
-// OpenKeyring loads the keys. Where there is none it makes the first, which signs at once. Where the newest is for
-// another algorithm than the one that is configured, it makes the next, which signs once verifiers know it. Of several
-// stores that start at once exactly one makes it, and all use it. It fails if the active key cannot be opened.
+// OpenKeyring loads the keys. If no key exists, it creates the first, which signs at once. If the newest key is for
+// another algorithm than the configured one, it creates the next, which signs once verifiers know it. Of several stores
+// that start at once, exactly one creates the key, and all use it. It fails if the active key cannot be opened.
 func OpenKeyring(ctx context.Context, store Store, config Config, log *slog.Logger) (*Keyring, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
@@ -187,7 +187,7 @@ type Token struct {
 	Lifetime time.Duration
 }
 
-// Grant is what an access token is to say.
+// Grant is the content of an access token.
 type Grant struct {
 	UserID, SessionID string
 	Roles             []string
@@ -196,7 +196,7 @@ type Grant struct {
 	AppMetadata       map[string]json.RawMessage // nil for none
 }
 
-// Mint makes an access token.
+// Mint returns a signed access token.
 func (k *Keyring) Mint(grant Grant, now time.Time) (Token, error) {
 	key, private, err := k.loaded.Load().signer(now)
 	if err != nil {

@@ -121,8 +121,8 @@ func unknownKey(keyID string, rows []account.SigningKey) error {
 	return fmt.Errorf("there is no signing key %s: there are %s", keyID, strings.Join(known, ", "))
 }
 
-// Rewrap seals every private key with the first master key that only the second one opens, and tells how many. Where
-// neither opens one it changes nothing.
+// Rewrap seals with the first master key every private key that only the second one opens, and returns how many. If
+// neither opens a key, it changes nothing.
 func (m *KeyManager) Rewrap(ctx context.Context) (int, error) {
 	rows, err := m.store.ListSigningKeys(ctx)
 	if err != nil {

@@ -15,7 +15,7 @@ const (
 )
 
 // Run maintains the keys until ctx is done. A pass that fails is logged, once until one succeeds, and the keys that
-// were loaded last go on signing.
+// were loaded last continue to sign.
 func (k *Keyring) Run(ctx context.Context) {
 	ticker := time.NewTicker(upkeepInterval)
 	defer ticker.Stop()

@@ -16,8 +16,8 @@ const (
 )
 
 // Now returns the time by the database's clock, with an error of at most the time that a query takes. It relies on the
-// last comparison, which is at most 5 s old while FollowClock runs. Stores whose machines disagree about the time agree
-// by it: otherwise one would take the other's "just now" for long ago, and log out a client that refreshes at both.
+// last comparison, which is at most 5 s old while FollowClock runs. It makes stores agree whose machines' clocks
+// differ: otherwise a client that refreshes at two stores could be logged out.
 func (s *Storage) Now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
 
 // FollowClock compares the clocks until ctx ends. While a query fails, the last comparison stays valid.
@@ -29,7 +29,7 @@ func (s *Storage) FollowClock(ctx context.Context, log *slog.Logger) {
 		warned = s.warnOfClock(ctx, log, warned)
 		select {
 		case <-ticker.C:
-			_ = s.compareClock(ctx) // All other operations report a database that is away.
+			_ = s.compareClock(ctx) // All other operations report that the database is down.
 		case <-ctx.Done():
 			return
 		}

@@ -164,7 +164,7 @@ func (i *userImport) run(ctx context.Context, reportPath string) (err error) {
 type batch struct {
 	users     []account.UserWithHash
 	lines     []int64     // of the users
-	rejected  []Rejection // before the database is asked
+	rejected  []Rejection // before the database is queried
 	bytesRead int64       // of the file, after the batch
 	linesRead int64
 	last      bool
