@@ -40,7 +40,7 @@ const (
 	// fileInterval is both for a database in a file, which hardly any other process changes.
 	fileInterval = 800 * time.Millisecond
 
-	// retryInterval is how often it reads while the database does not answer.
+	// retryInterval is how often the database is read, or changes are sequenced, while that fails.
 	retryInterval = 250 * time.Millisecond
 )
 
@@ -170,6 +170,9 @@ func (f *Feed) runSequencer(ctx context.Context) {
 		err := f.sequence(ctx)
 		if ctx.Err() == nil {
 			failures.observe(ctx, err) // The poller finds what is left.
+		}
+		if err != nil && !sleep(ctx, retryInterval, nil) {
+			return
 		}
 	}
 }

@@ -20,10 +20,12 @@ type fakeSource struct {
 
 	mu      sync.Mutex
 	reads   int // of the state
+	writes  int // attempts to sequence changes
 	epoch   string
 	waiting []storage.Change
 	feed    []storage.Change
-	err     error
+	err     error // of everything
+	full    error // of attempts to sequence changes
 }
 
 func newSource() *fakeSource { return &fakeSource{written: make(chan struct{}, 1), epoch: "first"} }
@@ -45,6 +47,10 @@ func (s *fakeSource) ReadFeedState(context.Context) (storage.FeedState, error) {
 func (s *fakeSource) SequenceChanges(_ context.Context, limit int) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.writes++
+	if s.full != nil {
+		return 0, s.full
+	}
 	count := min(limit, len(s.waiting))
 	for _, change := range s.waiting[:count] {
 		change.Sequence = int64(len(s.feed) + 1)
@@ -164,6 +170,31 @@ func TestFeedPolls(t *testing.T) {
 			time.Sleep(5 * time.Second)
 			if reads := feed.source.takeReads(); reads < 99 {
 				t.Errorf("state was read %d times in 5 s after a change, want 100", reads)
+			}
+		})
+	})
+}
+
+func TestFeedSequencing(t *testing.T) {
+	t.Run("is_retried_four_times_a_second_while_it_fails", func(t *testing.T) {
+		run(t, busyInterval, idleInterval, func(t *testing.T, feed *testFeed) {
+			source := feed.source
+			source.mu.Lock()
+			source.full = errors.New("the disk is full")
+			source.mu.Unlock()
+			source.commit(true)
+			time.Sleep(time.Minute)
+			source.mu.Lock()
+			if source.writes > 241 {
+				t.Errorf("changes were sequenced %d times in a minute", source.writes)
+			}
+			source.full = nil
+			source.mu.Unlock()
+			time.Sleep(2 * retryInterval)
+			source.mu.Lock()
+			defer source.mu.Unlock()
+			if len(source.feed) != 1 {
+				t.Errorf("feed has %d changes once it succeeds", len(source.feed))
 			}
 		})
 	})
