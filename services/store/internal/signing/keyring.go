@@ -17,12 +17,13 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/jwk"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 // Keyring signs access tokens with the active key. It knows the keys as they were when they were last loaded, which is
 // enough to change from one to the next on time: Run loads them, and rotates them. It is safe for concurrent use.
 type Keyring struct {
-	store   Store
+	store   *storage.Storage
 	config  Config
 	sealers *sealers
 	log     *slog.Logger
@@ -53,7 +54,7 @@ type Config struct {
 // OpenKeyring loads the keys. If no key exists, it creates the first, which signs at once. If the newest key is for
 // another algorithm than the configured one, it creates the next, which signs once verifiers know it. Of several stores
 // that start at once, exactly one creates the key, and all use it. It fails if the active key cannot be opened.
-func OpenKeyring(ctx context.Context, store Store, config Config, log *slog.Logger) (*Keyring, error) {
+func OpenKeyring(ctx context.Context, store *storage.Storage, config Config, log *slog.Logger) (*Keyring, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
 		return nil, err
@@ -138,7 +139,7 @@ func (k *Keyring) add(ctx context.Context, generation int64, lead time.Duration)
 	made.CreateTime = k.config.Now()
 	made.ActivateTime, made.TokenLifetime = made.CreateTime.Add(lead), k.config.Lifetime
 	err = k.store.CreateSigningKey(ctx, made)
-	if err != nil && !errors.Is(err, account.ErrGenerationTaken) {
+	if err != nil && !errors.Is(err, storage.ErrGenerationTaken) {
 		return err
 	}
 	if err == nil {

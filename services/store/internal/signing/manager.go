@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
+	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 // maxRaces bounds how often a change by hand is tried that lost against another: each time another key was made.
@@ -17,14 +18,14 @@ const maxRaces = 10
 // KeyManager changes the signing keys of a database at an operator's word, beside the stores that run on it: they see
 // the change when they load the keys the next time, within 5 s.
 type KeyManager struct {
-	store     Store
+	store     *storage.Storage
 	sealers   *sealers
 	algorithm string
 	now       func() time.Time
 }
 
 // NewKeyManager uses the master keys, the algorithm and the clock of the configuration.
-func NewKeyManager(store Store, config Config) (*KeyManager, error) {
+func NewKeyManager(store *storage.Storage, config Config) (*KeyManager, error) {
 	sealers, err := newSealers(config.MasterKey, config.SecondMasterKey)
 	if err != nil {
 		return nil, err
@@ -48,7 +49,7 @@ func (m *KeyManager) Rotate(ctx context.Context) (key account.SigningKey, made b
 			return account.SigningKey{}, false, err
 		}
 		err = m.store.CreateSigningKey(ctx, *next)
-		if !errors.Is(err, account.ErrGenerationTaken) {
+		if !errors.Is(err, storage.ErrGenerationTaken) {
 			return *next, err == nil, err
 		}
 	}
@@ -81,7 +82,7 @@ func (m *KeyManager) Revoke(ctx context.Context, keyID string) (successor *accou
 			return nil, err
 		}
 		err = m.store.RevokeSigningKey(ctx, keyID, successor)
-		if !errors.Is(err, account.ErrGenerationTaken) && !errors.Is(err, account.ErrNotFound) {
+		if !errors.Is(err, storage.ErrGenerationTaken) && !errors.Is(err, storage.ErrNotFound) {
 			return successor, err
 		}
 	}

@@ -7,14 +7,12 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
-
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
 var (
 	// ErrNotFound is an entry that does not exist, or whose user does not exist.
-	ErrNotFound = account.ErrNotFound
+	ErrNotFound = errors.New("not found")
 	// ErrEmailTaken is a user whose canonical e-mail address another user has.
 	ErrEmailTaken = errors.New("the e-mail address is taken")
 	// ErrIDTaken is a user whose id another user has, or had.
@@ -22,7 +20,7 @@ var (
 	// ErrImportConflict is an import that another process continues.
 	ErrImportConflict = errors.New("another process is importing the same file")
 	// ErrGenerationTaken is a signing key of a generation that exists.
-	ErrGenerationTaken = account.ErrGenerationTaken
+	ErrGenerationTaken = errors.New("the generation is taken")
 	// ErrStaleGeneration is a session for a generation of its user's sessions that has ended.
 	ErrStaleGeneration = errors.New("the sessions of this generation have ended")
 	// ErrSessionEnded is a session that has ended.

@@ -11,15 +11,18 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
-// Change is one change of a user or a session that was committed.
+// Change is one change of a user or a session that was committed, and the row of the feed that holds it.
 type Change struct {
-	Sequence   int64 // its place in the feed, from 1 on, without gaps
+	Sequence   int64 `gorm:"primaryKey;autoIncrement:false"` // its place in the feed, from 1 on, without gaps
 	UserID     string
 	SessionID  string // "" for a change of the user
 	Version    int64  // of the user or session after the change; 0 if that has ended
 	Ended      bool
 	CreateTime time.Time // by the database's clock; the commit was later
 }
+
+// TableName implements the interface of gorm.
+func (Change) TableName() string { return "feed" }
 
 // FeedState is the end of the feed.
 type FeedState struct {
@@ -40,17 +43,6 @@ type changeRow struct {
 }
 
 func (changeRow) TableName() string { return "changes" }
-
-type feedRow struct {
-	Sequence   int64 `gorm:"primaryKey;autoIncrement:false"`
-	UserID     string
-	SessionID  string
-	Version    int64
-	Ended      bool
-	CreateTime time.Time
-}
-
-func (feedRow) TableName() string { return "feed" }
 
 // feedHeadRow is the only row of its table.
 type feedHeadRow struct {
@@ -124,10 +116,10 @@ func (s *Storage) sequenceChanges(ctx context.Context, tx *gorm.DB, limit int) (
 	if err != nil || len(waiting) == 0 {
 		return 0, err
 	}
-	rows := make([]feedRow, 0, len(waiting))
+	rows := make([]Change, 0, len(waiting))
 	for _, row := range waiting {
 		last.Sequence++
-		rows = append(rows, feedRow{last.Sequence, row.UserID, row.SessionID, row.Version, row.Ended, row.CreateTime})
+		rows = append(rows, Change{last.Sequence, row.UserID, row.SessionID, row.Version, row.Ended, row.CreateTime})
 		deleted := gorm.WithResult() // The dialects need different statements.
 		err := gorm.G[changeRow](tx, deleted).Exec(ctx, s.dialect.DeleteOne("changes", "id"), row.ID)
 		if err := requireRow(int(deleted.RowsAffected), err); err != nil {
@@ -170,16 +162,12 @@ func (s *Storage) ReadFeedState(ctx context.Context) (FeedState, error) {
 // ListChanges returns the changes after a sequence that is not the last one, in their order: at most limit. It fails
 // with ErrCursorExpired if the next change is deleted.
 func (s *Storage) ListChanges(ctx context.Context, after int64, limit int) ([]Change, error) {
-	rows, err := gorm.G[feedRow](s.db).Where("sequence > ?", after).Order("sequence").Limit(limit).Find(ctx)
-	if err == nil && (len(rows) == 0 || rows[0].Sequence != after+1) {
+	changes, err := gorm.G[Change](s.db).Where("sequence > ?", after).Order("sequence").Limit(limit).Find(ctx)
+	if err == nil && (len(changes) == 0 || changes[0].Sequence != after+1) {
 		err = ErrCursorExpired
 	}
 	if err != nil {
 		return nil, s.wrap(ctx, "list changes", err, nil)
-	}
-	changes := make([]Change, 0, len(rows))
-	for _, row := range rows {
-		changes = append(changes, Change(row))
 	}
 	return changes, nil
 }
@@ -187,7 +175,7 @@ func (s *Storage) ListChanges(ctx context.Context, after int64, limit int) ([]Ch
 // DeleteChanges deletes the beginning of the feed, up to the last change that got its place before a time: at most
 // limit. It returns how many. The rest has no gaps, whatever the clocks of the stores are.
 func (s *Storage) DeleteChanges(ctx context.Context, before time.Time, limit int) (int64, error) {
-	rows, err := gorm.G[feedRow](s.db).Where("sequence_time < ?", toMicros(before)).Order("sequence_time DESC").Limit(1).
+	rows, err := gorm.G[Change](s.db).Where("sequence_time < ?", toMicros(before)).Order("sequence_time DESC").Limit(1).
 		Find(ctx)
 	if err != nil || len(rows) == 0 {
 		return 0, s.wrap(ctx, "look for old changes", err, nil)

@@ -254,7 +254,7 @@ func fill(t *testing.T, s *Storage) {
 	var events []eventRow
 	var signUps []signUpRow
 	var changes []changeRow
-	var feed []feedRow
+	var feed []Change
 	for i := range filledUsers {
 		at := actTime.Add(time.Duration(i) * time.Second)
 		user := newUser(fmt.Sprintf("user%05d@example.com", i))
@@ -279,7 +279,7 @@ func fill(t *testing.T, s *Storage) {
 			ID: eventID(at), EventTime: at, Kind: string(kind), Actor: origin.Actor, UserID: filledID(i % 200),
 		})
 		changes = append(changes, changeRow{UserID: user.ID, Version: 2, CreateTime: at})
-		feed = append(feed, feedRow{int64(i + 1), user.ID, "", 2, false, at})
+		feed = append(feed, Change{int64(i + 1), user.ID, "", 2, false, at})
 		signUps = append(signUps, signUpRow{digestOf(i), digestOf(i), user.ID, "", at})
 	}
 	for range 40 { // Somebody has many.

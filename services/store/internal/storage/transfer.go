@@ -12,11 +12,12 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage/dialect"
 )
 
-// Import is the progress of the import of a file of users.
+// Import is the progress of the import of a file of users, and its row. No column has the name of a keyword of a
+// database.
 type Import struct {
-	FileDigest  []byte // SHA-256 of the file
+	FileDigest  []byte `gorm:"primaryKey"` // SHA-256 of the file
 	Bytes       int64  // of the file, from its beginning, that are done
-	Lines       int64  // as Bytes
+	Lines       int64  `gorm:"column:line_count"` // as Bytes
 	Imported    int64  // users
 	Refused     int64  // lines
 	ReportPath  string // the absolute path of the report
@@ -26,28 +27,15 @@ type Import struct {
 	UpdateTime  time.Time
 }
 
-// importRow is an Import. No column has the name of a keyword of a database.
-type importRow struct {
-	FileDigest  []byte `gorm:"primaryKey"`
-	Bytes       int64
-	Lines       int64 `gorm:"column:line_count"`
-	Imported    int64
-	Refused     int64
-	ReportPath  string
-	ReportBytes int64
-	Finished    bool
-	CreateTime  time.Time
-	UpdateTime  time.Time
-}
-
-func (importRow) TableName() string { return "user_imports" }
+// TableName implements the interface of gorm.
+func (Import) TableName() string { return "user_imports" }
 
 // BeginImport records that the import of a file begins. It does nothing if it has begun before.
 func (s *Storage) BeginImport(ctx context.Context, fileDigest []byte, reportPath string, now time.Time) error {
-	row := importRow{
+	row := Import{
 		FileDigest: fileDigest, ReportPath: reportPath, CreateTime: toMicros(now), UpdateTime: toMicros(now),
 	}
-	err := s.write(ctx, func(db *gorm.DB) error { return gorm.G[importRow](db).Create(ctx, new(row)) })
+	err := s.write(ctx, func(db *gorm.DB) error { return gorm.G[Import](db).Create(ctx, new(row)) })
 	if err != nil && s.dialect.Classify(err) == dialect.DuplicateKey {
 		return nil
 	}
@@ -56,8 +44,8 @@ func (s *Storage) BeginImport(ctx context.Context, fileDigest []byte, reportPath
 
 // ReadImport returns the progress of the import of a file. It fails with ErrNotFound if there is none.
 func (s *Storage) ReadImport(ctx context.Context, fileDigest []byte) (Import, error) {
-	row, err := gorm.G[importRow](s.db).Where("file_digest = ?", fileDigest).Take(ctx)
-	return Import(row), s.wrap(ctx, "read the progress of an import", err, nil)
+	row, err := gorm.G[Import](s.db).Where("file_digest = ?", fileDigest).Take(ctx)
+	return row, s.wrap(ctx, "read the progress of an import", err, nil)
 }
 
 // ImportUsers adds those users that can be added, each with an event, and writes the progress of the import: all or
@@ -83,9 +71,9 @@ func (s *Storage) ImportUsers(
 		if after, settleErr = settle(results); settleErr != nil {
 			return settleErr
 		}
-		return requireRow(gorm.G[importRow](tx).Where("file_digest = ?", before.FileDigest).
+		return requireRow(gorm.G[Import](tx).Where("file_digest = ?", before.FileDigest).
 			Select("bytes", "line_count", "imported", "refused", "report_bytes", "finished").
-			Updates(ctx, importRow(after)))
+			Updates(ctx, after))
 	})
 	if settleErr != nil {
 		return Import{}, settleErr
@@ -101,7 +89,7 @@ func (s *Storage) MaxStatement(ctx context.Context) (int64, error) {
 
 // lockImport makes another process with the same import wait, and then fail because the import has progressed.
 func lockImport(ctx context.Context, tx *gorm.DB, before Import, now time.Time) error {
-	rows, err := gorm.G[importRow](tx).
+	rows, err := gorm.G[Import](tx).
 		Where("file_digest = ? AND bytes = ? AND finished = ?", before.FileDigest, before.Bytes, false).
 		Update(ctx, "update_time", toMicros(now))
 	if err == nil && rows == 0 {
