@@ -137,7 +137,7 @@ func TestAfterComparison(t *testing.T) {
 				},
 			} {
 				ctx, now := leavingCaller(t, clock, map[storage.EventKind]int{storage.Login: 1, storage.PasswordChanged: 3}[kind])
-				service := login.New(login.Config{Storage: store.service.storage, Hasher: store.service.hasher, Now: now})
+				service := &login.Service{Storage: store.service.storage, Hasher: store.service.hasher, Now: now}
 				if err := call(ctx, service); err == nil || ctx.Err() == nil {
 					t.Errorf("%s: %v, and the caller left: %v", kind, err, ctx.Err())
 				}

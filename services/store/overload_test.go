@@ -36,7 +36,7 @@ func TestLogInFlood(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := login.New(login.Config{Storage: db, Hasher: hasher})
+	service := &login.Service{Storage: db, Hasher: hasher}
 	logIn := func() error {
 		// Far less than a full queue takes, so that one which has emptied a little by now is no matter.
 		ctx, cancel := context.WithTimeout(t.Context(), 250*time.Millisecond)

@@ -158,10 +158,10 @@ func (s *Service) services() (rpc.Config, error) {
 		Storage: s.storage, Hasher: s.hasher, Passwords: policy, Keyring: s.keyring, Keys: manager, Pages: pages,
 		Feed: s.feed, Claims: config.AppMetadataClaims, Issuer: config.Issuer, Settings: s.issuerSettings,
 		Now: config.Now,
-		Login: login.New(login.Config{
+		Login: &login.Service{
 			Storage: s.storage, Hasher: s.hasher, Keyring: s.keyring, Tokens: tokens, Lifetimes: config.Sessions,
 			Claims: config.AppMetadataClaims, Now: config.Now, Log: s.log,
-		}),
+		},
 	}, nil
 }
 

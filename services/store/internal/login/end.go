@@ -14,7 +14,7 @@ type Caller struct{ UserID, SessionID string }
 
 // EndAll ends all sessions of the caller, and returns the user. It fails with an account.SessionEndedError.
 func (s *Service) EndAll(ctx context.Context, caller Caller) (account.User, error) {
-	found, err := s.storage.EndAllSessions(ctx, caller.UserID, storage.Replacement{}, s.now())
+	found, err := s.Storage.EndAllSessions(ctx, caller.UserID, storage.Replacement{}, s.Now())
 	return found.User, endError(err, caller)
 }
 
@@ -30,7 +30,7 @@ func (s *Service) ReplaceAll(
 	if !expire.IsZero() && expire.Before(replacement.New.ExpireTime) {
 		replacement.New.ExpireTime = expire
 	}
-	found, err := s.storage.EndAllSessions(ctx, caller.UserID, replacement, s.now())
+	found, err := s.Storage.EndAllSessions(ctx, caller.UserID, replacement, s.Now())
 	if err != nil {
 		return account.User{}, Issued{}, endError(err, caller)
 	}
@@ -44,7 +44,7 @@ func (s *Service) replacement(
 	ctx context.Context, caller Caller, created time.Time,
 ) (storage.Replacement, error) {
 	session, err := s.newSession(ctx, account.Credential{UserID: caller.UserID})
-	session.CreateTime, session.ExpireTime = created, s.lifetimes.expiry(created, session.LastUseTime)
+	session.CreateTime, session.ExpireTime = created, s.Lifetimes.expiry(created, session.LastUseTime)
 	return storage.Replacement{Old: caller.SessionID, New: session}, err
 }
 
@@ -54,19 +54,19 @@ func (s *Service) ChangePassword(
 	ctx context.Context, caller Caller, current, next string,
 ) (account.User, Issued, error) {
 	newHash := ""
-	replacement, err := s.replacement(ctx, caller, s.now())
+	replacement, err := s.replacement(ctx, caller, s.Now())
 	if err != nil {
 		return account.User{}, Issued{}, err
 	}
 	for range maxAttempts {
 		oldHash, err := s.checkPassword(ctx, caller, current)
 		if err == nil && newHash == "" {
-			newHash, err = s.hasher.Hash(ctx, next)
+			newHash, err = s.Hasher.Hash(ctx, next)
 		}
 		if err != nil {
 			return account.User{}, Issued{}, err
 		}
-		found, err := s.storage.ChangePassword(ctx, caller.UserID, oldHash, newHash, replacement, s.now())
+		found, err := s.Storage.ChangePassword(ctx, caller.UserID, oldHash, newHash, replacement, s.Now())
 		if errors.Is(err, storage.ErrNotFound) {
 			continue // There is another hash by now: of another password, or of the same one, rehashed by a log-in.
 		}
@@ -81,11 +81,11 @@ func (s *Service) ChangePassword(
 
 // checkPassword returns the hash of the caller's password, if it is the current one.
 func (s *Service) checkPassword(ctx context.Context, caller Caller, current string) (hash string, err error) {
-	credential, err := s.storage.ReadCredentialOf(ctx, caller.UserID)
+	credential, err := s.Storage.ReadCredentialOf(ctx, caller.UserID)
 	if err != nil {
 		return "", endError(err, caller)
 	}
-	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, current)
+	matches, err := s.Hasher.Verify(ctx, credential.PasswordHash, current)
 	if err != nil || matches {
 		return credential.PasswordHash, err
 	}

@@ -21,8 +21,8 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
-// Config is what a Service needs.
-type Config struct {
+// Service logs users in and out. It needs all its fields, and is then safe for concurrent use.
+type Service struct {
 	Storage   *storage.Storage
 	Hasher    *password.Hasher
 	Keyring   *signing.Keyring
@@ -31,28 +31,8 @@ type Config struct {
 	Claims    AppClaims
 	Now       func() time.Time
 	Log       *slog.Logger
-}
-
-// Service logs users in and out. It is safe for concurrent use.
-type Service struct {
-	storage   *storage.Storage
-	hasher    *password.Hasher
-	keyring   *signing.Keyring
-	tokens    *refresh.Tokens
-	lifetimes Lifetimes
-	claims    AppClaims
-	now       func() time.Time
-	log       *slog.Logger
 
 	tooCostly sync.Once // to log that there is a hash which this process cannot verify
-}
-
-// New returns a Service.
-func New(config Config) *Service {
-	return &Service{
-		storage: config.Storage, hasher: config.Hasher, keyring: config.Keyring, tokens: config.Tokens,
-		lifetimes: config.Lifetimes, claims: config.Claims, now: config.Now, log: config.Log,
-	}
 }
 
 // Issued is a session and the tokens that were issued for it.
@@ -77,7 +57,7 @@ func (s *Service) LogIn(ctx context.Context, email, password string) (Issued, er
 		if err != nil {
 			return Issued{}, err
 		}
-		err = s.storage.CreateSession(ctx, session)
+		err = s.Storage.CreateSession(ctx, session)
 		if errors.Is(err, storage.ErrStaleGeneration) {
 			continue // The password may be another one by now, or the account deleted.
 		}
@@ -95,11 +75,11 @@ func (s *Service) newSession(ctx context.Context, credential account.Credential)
 	if err != nil {
 		return account.Session{}, err
 	}
-	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database stores it.
+	now := s.Now().UTC().Truncate(time.Microsecond) // As exact as the database stores it.
 	client := callctx.ClientFrom(ctx)
 	return account.Session{
 		ID: id.String(), UserID: credential.UserID, Generation: credential.SessionGeneration, Version: 1,
-		CreateTime: now, LastUseTime: now, ExpireTime: s.lifetimes.expiry(now, now),
+		CreateTime: now, LastUseTime: now, ExpireTime: s.Lifetimes.expiry(now, now),
 		UserAgent: client.UserAgent, ClientAddress: client.Address, Lineage: refresh.NewLineage(now),
 	}, nil
 }
@@ -109,14 +89,14 @@ func (s *Service) newSession(ctx context.Context, credential account.Credential)
 // have accounts. A log-in for which no hash can be computed is rejected before the database is read, so that a
 // flood does not slow down other calls.
 func (s *Service) authenticate(ctx context.Context, email, password string) (account.Credential, error) {
-	if err := s.hasher.Admit(ctx); err != nil {
+	if err := s.Hasher.Admit(ctx); err != nil {
 		return account.Credential{}, err
 	}
-	credential, err := s.storage.ReadCredential(ctx, email)
+	credential, err := s.Storage.ReadCredential(ctx, email)
 	matches := false
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
-		err = s.hasher.VerifyDummy(ctx, emailaddr.Canonical(email), password)
+		err = s.Hasher.VerifyDummy(ctx, emailaddr.Canonical(email), password)
 	case err == nil:
 		matches, err = s.verify(ctx, credential, email, password)
 	}
@@ -138,13 +118,13 @@ func (s *Service) authenticate(ctx context.Context, email, password string) (acc
 func (s *Service) verify(
 	ctx context.Context, credential account.Credential, email, secret string,
 ) (bool, error) {
-	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, secret)
+	matches, err := s.Hasher.Verify(ctx, credential.PasswordHash, secret)
 	if errors.Is(err, password.ErrHashTooCostly) {
 		s.tooCostly.Do(func() {
-			s.log.WarnContext(ctx, "password hash is too costly for this process, its owner cannot log in; logged once",
+			s.Log.WarnContext(ctx, "password hash is too costly for this process, its owner cannot log in; logged once",
 				"user", credential.UserID, "error", err)
 		})
-		return false, s.hasher.VerifyDummy(ctx, emailaddr.Canonical(email), secret)
+		return false, s.Hasher.VerifyDummy(ctx, emailaddr.Canonical(email), secret)
 	}
 	return matches, err
 }
@@ -152,15 +132,15 @@ func (s *Service) verify(
 // rehash replaces the hash of a password that was hashed in another way than passwords are now: by the system that the
 // account was imported from, or with other parameters. A log-in does not fail for it: the next one tries again.
 func (s *Service) rehash(ctx context.Context, credential account.Credential, password string) {
-	if !s.hasher.Outdated(credential.PasswordHash) {
+	if !s.Hasher.Outdated(credential.PasswordHash) {
 		return
 	}
-	hash, err := s.hasher.Hash(ctx, password)
+	hash, err := s.Hasher.Hash(ctx, password)
 	if err == nil {
-		err = s.storage.Rehash(ctx, credential.UserID, credential.PasswordHash, hash)
+		err = s.Storage.Rehash(ctx, credential.UserID, credential.PasswordHash, hash)
 	}
 	if err != nil {
-		s.log.WarnContext(ctx, "password rehash failed, next log-in will retry", "user", credential.UserID, "error", err)
+		s.Log.WarnContext(ctx, "password rehash failed, next log-in will retry", "user", credential.UserID, "error", err)
 	}
 }
 
@@ -169,7 +149,7 @@ func (s *Service) rehash(ctx context.Context, credential account.Credential, pas
 func (s *Service) recordFailure(ctx context.Context, kind storage.EventKind, userID string, refusal Refusal) error {
 	ctx, cancel := AfterComparison(ctx)
 	defer cancel()
-	if err := s.storage.RecordFailure(ctx, kind, userID, string(refusal), s.now()); err != nil {
+	if err := s.Storage.RecordFailure(ctx, kind, userID, string(refusal), s.Now()); err != nil {
 		return err
 	}
 	return refusal
@@ -188,7 +168,7 @@ func (s *Service) issue(ctx context.Context, session account.Session, admin bool
 	if err != nil {
 		return Issued{}, err
 	}
-	refreshToken, err := s.tokens.Make(session.ID, session.Lineage.Current)
+	refreshToken, err := s.Tokens.Make(session.ID, session.Lineage.Current)
 	return Issued{Session: session, Access: access, RefreshToken: refreshToken}, err
 }
 
@@ -197,18 +177,18 @@ func (s *Service) accessToken(ctx context.Context, session account.Session, admi
 		UserID: session.UserID, SessionID: session.ID, Roles: account.Roles(admin),
 		AuthTime: session.CreateTime, SessionEnd: session.ExpireTime,
 	}
-	if len(s.claims) > 0 {
-		user, err := s.storage.ReadUser(ctx, session.UserID)
+	if len(s.Claims) > 0 {
+		user, err := s.Storage.ReadUser(ctx, session.UserID)
 		if errors.Is(err, storage.ErrNotFound) { // Deleted since.
 			return signing.Token{}, &account.SessionEndedError{SessionID: session.ID, UserID: session.UserID}
 		}
 		if err != nil {
 			return signing.Token{}, err
 		}
-		if grant.AppMetadata, err = s.claims.Select(user.AppMetadata); err != nil {
+		if grant.AppMetadata, err = s.Claims.Select(user.AppMetadata); err != nil {
 			// Written when other claims were configured. A log-in that fails would help nobody.
-			s.log.WarnContext(ctx, "app metadata is too large for an access token, left out", "user", user.ID, "error", err)
+			s.Log.WarnContext(ctx, "app metadata is too large for an access token, left out", "user", user.ID, "error", err)
 		}
 	}
-	return s.keyring.Mint(grant, s.now())
+	return s.Keyring.Mint(grant, s.Now())
 }

@@ -18,7 +18,7 @@ const maxRefreshAttempts = 8
 // session decides a race, and a call that loses it is judged by what the winner left. It fails with
 // RefreshTokenInvalid, a TokenReusedError, an account.SessionEndedError and account.ErrSessionExpired.
 func (s *Service) Refresh(ctx context.Context, token string) (Issued, error) {
-	id, number, err := s.tokens.Read(token)
+	id, number, err := s.Tokens.Read(token)
 	if err != nil {
 		return Issued{}, fmt.Errorf("%w: %w", RefreshTokenInvalid, err)
 	}
@@ -33,7 +33,7 @@ func (s *Service) Refresh(ctx context.Context, token string) (Issued, error) {
 		case refresh.Reused:
 			return Issued{}, &TokenReusedError{SessionID: found.Session.ID, UserID: found.User.ID}
 		case refresh.Repeated:
-			counted, err := s.storage.RepeatToken(ctx, found.Session, s.now())
+			counted, err := s.Storage.RepeatToken(ctx, found.Session, s.Now())
 			if err != nil {
 				return Issued{}, err
 			}
@@ -53,13 +53,13 @@ func (s *Service) presentToken(
 	ctx context.Context, id string, number int64,
 ) (found account.UserSession, outcome refresh.Outcome, err error) {
 	ended := false // by this call, because the token was reused
-	found, err = s.storage.ChangeSession(ctx, id, func(found account.UserSession) (session account.Session, err error) {
+	found, err = s.Storage.ChangeSession(ctx, id, func(found account.UserSession) (session account.Session, err error) {
 		session, outcome, err = s.applyRefresh(ctx, found, number)
 		ended = session.EndReason != found.Session.EndReason
 		return session, err
 	})
 	if ended { // Also if the database's answer was lost: a call that repeats it would not report it again.
-		s.log.WarnContext(ctx, "security event: refresh token reused, session ended", "event", string(account.TokenReused),
+		s.Log.WarnContext(ctx, "security event: refresh token reused, session ended", "event", string(account.TokenReused),
 			"session", id, "token_number", number, "client", callctx.ClientFrom(ctx).Address)
 	}
 	if errors.Is(err, storage.ErrNotFound) {
@@ -72,7 +72,7 @@ func (s *Service) presentToken(
 func (s *Service) applyRefresh(
 	ctx context.Context, found account.UserSession, number int64,
 ) (account.Session, refresh.Outcome, error) {
-	session, now := found.Session, s.now()
+	session, now := found.Session, s.Now()
 	if session.EndReason == account.TokenReused {
 		return session, refresh.Reused, nil // Every later call learns why, too: the owner's above all.
 	}
@@ -81,11 +81,11 @@ func (s *Service) applyRefresh(
 	}
 	client := callctx.ClientFrom(ctx)
 	same := callctx.SameClient(session.Client(), client)
-	lineage, outcome := session.Lineage.Present(number, same, now, s.lifetimes.RefreshGrace)
+	lineage, outcome := session.Lineage.Present(number, same, now, s.Lifetimes.RefreshGrace)
 	switch outcome {
 	case refresh.Rotated, refresh.Reissued:
 		session.Lineage = lineage
-		session.LastUseTime, session.ExpireTime = now, s.lifetimes.expiry(session.CreateTime, now)
+		session.LastUseTime, session.ExpireTime = now, s.Lifetimes.expiry(session.CreateTime, now)
 		session = session.UsedBy(client)
 	case refresh.Repeated, refresh.Refused: // Counted apart from the version: no cache holds it.
 	case refresh.Reused:
@@ -97,7 +97,7 @@ func (s *Service) applyRefresh(
 // refuseAncestor returns the error of a token that was traded moments ago and comes from another client since. The
 // session continues: the token may belong to a request that was delayed.
 func (s *Service) refuseAncestor(ctx context.Context, session account.Session) error {
-	if err := s.storage.RefuseToken(ctx, session, string(RefreshTokenInvalid), s.now()); err != nil {
+	if err := s.Storage.RefuseToken(ctx, session, string(RefreshTokenInvalid), s.Now()); err != nil {
 		return err
 	}
 	return fmt.Errorf("%w: it was traded moments ago, and its successor is another client's", RefreshTokenInvalid)

@@ -3,7 +3,6 @@ package rpc
 import (
 	"context"
 	"slices"
-	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -11,22 +10,14 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/pagetoken"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/signing"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
 
 // adminService implements gatehouse.v1.AdminService.
 type adminService struct {
 	gatehousev1.UnsafeAdminServiceServer
-
-	storage   *storage.Storage
-	hasher    *password.Hasher
-	passwords *password.Policy
-	keys      *signing.KeyManager
-	pages     *pagetoken.Tokens
-	now       func() time.Time
+	Config
 }
 
 // DisableUser disables an account and ends its sessions.
@@ -70,7 +61,7 @@ func (s *adminService) ResetUserPassword(
 	if err := s.checkNewPasswordOf(ctx, req.GetId(), req.GetNewPassword()); err != nil {
 		return nil, err
 	}
-	hash, err := s.hasher.Hash(ctx, req.GetNewPassword())
+	hash, err := s.Hasher.Hash(ctx, req.GetNewPassword())
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -87,11 +78,11 @@ func (s *adminService) checkNewPasswordOf(ctx context.Context, id, secret string
 	if err != nil {
 		return err
 	}
-	user, err := s.storage.ReadUser(ctx, id)
+	user, err := s.Storage.ReadUser(ctx, id)
 	if err != nil {
 		return userError(err)
 	}
-	return checkNewPassword(s.passwords, secret,
+	return checkNewPassword(s.Passwords, secret,
 		password.Account{Email: user.Email, FullName: user.FullName})
 }
 
@@ -111,7 +102,7 @@ func (s *adminService) change(
 	if err != nil {
 		return nil, err
 	}
-	user, err := s.storage.ChangeUser(ctx, id, s.now(), func(before account.User) (storage.UserChange, error) {
+	user, err := s.Storage.ChangeUser(ctx, id, s.Now(), func(before account.User) (storage.UserChange, error) {
 		change := storage.UserChange{User: before}
 		edit(&change)
 		return change, nil
@@ -126,7 +117,7 @@ func (s *adminService) change(
 func (s *adminService) RotateKey(
 	ctx context.Context, _ *gatehousev1.RotateKeyRequest,
 ) (*gatehousev1.RotateKeyResponse, error) {
-	key, made, err := s.keys.Rotate(ctx)
+	key, made, err := s.Keys.Rotate(ctx)
 	if err != nil {
 		return nil, apiError(err)
 	}

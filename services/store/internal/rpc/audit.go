@@ -27,18 +27,18 @@ func (s *adminService) ListAuditEvents(
 	list := strings.Join([]string{
 		"audit events", filter.UserID, filter.Actor, string(filter.Kind), boundText(filter.From), boundText(filter.Until),
 	}, "\x00")
-	if filter.Before, err = s.pages.Read(list, req.GetPageToken()); err != nil {
+	if filter.Before, err = s.Pages.Read(list, req.GetPageToken()); err != nil {
 		return nil, apierr.PageTokenInvalid(err)
 	}
 	size := pageSize(req.GetPageSize())
-	events, err := s.storage.ListEvents(ctx, filter, size+1) // One more: is there a next page?
+	events, err := s.Storage.ListEvents(ctx, filter, size+1) // One more: is there a next page?
 	if err != nil {
 		return nil, apiError(err)
 	}
 	response := &gatehousev1.ListAuditEventsResponse{}
 	if len(events) > size {
 		events = events[:size]
-		response.NextPageToken = s.pages.Make(list, events[size-1].ID)
+		response.NextPageToken = s.Pages.Make(list, events[size-1].ID)
 	}
 	for _, event := range events {
 		response.AuditEvents = append(response.AuditEvents, eventResource(event))

@@ -10,15 +10,14 @@ import (
 // changeService implements gatehouse.internal.v1.ChangeService.
 type changeService struct {
 	internalv1.UnsafeChangeServiceServer
-
-	feed *changefeed.Feed
+	Config
 }
 
 // WatchChanges sends changes until the caller or the service ends it.
 func (s *changeService) WatchChanges(
 	req *internalv1.WatchChangesRequest, stream grpc.ServerStreamingServer[internalv1.WatchChangesResponse],
 ) error {
-	err := s.feed.Follow(stream.Context(), req.GetEpoch(), req.GetCursor(), func(batch changefeed.Batch) error {
+	err := s.Feed.Follow(stream.Context(), req.GetEpoch(), req.GetCursor(), func(batch changefeed.Batch) error {
 		return stream.Send(batchResponse(batch))
 	})
 	return apiError(err)

@@ -18,19 +18,16 @@ const keySetPath = "/.well-known/jwks.json"
 // keyService implements gatehouse.v1.KeyService.
 type keyService struct {
 	gatehousev1.UnsafeKeyServiceServer
-
-	keyring  *signing.Keyring
-	issuer   string
-	settings func() authn.IssuerSettings
+	Config
 }
 
 // ListKeys lists the public keys. Services also receive the settings that this one issues tokens with.
 func (s *keyService) ListKeys(
 	ctx context.Context, _ *gatehousev1.ListKeysRequest,
 ) (*gatehousev1.ListKeysResponse, error) {
-	keys, err := PublicKeys(ctx, s.keyring)
+	keys, err := PublicKeys(ctx, s.Keyring)
 	if err == nil && authn.PeerFrom(ctx) != "" {
-		err = grpc.SetHeader(ctx, s.settings().Metadata())
+		err = grpc.SetHeader(ctx, s.Settings().Metadata())
 	}
 	return keys, apiError(err)
 }
@@ -39,7 +36,7 @@ func (s *keyService) ListKeys(
 func (s *keyService) ReadConfiguration(
 	ctx context.Context, _ *gatehousev1.ReadConfigurationRequest,
 ) (*gatehousev1.ReadConfigurationResponse, error) {
-	keys, err := PublicKeys(ctx, s.keyring)
+	keys, err := PublicKeys(ctx, s.Keyring)
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -49,8 +46,8 @@ func (s *keyService) ReadConfiguration(
 	}
 	slices.Sort(algorithms)
 	return &gatehousev1.ReadConfigurationResponse{
-		Issuer:                           s.issuer,
-		JwksUri:                          s.issuer + keySetPath,
+		Issuer:                           s.Issuer,
+		JwksUri:                          s.Issuer + keySetPath,
 		IdTokenSigningAlgValuesSupported: slices.Compact(algorithms),
 		SubjectTypesSupported:            []string{"public"},
 		ClaimsSupported:                  signing.ClaimNames(),

@@ -109,7 +109,7 @@ func (s *userService) setField(values *account.User, from *gatehousev1.User, nam
 
 // checkClaims rejects app metadata that has too much for access tokens.
 func (s *userService) checkClaims(appMetadata string) *field.Violation {
-	if _, err := s.claims.Select(appMetadata); err != nil {
+	if _, err := s.Claims.Select(appMetadata); err != nil {
 		return &field.Violation{
 			Reason: "APP_METADATA_CLAIMS_TOO_LARGE", Description: "what goes into access tokens must be at most 2 KiB as JSON",
 		}

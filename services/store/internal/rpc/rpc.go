@@ -37,21 +37,11 @@ type Config struct {
 
 // Register registers the services on a server.
 func Register(server grpc.ServiceRegistrar, config Config) {
-	gatehousev1.RegisterUserServiceServer(server, &userService{
-		storage: config.Storage, hasher: config.Hasher, passwords: config.Passwords, pages: config.Pages,
-		claims: config.Claims, now: config.Now,
-	})
-	gatehousev1.RegisterAdminServiceServer(server, &adminService{
-		storage: config.Storage, hasher: config.Hasher, passwords: config.Passwords, keys: config.Keys,
-		pages: config.Pages, now: config.Now,
-	})
-	gatehousev1.RegisterSessionServiceServer(server, &sessionService{
-		storage: config.Storage, login: config.Login, passwords: config.Passwords, pages: config.Pages, now: config.Now,
-	})
-	gatehousev1.RegisterKeyServiceServer(server, &keyService{
-		keyring: config.Keyring, issuer: config.Issuer, settings: config.Settings,
-	})
-	internalv1.RegisterChangeServiceServer(server, &changeService{feed: config.Feed})
+	gatehousev1.RegisterUserServiceServer(server, &userService{Config: config})
+	gatehousev1.RegisterAdminServiceServer(server, &adminService{Config: config})
+	gatehousev1.RegisterSessionServiceServer(server, &sessionService{Config: config})
+	gatehousev1.RegisterKeyServiceServer(server, &keyService{Config: config})
+	internalv1.RegisterChangeServiceServer(server, &changeService{Config: config})
 }
 
 // Services returns the full names of the services that Register registers.

@@ -9,7 +9,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/internal/apierr"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/login"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/pagetoken"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -20,19 +19,14 @@ const tokenType = "Bearer"
 // sessionService implements gatehouse.v1.SessionService.
 type sessionService struct {
 	gatehousev1.UnsafeSessionServiceServer
-
-	storage   *storage.Storage
-	login     *login.Service
-	passwords *password.Policy
-	pages     *pagetoken.Tokens
-	now       func() time.Time
+	Config
 }
 
 // CreateSession logs in.
 func (s *sessionService) CreateSession(
 	ctx context.Context, req *gatehousev1.CreateSessionRequest,
 ) (*gatehousev1.CreateSessionResponse, error) {
-	issued, err := s.login.LogIn(ctx, req.GetEmail(), req.GetPassword())
+	issued, err := s.Login.LogIn(ctx, req.GetEmail(), req.GetPassword())
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -48,7 +42,7 @@ func (s *sessionService) CreateSession(
 func (s *sessionService) RefreshSession(
 	ctx context.Context, req *gatehousev1.RefreshSessionRequest,
 ) (*gatehousev1.RefreshSessionResponse, error) {
-	issued, err := s.login.Refresh(ctx, req.GetRefreshToken())
+	issued, err := s.Login.Refresh(ctx, req.GetRefreshToken())
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -80,14 +74,14 @@ func (s *sessionService) ReadSession(
 	if id == caller.SessionID {
 		return authn.Introspect(ctx)
 	}
-	found, err := s.storage.ReadSession(ctx, id)
+	found, err := s.Storage.ReadSession(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, apierr.SessionNotFound()
 	}
 	if err != nil {
 		return nil, apiError(err)
 	}
-	if found.User.ID != caller.UserID || found.CheckActive(s.now()) != nil {
+	if found.User.ID != caller.UserID || found.CheckActive(s.Now()) != nil {
 		return nil, apierr.SessionNotFound()
 	}
 	user, err := userResource(found.User)
@@ -107,18 +101,18 @@ func (s *sessionService) ListSessions(
 	}
 	size := pageSize(req.GetPageSize())
 	list := "sessions of " + caller.UserID
-	before, err := s.pages.Read(list, req.GetPageToken())
+	before, err := s.Pages.Read(list, req.GetPageToken())
 	if err != nil {
 		return nil, apierr.PageTokenInvalid(err)
 	}
-	sessions, err := s.storage.ListSessions(ctx, caller.UserID, s.now(), before, size+1) // One more: is there a next page?
+	sessions, err := s.Storage.ListSessions(ctx, caller.UserID, s.Now(), before, size+1) // One more: is there a next page?
 	if err != nil {
 		return nil, apiError(err)
 	}
 	response := &gatehousev1.ListSessionsResponse{}
 	if len(sessions) > size {
 		sessions = sessions[:size]
-		response.NextPageToken = s.pages.Make(list, sessions[size-1].ID)
+		response.NextPageToken = s.Pages.Make(list, sessions[size-1].ID)
 	}
 	for _, session := range sessions {
 		resource := sessionResource(session)
@@ -137,7 +131,7 @@ func (s *sessionService) DeleteSession(
 		return nil, err
 	}
 	caller, _ := authn.CallerFrom(ctx)
-	err = s.storage.EndSession(ctx, caller.UserID, id, s.now())
+	err = s.Storage.EndSession(ctx, caller.UserID, id, s.Now())
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, apierr.SessionNotFound()
 	}
@@ -157,7 +151,7 @@ func (s *sessionService) DeleteAllSessions(
 	}
 	loginCaller := login.Caller{UserID: caller.UserID, SessionID: caller.SessionID}
 	if !req.GetKeepCurrent() {
-		user, err := s.login.EndAll(ctx, loginCaller)
+		user, err := s.Login.EndAll(ctx, loginCaller)
 		if err != nil {
 			return nil, apiError(err)
 		}
@@ -166,14 +160,14 @@ func (s *sessionService) DeleteAllSessions(
 	}
 	// An access token alone must not become a session that can be refreshed: a thief of one would take the account over
 	// and log its owner out. After a recent log-in the token is as good as one, as for the deletion of the account.
-	refreshable := authn.CheckRecentLogin(ctx, s.now()) == nil
+	refreshable := authn.CheckRecentLogin(ctx, s.Now()) == nil
 	expire := caller.ExpireTime
 	if refreshable {
 		expire = time.Time{}
 	}
 	own, _ := authn.AccountFrom(ctx)
 	// The caller has proved no password, so that the session is as old as before.
-	user, issued, err := s.login.ReplaceAll(ctx, loginCaller, own.Session.GetCreateTime().AsTime(), expire)
+	user, issued, err := s.Login.ReplaceAll(ctx, loginCaller, own.Session.GetCreateTime().AsTime(), expire)
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -198,11 +192,11 @@ func (s *sessionService) ChangePassword(
 	}
 	own, _ := authn.AccountFrom(ctx) // Admission has just read it.
 	names := password.Account{Email: own.User.GetEmail(), FullName: own.User.GetFullName()}
-	if err := checkNewPassword(s.passwords, req.GetNewPassword(), names); err != nil {
+	if err := checkNewPassword(s.Passwords, req.GetNewPassword(), names); err != nil {
 		return nil, err
 	}
 	caller, _ := authn.CallerFrom(ctx)
-	user, issued, err := s.login.ChangePassword(ctx,
+	user, issued, err := s.Login.ChangePassword(ctx,
 		login.Caller{UserID: caller.UserID, SessionID: caller.SessionID}, req.GetCurrentPassword(), req.GetNewPassword())
 	if err != nil {
 		return nil, apiError(err)

@@ -29,7 +29,7 @@ func (s *userService) createUserOnce(
 	if !errors.Is(err, storage.ErrNotFound) {
 		return answer, err
 	}
-	hash, err := s.hasher.Hash(ctx, req.GetPassword())
+	hash, err := s.Hasher.Hash(ctx, req.GetPassword())
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -37,7 +37,7 @@ func (s *userService) createUserOnce(
 	if err != nil {
 		return nil, err
 	}
-	err = s.storage.CreateUserOnce(ctx, user, hash, signUp, user.CreateTime.Add(-account.SignUpRetention))
+	err = s.Storage.CreateUserOnce(ctx, user, hash, signUp, user.CreateTime.Add(-account.SignUpRetention))
 	if !errors.Is(err, storage.ErrRequestTaken) {
 		return createUserResponse(user, err)
 	}
@@ -73,14 +73,14 @@ func (s *userService) repeated(
 	if err != nil {
 		return nil, err
 	}
-	credential, err := s.storage.ReadCredentialOf(ctx, known.UserID)
+	credential, err := s.Storage.ReadCredentialOf(ctx, known.UserID)
 	if err != nil {
 		return nil, apiError(err)
 	}
 	if subtle.ConstantTimeCompare(known.Fingerprint, signUp.Fingerprint) != 1 || !isAsSignedUp(credential) {
 		return nil, s.voidSignUp(ctx, known)
 	}
-	matches, err := s.hasher.Verify(ctx, credential.PasswordHash, req.GetPassword())
+	matches, err := s.Hasher.Verify(ctx, credential.PasswordHash, req.GetPassword())
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -89,7 +89,7 @@ func (s *userService) repeated(
 		defer cancel()
 		return nil, s.voidSignUp(ctx, known)
 	}
-	err = s.storage.ConfirmSignUp(ctx, known)
+	err = s.Storage.ConfirmSignUp(ctx, known)
 	if errors.Is(err, storage.ErrNotFound) { // Another request has voided it since the comparison began.
 		return nil, apierr.RequestIDReused()
 	}
@@ -101,7 +101,7 @@ func (s *userService) repeated(
 
 // readSignUp reads the sign-up of a request id. It fails with REQUEST_ID_REUSED if that is void.
 func (s *userService) readSignUp(ctx context.Context, signUp storage.SignUp) (storage.SignUp, error) {
-	known, err := s.storage.ReadSignUp(ctx, signUp.RequestID, s.now().Add(-account.SignUpRetention))
+	known, err := s.Storage.ReadSignUp(ctx, signUp.RequestID, s.Now().Add(-account.SignUpRetention))
 	if err != nil {
 		return storage.SignUp{}, apiError(err)
 	}
@@ -121,7 +121,7 @@ func isAsSignedUp(credential account.Credential) bool {
 // voidSignUp invalidates a request id that came with another request, and returns REQUEST_ID_REUSED.
 func (s *userService) voidSignUp(ctx context.Context, known storage.SignUp) error {
 	refusal := apierr.RequestIDReused()
-	if err := s.storage.VoidSignUp(ctx, known, apierr.ReasonName(refusal.Reason()), s.now()); err != nil {
+	if err := s.Storage.VoidSignUp(ctx, known, apierr.ReasonName(refusal.Reason()), s.Now()); err != nil {
 		return apiError(err)
 	}
 	return refusal

@@ -26,7 +26,7 @@ func (s *userService) UpdateUser(
 	if err := s.checkAdminUpdate(ctx, id, edit); err != nil {
 		return nil, err
 	}
-	user, err := s.storage.ChangeUser(ctx, id, s.now(), func(before account.User) (storage.UserChange, error) {
+	user, err := s.Storage.ChangeUser(ctx, id, s.Now(), func(before account.User) (storage.UserChange, error) {
 		if err := checkVersion(req.GetVersion(), before); err != nil {
 			return storage.UserChange{}, err
 		}
@@ -45,7 +45,7 @@ func (s *userService) checkAdminUpdate(ctx context.Context, id string, edit prof
 	if _, err := authn.OwnUserID(ctx, id); err == nil && !slices.Contains(edit.fields, "app_metadata") {
 		return nil
 	}
-	return authn.CheckRecentLogin(ctx, s.now())
+	return authn.CheckRecentLogin(ctx, s.Now())
 }
 
 // DeleteUser deletes an account.
@@ -56,7 +56,7 @@ func (s *userService) DeleteUser(
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.storage.ChangeUser(ctx, id, s.now(), func(before account.User) (storage.UserChange, error) {
+	_, err = s.Storage.ChangeUser(ctx, id, s.Now(), func(before account.User) (storage.UserChange, error) {
 		return storage.UserChange{User: before, Delete: true}, checkVersion(req.GetVersion(), before)
 	})
 	if err != nil {

@@ -22,11 +22,11 @@ func (s *userService) ListUsers(
 	}
 	list := strings.Join([]string{"users", filter.EmailPrefix, string(filter.State), req.GetRole()}, "\x00")
 	var err error
-	if filter.After, err = s.pages.Read(list, req.GetPageToken()); err != nil {
+	if filter.After, err = s.Pages.Read(list, req.GetPageToken()); err != nil {
 		return nil, apierr.PageTokenInvalid(err)
 	}
 	size := pageSize(req.GetPageSize())
-	users, err := s.storage.ListUsers(ctx, filter, size+1) // One more: is there a next page?
+	users, err := s.Storage.ListUsers(ctx, filter, size+1) // One more: is there a next page?
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -39,7 +39,7 @@ func (s *userService) ListUsers(
 		}
 		bytes += proto.Size(resource)
 		if i == size || i > 0 && bytes > maxPageBytes {
-			response.NextPageToken = s.pages.Make(list, users[i-1].Position)
+			response.NextPageToken = s.Pages.Make(list, users[i-1].Position)
 			break
 		}
 		response.Users = append(response.Users, resource)

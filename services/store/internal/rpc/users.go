@@ -13,8 +13,6 @@ import (
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/account"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/emailaddr"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/field"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/login"
-	"github.com/gatehouse-auth/gatehouse/services/store/internal/pagetoken"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/password"
 	"github.com/gatehouse-auth/gatehouse/services/store/internal/storage"
 )
@@ -22,13 +20,7 @@ import (
 // userService implements gatehouse.v1.UserService.
 type userService struct {
 	gatehousev1.UnsafeUserServiceServer
-
-	storage   *storage.Storage
-	hasher    *password.Hasher
-	passwords *password.Policy
-	pages     *pagetoken.Tokens
-	claims    login.AppClaims
-	now       func() time.Time
+	Config
 }
 
 // CreateUser signs up.
@@ -41,7 +33,7 @@ func (s *userService) CreateUser(
 	if req.GetRequestId() != "" {
 		return s.createUserOnce(ctx, req)
 	}
-	hash, err := s.hasher.Hash(ctx, req.GetPassword())
+	hash, err := s.Hasher.Hash(ctx, req.GetPassword())
 	if err != nil {
 		return nil, apiError(err)
 	}
@@ -49,7 +41,7 @@ func (s *userService) CreateUser(
 	if err != nil {
 		return nil, err
 	}
-	return createUserResponse(user, s.storage.CreateUser(ctx, user, hash))
+	return createUserResponse(user, s.Storage.CreateUser(ctx, user, hash))
 }
 
 // newUser returns the user of a sign-up, not stored yet.
@@ -58,7 +50,7 @@ func (s *userService) newUser(req *gatehousev1.CreateUserRequest) (account.User,
 	if err != nil {
 		return account.User{}, err
 	}
-	now := s.now().UTC().Truncate(time.Microsecond) // As exact as the database stores it.
+	now := s.Now().UTC().Truncate(time.Microsecond) // As exact as the database stores it.
 	return signUpUser(req, id.String(), now), nil
 }
 
@@ -94,7 +86,7 @@ func (s *userService) ReadUser(
 		own, _ := authn.AccountFrom(ctx) // Admission has just read it.
 		return &gatehousev1.ReadUserResponse{User: own.User}, nil
 	}
-	user, err := s.storage.ReadUser(ctx, id)
+	user, err := s.Storage.ReadUser(ctx, id)
 	if err != nil {
 		return nil, userError(err)
 	}
@@ -109,7 +101,7 @@ func (s *userService) checkSignUp(req *gatehousev1.CreateUserRequest) error {
 		found = append(found, *violation)
 	}
 	names := password.Account{Email: req.GetEmail(), FullName: req.GetFullName()}
-	if violation := s.passwords.Check(req.GetPassword(), names); violation != nil {
+	if violation := s.Passwords.Check(req.GetPassword(), names); violation != nil {
 		found = append(found, *violation)
 	}
 	return invalidFields(found...)
