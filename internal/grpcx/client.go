@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
+	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 )
 
@@ -62,6 +63,16 @@ func Dial(
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
 	return conn, nil
+}
+
+// NewKeySet returns the public keys that a service fetches from the store. They are fetched in a goroutine of their own,
+// where a panic would end the process: it is an error of the fetch instead.
+func NewKeySet(check *authn.IssuerCheck, store grpc.ClientConnInterface) *authn.KeySet {
+	fetch := check.FetchKeys(store)
+	return authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
+		defer Recover(&err)
+		return fetch(ctx)
+	}, time.Now)
 }
 
 // InProcess makes Dial connect to a listener in this process, with the target "passthrough:///in-process". Calls

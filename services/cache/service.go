@@ -91,7 +91,7 @@ func newService(
 		store: sessionStore, entries: entries, reads: freshgroup.New[authn.Account](), now: time.Now,
 	}
 	check := authn.NewIssuerCheck(cfg.Issuer, cfg.Audience, time.Now, log)
-	keys := newKeySet(check.FetchKeys(store))
+	keys := grpcx.NewKeySet(check, store)
 	authenticator, err := newAuthenticator(cfg, keys, accounts.load)
 	if err != nil {
 		return nil, err
@@ -129,13 +129,6 @@ func (s *Service) Run(ctx context.Context, listener net.Listener) error {
 	stop()
 	background.Wait()
 	return errors.Join(err, s.backend.Close())
-}
-
-func newKeySet(fetch authn.FetchKeys) *authn.KeySet {
-	return authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
-		defer grpcx.Recover(&err)
-		return fetch(ctx)
-	}, time.Now)
 }
 
 func newAuthenticator(cfg Config, keys *authn.KeySet, load authn.LoadAccount) (*authn.Authenticator, error) {

@@ -22,7 +22,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	gatehousev1 "github.com/gatehouse-auth/gatehouse/gen/gatehouse/v1"
 	"github.com/gatehouse-auth/gatehouse/internal/authn"
 	"github.com/gatehouse-auth/gatehouse/internal/grpcx"
 	"github.com/gatehouse-auth/gatehouse/internal/netlimit"
@@ -75,7 +74,7 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 	upstreamLog := upstream.NewLog(log)
 	services := edge.Services(upstream.NewFallback(upstreams.Cache, upstreams.Store, upstreamLog), upstreams.Store)
 	check := authn.NewIssuerCheck(config.Issuer, config.Audience, time.Now, log)
-	keys := newKeySet(check, upstreams.Store)
+	keys := grpcx.NewKeySet(check, upstreams.Store)
 	front, err := edge.New(services, authn.NewVerifier(keys, config.Issuer, config.Audience, time.Now))
 	if err != nil {
 		return nil, err
@@ -100,14 +99,6 @@ func New(ctx context.Context, config Config, upstreams Upstreams, log *slog.Logg
 		health: health, keys: keys,
 		delay: config.DrainDelay, limits: connectionLimits(config.TrustedProxies), log: log,
 	}, nil
-}
-
-func newKeySet(check *authn.IssuerCheck, store grpc.ClientConnInterface) *authn.KeySet {
-	fetch := check.FetchKeys(store)
-	return authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
-		defer grpcx.Recover(&err)
-		return fetch(ctx)
-	}, time.Now)
 }
 
 // Run serves REST and gRPC until ctx is done. Then health turns NOT_SERVING, and for Config.DrainDelay the gateway
