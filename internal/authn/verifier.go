@@ -29,8 +29,8 @@ const (
 )
 
 // Verifier checks access tokens: the form of header and claims, signature, key, algorithm, type, issuer, audience and
-// times. It remembers a bounded number of tokens that it has verified, because a signature costs about a hundred times a
-// look-up.
+// times. It remembers a bounded number of tokens that it has verified, because a signature costs about a hundred times
+// a look-up.
 type Verifier struct {
 	keys     *KeySet
 	parser   *jwt.Parser

@@ -65,8 +65,8 @@ func Dial(
 	return conn, nil
 }
 
-// NewKeySet returns the public keys that a service fetches from the store. They are fetched in a goroutine of their own,
-// where a panic would end the process: it is an error of the fetch instead.
+// NewKeySet returns the public keys that a service fetches from the store. A goroutine of its own fetches them, where a
+// panic would end the process: it is an error of the fetch instead.
 func NewKeySet(check *authn.IssuerCheck, store grpc.ClientConnInterface) *authn.KeySet {
 	fetch := check.FetchKeys(store)
 	return authn.NewKeySet(func(ctx context.Context) (set *gatehousev1.ListKeysResponse, err error) {
