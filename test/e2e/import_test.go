@@ -37,9 +37,13 @@ type importedHash struct{ kind, password, hash string }
 
 // nodeHashes makes those of Node's crypto module, in the forms that passlib gives them.
 const nodeHashes = `
+
 const c = require('crypto');
+
 const b64 = bytes => bytes.toString('base64').replace(/=+$/, '');
+
 const ab64 = bytes => b64(bytes).replace(/\+/g, '.');
+
 for (let i = 0; i < Number(process.argv[1]); i++) {
   const salt = c.randomBytes(16), password = kind => kind + ' password ' + i;
   const put = (kind, hash) => console.log([kind, password(kind), hash].join('\t'));
@@ -435,28 +439,5 @@ func (i *importTest) wantTheSameElsewhere(t *testing.T) {
 	t.Logf("moved on in %v", time.Since(began).Round(time.Millisecond))
 	if _, second, _ := elsewhere.run(t, "users", "export", "--with-hashes"); second != first || first == "" {
 		t.Errorf("the export of %d bytes has become one of %d: %s", len(first), len(second), stderr)
-	}
-}
-
-// TestAdminCreate makes the first administrator by the command while services run.
-func TestAdminCreate(t *testing.T) {
-	t.Parallel()
-	env := startThree(t, cheapHashes...)
-	i := &importTest{database: []string{cluster.DatabaseSetting(env.database)}}
-	create := append([]string{"admin", "create", "--email", "root@example.com"}, cheapHashes...)
-	if code, stdout, stderr := i.run(t, create...); code != 0 || !strings.Contains(stdout, "Made administrator root@example.com") {
-		t.Fatalf("it ends with %d: %s%s", code, stdout, stderr)
-	}
-	if code, _, stderr := i.run(t, create...); code != 1 || !strings.Contains(stderr, "already has an account") {
-		t.Errorf("again it ends with %d: %s", code, stderr)
-	}
-	session, err := gatehousev1.NewSessionServiceClient(env.conn).CreateSession(callContext(t),
-		&gatehousev1.CreateSessionRequest{Email: "root@example.com", Password: "an admin's long password"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	root := bearer(callContext(t), session.GetAccessToken())
-	if _, err := gatehousev1.NewUserServiceClient(env.conn).ListUsers(root, &gatehousev1.ListUsersRequest{}); err != nil {
-		t.Error(err)
 	}
 }
