@@ -41,8 +41,6 @@ type Storage struct {
 	lockWait            time.Duration // for the lock of a file
 	outcomes            changeOutcomes
 	ownChangesPerMinute int // 0 if there is no limit
-
-	readFeedState *sql.Stmt // prepared, as it runs once a second and more when nothing else does
 }
 
 // Open connects to a database that is migrated. It fails with *SchemaBehindError if migrations of this binary are
@@ -103,8 +101,7 @@ func (s *Storage) start(ctx context.Context, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("configure gorm: %w", err)
 	}
-	s.readFeedState, err = s.pool.PrepareContext(ctx, selectFeedState)
-	return s.wrap(ctx, "prepare to read the change feed", err, nil)
+	return nil
 }
 
 // Migrate applies all migrations that the database lacks, and logs each. Any number of processes may migrate one
