@@ -111,7 +111,7 @@ fix: $(bin)/buf $(bin)/golangci-lint $(imports) ## Format the contract and the c
 
 # Three lanes: see docs/adr/0030-test-lanes.md. The first is `go test ./...`, which needs only Go.
 .PHONY: test-quick
-test-quick: ## Run the tests that need only Go. Takes two minutes at most.
+test-quick: ## Run the tests that need only Go.
 	go test ./...
 
 .PHONY: test
