@@ -45,7 +45,7 @@ func TestRefreshConcurrently(t *testing.T) {
 		}
 		stores[0].signUp(t)
 		token := stores[0].logIn(t).GetRefreshToken()
-		for _, calls := range []int{refresh.MaxRepeats + 1, 100, refresh.MaxRepeats + 1} {
+		for _, calls := range []int{refresh.MaxRepeats + 1, 3 * refresh.MaxRepeats, refresh.MaxRepeats + 1} {
 			successors := refreshAtOnce(t, stores, token, calls)
 			if most := (calls + refresh.MaxRepeats) / (refresh.MaxRepeats + 1); len(successors) > most {
 				t.Fatalf("%d calls got %d successors, not %d", calls, len(successors), most)
