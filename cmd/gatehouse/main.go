@@ -1,5 +1,7 @@
 // Command gatehouse is the command line of Gatehouse: `gatehouse up` runs all of it, `gatehouse gateway`, `cache` and
-// `store` run one service each, and the other commands are for operators. There is a file for each command.
+// `store` run one service each, and the other commands are for operators.
+//
+// It has more than twelve files because each command has one. Nothing imports it: what commands do is in the services.
 package main
 
 import (

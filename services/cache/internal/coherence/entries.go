@@ -261,7 +261,7 @@ func (e *Entries) store(ctx context.Context, under Lease, writes []entry.Write) 
 }
 
 // raiseMinRanks makes entries outdated here that are older than these writes, even if an attacker puts them back. An
-// invalidation says only that there may be something newer: if there is, the feed reports it.
+// invalidation only marks that a newer version may exist, which the feed then delivers.
 func (e *Entries) raiseMinRanks(writes []entry.Write) {
 	for _, write := range writes {
 		if write.Outdated == nil {

@@ -38,7 +38,7 @@ func (d dialector) DefaultValueOf(*schema.Field) clause.Expression {
 	return clause.Expr{SQL: "NULL"}
 }
 
-// BindVarTo writes the placeholder of a value.
+// BindVarTo writes the bind parameter of a value, a question mark.
 func (d dialector) BindVarTo(writer clause.Writer, _ *gorm.Statement, _ any) {
 	_ = writer.WriteByte('?')
 }
